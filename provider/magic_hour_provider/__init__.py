@@ -1,0 +1,103 @@
+"""Apache Airflow provider for Magic Hour: AI video, image and audio generation that never pays twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Tell Airflow what this package brings.
+
+    Format: ``provider_info.schema.json`` of apache-airflow-core; ``conn-fields`` and ``ui-field-behaviour`` are read
+    from Airflow 3.2, before that the hook's methods are.
+    """
+    return {
+        "package-name": "airflow-provider-magic-hour",
+        "name": "Magic Hour",
+        "description": "AI video, image and audio generation with `Magic Hour <https://magichour.ai>`__.",
+        "integrations": [
+            {
+                "integration-name": "Magic Hour",
+                "external-doc-url": "https://docs.magichour.ai",
+                "tags": ["service"],
+            }
+        ],
+        "operators": [
+            {"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.operators.magic_hour"]}
+        ],
+        "sensors": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.sensors.job"]}],
+        "hooks": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.hooks.magic_hour"]}],
+        "triggers": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.triggers.job"]}],
+        "extra-links": ["magic_hour_provider.links.MagicHourLink"],
+        "connection-types": [
+            {
+                "connection-type": "magic_hour",
+                "hook-name": "Magic Hour",
+                "hook-class-name": "magic_hour_provider.hooks.magic_hour.MagicHourHook",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "schema", "port"],
+                    "relabeling": {"password": "API key", "host": "Base URL"},
+                    "placeholders": {
+                        "password": "from Magic Hour's Developer Hub",
+                        "host": "empty for https://api.magichour.ai; or the simulator's address",
+                    },
+                },
+                "conn-fields": {
+                    "timeout": {
+                        "label": "Request timeout (seconds)",
+                        "description": "Seconds without progress after which a request counts as lost.",
+                        "schema": {"type": ["number", "null"], "default": 60},
+                    },
+                    "verify": {
+                        "label": "TLS certificates",
+                        "description": "true, false, or the path of a file with certificates to trust.",
+                        "schema": {"type": ["string", "null"], "default": "true"},
+                    },
+                    "proxy": {
+                        "label": "Proxy",
+                        "description": "Address of a proxy for requests to Magic Hour.",
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
+                },
+            }
+        ],
+        "config": {
+            "magic_hour": {
+                "description": "Settings of the Magic Hour provider.",
+                "options": {
+                    "output_path": {
+                        "description": (
+                            "Folder for finished files where a task names none: any ObjectStoragePath, such as "
+                            "s3://conn@bucket/magic-hour; may be a template. Empty: nothing is downloaded."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@media/{{ dag.dag_id }}/{{ run_id }}",
+                        "default": "",
+                    },
+                    "inline_wait": {
+                        "description": (
+                            "Seconds a task waits on its worker for a tool that usually needs no longer, before it "
+                            "defers: resuming a deferred task costs a second process. 0 defers at once."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": "30",
+                    },
+                    "tag_names": {
+                        "description": (
+                            "Which job names carry a key that finds a job whose answer was lost: 'all', 'automatic' "
+                            "(not those a user chose) or 'none'."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": None,
+                        "default": "all",
+                    },
+                },
+            }
+        },
+    }

@@ -1,0 +1,1 @@
+"""Magic Hour itself: its requests, answers and rules. Imports httpx, never Airflow."""

@@ -1,0 +1,170 @@
+"""What Magic Hour offers: its tools, their files and the pace at which to look at a job.
+
+The facts are in ``catalog.json``; see https://docs.magichour.ai/api-reference for their origin.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from magic_hour_provider.api.errors import BadInputError
+
+KINDS = ("video", "image", "audio", "face-detection")
+
+# For a tool newer than this package: the class whose pace fits most tools of its kind.
+_CLASS_OF_KIND = {
+    "video": "standard_video",
+    "image": "medium_image",
+    "audio": "audio",
+    "face-detection": "fast_image",
+}
+
+
+@dataclass(frozen=True)
+class PollingClass:
+    """How often a class of jobs is looked at.
+
+    :param name: name of the class, such as ``fast_image``.
+    :param interval_s: shortest and longest gap between two looks, in seconds.
+    :param median_s: middle of the durations the class is meant for, in seconds.
+    :param timeout_s: how long one attempt waits unless the user says otherwise, in seconds.
+    """
+
+    name: str
+    interval_s: tuple[float, float]
+    median_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class FileField:
+    """A request field that takes a file.
+
+    :param field: dotted path in the request; ``[]`` stands for every element of a list.
+    :param accepts: kinds of file it takes: ``image``, ``video``, ``audio``, ``gif``.
+    """
+
+    field: str
+    accepts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One kind of generation. Make one by hand for a tool newer than this package.
+
+    :param slug: name in Magic Hour's documentation, such as ``text-to-video``.
+    :param kind: ``video``, ``image``, ``audio`` or ``face-detection``: decides where its job is looked at.
+    :param path: path of its create endpoint, such as ``/v1/text-to-video``.
+    :param title: name for people.
+    :param accepts_name: whether the request has a ``name`` field.
+    :param files: its file fields.
+    :param polling: name of its polling class; empty for the usual one of its kind.
+    :param polling_by: a request field that changes the polling class, and its values.
+    :param median_s: published median duration in seconds, queue included
+        (https://docs.magichour.ai/api-reference/processing-times), or None.
+    """
+
+    slug: str
+    kind: str
+    path: str
+    title: str = ""
+    accepts_name: bool = False
+    files: tuple[FileField, ...] = ()
+    polling: str = ""
+    polling_by: tuple[str, Mapping[str, str]] | None = None
+    median_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise BadInputError(
+                f"Tool {self.slug!r} has the unknown kind {self.kind!r}: use one of {', '.join(KINDS)}."
+            )
+        if not self.path.startswith("/"):
+            raise BadInputError(f"Tool {self.slug!r} needs a path that starts with '/', such as '/v1/{self.slug}'.")
+
+    def polling_class(self, request: Mapping[str, Any] | None = None) -> PollingClass:
+        """Say at which pace to look at a job of this tool.
+
+        :param request: the request sent, as a few tools depend on one of its fields.
+        """
+        name = self.polling or _CLASS_OF_KIND[self.kind]
+        if self.polling_by is not None and request is not None:
+            field, classes = self.polling_by
+            value: Any = request
+            for key in field.split("."):
+                value = value.get(key) if isinstance(value, Mapping) else None
+            name = classes.get(value, name) if isinstance(value, str) else name
+        return POLLING_CLASSES[name]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint that creates no job.
+
+    :param method: HTTP method.
+    :param path: path, with ``{id}`` where a job's id goes.
+    """
+
+    method: str
+    path: str
+
+
+def _middle(bounds: list[float | None]) -> float:
+    # The slowest class has no upper bound; its lower one is what is known.
+    known = [bound for bound in bounds if bound is not None]
+    return sum(known) / len(known)
+
+
+def _read_tool(slug: str, row: dict[str, Any]) -> Tool:
+    by = row.get("polling_by")
+    return Tool(
+        slug=slug,
+        kind=row["kind"],
+        path=row["path"],
+        title=row["title"],
+        accepts_name=row["accepts_name"],
+        files=tuple(FileField(f["field"], tuple(f["accepts"])) for f in row["files"]),
+        polling=row["polling"],
+        polling_by=(by["field"], by["values"]) if by else None,
+        median_s=row["median_s"],
+    )
+
+
+_FACTS: dict[str, Any] = json.loads((Path(__file__).parent / "catalog.json").read_text(encoding="utf-8"))
+
+BASE_URL: str = _FACTS["base_url"]
+POLLING_CLASSES: Mapping[str, PollingClass] = MappingProxyType(
+    {
+        name: PollingClass(name, tuple(row["interval_s"]), _middle(row["median_s"]), row["timeout_s"])
+        for name, row in _FACTS["polling"].items()
+    }
+)
+TOOLS: Mapping[str, Tool] = MappingProxyType({slug: _read_tool(slug, row) for slug, row in _FACTS["tools"].items()})
+ENDPOINTS: tuple[Endpoint, ...] = tuple(Endpoint(row["method"], row["path"]) for row in _FACTS["endpoints"])
+EXTENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {kind: tuple(names) for kind, names in _FACTS["uploads"]["extensions"].items()}
+)
+REFERENCE_PREFIXES: tuple[str, ...] = tuple(_FACTS["uploads"]["reference_prefixes"])
+
+
+def get_tool(tool: str | Tool) -> Tool:
+    """Return the tool of this slug; a :class:`Tool` is returned as it is.
+
+    :raises BadInputError: no tool has this slug; the message names the nearest ones.
+    """
+    if isinstance(tool, Tool):
+        return tool
+    if isinstance(tool, str) and tool in TOOLS:
+        return TOOLS[tool]
+    near = get_close_matches(str(tool).lower().replace("_", "-").replace(" ", "-"), TOOLS, n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the tools are {', '.join(TOOLS)}."
+    raise BadInputError(
+        f"{tool!r} is not a Magic Hour tool this version knows: {hint} "
+        "For a tool newer than this package pass Tool(slug, kind, path). Nothing was sent and nothing was charged."
+    )

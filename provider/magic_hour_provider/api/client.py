@@ -1,0 +1,273 @@
+"""The clients: one that does everything for a worker, one that only looks for the triggerer.
+
+Both carry out what :mod:`magic_hour_provider.api.protocol` decides; neither repeats the other's logic.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import httpx
+
+from magic_hour_provider.api import protocol, transfers
+from magic_hour_provider.api.catalog import BASE_URL, EXTENSIONS, Tool
+from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.failures import Answer, transport_error
+from magic_hour_provider.api.jobs import Account, Download, Job, Submission, UploadLink
+
+DEFAULT_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 10.0
+USER_AGENT = "airflow-provider-magic-hour"
+
+Verify = bool | str | ssl.SSLContext
+
+# httpx logs every URL it asks for at INFO, the signature of a signed link included, and one line per look besides.
+# While one of our requests is under way its lines are dropped; nobody else's are touched.
+_ours: ContextVar[bool] = ContextVar("magic_hour_request", default=False)
+
+
+class _DropOurs(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 (the signature is logging's)
+        return not _ours.get()
+
+
+_DROP = _DropOurs()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # Filters are not inherited by child loggers, and logging may be set up anew at any time: each use makes sure.
+    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy"):
+        logging.getLogger(name).addFilter(_DROP)
+    token = _ours.set(True)
+    try:
+        yield
+    finally:
+        _ours.reset(token)
+
+
+def ssl_context(verify: Verify = True) -> Verify:
+    """Return a context that many clients share: reading the certificates takes tens of milliseconds each time.
+
+    :param verify: True for the usual certificates, False for none, or the path of a file with others.
+    """
+    if isinstance(verify, ssl.SSLContext) or verify is False:
+        return verify
+    if isinstance(verify, str):
+        if not Path(verify).exists():
+            raise BadInputError(f"The connection's 'verify' names {verify!r}, which does not exist on this machine.")
+        place = Path(verify)
+        return ssl.create_default_context(
+            cafile=str(place) if place.is_file() else None, capath=str(place) if place.is_dir() else None
+        )
+    return httpx.create_ssl_context()
+
+
+def _headers(api_key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {protocol.check_key(api_key)}", "User-Agent": USER_AGENT}
+
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_S))
+
+
+class MagicHourClient:
+    """Everything a worker asks of Magic Hour. Use it as a context manager, or close it.
+
+    :param api_key: the key; sent to ``base_url`` only, never to storage.
+    :param base_url: another address: the simulator, or Magic Hour's mock server.
+    :param timeout: seconds without any progress after which a request counts as lost.
+    :param verify: certificates to trust: True, False, a path, or an SSL context to share.
+    :param proxy: address of a proxy, or None.
+    :param transport: replaces the network, for tests.
+    :raises BadInputError: the key or the address cannot be right.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str = BASE_URL,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        verify: Verify = True,
+        proxy: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = protocol.check_base_url(base_url)
+        self._headers = _headers(api_key)
+        self._common: dict[str, Any] = {
+            "timeout": _timeout(timeout),
+            "verify": ssl_context(verify),
+            "proxy": proxy,
+            "transport": transport,
+        }
+        self._api = httpx.Client(headers=self._headers, follow_redirects=False, **self._common)
+        # Storage gets its own client: a signed link carries its own permission and must never meet our key.
+        self._storage = httpx.Client(headers={"User-Agent": USER_AGENT}, follow_redirects=True, **self._common)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+        self._storage.close()
+
+    def _send(self, request: protocol.Request, doing: str) -> Answer:
+        try:
+            with _quiet():
+                return Answer.of(_send_with(self._api, self.base_url, request))
+        except httpx.RequestError as error:
+            raise transport_error(error, doing) from None
+
+    def create(self, tool: str | Tool, request: Mapping[str, Any]) -> Submission:
+        """Send one paid request, exactly once.
+
+        A fresh connection is used: one kept open from before may have been closed by the other side, and then
+        nobody could tell whether the request was read.
+
+        :param tool: the tool or its slug.
+        :param request: its JSON body, as in Magic Hour's documentation.
+        :returns: the accepted submission.
+        :raises MagicHourError: see :func:`magic_hour_provider.api.protocol.read_create`, which decides.
+        """
+        built = protocol.create_request(tool, request)
+        outcome: Answer | httpx.RequestError
+        with (
+            _quiet(),
+            httpx.Client(headers=self._headers, follow_redirects=False, **self._common) as fresh,
+        ):
+            try:
+                outcome = Answer.of(_send_with(fresh, self.base_url, built))
+            except httpx.RequestError as error:
+                outcome = error
+        return protocol.read_create(outcome, tool)
+
+    def get_job(self, kind: str, job_id: str) -> Job:
+        """Look at a job once.
+
+        :param kind: ``video``, ``image``, ``audio`` or ``face-detection``.
+        :param job_id: its id.
+        """
+        request = protocol.get_job_request(kind, job_id)
+        return protocol.read_job(self._send(request, f"looking at {kind} job {job_id}"), kind, job_id)
+
+    def delete_job(self, kind: str, job_id: str) -> None:
+        """Delete a job's output for good. This is no cancel, and refunds nothing."""
+        request = protocol.delete_job_request(kind, job_id)
+        protocol.read_deleted(self._send(request, f"deleting {kind} job {job_id}"), kind, job_id)
+
+    def account(self) -> Account:
+        """Return the account behind the key; free, so it also tests the key."""
+        return protocol.read_account(self._send(protocol.account_request(), "asking for the account"))
+
+    def saved_items(self, *, type: str | None = None) -> list[dict[str, Any]]:  # noqa: A002 (the API's own word)
+        """Return all saved characters, voices and so on, of one type or of all."""
+        items: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            request = protocol.saved_items_request(type=type, limit=100, cursor=cursor)
+            page, following = protocol.read_saved_items(self._send(request, "asking for the saved items"))
+            items += page
+            if following is None or following == cursor:
+                return items
+            cursor = following
+
+    def upload_links(self, items: Sequence[tuple[str, str]]) -> list[UploadLink]:
+        """Ask where to put files; ``items`` are (type, extension), such as ``("image", "png")``."""
+        request = protocol.upload_links_request(items)
+        return protocol.read_upload_links(self._send(request, "asking for upload links"), len(items))
+
+    def upload_to(self, link: UploadLink, source: BinaryIO, size: int) -> None:
+        """Stream an open file of ``size`` bytes to an upload link."""
+        with _quiet():
+            transfers.upload(self._storage, link, source, size)
+
+    def upload(self, source: str | Path) -> str:
+        """Upload a local file.
+
+        :param source: path of the file; its extension tells its kind.
+        :returns: the reference to use in requests, valid for 7 days.
+        """
+        path = Path(source)
+        extension = path.suffix.lstrip(".").lower()
+        kind = next((kind for kind in ("image", "video", "audio", "gif") if extension in EXTENSIONS[kind]), None)
+        if kind is None:
+            raise BadInputError(f"{path} has no extension that Magic Hour takes. Nothing was sent.")
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise BadInputError(f"{path} cannot be read: {error.strerror}. Nothing was sent.") from None
+        with file:
+            # There is no upload type "gif"; the official CLI sends such files as video.
+            (link,) = self.upload_links([("video" if kind == "gif" else kind, extension)])
+            self.upload_to(link, file, path.stat().st_size)
+        return link.file_path
+
+    def download_to(self, link: Download, target: BinaryIO) -> transfers.Received:
+        """Stream a finished file into an open binary file."""
+        with _quiet():
+            return transfers.download(self._storage, link, target)
+
+
+class AsyncMagicHourClient:
+    """Looks at jobs from an event loop, and does nothing else. Close it with :meth:`aclose`.
+
+    :param verify: certificates to trust; give an SSL context made off the loop, as reading the usual ones blocks it.
+    :param max_connections: sockets kept at the most.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str = BASE_URL,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        verify: Verify = True,
+        proxy: str | None = None,
+        max_connections: int = 32,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.base_url = protocol.check_base_url(base_url)
+        self._api = httpx.AsyncClient(
+            headers=_headers(api_key),
+            timeout=_timeout(timeout),
+            verify=verify,
+            proxy=proxy,
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._api.aclose()
+
+    async def get_job(self, kind: str, job_id: str) -> Job:
+        """Look at a job once; as :meth:`MagicHourClient.get_job`."""
+        request = protocol.get_job_request(kind, job_id)
+        try:
+            with _quiet():
+                response = await self._api.request(request.method, self.base_url + request.path)
+        except httpx.RequestError as error:
+            raise transport_error(error, f"looking at {kind} job {job_id}") from None
+        return protocol.read_job(Answer.of(response), kind, job_id)
+
+
+def _send_with(http: httpx.Client, base_url: str, request: protocol.Request) -> httpx.Response:
+    return http.request(request.method, base_url + request.path, json=request.json, params=dict(request.params) or None)

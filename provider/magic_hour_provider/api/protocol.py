@@ -1,0 +1,255 @@
+"""The Magic Hour API without any IO: builds every request and reads every answer.
+
+The sync and the async client share it and add nothing of their own. Answers are read leniently: a create needs only
+``id``, unknown fields and statuses never raise.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.catalog import KINDS, Tool, get_tool
+from magic_hour_provider.api.failures import (
+    Answer,
+    check,
+    json_object,
+    refusal,
+    shown,
+    text_of,
+    transport_error,
+    words_of,
+)
+from magic_hour_provider.api.jobs import GONE, Account, Download, Job, Submission, UploadLink, check_id, is_id
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request, relative to the base URL.
+
+    :param json: JSON body, or None for none.
+    :param params: query parameters.
+    """
+
+    method: str
+    path: str
+    json: Any = None
+    params: Mapping[str, str | int] = field(default_factory=dict)
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def check_key(api_key: object) -> str:
+    """Return the key if it may go into a header.
+
+    :raises BadInputError: it is empty or has characters no key has.
+    """
+    if not isinstance(api_key, str) or not api_key.strip():
+        raise errors.BadInputError(
+            "The Magic Hour API key is empty: put the key into the connection's password (make one in Magic Hour's "
+            "Developer Hub). Nothing was sent and nothing was charged."
+        )
+    if not re.fullmatch(r"[!-~]+", api_key):
+        raise errors.BadInputError(
+            "The Magic Hour API key has a blank, a line break or a character outside ASCII: "
+            "copy it again from Magic Hour's Developer Hub. Nothing was sent and nothing was charged."
+        )
+    return api_key
+
+
+def check_base_url(base_url: str) -> str:
+    """Return the base URL without a trailing slash.
+
+    :raises BadInputError: it is no http(s) address.
+    """
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise errors.BadInputError(f"{base_url!r} is not an address: {error}. Use one such as https://host.") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise errors.BadInputError(f"{base_url!r} is not an address for Magic Hour: use one such as https://host.")
+    return str(base_url).rstrip("/")
+
+
+def create_request(tool: str | Tool, request: Mapping[str, Any]) -> Request:
+    """Build the paid request of a tool; ``request`` is its JSON body."""
+    if not isinstance(request, Mapping):
+        raise errors.BadInputError(
+            f"The request of {get_tool(tool).slug} must be a dict, the JSON body of Magic Hour's documentation; "
+            f"it is {type(request).__name__}. Nothing was sent and nothing was charged."
+        )
+    try:
+        json.dumps(request, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise errors.BadInputError(
+            f"The request of {get_tool(tool).slug} is no JSON: {error}. Nothing was sent and nothing was charged."
+        ) from None
+    return Request("POST", get_tool(tool).path, json=dict(request))
+
+
+def _job_path(kind: str, job_id: str) -> str:
+    if kind not in KINDS:
+        raise errors.BadInputError(f"{kind!r} is not a kind of Magic Hour job: use one of {', '.join(KINDS)}.")
+    collection = kind if kind == "face-detection" else f"{kind}-projects"
+    return f"/v1/{collection}/{check_id(job_id)}"
+
+
+def get_job_request(kind: str, job_id: str) -> Request:
+    """Build one look at a job."""
+    return Request("GET", _job_path(kind, job_id))
+
+
+def delete_job_request(kind: str, job_id: str) -> Request:
+    """Build the deletion of a job's output, which is final."""
+    if kind == "face-detection":
+        raise errors.BadInputError("Magic Hour has no way to delete a face detection; it keeps no files of it.")
+    return Request("DELETE", _job_path(kind, job_id))
+
+
+def upload_links_request(items: Sequence[tuple[str, str]]) -> Request:
+    """Build the request for upload links; ``items`` are (type, extension), such as ``("image", "png")``."""
+    return Request(
+        "POST",
+        "/v1/files/upload-urls",
+        json={"items": [{"type": kind, "extension": extension} for kind, extension in items]},
+    )
+
+
+def account_request() -> Request:
+    """Build the request for the account, which is free."""
+    return Request("GET", "/v1/account")
+
+
+def saved_items_request(
+    *,
+    type: str | None = None,  # noqa: A002 (the API's own word)
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Request:
+    """Build one page of the account's saved characters, voices and so on."""
+    params = {"type": type, "limit": limit, "cursor": cursor}
+    return Request("GET", "/v1/saved-items", params={k: v for k, v in params.items() if v is not None})
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _rows(value: Any) -> list[dict[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _read_object(answer: Answer, doing: str) -> dict[str, Any]:
+    body = json_object(check(answer, doing))
+    if body is None:
+        raise errors.UnreadableAnswerError(
+            f"The answer when {doing} is not Magic Hour's JSON: {shown(answer)}. "
+            "A proxy or a wrong host in the connection is the usual cause.",
+            status_code=answer.status,
+        )
+    return body
+
+
+def read_create(outcome: Answer | httpx.RequestError, tool: str | Tool) -> Submission:
+    """Read what came of a create. This is the table that decides whether a second create may follow.
+
+    :param outcome: the answer, or the exception with which httpx ended.
+    :returns: the submission: the job exists and was charged.
+    :raises UnreachableError: the request surely never left: it may be sent again.
+    :raises RateLimitedError: refused for now (429).
+    :raises SubmissionUnknownError: a job may have been made and charged; nothing may be sent again by itself.
+    :raises MagicHourError: BadKeyError, NoCreditsError, NotFoundError or RefusedError: refused, nothing was charged.
+    """
+    tool = get_tool(tool)
+    doing = f"submitting {tool.slug}"
+    if isinstance(outcome, httpx.RequestError):
+        error = transport_error(outcome, doing)
+        if isinstance(error, errors.UnreachableError):
+            raise error
+        raise errors.SubmissionUnknownError(f"the request was sent, but the connection broke ({words_of(outcome)})")
+    body = json_object(outcome) or {}
+    job_id = body.get("id")
+    if outcome.ok and is_id(job_id):
+        return Submission(id=job_id, kind=tool.kind, credits_charged=_whole(body.get("credits_charged")))
+    refused = None if outcome.ok else refusal(outcome, doing)
+    if refused is not None:
+        raise refused
+    raise errors.SubmissionUnknownError(
+        f"the request was sent, but the answer names no job that can be looked at ({shown(outcome)})",
+        status_code=outcome.status,
+        no_job_claimed=outcome.status == 502,
+    )
+
+
+def read_job(answer: Answer, kind: str, job_id: str) -> Job:
+    """Read one look at a job."""
+    body = _read_object(answer, f"looking at {kind} job {job_id}")
+    error: Any = body.get("error")
+    error = error if isinstance(error, dict) else {}
+    return Job(
+        id=job_id,
+        kind=kind,
+        status=GONE if body.get("enabled") is False else text_of(body.get("status")) or "unknown",
+        name=text_of(body.get("name")),
+        credits_charged=_whole(body.get("credits_charged")),
+        downloads=tuple(
+            Download(row["url"], text_of(row.get("expires_at")))
+            for row in _rows(body.get("downloads"))
+            if isinstance(row.get("url"), str)
+        ),
+        error_code=text_of(error.get("code")),
+        error_message=text_of(error.get("message")),
+        created_at=text_of(body.get("created_at")),
+        faces=tuple(row["path"] for row in _rows(body.get("faces")) if isinstance(row.get("path"), str)),
+    )
+
+
+def read_deleted(answer: Answer, kind: str, job_id: str) -> None:
+    """Read the answer to a deletion."""
+    check(answer, f"deleting {kind} job {job_id}")
+
+
+def read_account(answer: Answer) -> Account:
+    """Read the account."""
+    body = _read_object(answer, "asking for the account")
+    return Account(
+        id=text_of(body.get("id")),
+        email=text_of(body.get("email")),
+        tier=text_of(body.get("tier")),
+        credits=_whole(body.get("credits")),
+        usage_based=body.get("subscription") is None,
+    )
+
+
+def read_saved_items(answer: Answer) -> tuple[list[dict[str, Any]], str | None]:
+    """Read one page of saved items: the items, and the cursor of the next page or None."""
+    body = _read_object(answer, "asking for the saved items")
+    return _rows(body.get("items")), text_of(body.get("next_cursor"))
+
+
+def read_upload_links(answer: Answer, count: int) -> list[UploadLink]:
+    """Read upload links, in the order in which they were asked for.
+
+    :raises UnreadableAnswerError: there are not as many as were asked for.
+    """
+    body = _read_object(answer, "asking for upload links")
+    links = [
+        UploadLink(row["upload_url"], row["file_path"])
+        for row in _rows(body.get("items"))
+        if isinstance(row.get("upload_url"), str) and isinstance(row.get("file_path"), str)
+    ]
+    if len(links) != count:
+        raise errors.UnreadableAnswerError(
+            f"Magic Hour answered {len(links)} upload links where {count} were asked for. Nothing was charged."
+        )
+    return links

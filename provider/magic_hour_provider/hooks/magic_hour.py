@@ -1,0 +1,243 @@
+"""A connection of type ``magic_hour`` becomes clients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    BaseHook,
+)
+
+from magic_hour_provider.api.catalog import BASE_URL
+from magic_hour_provider.api.client import DEFAULT_TIMEOUT_S, AsyncMagicHourClient, MagicHourClient, Verify
+from magic_hour_provider.api.errors import BadInputError, MagicHourError
+from magic_hour_provider.api.jobs import Job
+from magic_hour_provider.api.protocol import check_base_url, check_key
+from magic_hour_provider.api.waiting import CLOCK, Clock, Outcome, Wait
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+DEFAULT_CONN_ID = "magic_hour_default"
+KEY_VARIABLE = "MAGIC_HOUR_API_KEY"
+
+_NOTHING = "Nothing was sent and nothing was charged."
+
+
+def airflow_error(error: MagicHourError) -> AirflowException:
+    """Return the exception that makes Airflow do what the error allows: retry, or fail for good."""
+    return AirflowException(str(error)) if error.can_retry else AirflowFailException(str(error))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a connection says.
+
+    :param api_key: the key, from the connection's password.
+    :param base_url: address of the API, from the host (with schema and port, if given).
+    :param timeout: seconds without progress after which a request counts as lost (extra ``timeout``).
+    :param verify: certificates to trust (extra ``verify``: true, false or a path).
+    :param proxy: address of a proxy (extra ``proxy``).
+    :param max_looks_per_second: limit for status requests of one triggerer (extra ``max_looks_per_second``).
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str = BASE_URL
+    timeout: float = DEFAULT_TIMEOUT_S
+    verify: Verify = True
+    proxy: str | None = field(default=None, repr=False)
+    max_looks_per_second: float | None = None
+
+    @classmethod
+    def read(cls, conn: Connection, extra: Mapping[str, Any]) -> Settings:
+        """Read a connection and its extra.
+
+        :raises BadInputError: something in it cannot work; the message names the field.
+        """
+        where = f"the Airflow connection {conn.conn_id!r}"
+        try:
+            return cls(
+                api_key=check_key(conn.password),
+                base_url=_base_url(conn),
+                timeout=_positive(extra, "timeout") or DEFAULT_TIMEOUT_S,
+                verify=_verify(extra.get("verify")),
+                proxy=extra.get("proxy") or None,
+                max_looks_per_second=_positive(extra, "max_looks_per_second"),
+            )
+        except BadInputError as error:
+            raise BadInputError(f"In {where}: {error}") from None
+
+
+def _base_url(conn: Connection) -> str:
+    host = (conn.host or "").strip().rstrip("/")
+    if not host:
+        return BASE_URL
+    if "://" not in host:
+        # Airflow's URI form of a connection splits "http://host:port" into schema, host and port.
+        host = f"{conn.schema or 'https'}://{host}"
+    if conn.port and host.count(":") == 1:
+        scheme, _, rest = host.partition("://")
+        name, slash, path = rest.partition("/")
+        host = f"{scheme}://{name}:{conn.port}{slash}{path}"
+    return check_base_url(host)
+
+
+def _positive(extra: Mapping[str, Any], name: str) -> float | None:
+    value = extra.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = 0.0
+    if number <= 0:
+        raise BadInputError(f"the extra {name!r} must be a number above 0; it is {value!r}. {_NOTHING}")
+    return number
+
+
+def _verify(value: Any) -> bool | str:
+    if value in (None, ""):
+        return True
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "1": True, "false": False, "0": False}
+    return words.get(str(value).lower(), str(value))
+
+
+class MagicHourHook(BaseHook):
+    """Opens clients for a Magic Hour connection.
+
+    :param magic_hour_conn_id: id of the connection: password = API key, host = another base URL (simulator, mock
+        server). If the default connection does not exist, the key in ``MAGIC_HOUR_API_KEY`` is used.
+    """
+
+    conn_name_attr = "magic_hour_conn_id"
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = "magic_hour"
+    hook_name = "Magic Hour"
+
+    def __init__(self, magic_hour_conn_id: str = DEFAULT_CONN_ID) -> None:
+        super().__init__()
+        self.magic_hour_conn_id = magic_hour_conn_id
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Describe the connection form, for Airflow before 3.2 (later ones read the provider info)."""
+        from magic_hour_provider import get_provider_info
+
+        behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
+        return {
+            "hidden_fields": behaviour["hidden-fields"],
+            "relabeling": behaviour["relabeling"],
+            "placeholders": behaviour["placeholders"],
+        }
+
+    def _without_connection(self, error: Exception) -> Settings:
+        """Fall back to the key in the environment, for the default connection only."""
+        key = os.environ.get(KEY_VARIABLE)
+        if self.magic_hour_conn_id == DEFAULT_CONN_ID and key:
+            return Settings(api_key=check_key(key))
+        raise BadInputError(
+            f"There is no Airflow connection {self.magic_hour_conn_id!r}: make one of type Magic Hour with your API "
+            f"key as its password (or, for {DEFAULT_CONN_ID!r}, set {KEY_VARIABLE} on every worker and triggerer). "
+            f"{_NOTHING}"
+        ) from error
+
+    def settings(self) -> Settings:
+        """Resolve the connection.
+
+        :raises BadInputError: there is none, or it cannot work.
+        """
+        try:
+            conn = self.get_connection(self.magic_hour_conn_id)
+        except AirflowNotFoundException as error:
+            return self._without_connection(error)
+        return Settings.read(conn, conn.extra_dejson)
+
+    async def async_settings(self) -> Settings:
+        """Resolve the connection without blocking the event loop; as :meth:`settings`."""
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        try:
+            conn = await get_async_connection(self.magic_hour_conn_id, hook=self)
+        except AirflowNotFoundException as error:
+            return self._without_connection(error)
+        return Settings.read(conn, await get_async_extra_dejson(conn))
+
+    def get_conn(self) -> MagicHourClient:
+        """Open the client for a worker; close it after use."""
+        s = self.settings()
+        return MagicHourClient(
+            api_key=s.api_key, base_url=s.base_url, timeout=s.timeout, verify=s.verify, proxy=s.proxy
+        )
+
+    async def get_async_conn(self, *, max_connections: int = 32) -> AsyncMagicHourClient:
+        """Open the client for a triggerer; the certificates are read off the event loop, as that takes long.
+
+        :param max_connections: sockets kept at the most.
+        """
+        import asyncio
+
+        from magic_hour_provider.api.client import ssl_context
+
+        s = await self.async_settings()
+        return AsyncMagicHourClient(
+            api_key=s.api_key,
+            base_url=s.base_url,
+            timeout=s.timeout,
+            verify=await asyncio.to_thread(ssl_context, s.verify),
+            proxy=s.proxy,
+            max_connections=max_connections,
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the account, which costs nothing, and show its plan and credits."""
+        try:
+            with self.get_conn() as client:
+                account = client.account()
+        except MagicHourError as error:
+            return False, str(error)
+        credit = "usage-based" if account.usage_based else f"{account.credits} credits"
+        return True, f"Connected to Magic Hour: plan {account.tier}, {credit}."
+
+
+def wait_here(
+    client: MagicHourClient,
+    kind: str,
+    job_id: str,
+    wait: Wait,
+    *,
+    first: float,
+    until: float,
+    saw: Callable[[Job | MagicHourError], None],
+    clock: Clock = CLOCK,
+) -> tuple[Job | MagicHourError | None, Outcome | None]:
+    """Look at a job on this worker until it ends, or until the next look would fall after ``until``.
+
+    :param wait: decides when to look; see :class:`magic_hour_provider.api.waiting.Wait`.
+    :param first: time of the first look, in seconds since 1970.
+    :param until: latest time of a look, in seconds since 1970.
+    :param saw: called with what each look saw.
+    :returns: what the last look saw (None: no look was due), and the outcome, or None while the job is active.
+    """
+    seen: Job | MagicHourError | None = None
+    due = first
+    while due <= until:
+        if (pause := due - clock.now()) > 0:
+            clock.sleep(pause)
+        try:
+            seen = client.get_job(kind, job_id)
+        except MagicHourError as error:
+            seen = error
+        saw(seen)
+        decided = wait.decide(seen, clock.now())
+        if isinstance(decided, Outcome):
+            return seen, decided
+        due = decided
+    return seen, None

@@ -1,0 +1,203 @@
+"""Files going in: paths, URIs and result objects become what Magic Hour takes.
+
+A file field takes a public URL, a Magic Hour reference, a library address, a path or any ``ObjectStoragePath`` URI, or
+the result object of an earlier task. Which fields take files is decided by the catalog, never guessed from names.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.jobs import check_id, library_url
+from magic_hour_provider.media import NOTHING, STORAGE_ERRORS, checksum, open_path
+from magic_hour_provider.record import UNREADABLE
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file given in a request.
+
+    :param at: where it stands: keys and indexes from the request's top.
+    :param field: what the catalog says of the field.
+    :param value: what the user gave.
+    """
+
+    at: tuple[str | int, ...]
+    field: FileField
+    value: Any
+
+    @property
+    def where(self) -> str:
+        """The field's name for people, such as ``assets.image_file_paths[0]``."""
+        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.at).lstrip(".")
+
+    @property
+    def result(self) -> tuple[str, str] | None:
+        """``(kind, id)`` if an earlier task's result object was given."""
+        if isinstance(self.value, Mapping) and "id" in self.value and "kind" in self.value:
+            return str(self.value["kind"]), str(self.value["id"])
+        return None
+
+    @property
+    def uri(self) -> str | None:
+        """The path or storage URI to upload, or None if there is nothing to upload."""
+        value = self.value.get("uri") if isinstance(self.value, Mapping) and self.result is None else self.value
+        if not isinstance(value, str):
+            return None
+        if urlsplit(value).scheme in ("http", "https") or value.startswith(REFERENCE_PREFIXES):
+            return None
+        return value
+
+    def check(self) -> None:
+        """Refuse what can never be a file.
+
+        :raises BadInputError: the message names the field and what it takes.
+        """
+        if self.result is not None:
+            kind, job_id = self.result
+            check_id(job_id)
+            if library_url(kind, job_id) is None:
+                raise BadInputError(
+                    f"{self.where} got the result of a {kind} job, which has no file to go on with. {NOTHING}"
+                )
+        elif self.uri is None and not isinstance(self.value, str):
+            raise BadInputError(
+                f"{self.where} takes a public URL, a Magic Hour reference, a path, a storage URI or the result of an "
+                f"earlier task; it got {type(self.value).__name__}. {NOTHING}"
+            )
+
+    def upload_as(self) -> tuple[str, str]:
+        """Return the upload's (type, extension).
+
+        :raises BadInputError: the name has no extension, or one the field does not take.
+        """
+        uri = self.uri or ""
+        name = uri.rstrip("/").rpartition("/")[2]
+        extension = name.rpartition(".")[2].lower() if "." in name.strip(".") else ""
+        takes = [(kind, ext) for kind in self.field.accepts for ext in EXTENSIONS[kind]]
+        listed = ", ".join(dict.fromkeys(ext for _, ext in takes))
+        if not extension:
+            raise BadInputError(
+                f"{self.where}: {uri!r} has no extension, so Magic Hour cannot know what it is. Name the file with "
+                f"one of: {listed}. {NOTHING}"
+            )
+        for kind, ext in takes:
+            if ext == extension:
+                # There is no upload type "gif"; Magic Hour's own CLI sends such files as video.
+                return ("video" if kind == "gif" else kind), extension
+        raise BadInputError(
+            f"{self.where} takes {' or '.join(self.field.accepts)} files ({listed}); {uri!r} is none. {NOTHING}"
+        )
+
+    def identity(self) -> Any:
+        """Return what tells this input from another one: for the fingerprint, without uploading anything."""
+        if self.result is not None:
+            return [*self.result, 0]
+        if self.uri is None:
+            return self.value
+        path = open_path(self.uri)
+        try:
+            info = path.fs.info(path.path)
+            for name in ("ETag", "etag", "md5Hash", "content_md5"):
+                if info.get(name):
+                    return str(info[name])
+            return [info["size"], checksum(path)]
+        except STORAGE_ERRORS:
+            # At a later attempt the file may be gone and is not needed. When it is, `prepare` says what is wrong.
+            return UNREADABLE
+
+
+def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
+    """Return the files given in a request, in the catalog's order.
+
+    :raises BadInputError: one of them can never be a file.
+    """
+
+    def walk(
+        value: Any, parts: Sequence[str], at: tuple[str | int, ...]
+    ) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+        if not parts:
+            yield at, value
+            return
+        name, many = parts[0].removesuffix("[]"), parts[0].endswith("[]")
+        if not isinstance(value, Mapping) or value.get(name) is None:
+            return
+        inner = value[name]
+        if not many:
+            yield from walk(inner, parts[1:], (*at, name))
+        elif isinstance(inner, list | tuple):
+            for index, element in enumerate(inner):
+                yield from walk(element, parts[1:], (*at, name, index))
+
+    found = [Input(at, field, value) for field in tool.files for at, value in walk(request, field.field.split("."), ())]
+    for one in found:
+        one.check()
+    return found
+
+
+def replaced(request: Mapping[str, Any], values: Sequence[tuple[Input, Any]]) -> dict[str, Any]:
+    """Return a copy of the request with other values in its file fields."""
+    copied: dict[str, Any] = copy.deepcopy(dict(request))
+    for one, value in values:
+        target: Any = copied
+        for part in one.at[:-1]:
+            if isinstance(target[part], tuple):
+                target[part] = list(target[part])
+            target = target[part]
+        target[one.at[-1]] = value
+    return copied
+
+
+def prepare(client: MagicHourClient, request: Mapping[str, Any], inputs: Sequence[Input]) -> dict[str, Any]:
+    """Return the request with every input as Magic Hour takes it. Uploads what has to be; that costs nothing.
+
+    :raises BadInputError: a file cannot be read or is of the wrong kind; found before anything is uploaded.
+    :raises MagicHourError: an upload did not work.
+    """
+    uploads: dict[tuple[str, str], list[Input]] = {}
+    for one in inputs:
+        if one.uri is not None:
+            kind, _ = one.upload_as()
+            uploads.setdefault((kind, one.uri), []).append(one)
+    sizes = {group: _size(group[1], ones[0].where) for group, ones in uploads.items()}
+    values: list[tuple[Input, Any]] = []
+    if uploads:
+        links = client.upload_links([ones[0].upload_as() for ones in uploads.values()])
+        for (group, ones), link in zip(uploads.items(), links, strict=True):
+            with open_path(group[1]).open("rb") as file:
+                client.upload_to(link, file, sizes[group])
+            values += [(one, link.file_path) for one in ones]
+    for one in inputs:
+        if one.result is not None:
+            values.append((one, _chained(client, one)))
+    return replaced(request, values)
+
+
+def _chained(client: MagicHourClient, one: Input) -> str:
+    """Return the address under which Magic Hour finds an earlier job's file; no byte passes through us."""
+    kind, job_id = one.result or ("", "")
+    if len(one.value.get("media") or ()) > 1:
+        # A library address names a job, not one of its files: those are told apart by a link of their own.
+        job = client.get_job(kind, job_id)
+        if job.downloads:
+            return job.downloads[0].url
+    return library_url(kind, job_id) or ""
+
+
+def _size(uri: str, where: str) -> int:
+    path = open_path(uri)
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+        return int(path.fs.info(path.path)["size"])
+    except STORAGE_ERRORS as error:
+        raise BadInputError(
+            f"{where}: the file {uri!r} cannot be read ({type(error).__name__}: {error}). {NOTHING}"
+        ) from error

@@ -1,0 +1,342 @@
+"""What was paid for: the record that keeps one task instance from paying twice.
+
+There is no idempotency key, no list of jobs and no cancel in Magic Hour's API, so the record is written **before** the
+paid request (the intent) and completed right after it. What the next attempt does follows from the record alone
+(:func:`plan`), and the paid request is sent from one place (:func:`submit_once`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.jobs import Account, Submission, check_id
+from magic_hour_provider.api.waiting import CLOCK, Clock
+from magic_hour_provider.record import (
+    ADOPT,
+    KEY,
+    REGENERATE,
+    Record,
+    State,
+    changed_fields,
+    named,
+    unknown_sentence,
+)
+
+log = logging.getLogger(__name__)
+
+_RATE_LIMIT_S = 120.0  # the most a worker waits on 429 before the attempt ends
+_BAD_GATEWAY_S = 30.0  # the vendor's advice is 30-60 s before a 502 is repeated
+_WRITE_S = 120.0  # how long a record is tried to be written once a job is paid for
+
+
+class Store(Protocol):
+    """Airflow's task state store, or something like it. Rows outlive retries and clears."""
+
+    def get(self, key: str) -> Any:
+        """Return the value, or None."""
+
+    def set(self, key: str, value: Any, *, retention: Any) -> None:
+        """Write a JSON value."""
+
+    def delete(self, key: str) -> None:
+        """Remove a key; a missing one is no error."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Where an attempt stands. A clear raises both numbers; a retry raises neither.
+
+    :param extra_tries: the task instance's ``max_tries`` beyond the task's ``retries``.
+    :param clear_number: how often something in the DAG run was cleared.
+    """
+
+    extra_tries: int = 0
+    clear_number: int = 0
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> Attempt:
+        """Read the numbers from Airflow's context."""
+        ti, task, run = context["ti"], context["task"], context["dag_run"]
+        return cls((ti.max_tries or 0) - (task.retries or 0), getattr(run, "clear_number", None) or 0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What this attempt does.
+
+    :param record: the record to go on with, or None to submit a new job.
+    :param say: the attempt's first log line, if there is something to say.
+    """
+
+    record: Record | None = None
+    say: str | None = None
+
+
+def plan(
+    record: Record | None,
+    attempt: Attempt,
+    now: Mapping[str, str],
+    *,
+    on_clear: str,
+    on_unknown: str,
+    balance: Callable[[], int | None] = lambda: None,
+) -> Plan:
+    """Decide from the record alone whether this attempt may pay.
+
+    :param now: fingerprint of this attempt's request.
+    :param on_clear: ``reuse`` or ``regenerate``.
+    :param on_unknown: ``fail`` or ``resubmit``.
+    :param balance: asks for the account's credits, to be named beside those before the request.
+    :raises SubmissionUnknownError: a request may have been sent whose answer nobody has.
+    :raises JobCanceledError: the job ended for good, and only a clear may pay for another.
+    """
+    if record is None or record.state == "none":
+        return Plan()
+    cleared = attempt.extra_tries > record.extra_tries and attempt.clear_number > record.clear_number
+    changed = changed_fields(record.fingerprint, now)
+    again = cleared and on_clear == "regenerate"
+    if record.state == "intent":
+        if again or on_unknown == "resubmit":
+            return Plan(say=f"Submitting again although it is unknown whether {named(record)} was made and charged.")
+        raise errors.SubmissionUnknownError(
+            unknown_sentence(record, "an earlier attempt ended while it was sending", balance=balance())
+        )
+    if record.state == "failed":
+        return Plan(say=f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
+    if record.state == "ended":
+        if cleared:
+            return Plan(say=f"The task was cleared after job {record.job_id} ended; a new job is made and paid for.")
+        raise errors.JobCanceledError(record.reason or f"Magic Hour job {record.job_id} ended for good.")
+    if again or (cleared and changed):
+        why = "on_clear is 'regenerate'" if again else f"these fields changed: {', '.join(changed)}"
+        return Plan(say=f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}.")
+    when = record.written_at
+    say = f"Not paid again: going on with Magic Hour job {record.job_id} of {when}."
+    if changed:
+        say += (
+            f" These fields changed since it was paid for and are not applied: {', '.join(changed)}."
+            " Clear the task to make a new job with them."
+        )
+    elif cleared:
+        say += f" For a new one set on_clear='regenerate', or the task state {REGENERATE!r} to true, and clear again."
+    return Plan(replace(record, extra_tries=attempt.extra_tries, clear_number=attempt.clear_number), say)
+
+
+class Ledger:
+    """Reads and writes the record of one task instance.
+
+    :param store: Airflow's task state store, or None where this Airflow has none.
+    :param attempt: where this attempt stands.
+    """
+
+    def __init__(self, store: Store | None, attempt: Attempt, clock: Clock = CLOCK) -> None:
+        self._store = store
+        self.attempt = attempt
+        self.clock = clock
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any], clock: Clock = CLOCK) -> Ledger:
+        """Open the ledger of the running task instance."""
+        store = context.get("task_state_store")
+        if store is None:
+            log.warning(
+                "This Airflow has no task state store (3.3 brings it): if this attempt is lost, a retry pays for a "
+                "new job. Set retries=0, or upgrade, where paying twice matters."
+            )
+        return cls(store, Attempt.of(context), clock)
+
+    def read(self) -> Record | None:
+        """Return the record, or None if nothing was ever recorded."""
+        value = self._store.get(KEY) if self._store is not None else None
+        return None if value is None else Record.read(value)
+
+    def plan(
+        self,
+        tool: Tool,
+        now: dict[str, str],
+        *,
+        on_clear: str,
+        on_unknown: str,
+        balance: Callable[[], int | None] = lambda: None,
+    ) -> Plan:
+        """Decide what this attempt does; see :func:`plan`. One-shot wishes in the state store come first."""
+        record = self.read()
+        adopt = self._store.get(ADOPT) if self._store is not None else None
+        if adopt:
+            adopted = self._adopt(record, tool, now, check_id(adopt))
+            return Plan(adopted, f"Going on with Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid.")
+        if self._store is not None and self._store.get(REGENERATE) is True:
+            return Plan(say=f"A new job is made and paid for, as the task state {REGENERATE!r} asks.")
+        return plan(record, self.attempt, now, on_clear=on_clear, on_unknown=on_unknown, balance=balance)
+
+    def _adopt(self, record: Record | None, tool: Tool, now: dict[str, str], job_id: str) -> Record:
+        if record is None or record.job_id != job_id:
+            history = record.past() if record else []
+            record = self._write(
+                self._new(tool, "submitted", now, history=history, job_id=job_id, submitted_at=self.clock.now())
+            )
+        self._delete(ADOPT)
+        return record
+
+    def _new(self, tool: Tool, state: State, now: dict[str, str], **more: Any) -> Record:
+        return Record(
+            state=state,
+            tool=tool.slug,
+            kind=tool.kind,
+            key=more.pop("key", ""),
+            fingerprint=now,
+            extra_tries=self.attempt.extra_tries,
+            clear_number=self.attempt.clear_number,
+            **more,
+        )
+
+    def intend(
+        self, tool: Tool, now: dict[str, str], *, key: str, name: str | None = None, balance: int | None = None
+    ) -> Record:
+        """Write the intent to pay. Whatever happens from here on, the next attempt knows."""
+        before = self.read()
+        record = self._new(
+            tool, "intent", now, history=before.past() if before else [], key=key, name=name, balance=balance
+        )
+        record = self._write(record)
+        # Before the request: a wish that outlived it would pay again.
+        self._delete(REGENERATE)
+        return record
+
+    def forget(self, record: Record) -> None:
+        """Take an intent back: surely nothing was made."""
+        if record.history:
+            self._write(replace(record, state="none"))
+        else:
+            self._delete(KEY)
+
+    def submitted(self, record: Record, submission: Submission) -> Record:
+        """Complete the intent with the paid job's id. Tried for two minutes, as the id must not be lost.
+
+        :raises SubmissionUnknownError: the store could not be written; the error carries the id.
+        """
+        paid = replace(
+            record,
+            state="submitted",
+            job_id=submission.id,
+            submitted_at=self.clock.now(),
+            credits_charged=submission.credits_charged,
+        )
+        end = self.clock.now() + _WRITE_S
+        pause = 1.0
+        while True:
+            try:
+                return self._write(paid)
+            except Exception as error:  # any failure of the store: the job is paid for already
+                if self.clock.now() + pause > end:
+                    sentence = (
+                        f"Magic Hour job {submission.id} ({record.tool}) was made and charged "
+                        f"({submission.credits_charged} credits), but its id could not be recorded: {error}. "
+                        f"See {paid.page or 'Magic Hour'}. To go on with it put {submission.id} into the task state "
+                        f"{ADOPT!r} and clear the task."
+                    )
+                    log.error(sentence)
+                    raise errors.SubmissionUnknownError(sentence, job_id=submission.id) from error
+                log.warning("The paid job's record could not be written yet (%s); trying again.", error)
+                self.clock.sleep(pause)
+                pause = min(pause * 2, 15.0)
+
+    def resumed(self, record: Record) -> Record:
+        """Note that this attempt goes on with the record, so that its own retries are not taken for a clear."""
+        before = self.read()
+        return record if record == before else self._write(record)
+
+    def delivered(self, record: Record, files: list[dict[str, Any]], credits_charged: int | None) -> Record:
+        """Note that the job's files are stored."""
+        return self._write(replace(record, state="delivered", files=files, credits_charged=credits_charged))
+
+    def ended(self, record: Record, error: errors.MagicHourError) -> Record:
+        """Note that the job ended without a result; whether a retry may pay for another is the error's to say."""
+        return self._write(replace(record, state="failed" if error.can_retry else "ended", reason=str(error)))
+
+    def _write(self, record: Record) -> Record:
+        record = replace(record, written_at=record.written_at or self._stamp())
+        if self._store is not None:
+            from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+            self._store.set(KEY, asdict(record), retention=NEVER_EXPIRE)
+        return record
+
+    def _stamp(self) -> str:
+        return datetime.fromtimestamp(self.clock.now(), UTC).isoformat(timespec="seconds")
+
+    def _delete(self, key: str) -> None:
+        if self._store is not None:
+            self._store.delete(key)
+
+
+def submit_once(
+    ledger: Ledger,
+    client: MagicHourClient,
+    tool: Tool,
+    request: Mapping[str, Any],
+    record: Record,
+    *,
+    account: Account | None,
+) -> Record:
+    """Send the paid request of an intent. The only place that does.
+
+    It is sent again only after an answer that surely made no job: never left (three times), 429 (two minutes in all),
+    and 502, of which Magic Hour documents that no job was made, while the balance is unchanged (twice).
+
+    :param record: the intent, already written.
+    :param account: the account before the request, if it could be asked for.
+    :returns: the record with the job's id, already written.
+    :raises MagicHourError: refused or unreachable: the intent is taken back. Unknown: it stays.
+    """
+    sleep = ledger.clock.sleep
+    patience, unreached, gateways = _RATE_LIMIT_S, 0, 0
+    while True:
+        try:
+            submission = client.create(tool, request)
+        except errors.UnreachableError:
+            unreached += 1
+            if unreached == 3:
+                ledger.forget(record)
+                raise
+            sleep(2.0 * unreached)
+        except errors.RateLimitedError as error:
+            pause = max(1.0, error.retry_after if error.retry_after is not None else 10.0)
+            if pause > patience:
+                ledger.forget(record)
+                raise
+            log.info("Magic Hour asks us to slow down; sending the refused request again in %.0f s.", pause)
+            patience -= pause
+            sleep(pause)
+        except errors.SubmissionUnknownError as error:
+            settled = account is not None and not account.usage_based and account.credits is not None
+            if error.no_job_claimed and settled and gateways < 2:
+                sleep(_BAD_GATEWAY_S)
+            after = balance_of(client)
+            if error.no_job_claimed and settled and gateways < 2 and account and after == account.credits:
+                gateways += 1
+                log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
+                continue
+            raise errors.SubmissionUnknownError(
+                unknown_sentence(record, str(error), balance=after), status_code=error.status_code
+            ) from error
+        except errors.MagicHourError:
+            ledger.forget(record)
+            raise
+        else:
+            return ledger.submitted(record, submission)
+
+
+def balance_of(client: MagicHourClient) -> int | None:
+    """Return the account's credits, or None if they cannot be had now."""
+    try:
+        return client.account().credits
+    except errors.MagicHourError:
+        return None

@@ -1,0 +1,29 @@
+"""The link from a task to its job in Magic Hour's library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import TaskInstanceKey
+
+JOB_XCOM = "magic_hour_job"
+"""XCom key of what people and views read of a task's job."""
+
+
+class MagicHourLink(BaseOperatorLink):
+    """Opens the job's page, where a person can also cancel a video."""
+
+    name = "Open in Magic Hour"
+    xcom_key = "magic_hour_link"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 (Airflow's signature)
+        """Return the job's library address, or nothing while there is no job.
+
+        Airflow asks on the worker when an attempt ends and keeps the answer under :attr:`xcom_key`; while the job
+        runs, the operator has put it there itself.
+        """
+        job = XCom.get_value(ti_key=ti_key, key=JOB_XCOM)
+        return (job.get("library_url") or "") if isinstance(job, dict) else ""

@@ -1,0 +1,249 @@
+"""One attempt of one task: from the rendered request to stored files. The order of its steps protects the money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.failures import job_ended_badly
+from magic_hour_provider.api.jobs import COMPLETE, GONE, Account, Job
+from magic_hour_provider.api.waiting import TIMEOUT, Clock, Outcome, Schedule, Wait
+from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
+from magic_hour_provider.inputs import find_inputs, prepare, replaced
+from magic_hour_provider.ledger import Ledger, balance_of, submit_once
+from magic_hour_provider.media import check_folder, collect, result_object
+from magic_hour_provider.operators.report import Report
+from magic_hour_provider.record import Record, fingerprint, new_key
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+_NAME_LENGTH = 100
+_TAG_NAMES = ("all", "automatic", "none")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked of the operator, rendered.
+
+    :param request: the JSON body, ``extra_request`` merged in.
+    :param output_path: folder for files, or empty.
+    :param timeout: seconds this attempt waits.
+    """
+
+    tool: Tool
+    request: Mapping[str, Any]
+    conn_id: str
+    output_path: str
+    deferrable: bool
+    timeout: float
+    on_unknown_submission: str
+    on_clear: str
+
+
+@dataclass(frozen=True)
+class Active:
+    """The job is still active and this worker has waited long enough: defer.
+
+    :param deadline: when to give up, in seconds since 1970.
+    """
+
+    record: Record
+    deadline: float
+
+
+def merged(request: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``request`` with ``extra`` merged in deeply; lists are replaced."""
+    result = dict(request)
+    for name, value in (extra or {}).items():
+        before = result.get(name)
+        result[name] = merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def tagged_name(given: str | None, automatic: str, key: str, tag_names: str) -> str | None:
+    """Return the job's name: the only thread back to a job whose answer was lost. None leaves it to the service.
+
+    :param given: the user's own name, if any.
+    :param tag_names: ``all``, ``automatic`` (the user's own names stay as they are) or ``none``.
+    """
+    if tag_names == "none" or (given and tag_names == "automatic"):
+        return given
+    tag = f" #{key}"
+    return f"{(given or automatic)[: _NAME_LENGTH - len(tag)]}{tag}"
+
+
+class JobRun:
+    """Runs one attempt.
+
+    :param wishes: what is asked for.
+    :param context: Airflow's context.
+    :param client: the client, open.
+    :param log: the task's log.
+    :param clock: the time.
+    """
+
+    def __init__(
+        self,
+        wishes: Wishes,
+        context: Mapping[str, Any],
+        client: MagicHourClient,
+        log: FilteringBoundLogger,
+        clock: Clock,
+    ) -> None:
+        self.wishes = wishes
+        self.client = client
+        self.ledger = Ledger.of(context, clock)
+        self.report = Report(context["ti"], wishes.tool.slug, wishes.request)
+        self._ti = context["ti"]
+        self._log = log
+        self._clock = clock
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Turn our errors into Airflow's, and keep their sentence where people look for it."""
+        try:
+            yield
+        except errors.MagicHourError as error:
+            status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
+            if isinstance(error, errors.WaitTimedOutError | errors.TransferError):
+                status = str(self.report.facts.get("status", status))
+            self.report.ended(status, error=str(error))
+            raise airflow_error(error) from error
+
+    def submit_or_resume(self) -> tuple[Record, bool]:
+        """Return the record of the job to wait for, and whether it was just submitted."""
+        wishes = self.wishes
+        inputs = find_inputs(wishes.tool, wishes.request)
+        now = fingerprint(
+            replaced(wishes.request, [(one, one.identity()) for one in inputs]),
+            connection=wishes.conn_id,
+            host=self.client.base_url,
+            tool=wishes.tool.slug,
+        )
+        plan = self.ledger.plan(
+            wishes.tool,
+            now,
+            on_clear=wishes.on_clear,
+            on_unknown=wishes.on_unknown_submission,
+            balance=lambda: balance_of(self.client),
+        )
+        if plan.say:
+            self._log.info(plan.say)
+        if plan.record is not None:
+            record = self.ledger.resumed(plan.record)
+            self.report.job(record, "resumed")
+            return record, False
+        # From here on a job will be paid for: everything that can fail for free comes first.
+        if wishes.output_path:
+            check_folder(wishes.output_path)
+        account = self._account()
+        body = prepare(self.client, wishes.request, inputs)
+        return self._pay(now, body, account), True
+
+    def _account(self) -> Account | None:
+        """Ask for the balance; also the first thing a wrong key meets."""
+        try:
+            return self.client.account()
+        except (errors.BadKeyError, errors.UnreachableError):
+            raise
+        except errors.MagicHourError as error:
+            self._log.info("The balance could not be asked for, which changes nothing: %s", error)
+            return None
+
+    def _pay(self, now: dict[str, str], body: dict[str, Any], account: Account | None) -> Record:
+        tool, key = self.wishes.tool, new_key()
+        name: str | None = body.get("name")
+        if tool.accepts_name:
+            tag_names = conf.get("magic_hour", "tag_names", fallback="all").strip().lower()
+            if tag_names not in _TAG_NAMES:
+                raise errors.BadInputError(
+                    f"[magic_hour] tag_names is {tag_names!r}; it must be one of {', '.join(_TAG_NAMES)}. "
+                    "Nothing was sent and nothing was charged."
+                )
+            name = tagged_name(name, self._automatic_name(), key, tag_names)
+            body = {**body, "name": name} if name else body
+        record = self.ledger.intend(tool, now, key=key, name=name, balance=account.credits if account else None)
+        self.report.intent(key, name)
+        record = submit_once(self.ledger, self.client, tool, body, record, account=account)
+        self.report.job(record, "queued")
+        self._log.info(
+            "Submitted Magic Hour job %s (%s), charged %s credits. It goes on and stays charged whatever happens to "
+            "this task; see %s",
+            record.job_id,
+            tool.slug,
+            record.credits_charged,
+            record.page or "no page for this kind",
+        )
+        return record
+
+    def _automatic_name(self) -> str:
+        index = f"[{self._ti.map_index}]" if (self._ti.map_index or -1) >= 0 else ""
+        return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
+
+    def wait(self, record: Record, *, look_now: bool, deadline: float | None = None) -> dict[str, Any] | Active:
+        """Wait as long as this worker should, then collect the files or say that the job is still active.
+
+        :param look_now: whether the job may have ended already.
+        :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
+        """
+        now = self._clock.now()
+        deadline = now + self.wishes.timeout if deadline is None else deadline
+        schedule = Schedule.of(self.wishes.tool.polling_class(self.wishes.request), self.wishes.tool)
+        submitted_at = record.submitted_at if record.submitted_at is not None else now
+        wait = Wait(schedule, submitted_at=submitted_at, deadline=deadline)
+        first = now if look_now else wait.first_look(now)
+        until = deadline
+        if self.wishes.deferrable:
+            # A short job is not worth a second process; a long one is not worth a held worker.
+            inline = conf.getfloat("magic_hour", "inline_wait", fallback=30.0)
+            stay = submitted_at + inline if schedule.median_s <= inline else 0.0
+            until = min(deadline, max(stay, now if look_now else 0.0))
+        job_id = record.job_id or ""
+        seen, outcome = wait_here(
+            self.client, record.kind, job_id, wait, first=first, until=until, saw=self._saw, clock=self._clock
+        )
+        if outcome is None:
+            return Active(record, deadline)
+        return self._finish(record, seen, outcome)
+
+    def _saw(self, seen: Job | errors.MagicHourError) -> None:
+        news = seen.status if isinstance(seen, Job) else str(seen)
+        if self.report.looked(news):
+            self._log.info("Magic Hour job %s: %s", self.report.facts.get("id"), news)
+
+    def _finish(self, record: Record, seen: Job | errors.MagicHourError | None, outcome: Outcome) -> dict[str, Any]:
+        job = seen if isinstance(seen, Job) else Job(id=record.job_id or "", kind=record.kind, status=GONE)
+        if outcome.status == COMPLETE:
+            return self._deliver(record, job)
+        if outcome.status == TIMEOUT:
+            raise errors.WaitTimedOutError(
+                f"Magic Hour job {record.job_id} ({record.tool}) was still {job.status if seen is job else 'silent'} "
+                f"when this attempt's timeout ended. The job goes on and stays charged; a retry or a clear goes on "
+                f"waiting for it and pays nothing. See {record.page or 'Magic Hour'}"
+            )
+        if outcome.status == "refused" and isinstance(seen, errors.MagicHourError):
+            raise type(seen)(
+                f"Magic Hour job {record.job_id} ({record.tool}) is paid for and goes on, but it cannot be looked at: "
+                f"{seen} When that is mended, clear the task: it goes on with this job and pays nothing. "
+                f"See {record.page or 'Magic Hour'}"
+            )
+        failure = job_ended_badly(job, tool=record.tool)
+        self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
+        raise failure
+
+    def _deliver(self, record: Record, job: Job) -> dict[str, Any]:
+        media = []
+        if self.wishes.output_path and job.kind != "face-detection":
+            media = collect(self.client, job, record.tool, self.wishes.output_path, stored=record.files)
+        self.report.ended(job.status, credits_charged=job.credits_charged)
+        result = result_object(job, record.tool, media)
+        self.ledger.delivered(record, result["media"], job.credits_charged)
+        return result

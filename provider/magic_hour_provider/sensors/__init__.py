@@ -1,0 +1,1 @@
+"""Tasks that wait for jobs something else submitted."""

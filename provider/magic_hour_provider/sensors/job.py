@@ -1,0 +1,167 @@
+"""Waits for a job that something else submitted: another task, another system, a person in the web app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from magic_hour_provider.api.catalog import KINDS
+from magic_hour_provider.api.errors import BadInputError, MagicHourError
+from magic_hour_provider.api.failures import job_ended_badly
+from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference
+from magic_hour_provider.api.waiting import CLOCK, TIMEOUT, Clock, Outcome, Schedule, Wait
+from magic_hour_provider.hooks.magic_hour import DEFAULT_CONN_ID, MagicHourHook, airflow_error
+from magic_hour_provider.links import MagicHourLink
+from magic_hour_provider.media import collect, result_object
+from magic_hour_provider.operators.report import Report
+from magic_hour_provider.record import Record
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class MagicHourJobSensor(BaseSensorOperator):
+    """Waits until a Magic Hour job ends, stores its files, and returns the same object as the operators.
+
+    It never pays for anything. Files are stored as ``<tool>-<id>-<n>.<ext>``, or ``<kind>-<id>-<n>.<ext>`` where the
+    tool is not known.
+
+    :param job: a task's result (with ``wait_for_completion=False``, say), ``{"kind": ..., "id": ...}``, or the job's
+        address in the web library.
+    :param magic_hour_conn_id: the connection.
+    :param output_path: folder for the files, as of the operator; default: the setting ``[magic_hour] output_path``.
+    :param deferrable: wait in the triggerer, without holding a worker. Default: True, unless a ``mode`` is given.
+    :param kwargs: of every sensor: ``mode``, ``poke_interval``, ``timeout`` (seconds), ``soft_fail`` and so on.
+    :raises AirflowFailException: the job failed, was canceled or is gone, or the input cannot work.
+    :raises AirflowSensorTimeout: the sensor's ``timeout`` ended; the job goes on.
+    """
+
+    template_fields: Sequence[str] = ("job", "output_path")
+    template_fields_renderers = {"job": "json"}
+    operator_extra_links = (MagicHourLink(),)
+    ui_color = "#e9e2ff"
+    clock: ClassVar[Clock] = CLOCK
+
+    def __init__(
+        self,
+        *,
+        job: Any,
+        magic_hour_conn_id: str = DEFAULT_CONN_ID,
+        output_path: str | None = None,
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
+        deferrable = "mode" not in kwargs if deferrable is None else deferrable
+        super().__init__(**kwargs)
+        self.job = job
+        self.magic_hour_conn_id = magic_hour_conn_id
+        self.output_path = (
+            output_path if output_path is not None else conf.get("magic_hour", "output_path", fallback="")
+        )
+        self.deferrable = deferrable
+
+    def _reference(self) -> JobReference:
+        reference = JobReference.read(self.job)
+        if reference.kind not in KINDS:
+            raise BadInputError(f"{reference.kind!r} is not a kind of Magic Hour job: use one of {', '.join(KINDS)}.")
+        return reference
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once. A look that fails is only a look: the sensor's timeout bounds them."""
+        try:
+            result = self._look(context)
+        except MagicHourError as error:
+            raise airflow_error(error) from error
+        return PokeReturnValue(result is not None, result)
+
+    def _look(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
+        reference = self._reference()
+        record = Record("submitted", reference.tool, reference.kind, "", {}, job_id=reference.id)
+        report = Report(context["ti"], reference.tool, {})
+        with MagicHourHook(self.magic_hour_conn_id).get_conn() as client:
+            seen: Job | MagicHourError
+            try:
+                seen = client.get_job(reference.kind, reference.id)
+            except MagicHourError as error:
+                seen = error
+            # Only the judgement is asked for here, not when to look again: that is the sensor's own interval.
+            wait = Wait(Schedule(1, 1, 1), submitted_at=self._started(context), deadline=float("inf"))
+            decided = wait.decide(seen, self.clock.now())
+            if not isinstance(decided, Outcome):
+                self.log.info("Magic Hour job %s: %s", reference.id, seen.status if isinstance(seen, Job) else seen)
+                report.job(record, seen.status if isinstance(seen, Job) else "unseen")
+                return None
+            if isinstance(seen, MagicHourError) and decided.status != GONE:
+                raise seen
+            job = seen if isinstance(seen, Job) else Job(reference.id, reference.kind, GONE)
+            report.job(record, job.status)
+            if decided.status != COMPLETE:
+                failure = job_ended_badly(job, tool=reference.tool)
+                # A sensor that tries again sees the same: only a person can help.
+                failure.can_retry = False
+                report.ended(job.status, error=str(failure), credits_charged=job.credits_charged)
+                raise failure
+            media = []
+            if self.output_path and job.kind != "face-detection":
+                media = collect(client, job, reference.tool, str(self.output_path))
+            report.ended(job.status, credits_charged=job.credits_charged)
+            return result_object(job, reference.tool, media)
+
+    def _started(self, context: Mapping[str, Any]) -> float:
+        ti = context["ti"]
+        first = (ti.get_first_reschedule_date(context) if self.reschedule else None) or ti.start_date
+        return first.timestamp() if first is not None else self.clock.now()
+
+    def execute(self, context: Context) -> Any:
+        """Wait: in the triggerer, or as the sensor's ``mode`` says."""
+        if not self.deferrable:
+            return super().execute(context)
+        try:
+            found = self.poke(context)
+        except AirflowException as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException("Skipped, as soft_fail or never_fail is set.") from error
+            raise
+        if found.is_done:
+            return found.xcom_value
+        return self._defer(self.clock.now() + self.timeout)
+
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], deadline: float | None = None
+    ) -> dict[str, Any]:
+        """Go on after the trigger's event; the worker looks itself."""
+        found = self.poke(context)
+        if found.is_done and isinstance(found.xcom_value, dict):
+            return found.xcom_value
+        if event["status"] == TIMEOUT:
+            raise AirflowSensorTimeout(
+                f"Magic Hour job {event['id']} had not ended when the sensor's timeout of {self.timeout:g} s did. "
+                "The job goes on; nothing was paid by this task."
+            )
+        return self._defer(deadline if deadline is not None else self.clock.now() + self.timeout)
+
+    def _defer(self, deadline: float) -> NoReturn:
+        # Imported here: airflow.triggers belongs to airflow-core, which parsing a DAG need not load.
+        from magic_hour_provider.triggers.job import MagicHourJobTrigger
+
+        reference, now = self._reference(), self.clock.now()
+        trigger = MagicHourJobTrigger(
+            kind=reference.kind,
+            job_id=reference.id,
+            tool=reference.tool,
+            conn_id=self.magic_hour_conn_id,
+            submitted_at=now,
+            deferred_at=now,
+            deadline=deadline,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deadline})
