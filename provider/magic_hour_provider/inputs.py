@@ -102,8 +102,8 @@ class Input:
             return [*self.result, 0]
         if self.uri is None:
             return self.value
-        path = open_path(self.uri)
         try:
+            path = open_path(self.uri)
             info = path.fs.info(path.path)
             for name in ("ETag", "etag", "md5Hash", "content_md5"):
                 if info.get(name):
@@ -192,8 +192,8 @@ def _chained(client: MagicHourClient, one: Input) -> str:
 
 
 def _size(uri: str, where: str) -> int:
-    path = open_path(uri)
     try:
+        path = open_path(uri)
         with path.open("rb") as file:
             file.read(1)
         return int(path.fs.info(path.path)["size"])

@@ -119,8 +119,9 @@ class MagicHourClient:
 
     def close(self) -> None:
         """Close the connections."""
-        self._api.close()
-        self._storage.close()
+        with _quiet():
+            self._api.close()
+            self._storage.close()
 
     def _send(self, request: protocol.Request, doing: str) -> Answer:
         try:
@@ -256,7 +257,8 @@ class AsyncMagicHourClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._api.aclose()
+        with _quiet():
+            await self._api.aclose()
 
     async def get_job(self, kind: str, job_id: str) -> Job:
         """Look at a job once; as :meth:`MagicHourClient.get_job`."""

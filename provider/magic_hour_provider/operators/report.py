@@ -91,9 +91,9 @@ class Report:
             self._push(MagicHourLink.xcom_key, record.page)
         self.push()
 
-    def ended(self, status: str, *, error: str | None = None, credits_charged: int | None = None) -> None:
-        """Say how it ended, with the sentence of a failure."""
-        self._facts.update(status=status, ended_at=_iso(datetime.now(UTC).timestamp()))
+    def ended(self, status: str, now: float, *, error: str | None = None, credits_charged: int | None = None) -> None:
+        """Say how the attempt ended, and when (in seconds since 1970), with the sentence of a failure."""
+        self._facts.update(status=status, ended_at=_iso(now))
         if error is not None:
             self._facts["error"] = error
         if credits_charged is not None:

@@ -115,7 +115,7 @@ class JobRun:
             status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
             if isinstance(error, errors.WaitTimedOutError | errors.TransferError):
                 status = str(self.report.facts.get("status", status))
-            self.report.ended(status, error=str(error))
+            self.report.ended(status, self._clock.now(), error=str(error))
             raise airflow_error(error) from error
 
     def submit_or_resume(self) -> tuple[Record, bool]:
@@ -243,7 +243,7 @@ class JobRun:
         media = []
         if self.wishes.output_path and job.kind != "face-detection":
             media = collect(self.client, job, record.tool, self.wishes.output_path, stored=record.files)
-        self.report.ended(job.status, credits_charged=job.credits_charged)
+        self.report.ended(job.status, self._clock.now(), credits_charged=job.credits_charged)
         result = result_object(job, record.tool, media)
         self.ledger.delivered(record, result["media"], job.credits_charged)
         return result

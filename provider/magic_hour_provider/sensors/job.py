@@ -109,12 +109,12 @@ class MagicHourJobSensor(BaseSensorOperator):
                 failure = job_ended_badly(job, tool=reference.tool)
                 # A sensor that tries again sees the same: only a person can help.
                 failure.can_retry = False
-                report.ended(job.status, error=str(failure), credits_charged=job.credits_charged)
+                report.ended(job.status, self.clock.now(), error=str(failure), credits_charged=job.credits_charged)
                 raise failure
             media = []
             if self.output_path and job.kind != "face-detection":
                 media = collect(client, job, reference.tool, str(self.output_path))
-            report.ended(job.status, credits_charged=job.credits_charged)
+            report.ended(job.status, self.clock.now(), credits_charged=job.credits_charged)
             return result_object(job, reference.tool, media)
 
     def _started(self, context: Mapping[str, Any]) -> float:

@@ -1,0 +1,14 @@
+"""An offline Magic Hour over real HTTP: ``python -m magic_hour_provider.simulator``, or ``with Simulator() as sim``."""
+
+from __future__ import annotations
+
+try:
+    from magic_hour_provider.simulator.server import Simulator
+except ModuleNotFoundError as missing:
+    if missing.name not in ("PIL", "av"):
+        raise
+    raise ModuleNotFoundError(
+        "The simulator needs Pillow and PyAV: pip install 'airflow-provider-magic-hour[simulator]'.", name=missing.name
+    ) from missing
+
+__all__ = ["Simulator"]

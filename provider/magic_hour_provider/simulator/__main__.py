@@ -1,0 +1,77 @@
+"""``python -m magic_hour_provider.simulator``: an offline Magic Hour until it is interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from functools import partial
+
+from magic_hour_provider.simulator.account import TIERS
+from magic_hour_provider.simulator.server import DEFAULT_API_KEY, Simulator
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="magic-hour-simulator", description="An offline Magic Hour: same API, no credits, no internet."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8765, help="port to listen on, 0 for a free one (%(default)s)")
+    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than life (%(default)g)")
+    parser.add_argument("--api-key", default=DEFAULT_API_KEY, help="the only key it accepts (%(default)s)")
+    parser.add_argument("--credits", type=int, default=100_000, help="credits at the start (%(default)s)")
+    parser.add_argument("--tier", choices=TIERS, default="creator", help="the account's tier (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="one seed gives the same ids (%(default)s)")
+    parser.add_argument("--storage", metavar="DIR", help="folder for files (default: a temporary one)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the simulator until it is interrupted or terminated, and return the exit code: 2 for a bad option.
+
+    :param arguments: the command line without the program's name; None for that of this process.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        simulator = Simulator(
+            speed=options.speed,
+            port=options.port,
+            api_key=options.api_key,
+            credits=options.credits,
+            tier=options.tier,
+            seed=options.seed,
+            host=options.host,
+            storage=options.storage,
+            log=partial(print, flush=True),
+        )
+    except ValueError as bad:
+        print(f"Error: {bad}", file=sys.stderr)
+        return 2
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        simulator.start()
+    except OSError as bad:
+        simulator.close()
+        reason = bad.strerror or str(bad)
+        print(f"Error: cannot listen on {options.host} port {options.port}: {reason}.", file=sys.stderr)
+        return 2
+    if options.host not in _LOCAL:
+        print(f"Warning: listening on {options.host}, so other machines can reach it.", file=sys.stderr, flush=True)
+    key = "the default key" if options.api_key == DEFAULT_API_KEY else "the key given"
+    print(
+        f"Magic Hour simulator on {simulator.url} - {options.speed:g} times faster than life, "
+        f"{options.credits} credits, {key}. Ctrl+C stops it.",
+        flush=True,
+    )
+    stop.wait()
+    simulator.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Refusals, with the status and code that Magic Hour answers them with."""
+
+from __future__ import annotations
+
+
+class ApiError(Exception):
+    """A refusal.
+
+    :param status: the HTTP status to answer.
+    :param code: the error code to answer.
+    :param message: one sentence for people.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def invalid(message: str) -> ApiError:
+    """Return the refusal of a malformed request."""
+    return ApiError(400, "invalid_request", message)
+
+
+def missing(what: str) -> ApiError:
+    """Return the refusal of a request about something that is not there."""
+    return ApiError(404, "not_found", f"{what} was not found.")

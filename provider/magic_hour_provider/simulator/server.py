@@ -1,0 +1,232 @@
+"""Runs the simulator in a thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import uvicorn
+
+from magic_hour_provider.simulator.account import TIERS
+from magic_hour_provider.simulator.app import build_app
+from magic_hour_provider.simulator.faults import make_fault
+from magic_hour_provider.simulator.render import Renderer
+from magic_hour_provider.simulator.service import Service
+
+DEFAULT_API_KEY = "mhk_live_simulator"
+_START_S = 30.0
+
+
+class Simulator:
+    """An offline Magic Hour on a port of this machine; ``with Simulator(speed=20) as sim: ... sim.url ...``.
+
+    :param speed: how many times faster than Magic Hour jobs are; above 0.
+    :param port: port to listen on; 0 for a free one.
+    :param api_key: the only key it accepts.
+    :param credits: balance at the start; a whole number.
+    :param tier: the account's tier: ``free``, ``creator``, ``pro`` or ``business``.
+    :param seed: one seed gives the same ids in the same order.
+    :param clock: returns the time in seconds since 1970. A function that always returns the same leaves time
+        to :meth:`advance` alone.
+    :param host: address to listen on.
+    :param storage: folder for uploads and outputs, kept at the end; None for a temporary one.
+    :param log: called with one line per request, from the server's thread; None for silence.
+    :raises ValueError: a number or the tier makes no sense, or the storage is no folder.
+    """
+
+    def __init__(
+        self,
+        speed: float = 1.0,
+        port: int = 0,
+        api_key: str = DEFAULT_API_KEY,
+        credits: int = 100_000,
+        tier: str = "creator",
+        seed: int = 0,
+        clock: Callable[[], float] = time.time,
+        host: str = "127.0.0.1",
+        storage: Path | str | None = None,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
+        if not 0 < speed < math.inf:
+            raise ValueError(f"speed must be a number above 0, not {speed}.")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be from 0 to 65535, not {port}.")
+        if credits < 0:
+            raise ValueError(f"credits must be 0 or more, not {credits}.")
+        if tier not in TIERS:
+            raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {tier!r}.")
+        if not api_key:
+            raise ValueError("api_key must not be empty.")
+        self._address = (host, port)
+        self._api_key = api_key
+        self._log = log
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if storage is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="magic-hour-simulator-", ignore_cleanup_errors=True)
+        folder = Path(self._temporary.name if self._temporary else str(storage))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as bad:
+            raise ValueError(f"storage {folder} cannot be used as a folder: {bad.strerror}.") from bad
+        self._service = Service(speed=speed, balance=credits, tier=tier, seed=seed, clock=clock, storage=folder)
+        self._renderer = Renderer(folder / "outputs")
+        self._server: uvicorn.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._url = ""
+
+    # --- running
+
+    @property
+    def url(self) -> str:
+        """Where it listens, such as ``http://127.0.0.1:8765``."""
+        if not self._url:
+            raise RuntimeError("The simulator is not running: call start(), or use it in a with statement.")
+        return self._url
+
+    def start(self) -> Simulator:
+        """Listen and serve; returns when requests are answered.
+
+        :raises OSError: the address cannot be had, for example because the port is busy.
+        """
+        if self._thread is not None:
+            return self
+        listening = _listen(*self._address)
+        host = self._address[0]
+        # 0.0.0.0 means every address, and a client needs one.
+        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+        self._url = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}"
+        config = uvicorn.Config(
+            build_app(self._service, self._renderer, self._api_key, self._log),
+            http=_protocol(),
+            ws="none",
+            lifespan="off",
+            log_config=None,  # leaves the logging of the process it runs in alone
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=asyncio.run, args=(self._serve(self._server, listening),), name="magic-hour-simulator", daemon=True
+        )
+        self._thread.start()
+        deadline = time.monotonic() + _START_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("The simulator did not start.")
+            time.sleep(0.005)
+        return self
+
+    async def _serve(self, server: uvicorn.Server, listening: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        await server.serve(sockets=[listening])
+
+    def close(self) -> None:
+        """Stop serving and remove the temporary folder. Open connections are cut, as nobody is left to wait for."""
+        if self._server is not None and self._thread is not None and self._loop is not None:
+            self._server.should_exit = True
+            while self._thread.is_alive():
+                # Again and again, as a request may arrive until the server has seen that it should stop.
+                try:
+                    self._loop.call_soon_threadsafe(_cut, self._server)
+                except RuntimeError:  # the loop is closed, so the thread is at its end
+                    self._thread.join()
+                self._thread.join(0.05)
+            self._thread = self._server = self._loop = None
+            self._url = ""
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Simulator:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- knobs and books
+
+    def stats(self) -> dict[str, Any]:
+        """Return the books, as ``GET /_simulator/stats`` answers."""
+        return self._service.stats()
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return every job ever accepted, the oldest first, as ``GET /_simulator/jobs`` answers."""
+        return self._service.jobs()
+
+    def fault(self, fault: str, **options: Any) -> None:
+        """Order a fault, as ``POST /_simulator/faults`` does.
+
+        :param fault: its name: ``close-after-accept``, ``status``, ``accept-then-status``, ``outcome`` or ``seconds``.
+        :param options: what else :class:`.faults.Fault` has for it.
+        :raises FaultError: a name or a value is unknown; the text lists the valid ones.
+        """
+        self._service.faults.add(make_fault({"fault": fault, **options}))
+
+    def clear_faults(self) -> None:
+        """Cancel the faults that have not struck yet."""
+        self._service.faults.clear()
+
+    def now(self) -> float:
+        """Return the simulator's time, in seconds since 1970."""
+        return self._service.now()
+
+    def advance(self, seconds: float) -> None:
+        """Move the simulator's clock forward.
+
+        :param seconds: how far; 0 or more.
+        :raises ApiError: the number makes no sense.
+        """
+        self._service.advance(seconds)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Made here, so that a busy port is an error of :meth:`Simulator.start`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio switches Nagle's algorithm off only for sockets that name their protocol. With it, each answer on a kept
+    # connection would wait some 40 ms, as its head and its body are sent apart.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _cut(server: uvicorn.Server) -> None:
+    for connection in list(server.server_state.connections):
+        transport = cast("asyncio.Transport | None", getattr(connection, "transport", None))
+        if transport is not None:
+            transport.abort()
+
+
+def _protocol() -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol, made to hand its transport to the application, which must be able to close it."""
+    base: Any
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base
+    except ImportError:  # httptools is optional for uvicorn
+        from uvicorn.protocols.http.h11_impl import H11Protocol as base
+
+    class Protocol(base):  # type: ignore[misc]
+        app_state: dict[str, Any]
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            # Each connection gets a copy: app_state is shared by all.
+            self.app_state = {**self.app_state, "transport": transport}
+            super().connection_made(transport)
+
+    return cast("type[asyncio.Protocol]", Protocol)

@@ -1,0 +1,95 @@
+"""How big, how long and how many: what a request asks for, within what the simulator is willing to render."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.simulator.facts import text_at, text_of, values_at
+
+_LONG_SIDE = 640
+_MAX_IMAGES = 16
+_DEFAULT_CLIP_S = 3.0
+_CLIP_S = (1.0, 10.0)
+_SOUND_S = (1.0, 20.0)
+_SECONDS_PER_CHARACTER = 0.06  # an ordinary reading voice
+_ORIENTATIONS = {"landscape": 16 / 9, "portrait": 9 / 16, "square": 1.0}
+
+
+class ShapeError(ValueError):
+    """A number in the request has the wrong type or an impossible value; ``status`` is the HTTP status to answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _number(request: Mapping[str, Any], field: str, default: float) -> float:
+    value = next(iter(values_at(request, field)), default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ShapeError(400, f"{field} must be a number.")
+    return float(value)
+
+
+def image_count(request: Mapping[str, Any]) -> int:
+    """Return how many images a request asks for.
+
+    :raises ShapeError: it is no whole number from 1 to 16.
+    """
+    count = _number(request, "image_count", 1)
+    if count != int(count) or not 1 <= count <= _MAX_IMAGES:
+        raise ShapeError(422, f"image_count must be a whole number from 1 to {_MAX_IMAGES}.")
+    return int(count)
+
+
+def clip(tool: Tool, request: Mapping[str, Any]) -> tuple[float, float]:
+    """Return start and end of what is asked for, in seconds.
+
+    :raises ShapeError: a time is no number, or the end is not after the start.
+    """
+    start = _number(request, "start_seconds", 0)
+    if tool.kind == "audio":
+        end = start + _number(request, "duration", len(text_of(request)) * _SECONDS_PER_CHARACTER or 1)
+    else:
+        end = _number(request, "end_seconds", start + _DEFAULT_CLIP_S)
+    if start < 0 or end <= start:
+        raise ShapeError(422, "start_seconds must be 0 or more, and the end must come after it.")
+    return start, end
+
+
+def seconds_to_render(kind: str, start: float, end: float) -> float:
+    """Return how long the rendered file is, in seconds, for a clip with this start and end."""
+    shortest, longest = _SOUND_S if kind == "audio" else _CLIP_S
+    return min(max(end - start, shortest), longest)
+
+
+def asks_for_shape(request: Mapping[str, Any]) -> bool:
+    """Say whether the request has an opinion on the proportions of its pictures."""
+    return _ratio(request) is not None
+
+
+def _ratio(request: Mapping[str, Any]) -> float | None:
+    width, _, height = text_at(request, "aspect_ratio").partition(":")
+    if width.isdecimal() and height.isdecimal() and int(height):
+        return int(width) / int(height)
+    orientation = text_at(request, "orientation")
+    if orientation in _ORIENTATIONS:
+        return _ORIENTATIONS[orientation]
+    sides = [value for key in ("width", "height") for value in values_at(request, key)]
+    if len(sides) == 2 and all(isinstance(side, (int, float)) and side > 0 for side in sides):
+        return float(sides[0] / sides[1])
+    return None
+
+
+def picture_size(request: Mapping[str, Any]) -> tuple[int, int]:
+    """Return width and height in pixels: the proportions asked for, or 16:9, at a size that is cheap to render."""
+    return sized(_ratio(request) or 16 / 9)
+
+
+def sized(ratio: float) -> tuple[int, int]:
+    """Return width and height in pixels for proportions of width to height. Both are even, as H.264 wants."""
+    ratio = min(max(ratio, 0.4), 2.5)
+    width, height = (1.0, 1 / ratio) if ratio >= 1 else (ratio, 1.0)
+    return round(_LONG_SIDE * width / 2) * 2, round(_LONG_SIDE * height / 2) * 2

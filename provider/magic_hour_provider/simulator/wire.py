@@ -1,0 +1,54 @@
+"""Between HTTP and Python: bodies in, answers out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from magic_hour_provider.simulator.errors import ApiError, invalid
+
+_MAX_BODY = 4 * 1024 * 1024
+
+
+def error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    """Return an error as the API answers it."""
+    body = json.dumps({"code": code, "message": message})
+    return Response(body, status, headers, "application/json")
+
+
+def json_answer(content: Any, status: int = 200) -> Response:
+    """Return an answer in JSON."""
+    return Response(json.dumps(content, separators=(",", ":")), status, media_type="application/json")
+
+
+def base_url(scope: Scope) -> str:
+    """Return how this client reaches the simulator: its links must work from where it is."""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return "http://" + str(value, "latin-1")
+    address, port = scope["server"]
+    return f"http://{address}:{port}"
+
+
+async def read_json(request: Request) -> Any:
+    """Return the JSON of a request.
+
+    :raises ApiError: it is none, or too large.
+    """
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > _MAX_BODY:
+            raise ApiError(413, "invalid_request", f"The body is larger than {_MAX_BODY} bytes.")
+    try:
+        return json.loads(raw, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as bad:
+        raise invalid("The body must be JSON.") from bad
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

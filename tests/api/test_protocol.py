@@ -1,0 +1,264 @@
+"""The answer table, and reading answers leniently."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from magic_hour_provider.api import errors, protocol
+from magic_hour_provider.api.catalog import Tool, get_tool
+from magic_hour_provider.api.failures import Answer, job_ended_badly, retry_after
+from magic_hour_provider.api.jobs import Job, JobReference, library_url, parse_library_url
+
+JSON = {"content-type": "application/json"}
+
+
+def answer(status: int, body: object = None, headers: dict[str, str] | None = None) -> Answer:
+    """Make an answer; a body that is no text is sent as JSON."""
+    raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    return Answer(status, httpx.Headers(JSON if headers is None else headers), raw)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "can_retry"),
+    [
+        (httpx.ConnectError("refused"), errors.UnreachableError, True),
+        (httpx.ConnectTimeout("slow"), errors.UnreachableError, True),
+        (httpx.ProxyError("no tunnel"), errors.UnreachableError, True),
+        (httpx.PoolTimeout("busy"), errors.UnreachableError, True),
+        (httpx.ReadError("reset"), errors.SubmissionUnknownError, False),
+        (httpx.ReadTimeout("silence"), errors.SubmissionUnknownError, False),
+        (httpx.WriteError("pipe"), errors.SubmissionUnknownError, False),
+        (httpx.WriteTimeout("slow"), errors.SubmissionUnknownError, False),
+        (httpx.RemoteProtocolError("closed"), errors.SubmissionUnknownError, False),
+        (httpx.DecodingError("gzip"), errors.SubmissionUnknownError, False),
+        (answer(400, {"message": "no"}), errors.RefusedError, False),
+        (answer(401, {"message": "no"}), errors.BadKeyError, False),
+        (answer(402, {"message": "no"}), errors.NoCreditsError, False),
+        (answer(403, {"message": "no"}), errors.NoCreditsError, False),
+        (answer(404, {"message": "no"}), errors.NotFoundError, False),
+        (answer(413), errors.RefusedError, False),
+        (answer(422, {"message": "no"}), errors.RefusedError, False),
+        (answer(307), errors.RefusedError, False),
+        (answer(429, {"message": "slow"}), errors.RateLimitedError, True),
+        (answer(408), errors.SubmissionUnknownError, False),
+        (answer(409), errors.SubmissionUnknownError, False),
+        (answer(500, {"message": "oops"}), errors.SubmissionUnknownError, False),
+        (answer(502), errors.SubmissionUnknownError, False),
+        (answer(503), errors.SubmissionUnknownError, False),
+        (answer(504, b"<html>"), errors.SubmissionUnknownError, False),
+        (answer(200, {}), errors.SubmissionUnknownError, False),
+        (answer(200, {"id": ""}), errors.SubmissionUnknownError, False),
+        (answer(200, {"id": 7}), errors.SubmissionUnknownError, False),
+        (answer(200, {"id": "../account"}), errors.SubmissionUnknownError, False),
+        (answer(200, [1]), errors.SubmissionUnknownError, False),
+        (answer(200), errors.SubmissionUnknownError, False),
+        (answer(200, b"<html>ok</html>", {"content-type": "text/html"}), errors.SubmissionUnknownError, False),
+    ],
+)
+def test_what_a_create_came_to(outcome, error, can_retry):
+    """Each way in which a create can end is exactly one of: never left, refused, rate limited, unknown."""
+    with pytest.raises(errors.MagicHourError) as caught:
+        protocol.read_create(outcome, "text-to-video")
+    assert type(caught.value) is error
+    assert caught.value.can_retry is can_retry
+    claimed = isinstance(outcome, Answer) and outcome.status == 502
+    assert getattr(caught.value, "no_job_claimed", False) is claimed
+
+
+@pytest.mark.parametrize("headers", [JSON, {}, {"content-type": "text/plain"}])
+@pytest.mark.parametrize(
+    ("body", "credits"),
+    [
+        ({"id": "abc", "credits_charged": 5}, 5),
+        ({"id": "abc"}, None),
+        ({"id": "abc", "credits_charged": "many", "new": {"x": 1}}, None),
+    ],
+)
+def test_a_create_needs_only_an_id(body, credits, headers):
+    """A paid job is never lost to a missing content type, a missing field or a new one."""
+    made = protocol.read_create(answer(201, body, headers), "text-to-video")
+    assert (made.id, made.kind, made.credits_charged) == ("abc", "video", credits)
+
+
+def test_an_unexpected_answer_is_kept_short_and_without_secrets():
+    """HTML in place of JSON is shown to the person, but no key and no signature."""
+    page = b"<html>mhk_live_secret https://s3.example/f.png?X-Signature=abc " + b"x" * 5000
+    with pytest.raises(errors.UnreadableAnswerError) as caught:
+        protocol.read_job(answer(200, page, {"content-type": "text/html"}), "video", "abc")
+    text = str(caught.value)
+    assert "<html>" in text
+    assert "text/html" in text
+    assert len(text) < 800
+    assert "secret" not in text
+    assert "X-Signature" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [(answer(200, None, {}), "an empty body"), (answer(200, b"hello", {}), "no content type")]
+)
+def test_an_empty_answer_is_named(given, words):
+    """An empty body and a missing content type are said, not guessed around."""
+    with pytest.raises(errors.UnreadableAnswerError, match=words):
+        protocol.read_account(given)
+
+
+def test_a_job_is_read_leniently():
+    """Unknown fields and statuses, nulls and wrong types never raise."""
+    body = {
+        "id": "abc",
+        "status": "paused",
+        "downloads": [{"url": "https://x/y.mp4"}, {"no": 1}, 3],
+        "error": "none",
+        "new": [],
+    }
+    job = protocol.read_job(answer(200, body), "video", "abc")
+    assert job.status == "paused"
+    assert not job.ended
+    assert [one.url for one in job.downloads] == ["https://x/y.mp4"]
+    assert "https://x" not in repr(job)
+
+
+def test_a_deleted_job_is_gone():
+    """``enabled: false`` means deleted, whatever the status says."""
+    assert protocol.read_job(answer(200, {"status": "complete", "enabled": False}), "image", "a").status == "gone"
+
+
+@pytest.mark.parametrize("job_id", ["", "../account", "a/b", "a?b", "a b", "-x", "x" * 200, None, 7])
+def test_an_id_is_checked_before_it_goes_into_a_path(job_id):
+    """No id reaches another route."""
+    with pytest.raises(errors.BadInputError, match="is not a Magic Hour job id"):
+        protocol.get_job_request("video", job_id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("video", "/v1/video-projects/a1"),
+        ("image", "/v1/image-projects/a1"),
+        ("audio", "/v1/audio-projects/a1"),
+        ("face-detection", "/v1/face-detection/a1"),
+    ],
+)
+def test_the_kind_decides_the_route(kind, path):
+    """An id alone does not tell where to look."""
+    assert protocol.get_job_request(kind, "a1").path == path
+
+
+def test_an_unknown_kind_is_refused():
+    """A kind we do not know is an error, not a route."""
+    with pytest.raises(errors.BadInputError, match="not a kind"):
+        protocol.get_job_request("text", "a1")
+
+
+@pytest.mark.parametrize("request_body", [None, [], "text", 3])
+def test_a_request_must_be_an_object(request_body):
+    """A request that is no dict never leaves."""
+    with pytest.raises(errors.BadInputError, match="must be a dict"):
+        protocol.create_request("text-to-video", request_body)
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
+def test_a_request_must_be_json(value):
+    """What cannot be written as JSON never leaves."""
+    with pytest.raises(errors.BadInputError, match="is no JSON"):
+        protocol.create_request("text-to-video", {"x": value})
+
+
+@pytest.mark.parametrize("key", [None, "", "  ", "mhk live", "mhk\nlive", "schlüssel"])
+def test_a_key_that_cannot_be_right_is_refused(key):
+    """Blank, broken and non-ASCII keys are named before anything is sent, without being shown."""
+    with pytest.raises(errors.BadInputError) as caught:
+        protocol.check_key(key)
+    assert "Nothing was sent" in str(caught.value)
+    assert not key or key.strip() not in str(caught.value) or not key.strip()
+
+
+@pytest.mark.parametrize("url", ["", "api.magichour.ai", "ftp://x", "https://", "https://[::1"])
+def test_an_address_that_cannot_be_right_is_refused(url):
+    """The base URL is checked before anything is sent."""
+    with pytest.raises(errors.BadInputError, match="is not an address"):
+        protocol.check_base_url(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5", 5.0), ("0.5", 0.5), ("-3", 0.0), ("Mon, 23 Nov 2026 00:00:30 GMT", 30.0), ("soon", None), ("", None)],
+)
+def test_retry_after_is_seconds_or_a_date(text, seconds):
+    """Both forms of the header are understood, anything else is nothing."""
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    assert retry_after({"retry-after": text}, now=now) == seconds
+
+
+@pytest.mark.parametrize(
+    ("code", "can_retry"),
+    [
+        ("unknown_error", True),
+        ("processing_timeout", True),
+        ("something_new", True),
+        (None, True),
+        ("no_source_face", False),
+        ("invalid_image_path", False),
+        ("invalid_anything_new", False),
+        ("content_policy_violation", False),
+        ("insufficient_credits", False),
+        ("text_too_long", False),
+    ],
+)
+def test_which_job_failures_another_try_can_mend(code, can_retry):
+    """Input, policy and balance end for good; unknown codes are bounded by the user's retries."""
+    failure = job_ended_badly(Job("abc", "video", "error", error_code=code), tool="lip-sync")
+    assert failure.can_retry is can_retry
+    assert "refunds" in str(failure)
+    assert "videoId=abc" in str(failure)
+
+
+@pytest.mark.parametrize("status", ["canceled", "gone"])
+def test_canceled_and_gone_are_final(status):
+    """A canceled or vanished job is never paid for again by itself."""
+    failure = job_ended_badly(Job("abc", "video", status))
+    assert isinstance(failure, errors.JobCanceledError)
+    assert not failure.can_retry
+
+
+def test_library_addresses_are_read_and_written():
+    """The three kinds with a page make the round trip; others are nothing."""
+    for kind in ("video", "image", "audio"):
+        assert parse_library_url(library_url(kind, "abc")) == (kind, "abc")
+    assert library_url("face-detection", "abc") is None
+    assert parse_library_url("https://example.com/my-library?videoId=abc") is None
+    assert JobReference.read("https://magichour.ai/my-library?audioId=q1") == JobReference("audio", "q1", "audio")
+
+
+@pytest.mark.parametrize("value", ["abc", {"id": "abc"}, {"kind": "video", "id": "../x"}, 5, None])
+def test_what_names_no_job_is_refused(value):
+    """A bare id is refused with the reason: the kind decides where to look."""
+    with pytest.raises(errors.BadInputError):
+        JobReference.read(value)
+
+
+def test_an_unknown_tool_names_the_nearest():
+    """A slip in a slug is answered with the right one."""
+    with pytest.raises(errors.BadInputError, match="did you mean 'text-to-video'"):
+        get_tool("text_to_vidoe")
+
+
+def test_a_tool_newer_than_this_package():
+    """A hand-made tool needs only slug, kind and path."""
+    tool = Tool("dream", "video", "/v1/dream")
+    assert get_tool(tool) is tool
+    assert protocol.create_request(tool, {"a": 1}).path == "/v1/dream"
+    assert tool.polling_class().name == "standard_video"
+
+
+def test_redaction_keeps_library_addresses():
+    """A library address is public and people need it whole; other queries may be signatures."""
+    text = "see https://magichour.ai/my-library?videoId=abc and https://s3.x/y.mp4?sig=1 with Bearer mhk_live_1"
+    assert (
+        errors.redact(text)
+        == "see https://magichour.ai/my-library?videoId=abc and https://s3.x/y.mp4?*** with Bearer ***"
+    )

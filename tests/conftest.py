@@ -1,0 +1,35 @@
+"""What every test shares: a home of its own for Airflow, the simulator, and attempts of a task outside Airflow."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before anything imports Airflow: its settings are read once, at import.
+_HOME = tempfile.TemporaryDirectory(prefix="magic-hour-tests-")
+os.environ["AIRFLOW_HOME"] = _HOME.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+for _name in list(os.environ):
+    if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__MAGIC_HOUR__")) or _name == "MAGIC_HOUR_API_KEY":
+        del os.environ[_name]
+
+import pytest  # noqa: E402
+
+from magic_hour_provider.simulator import Simulator  # noqa: E402
+from support import KEY, Connected, PatientClock  # noqa: E402
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """A simulator whose clock only tests move."""
+    with Simulator(api_key=KEY, clock=lambda: 1_800_000_000.0) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def airflow(sim: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connected:
+    """The connection to the simulator, and attempts of tasks that wait without real time passing."""
+    return Connected(sim, PatientClock(sim), monkeypatch, tmp_path)

@@ -1,0 +1,97 @@
+"""A connection becomes clients."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from airflow.sdk import Connection
+
+from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
+from support import KEY
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({}, "https://api.magichour.ai"),
+        ({"host": "http://127.0.0.1:8765"}, "http://127.0.0.1:8765"),
+        ({"host": "http://127.0.0.1:8765/"}, "http://127.0.0.1:8765"),
+        ({"host": "127.0.0.1", "port": 8765, "schema": "http"}, "http://127.0.0.1:8765"),
+        ({"host": "http://127.0.0.1", "port": 8765}, "http://127.0.0.1:8765"),
+        ({"host": "api.example.com"}, "https://api.example.com"),
+        ({"host": "https://mock.example/v1/mock/0.90.0"}, "https://mock.example/v1/mock/0.90.0"),
+        ({"host": "https://mock.example/v1/mock", "port": 444}, "https://mock.example:444/v1/mock"),
+    ],
+)
+def test_the_host_is_the_base_url(fields, url):
+    """Every way in which Airflow stores an address gives the same one."""
+    conn = Connection(conn_id="c", conn_type="magic_hour", password=KEY, **fields)
+    assert Settings.read(conn, {}).base_url == url
+
+
+def test_a_connection_uri(sim):
+    """The connection may be one URI, as Airflow's environment variables have it."""
+    conn = Connection(conn_id="c", uri=f"magic-hour://:{KEY}@{sim.url.removeprefix('http://')}/http?timeout=5")
+    settings = Settings.read(conn, conn.extra_dejson)
+    assert (settings.base_url, settings.timeout, settings.api_key) == (sim.url, 5.0, KEY)
+
+
+@pytest.mark.parametrize(
+    ("extra", "field", "value"),
+    [
+        ({"timeout": "90"}, "timeout", 90.0),
+        ({"timeout": ""}, "timeout", 60.0),
+        ({"verify": "false"}, "verify", False),
+        ({"verify": True}, "verify", True),
+        ({"verify": "/etc/ssl/own.pem"}, "verify", "/etc/ssl/own.pem"),
+        ({"proxy": "http://proxy:3128"}, "proxy", "http://proxy:3128"),
+        ({"max_looks_per_second": 5}, "max_looks_per_second", 5.0),
+    ],
+)
+def test_the_extras(extra, field, value):
+    """Extras come as text from forms and as numbers from JSON."""
+    assert getattr(Settings.read(Connection(conn_id="c", password=KEY), extra), field) == value
+
+
+@pytest.mark.parametrize("extra", [{"timeout": 0}, {"timeout": "soon"}, {"max_looks_per_second": -1}])
+def test_extras_that_cannot_work(extra):
+    """A number that makes no sense is named with its connection."""
+    with pytest.raises(BadInputError, match=r"In the Airflow connection 'c'.*must be a number above 0"):
+        Settings.read(Connection(conn_id="c", password=KEY), extra)
+
+
+def test_the_key_is_not_shown():
+    """Neither settings nor errors show the key."""
+    assert KEY not in repr(Settings.read(Connection(conn_id="c", password=KEY), {}))
+
+
+def test_the_key_in_the_environment(airflow, monkeypatch):
+    """It serves the default connection only, and only where that does not exist."""
+    airflow.disconnect()
+    monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
+    assert MagicHourHook().settings() == Settings(api_key=KEY)
+    assert asyncio.run(MagicHourHook().async_settings()) == Settings(api_key=KEY)
+    with pytest.raises(BadInputError, match="no Airflow connection 'other'"):
+        MagicHourHook("other").settings()
+    airflow.connect(password="mhk_live_of_the_connection")
+    assert MagicHourHook().settings().api_key == "mhk_live_of_the_connection"
+
+
+def test_sync_and_async_settings_are_the_same(airflow):
+    """A worker and a triggerer read one connection alike."""
+    airflow.connect(extra='{"timeout": 7, "verify": false}')
+    assert asyncio.run(MagicHourHook().async_settings()) == MagicHourHook().settings()
+
+
+def test_testing_a_connection(airflow):
+    """The test shows plan and credits, costs nothing, and a wrong key is said plainly."""
+    assert MagicHourHook().test_connection() == (True, "Connected to Magic Hour: plan creator, 100000 credits.")
+    airflow.connect(password="mhk_live_wrong")
+    fine, words = MagicHourHook().test_connection()
+    assert not fine
+    assert "does not accept the API key" in words
+    airflow.connect(host="http://127.0.0.1:9")
+    assert "could not be reached" in MagicHourHook().test_connection()[1]
+    assert airflow.creates() == 0

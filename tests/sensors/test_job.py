@@ -1,0 +1,149 @@
+"""The sensor against the simulator, in every mode."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
+
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.sensors.job import MagicHourJobSensor
+from support import KEY, TaskInstance
+
+
+def submit(sim, tool: str = "text-to-video") -> str:
+    """Submit a job elsewhere and return its id."""
+    with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
+        return client.create(tool, {"end_seconds": 3, "style": {"prompt": "x"}}).id
+
+
+def sensor(airflow, job, **options) -> MagicHourJobSensor:
+    """Make a sensor."""
+    return MagicHourJobSensor(task_id="make", job=job, **({"output_path": str(airflow.output / "out")} | options))
+
+
+def test_deferred(airflow):
+    """By default it waits in the triggerer, and returns the whole result with its files."""
+    job_id, ti = submit(airflow.sim), TaskInstance()
+    result = airflow.attempt(sensor(airflow, {"kind": "video", "id": job_id}), ti)
+    assert (result["id"], result["kind"], result["tool"], result["status"]) == (job_id, "video", "video", "complete")
+    assert Path(result["file"]).name == f"video-{job_id}-1.mp4"
+    assert airflow.events == [{"kind": "video", "id": job_id, "status": "complete", "error_code": None}]
+    assert ti.xcoms["magic_hour_link"] == result["library_url"]
+    assert airflow.creates() == 1
+
+
+def test_a_library_address_and_a_result(airflow):
+    """A job is named by its page, or by an earlier task's result, whose tool then names the files."""
+    operator = airflow.operator(
+        "text-to-video", {"end_seconds": 3, "style": {"prompt": "x"}}, wait_for_completion=False
+    )
+    made = airflow.attempt(operator, TaskInstance())
+    by_page = airflow.attempt(sensor(airflow, made["library_url"], output_path=""), TaskInstance())
+    by_result = airflow.attempt(sensor(airflow, made), TaskInstance())
+    assert by_page["id"] == by_result["id"] == made["id"]
+    assert by_page["files"] == []
+    assert Path(by_result["file"]).name.startswith("text-to-video-")
+    assert airflow.creates() == 1
+
+
+def test_a_complete_job_is_returned_at_once(airflow):
+    """The first look suffices: no deferral."""
+    job_id = submit(airflow.sim)
+    airflow.sim.advance(600)
+    assert airflow.attempt(sensor(airflow, {"kind": "video", "id": job_id}), TaskInstance())["status"] == "complete"
+    assert airflow.events == []
+    assert airflow.creates() == 1
+
+
+def test_poke(airflow, monkeypatch):
+    """In poke mode the worker waits."""
+    job_id = submit(airflow.sim)
+    monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
+    one = sensor(airflow, {"kind": "video", "id": job_id}, mode="poke", poke_interval=20)
+    assert one.deferrable is False
+    assert airflow.attempt(one, TaskInstance())["status"] == "complete"
+    assert airflow.clock.waits == [20, 20, 20]
+    assert airflow.creates() == 1
+
+
+def test_reschedule(airflow):
+    """In reschedule mode each look is a run of its own."""
+    job_id, ti = submit(airflow.sim), TaskInstance()
+    one = sensor(airflow, {"kind": "video", "id": job_id}, mode="reschedule", poke_interval=60)
+    with pytest.raises(AirflowRescheduleException):
+        airflow.attempt(one, ti)
+    airflow.sim.advance(60)
+    assert airflow.attempt(one, ti)["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"status": "error", "code": "unknown_error"}, "failed with unknown_error"),
+        ({"status": "canceled"}, "was canceled"),
+        ({"status": "gone"}, "is gone"),
+    ],
+)
+def test_a_job_that_ended_badly(airflow, monkeypatch, deferrable, fault, words):
+    """The sensor fails for good with the job's sentence: another look would see the same."""
+    airflow.sim.fault("outcome", **fault)
+    job_id = submit(airflow.sim)
+    monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
+    ti = TaskInstance()
+    ti.start_date = __import__("datetime").datetime.fromtimestamp(airflow.clock.now(), __import__("datetime").UTC)
+    one = sensor(airflow, {"kind": "video", "id": job_id}, deferrable=deferrable)
+    with pytest.raises(AirflowFailException, match=words):
+        airflow.attempt(one, ti)
+    assert ti.xcoms["magic_hour_job"]["error"]
+    assert airflow.creates() == 1
+
+
+def test_soft_fail(airflow):
+    """``soft_fail`` skips, before and after a deferral."""
+    airflow.sim.fault("outcome", status="error", count=2)
+    first = sensor(airflow, {"kind": "video", "id": submit(airflow.sim)}, soft_fail=True)
+    with pytest.raises(AirflowSkipException):
+        airflow.attempt(first, TaskInstance())
+    second = sensor(airflow, {"kind": "video", "id": submit(airflow.sim)}, soft_fail=True)
+    airflow.sim.advance(600)
+    with pytest.raises(AirflowSkipException):
+        airflow.attempt(second, TaskInstance())
+    assert airflow.creates() == 2
+
+
+def test_timeout(airflow):
+    """A deferred sensor ends as sensors do, and says that the job goes on."""
+    airflow.sim.fault("outcome", status="stuck")
+    one = sensor(airflow, {"kind": "video", "id": submit(airflow.sim)}, timeout=120)
+    with pytest.raises(AirflowSensorTimeout, match="The job goes on"):
+        airflow.attempt(one, TaskInstance())
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize(
+    "job", ["abc", {"id": "abc"}, {"kind": "text", "id": "abc"}, {"kind": "video", "id": "a/b"}, 5]
+)
+def test_what_names_no_job(airflow, job):
+    """A bare id is refused with the reason."""
+    with pytest.raises(AirflowFailException):
+        airflow.attempt(sensor(airflow, job), TaskInstance())
+    assert airflow.sim.stats()["looks"] == 0
+    assert airflow.creates() == 0
+
+
+def test_a_wrong_key(airflow):
+    """A refused look fails at once."""
+    airflow.connect(password="mhk_live_wrong")
+    with pytest.raises(AirflowFailException, match="does not accept the API key"):
+        airflow.attempt(sensor(airflow, {"kind": "video", "id": "abc"}), TaskInstance())
+    assert airflow.creates() == 0

@@ -1,0 +1,109 @@
+"""The command line, and the options of the class behind it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.simulator.__main__ import main
+
+COMMAND = [sys.executable, "-u", "-m", "magic_hour_provider.simulator"]
+
+
+def test_startup_log_and_end(tmp_path: Path) -> None:
+    """One line says where it listens, one line each request without query or key, and SIGTERM ends it cleanly."""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", "--speed", "20", "--api-key", "mhk_live_secret"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line.startswith("Magic Hour simulator on http://127.0.0.1:")
+        url = line.split()[4]
+        headers = {"Authorization": "Bearer mhk_live_secret"}
+        assert httpx.get(f"{url}/v1/account", params={"token": "hidden"}, headers=headers).status_code == 200
+        assert httpx.get(f"{url}/v1/account%0AGET").status_code == 401
+        assert process.stdout.readline() == "GET /v1/account 200\n"
+        assert process.stdout.readline() == "GET /v1/account%0AGET 401\n"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert "mhk_live_secret" not in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--speed", "0"], "speed must be a number above 0"),
+        (["--speed", "-3"], "speed"),
+        (["--speed", "nan"], "speed"),
+        (["--speed", "inf"], "speed"),
+        (["--port", "70000"], "port must be from 0 to 65535"),
+        (["--credits", "-1"], "credits must be 0 or more"),
+        (["--api-key", ""], "api_key"),
+        (["--storage", __file__], "cannot be used as a folder"),
+    ],
+)
+def test_bad_options(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bad option ends with one clear sentence and exit code 2."""
+    assert main(options) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_words_for_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    """A word where a number belongs is refused with exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        main(["--speed", "fast"])
+    assert end.value.code == 2
+    assert "fast" in capsys.readouterr().err
+
+
+def test_busy_port(capsys: pytest.CaptureFixture[str]) -> None:
+    """A busy port ends with one clear sentence and exit code 2."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        try:
+            assert main(["--port", str(port)]) == 2
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    error = capsys.readouterr().err
+    assert error == f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use.\n"
+
+
+def test_options_of_the_class() -> None:
+    """A tier that does not exist is refused, and without start() there is no address."""
+    with pytest.raises(ValueError, match="creator"):
+        Simulator(tier="gold")
+    idle = Simulator()
+    with pytest.raises(RuntimeError, match="start"):
+        _ = idle.url
+    idle.close()
+
+
+def test_close_twice_and_start_by_hand() -> None:
+    """start() and close() work without a with statement, and closing again does nothing."""
+    sim = Simulator()
+    assert httpx.get(f"{sim.start().url}/_simulator/stats").status_code == 200
+    sim.close()
+    sim.close()

@@ -1,0 +1,109 @@
+"""What the package promises as a whole: its entry points, its imports, its information for Airflow."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import magic_hour_provider
+
+PACKAGE = Path(magic_hour_provider.__file__).parent
+
+
+def modules(*folders: str) -> list[Path]:
+    """Return the package's modules, of some folders or of all."""
+    return [path for folder in folders or (".",) for path in (PACKAGE / folder).rglob("*.py")]
+
+
+def test_api_and_simulator_never_import_airflow():
+    """They are of use without Airflow, and the simulator proves the rest without sharing its code."""
+    for path in modules("api", "simulator"):
+        text = path.read_text()
+        assert not re.search(r"^\s*(import|from) airflow", text, re.M), path
+    for path in modules("simulator"):
+        for name in re.findall(r"^\s*(?:from|import) (magic_hour_provider[\w.]*)", path.read_text(), re.M):
+            assert name.startswith(("magic_hour_provider.simulator", "magic_hour_provider.api.catalog")), (path, name)
+
+
+def test_nothing_imports_the_simulator():
+    """It is a tool beside the provider, not a part of it."""
+    for path in modules():
+        if "simulator" not in path.parts:
+            assert "magic_hour_provider.simulator" not in path.read_text(), path
+
+
+def test_imports_point_downwards():
+    """A lower layer never imports a higher one, but for the deferral, which names its trigger when it happens."""
+    rank = {"api": 0, "record": 1, "links": 1, "hooks": 1, "media": 2, "inputs": 3, "ledger": 3}
+    rank |= {"triggers": 4, "operators": 5, "sensors": 6, "plugin": 7}
+    for path in modules():
+        own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if own not in rank:
+            continue
+        for name in re.findall(r"^from magic_hour_provider\.(\w+)", path.read_text(), re.M):
+            assert rank[name] <= rank[own], (path, name)
+
+
+@pytest.mark.parametrize("module", ["operators.magic_hour", "sensors.job", "links", "hooks.magic_hour"])
+def test_importing_an_operator_loads_nothing_new(module):
+    """Parsing a DAG with our operators loads no third-party module that ``from airflow.sdk import DAG`` has not."""
+    script = f"""
+import sys, json
+from airflow.sdk import DAG
+from airflow.sdk import BaseOperator, BaseSensorOperator, BaseHook
+before = set(sys.modules)
+import magic_hour_provider.{module}
+new = set(sys.modules) - before
+print(json.dumps(sorted(new)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    new = json.loads(done.stdout.strip().splitlines()[-1])
+    own = sys.stdlib_module_names | {"magic_hour_provider", "airflow"}
+    assert [name for name in new if name.split(".")[0] not in own] == []
+    assert [name for name in new if name.startswith("airflow.triggers")] == []
+
+
+def test_the_entry_points():
+    """Airflow finds the provider and the plugin."""
+    providers = [one for one in entry_points(group="apache_airflow_provider") if one.module == "magic_hour_provider"]
+    assert [one.load()()["package-name"] for one in providers] == ["airflow-provider-magic-hour"]
+    plugins = {one.name: one for one in entry_points(group="airflow.plugins")}
+    assert plugins["magic_hour"].load().name == "magic_hour"
+
+
+def test_the_provider_info_is_valid():
+    """It follows Airflow's own schema, and every class and module it names exists."""
+    import airflow
+    from airflow.sdk._shared.module_loading import import_string
+
+    info = magic_hour_provider.get_provider_info()
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(info, schema)
+    for group in ("operators", "sensors", "hooks", "triggers"):
+        for entry in info[group]:
+            for module in entry["python-modules"]:
+                __import__(module)
+    import_string(info["connection-types"][0]["hook-class-name"])
+    for link in info["extra-links"]:
+        import_string(link)
+
+
+def test_every_setting_is_documented_and_every_documented_setting_is_read():
+    """The options of ``[magic_hour]`` are those that the code reads."""
+    options = set(magic_hour_provider.get_provider_info()["config"]["magic_hour"]["options"])
+    text = "\n".join(path.read_text() for path in modules())
+    assert set(re.findall(r'conf\.get\w*\(\s*"magic_hour", "(\w+)"', text)) == options
+
+
+def test_modules_stay_a_page_or_two():
+    """No module is over about 350 lines, and the median is under 150."""
+    sizes = sorted(len(path.read_text().splitlines()) for path in modules())
+    assert sizes[-1] <= 350
+    assert sizes[len(sizes) // 2] < 150

@@ -1,0 +1,197 @@
+"""The trigger and its watcher on a real event loop, over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+
+import pytest
+
+from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
+from magic_hour_provider.triggers import watcher as watcher_module
+from magic_hour_provider.triggers.job import MagicHourJobTrigger, settling_s
+from magic_hour_provider.triggers.watcher import MAX_IN_FLIGHT, watching
+from support import KEY, first_event
+
+
+def submit(sim, tool: str = "text-to-video") -> str:
+    """Submit a job and return its id."""
+    with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
+        return client.create(tool, {"end_seconds": 3, "style": {"prompt": "x"}}).id
+
+
+def trigger(airflow, job_id: str, **changes) -> MagicHourJobTrigger:
+    """Make the trigger of a video job submitted now."""
+    now = airflow.clock.now()
+    arguments = {
+        "kind": "video",
+        "job_id": job_id,
+        "tool": "text-to-video",
+        "conn_id": "magic_hour_default",
+        "submitted_at": now,
+        "deferred_at": now,
+        "deadline": now + 3600,
+    }
+    return MagicHourJobTrigger(**arguments | changes)
+
+
+def test_serialize_is_all_the_trigger_is(airflow):
+    """A trigger rebuilt from its row is the same; the row holds no secret and has exactly these fields."""
+    one = trigger(airflow, "abc")
+    path, kwargs = one.serialize()
+    assert path == "magic_hour_provider.triggers.job.MagicHourJobTrigger"
+    assert list(kwargs) == ["kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline"]
+    assert MagicHourJobTrigger(**json.loads(json.dumps(kwargs))).serialize() == (path, kwargs)
+    assert KEY not in repr(one)
+
+
+@pytest.mark.parametrize(
+    ("fault", "event"),
+    [
+        (None, {"status": "complete", "error_code": None}),
+        ({"status": "error", "code": "no_source_face"}, {"status": "error", "error_code": "no_source_face"}),
+        ({"status": "canceled"}, {"status": "canceled", "error_code": None}),
+        ({"status": "gone"}, {"status": "gone", "error_code": None}),
+        ({"status": "paused"}, {"status": "timeout", "error_code": None}),
+    ],
+)
+def test_the_event_names_the_end_and_nothing_else(airflow, fault, event):
+    """Airflow logs and stores the whole event: it holds kind, id, status and code."""
+    if fault:
+        airflow.sim.fault("outcome", **fault)
+    job_id = submit(airflow.sim)
+    assert asyncio.run(first_event(trigger(airflow, job_id))) == {"kind": "video", "id": job_id, **event}
+    assert airflow.creates() == 1
+
+
+def test_a_wrong_key_ends_the_wait(airflow):
+    """A look that is refused is an event; the worker then says what is wrong."""
+    job_id = submit(airflow.sim)
+    airflow.connect(password="mhk_live_wrong")
+    assert asyncio.run(first_event(trigger(airflow, job_id)))["status"] == "refused"
+    airflow.disconnect()
+    assert asyncio.run(first_event(trigger(airflow, job_id)))["status"] == "refused"
+    assert airflow.creates() == 1
+
+
+def test_no_event_in_the_first_seconds(airflow):
+    """A job that is complete at once is not announced before the supervisor has let go of the task."""
+    job_id = submit(airflow.sim)
+    airflow.sim.advance(600)
+    start = airflow.clock.now()
+    asyncio.run(first_event(trigger(airflow, job_id, submitted_at=start - 600)))
+    assert 10 <= airflow.clock.now() - start < 15
+    assert airflow.creates() == 1
+
+
+def test_the_wait_before_an_event():
+    """Ten seconds after the deferral, at the least; a worker's clock ahead of ours is clamped to that."""
+    assert settling_s(1000, 1000) == 10
+    assert settling_s(1000, 1004) == 6
+    assert settling_s(1000, 2000) == 0
+    assert settling_s(9_999_999, 1000) == 10
+
+
+def test_the_deadline_survives_a_restart(airflow):
+    """A trigger rebuilt late gives up at its old deadline, after one look."""
+    airflow.sim.fault("outcome", status="stuck")
+    one = trigger(airflow, submit(airflow.sim), deadline=airflow.clock.now() + 100)
+    airflow.sim.advance(5000)
+    start = airflow.clock.now()
+    assert asyncio.run(first_event(one))["status"] == "timeout"
+    assert airflow.clock.now() - start < 1
+    assert airflow.creates() == 1
+
+
+def test_many_jobs_share_one_client(airflow, monkeypatch):
+    """200 triggers make one client and at most as many looks at once as are allowed; nothing is left after them."""
+    made, in_flight, most = [], 0, 0
+    real = AsyncMagicHourClient.get_job
+
+    def count(self, **arguments):
+        made.append(self)
+        original(self, **arguments)
+
+    async def look(self, kind, job_id):
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        try:
+            return await real(self, kind, job_id)
+        finally:
+            in_flight -= 1
+
+    original = AsyncMagicHourClient.__init__
+    monkeypatch.setattr(AsyncMagicHourClient, "__init__", count)
+    monkeypatch.setattr(AsyncMagicHourClient, "get_job", look)
+    ids = [submit(airflow.sim) for _ in range(200)]
+
+    async def run():
+        events = await asyncio.gather(*(first_event(trigger(airflow, job_id)) for job_id in ids))
+        assert watcher_module._watchers[asyncio.get_running_loop()] == {}
+        return events
+
+    assert {event["status"] for event in asyncio.run(run())} == {"complete"}
+    gc.collect()
+    assert len(made) == 1
+    assert made[0]._api.is_closed
+    assert 1 < most <= MAX_IN_FLIGHT
+    assert airflow.creates() == 200
+
+
+def test_one_canceled_trigger_does_not_disturb_another(airflow):
+    """The client belongs to the watcher, not to the trigger that asked first."""
+    job_id = submit(airflow.sim)
+
+    async def run():
+        first = asyncio.create_task(first_event(trigger(airflow, job_id)))
+        second = asyncio.create_task(first_event(trigger(airflow, job_id)))
+        await asyncio.sleep(0.001)
+        first.cancel()
+        event = await second
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        return event
+
+    assert asyncio.run(run())["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+def test_the_loop_is_not_blocked(airflow):
+    """Building the client, which reads certificates, and 100 looks leave the loop free."""
+    job_id = submit(airflow.sim)
+
+    async def run():
+        longest, stop = 0.0, False
+
+        async def beat():
+            nonlocal longest
+            while not stop:
+                before = time.perf_counter()
+                await asyncio.sleep(0.001)
+                longest = max(longest, time.perf_counter() - before)
+
+        # Warm imports and the thread pool: what a triggerer has done long before our first job.
+        async with watching("magic_hour_default") as warm:
+            await warm.look("video", job_id)
+        heart = asyncio.create_task(beat())
+        async with watching("magic_hour_default") as watcher:
+            await asyncio.gather(*(watcher.look("video", job_id) for _ in range(100)))
+        stop = True
+        await heart
+        return longest
+
+    # Generous, as the machine is shared: a client per look would block for seconds here.
+    assert asyncio.run(run()) < 1.0
+    assert airflow.creates() == 1
+
+
+def test_being_killed_does_not_touch_the_job(airflow):
+    """There is no cancel API, and Airflow calls this also when something else resumes the task."""
+    job_id = submit(airflow.sim)
+    asyncio.run(trigger(airflow, job_id).on_kill())
+    assert airflow.sim.stats()["deletes"] == 0
+    assert airflow.sim.stats()["looks"] == 0
+    assert airflow.creates() == 1
