@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fsspec
 import pytest
+from airflow.sdk.io import attach
 
 from magic_hour_provider.api.catalog import TOOLS, get_tool
 from magic_hour_provider.api.client import MagicHourClient

@@ -15,6 +15,7 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import BadInputError, TransferError
 from magic_hour_provider.api.jobs import Job, library_url
 from magic_hour_provider.api.transfers import CHUNK, Received
+from magic_hour_provider.record import new_key
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -68,7 +69,7 @@ def check_folder(folder: str) -> None:
     try:
         place = open_path(folder)
         place.mkdir(parents=True, exist_ok=True)
-        probe = place / f".magic-hour-{hashlib.sha256(folder.encode()).hexdigest()[:12]}.probe"
+        probe = place / f".magic-hour-{new_key()}.probe"  # a name of its own: other tasks try the same folder
         with probe.open("wb") as file:
             file.write(b"magic hour\n")
         probe.unlink()
@@ -117,7 +118,7 @@ def _kept(row: Mapping[str, Any] | None, folder: str) -> Media | None:
 def _fetch(client: MagicHourClient, job: Job, index: int, name: str, folder: str) -> Media:
     place = open_path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    partial = place / f".{name}.part"
+    partial = place / f".{name}.{new_key()}.part"  # a sensor may be collecting the same job
     link = job.downloads[index]
     try:
         with partial.open("wb") as file:

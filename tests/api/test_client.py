@@ -239,7 +239,8 @@ def test_a_download_that_is_no_file(response, words):
 
 def test_httpx_is_quiet_for_us_alone(sim, caplog):
     """httpx's line per request would show signed links: ours are dropped, other people's stay."""
-    caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, logger=name)
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
         client.account()
     assert not [r for r in caplog.records if r.name.startswith(("httpx", "httpcore"))]

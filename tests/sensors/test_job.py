@@ -74,6 +74,13 @@ def test_poke(airflow, monkeypatch):
     assert airflow.creates() == 1
 
 
+def test_reschedule_leaves_airflow_time(airflow):
+    """A sensor that comes back within seconds is failed by Airflow 3.3.2 (seen): the interval is at least 10 s."""
+    assert sensor(airflow, "x", mode="reschedule", poke_interval=5).poke_interval == 10
+    assert sensor(airflow, "x", mode="reschedule", poke_interval=30).poke_interval == 30
+    assert sensor(airflow, "x", mode="poke", poke_interval=5).poke_interval == 5
+
+
 def test_reschedule(airflow):
     """In reschedule mode each look is a run of its own."""
     job_id, ti = submit(airflow.sim), TaskInstance()

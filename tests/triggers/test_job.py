@@ -11,7 +11,8 @@ import pytest
 
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.triggers import watcher as watcher_module
-from magic_hour_provider.triggers.job import MagicHourJobTrigger, settling_s
+from magic_hour_provider.triggers.job import MagicHourJobTrigger
+from magic_hour_provider.triggers.settling import settling_s
 from magic_hour_provider.triggers.watcher import MAX_IN_FLIGHT, watching
 from support import KEY, first_event
 

@@ -24,6 +24,7 @@ from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.media import collect, result_object
 from magic_hour_provider.operators.report import Report
 from magic_hour_provider.record import Record
+from magic_hour_provider.triggers.settling import shortest_s
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,7 +41,8 @@ class MagicHourJobSensor(BaseSensorOperator):
     :param magic_hour_conn_id: the connection.
     :param output_path: folder for the files, as of the operator; default: the setting ``[magic_hour] output_path``.
     :param deferrable: wait in the triggerer, without holding a worker. Default: True, unless a ``mode`` is given.
-    :param kwargs: of every sensor: ``mode``, ``poke_interval``, ``timeout`` (seconds), ``soft_fail`` and so on.
+    :param kwargs: of every sensor: ``mode``, ``poke_interval`` (seconds; at least 10 in reschedule mode, as Airflow
+        may fail a task that returns sooner), ``timeout`` (seconds), ``soft_fail`` and so on.
     :raises AirflowFailException: the job failed, was canceled or is gone, or the input cannot work.
     :raises AirflowSensorTimeout: the sensor's ``timeout`` ended; the job goes on.
     """
@@ -63,6 +65,9 @@ class MagicHourJobSensor(BaseSensorOperator):
         kwargs.setdefault("multiple_outputs", True)
         deferrable = "mode" not in kwargs if deferrable is None else deferrable
         super().__init__(**kwargs)
+        if self.reschedule:
+            # A sensor that comes back while its supervisor still closes the last run is marked as failed by Airflow.
+            self.poke_interval = max(self.poke_interval, shortest_s())
         self.job = job
         self.magic_hour_conn_id = magic_hour_conn_id
         self.output_path = (

@@ -5,27 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-from airflow.providers.common.compat.sdk import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.jobs import Job, library_url
 from magic_hour_provider.api.waiting import CLOCK, Clock, Outcome, Schedule, Wait
+from magic_hour_provider.triggers.settling import settling_s
 from magic_hour_provider.triggers.watcher import watching
-
-
-def settling_s(deferred_at: float, now: float) -> float:
-    """Return the seconds before a deferred task may be resumed.
-
-    The worker's supervisor may still be closing the deferral: resuming the task in its first seconds can fail the
-    attempt (apache/airflow#72716, #71580). A clock ahead of ours is clamped to that wait.
-
-    :param deferred_at: time of the deferral, in seconds since 1970, by the worker's clock.
-    :param now: the time by our clock.
-    """
-    wait: float = max(10.0, conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0) + 5.0)
-    return min(wait, max(0.0, deferred_at + wait - now))
 
 
 class MagicHourJobTrigger(BaseTrigger):

@@ -1,0 +1,52 @@
+# Everything works on a fresh machine that has Python 3.11 or newer and make; the rest is installed into .venv.
+
+PYTHON := $(shell for python in python3.11 python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+BIN := .venv/bin
+CONSTRAINTS := constraints/airflow-3.3.txt
+INSTALLED := .venv/.installed
+
+.PHONY: help demo test test-all check bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo         run the example DAG on a real Airflow, against an offline Magic Hour, for no credits"
+	@echo "make demo KEEP=1  the same, and leave Airflow's UI up until Ctrl-C"
+	@echo "make test         all tests, also those that run real Airflow processes"
+	@echo "make test-all     the same today"
+	@echo "make check        formatting, lint, types and the import rule"
+	@echo "make bench        the benchmarks"
+	@echo "make clean        remove what demos and tests left; the environment stays"
+
+# Made anew only when what it is made from changes.
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, as python3.11 or python3." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS) -e '.[simulator]' --group dev
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+# One Airflow is pinned so far: with another constraints file this becomes the loop over them.
+test-all: test
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	@if grep -rnE --include='*.py' '^\s*(import|from) airflow' provider/magic_hour_provider/api provider/magic_hour_provider/simulator; \
+	then echo "api and simulator must not import Airflow." >&2; exit 1; fi
+
+bench: $(INSTALLED)
+	@found=; for script in benchmarks/*.py; do test -e "$$script" || continue; found=yes; \
+		echo "== $$script"; $(BIN)/python "$$script" || exit 1; done; \
+	test -n "$$found" || echo "There are no benchmarks yet."
+
+clean:
+	rm -rf .demo .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,51 @@
+"""One real Airflow for the group: api-server, scheduler, dag-processor and triggerer, against one simulator."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_airflow import LocalAirflow
+from magic_hour_provider.simulator import Simulator
+from support import KEY
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class World:
+    """A running Airflow, its Magic Hour, and the folder that finished files land in."""
+
+    airflow: LocalAirflow
+    sim: Simulator
+    output: Path
+
+    def made_by(self, tool: str) -> list[dict[str, Any]]:
+        """Return the jobs that the simulator accepted for a tool."""
+        return [job for job in self.sim.jobs() if job["tool"] == tool]
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Start everything once."""
+    home = tmp_path_factory.mktemp("airflow")
+    dags, output = home / "dags", home / "output"
+    shutil.copytree(HERE / "dags", dags)
+    shutil.copytree(HERE.parent.parent / "dags_examples", dags / "examples")
+    with Simulator(speed=20, api_key=KEY) as sim:
+        connection = {"conn_type": "magic_hour", "host": sim.url}
+        with LocalAirflow(
+            home / "home",
+            dags_folder=dags,
+            connections={
+                "magic_hour_default": connection | {"password": KEY},
+                "magic_hour_wrong": connection | {"password": "mhk_live_wrong"},
+            },
+            environment={"AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output)},
+        ) as airflow:
+            yield World(airflow, sim, output)

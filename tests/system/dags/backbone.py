@@ -1,0 +1,74 @@
+"""The DAGs of the system tests: each uses a tool of its own, so that the simulator's books tell them apart."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from magic_hour_provider.operators.magic_hour import MagicHourOperator
+from magic_hour_provider.sensors.job import MagicHourJobSensor
+
+RETRY = {"retries": 1, "retry_delay": timedelta(seconds=1)}
+
+with DAG("worker_killed_after_the_answer", schedule=None):
+    MagicHourOperator(
+        task_id="make",
+        tool="text-to-video",
+        request={"style": {"prompt": "waves"}, "end_seconds": 3},
+        deferrable=False,
+        **RETRY,
+    )
+
+with DAG("triggerer_killed", schedule=None):
+    MagicHourOperator(
+        task_id="make",
+        tool="face-swap",
+        request={
+            "assets": {
+                "video_source": "file",
+                "video_file_path": "https://example.com/a.mp4",
+                "image_file_path": "https://example.com/a.png",
+            },
+            "start_seconds": 0,
+            "end_seconds": 3,
+        },
+        **RETRY,
+    )
+
+with DAG("worker_killed_during_the_post", schedule=None):
+    MagicHourOperator(
+        task_id="make",
+        tool="ai-qr-code-generator",
+        request={"content": "https://example.com", "style": {"art_style": "ink"}},
+        **RETRY,
+    )
+
+with DAG("wrong_key", schedule=None):
+    MagicHourOperator(
+        task_id="make",
+        tool="ai-image-generator",
+        request={"image_count": 1, "style": {"prompt": "x"}},
+        magic_hour_conn_id="magic_hour_wrong",
+        **RETRY,
+    )
+
+with DAG("sensors", schedule=None):
+    submitted = MagicHourOperator(
+        task_id="submit",
+        tool="image-to-video",
+        request={"assets": {"image_file_path": "https://example.com/a.png"}, "end_seconds": 3},
+        wait_for_completion=False,
+    )
+    for how in (
+        MagicHourJobSensor(task_id="deferred", job=submitted.output),
+        MagicHourJobSensor(task_id="poke", job=submitted.output["library_url"], mode="poke", poke_interval=3),
+        MagicHourJobSensor(
+            task_id="reschedule",
+            job={"kind": "video", "id": submitted.output["id"]},
+            mode="reschedule",
+            poke_interval=5,
+            output_path="",
+        ),
+    ):
+        submitted >> how
