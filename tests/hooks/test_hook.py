@@ -47,7 +47,6 @@ def test_a_connection_uri(sim):
         ({"verify": True}, "verify", True),
         ({"verify": "/etc/ssl/own.pem"}, "verify", "/etc/ssl/own.pem"),
         ({"proxy": "http://proxy:3128"}, "proxy", "http://proxy:3128"),
-        ({"max_looks_per_second": 5}, "max_looks_per_second", 5.0),
     ],
 )
 def test_the_extras(extra, field, value):
@@ -55,7 +54,7 @@ def test_the_extras(extra, field, value):
     assert getattr(Settings.read(Connection(conn_id="c", password=KEY), extra), field) == value
 
 
-@pytest.mark.parametrize("extra", [{"timeout": 0}, {"timeout": "soon"}, {"max_looks_per_second": -1}])
+@pytest.mark.parametrize("extra", [{"timeout": 0}, {"timeout": "soon"}, {"timeout": -1}])
 def test_extras_that_cannot_work(extra):
     """A number that makes no sense is named with its connection."""
     with pytest.raises(BadInputError, match=r"In the Airflow connection 'c'.*must be a number above 0"):

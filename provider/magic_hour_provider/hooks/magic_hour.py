@@ -44,7 +44,6 @@ class Settings:
     :param timeout: seconds without progress after which a request counts as lost (extra ``timeout``).
     :param verify: certificates to trust (extra ``verify``: true, false or a path).
     :param proxy: address of a proxy (extra ``proxy``).
-    :param max_looks_per_second: limit for status requests of one triggerer (extra ``max_looks_per_second``).
     """
 
     api_key: str = field(repr=False)
@@ -52,7 +51,6 @@ class Settings:
     timeout: float = DEFAULT_TIMEOUT_S
     verify: Verify = True
     proxy: str | None = field(default=None, repr=False)
-    max_looks_per_second: float | None = None
 
     @classmethod
     def read(cls, conn: Connection, extra: Mapping[str, Any]) -> Settings:
@@ -68,7 +66,6 @@ class Settings:
                 timeout=_positive(extra, "timeout") or DEFAULT_TIMEOUT_S,
                 verify=_verify(extra.get("verify")),
                 proxy=extra.get("proxy") or None,
-                max_looks_per_second=_positive(extra, "max_looks_per_second"),
             )
         except BadInputError as error:
             raise BadInputError(f"In {where}: {error}") from None
