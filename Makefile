@@ -14,7 +14,7 @@ help:
 	@echo "make demo KEEP=1  the same, and leave Airflow's UI up until Ctrl-C"
 	@echo "make test         all tests, also those that run real Airflow processes"
 	@echo "make test-all     the same today"
-	@echo "make check        formatting, lint, types and the import rule"
+	@echo "make check        formatting, lint, types, generated files and the import rule"
 	@echo "make bench        the benchmarks"
 	@echo "make clean        remove what demos and tests left; the environment stays"
 
@@ -39,6 +39,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/python scripts/sync_api.py --check
 	@if grep -rnE --include='*.py' '^\s*(import|from) airflow' provider/magic_hour_provider/api provider/magic_hour_provider/simulator; \
 	then echo "api and simulator must not import Airflow." >&2; exit 1; fi
 

@@ -103,7 +103,8 @@ def test_every_setting_is_documented_and_every_documented_setting_is_read():
 
 
 def test_modules_stay_a_page_or_two():
-    """No module is over about 350 lines, and the median is under 150."""
-    sizes = sorted(len(path.read_text().splitlines()) for path in modules())
+    """No module written by hand is over about 350 lines, and the median is under 150."""
+    texts = [path.read_text() for path in modules()]
+    sizes = sorted(len(text.splitlines()) for text in texts if "Made by scripts/sync_api.py" not in text)
     assert sizes[-1] <= 350
     assert sizes[len(sizes) // 2] < 150

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -68,6 +68,7 @@ class Tool:
     :param polling_by: a request field that changes the polling class, and its values.
     :param median_s: published median duration in seconds, queue included
         (https://docs.magichour.ai/api-reference/processing-times), or None.
+    :param schema: JSON Schema of its request; empty where the request is not known.
     """
 
     slug: str
@@ -79,6 +80,7 @@ class Tool:
     polling: str = ""
     polling_by: tuple[str, Mapping[str, str]] | None = None
     median_s: float | None = None
+    schema: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -95,9 +97,9 @@ class Tool:
         """
         name = self.polling or _CLASS_OF_KIND[self.kind]
         if self.polling_by is not None and request is not None:
-            field, classes = self.polling_by
+            path, classes = self.polling_by
             value: Any = request
-            for key in field.split("."):
+            for key in path.split("."):
                 value = value.get(key) if isinstance(value, Mapping) else None
             name = classes.get(value, name) if isinstance(value, str) else name
         return POLLING_CLASSES[name]
@@ -115,10 +117,9 @@ class Endpoint:
     path: str
 
 
-def _middle(bounds: list[float | None]) -> float:
-    # The slowest class has no upper bound; its lower one is what is known.
-    known = [bound for bound in bounds if bound is not None]
-    return sum(known) / len(known)
+def _middle(bounds: list[float]) -> float:
+    # The slowest class has no upper bound: its list holds one number.
+    return sum(bounds) / len(bounds)
 
 
 def _read_tool(slug: str, row: dict[str, Any]) -> Tool:
@@ -133,6 +134,7 @@ def _read_tool(slug: str, row: dict[str, Any]) -> Tool:
         polling=row["polling"],
         polling_by=(by["field"], by["values"]) if by else None,
         median_s=row["median_s"],
+        schema=row["schema"],
     )
 
 

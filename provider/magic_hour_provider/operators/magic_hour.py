@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.errors import BadInputError, MagicHourError
 from magic_hour_provider.api.jobs import Job, check_id
+from magic_hour_provider.api.requests import check, normalized
 from magic_hour_provider.api.waiting import CLOCK, TIMEOUT, Clock
 from magic_hour_provider.hooks.magic_hour import DEFAULT_CONN_ID, MagicHourHook, airflow_error
 from magic_hour_provider.links import MagicHourLink
@@ -95,6 +96,9 @@ class MagicHourOperator(BaseOperator):
             raise BadInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")
         self._check_body("request", request)
         self._check_body("extra_request", extra_request or {})
+        given = self.request
+        if isinstance(given, Mapping) and isinstance(extra_request or {}, Mapping):
+            check(self.tool, given, extra=extra_request, rendered=False).refuse(self.tool)
 
     def _check_body(self, name: str, body: Any, *, rendered: bool = False) -> None:
         """Refuse what is no JSON object; before rendering it may still be a template or an earlier task's output."""
@@ -108,7 +112,10 @@ class MagicHourOperator(BaseOperator):
     def _wishes(self) -> Wishes:
         self._check_body("request", self.request, rendered=True)
         self._check_body("extra_request", self.extra_request or {}, rendered=True)
-        request = merged(self.request, self.extra_request)
+        given = normalized(self.tool, self.request)
+        findings = check(self.tool, given, extra=self.extra_request, rendered=True)
+        findings.refuse(self.tool)
+        request = merged(given, self.extra_request)
         timeout = _seconds(self.timeout) if self.timeout is not None else self.tool.polling_class(request).timeout_s
         return Wishes(
             tool=self.tool,
@@ -117,6 +124,7 @@ class MagicHourOperator(BaseOperator):
             output_path=str(self.output_path or ""),
             deferrable=self.deferrable,
             timeout=timeout,
+            warnings=findings.warnings,
             on_unknown_submission=self.on_unknown_submission,
             on_clear=self.on_clear,
         )

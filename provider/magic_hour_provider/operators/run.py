@@ -36,6 +36,7 @@ class Wishes:
     :param request: the JSON body, ``extra_request`` merged in.
     :param output_path: folder for files, or empty.
     :param timeout: seconds this attempt waits.
+    :param warnings: what the service may refuse.
     """
 
     tool: Tool
@@ -44,6 +45,7 @@ class Wishes:
     output_path: str
     deferrable: bool
     timeout: float
+    warnings: tuple[str, ...]
     on_unknown_submission: str
     on_clear: str
 
@@ -141,6 +143,8 @@ class JobRun:
             record = self.ledger.resumed(plan.record)
             self.report.job(record, "resumed")
             return record, False
+        for warning in wishes.warnings:
+            self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, warning)
         # From here on a job will be paid for: everything that can fail for free comes first.
         if wishes.output_path:
             check_folder(wishes.output_path)

@@ -1,0 +1,249 @@
+"""Checks a request against its tool, before it costs anything.
+
+Names, missing fields and types are errors. Values outside a known list or bound only warn: models, voices and limits
+change weekly, and a refusal by the service is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import ValidationError
+
+from magic_hour_provider.api.catalog import TOOLS, Tool
+from magic_hour_provider.api.errors import BadInputError
+
+Path = tuple[str | int, ...]
+
+_SHOWN = 8  # values of a list that a message names
+_KINDS = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false"}
+_KINDS |= {"array": "a list", "object": "a dict", "null": "null"}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is wrong with a request.
+
+    :param errors: cannot be accepted by the service: names, missing fields, types.
+    :param warnings: not known to be accepted: values outside lists and bounds.
+    """
+
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def refuse(self, tool: Tool) -> None:
+        """Raise if there are errors, with all of them in one message.
+
+        :raises BadInputError: the request cannot be accepted.
+        """
+        if self.errors:
+            raise BadInputError(
+                f"The request of {tool.slug} cannot work: {'; '.join(self.errors)}. Nothing was sent and nothing was "
+                "charged. (A field newer than this package goes into extra_request, which is never checked.)"
+            )
+
+
+def still_open(value: Any) -> bool:
+    """Whether a value is only known when the task runs: a template, an earlier task's output, an object of Airflow."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    return not isinstance(value, int | float | Mapping | list | tuple | None)
+
+
+def _never_open(value: Any) -> bool:  # noqa: ARG001 (stands for a rendered request)
+    return False
+
+
+def check(
+    tool: Tool, request: Mapping[str, Any], *, extra: Mapping[str, Any] | None = None, rendered: bool
+) -> Findings:
+    """Check a request; a tool that this package does not know is not checked.
+
+    :param extra: what will be merged over it: may fill in required fields, and is never checked itself.
+    :param rendered: False while a DAG is parsed: values that are still templates are passed over.
+    """
+    if TOOLS.get(tool.slug) is not tool:
+        return Findings()
+    is_open = _never_open if rendered else still_open
+    errors: list[str] = []
+    warnings: list[str] = []
+    for error in _validator(tool.slug).iter_errors(_plain(request)):
+        path = tuple(error.absolute_path)
+        if is_open(_at(request, path)) or _has(extra, path, whole=False):
+            continue
+        if error.validator == "additionalProperties":
+            errors += _unknown(tool, request, path)
+        elif error.validator == "required":
+            errors += _missing(error, path, extra)
+        elif error.validator == "type":
+            errors.append(_wrong_type(error, path))
+        else:
+            warnings.append(_unusual(error, path))
+    return Findings(tuple(dict.fromkeys(errors)), tuple(dict.fromkeys(warnings)))
+
+
+def normalized(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rendered request as the API names and types it.
+
+    The official SDK's Python names become the wire's (``search_web`` is ``searchWeb``), and text that a template left
+    where a number or a truth value belongs becomes one.
+    """
+    value = _normalized(tool.schema, request)
+    return dict(value)
+
+
+# -- inside -----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _validator(slug: str) -> jsonschema.Draft202012Validator:
+    tool = TOOLS[slug]
+    # A file field takes much that is no text until it has been uploaded or chained: inputs.py judges it.
+    files = {field.field for field in tool.files}
+    return jsonschema.Draft202012Validator(_without_files(tool.schema, "", files))
+
+
+def _without_files(schema: Mapping[str, Any], path: str, files: set[str]) -> dict[str, Any]:
+    if path in files:
+        return {}
+    result = dict(schema)
+    if "properties" in schema:
+        result["properties"] = {
+            name: _without_files(inner, f"{path}.{name}".lstrip("."), files)
+            for name, inner in schema["properties"].items()
+        }
+        for name, inner in schema["properties"].items():
+            if "x-sdk-name" in inner:
+                result["properties"][inner["x-sdk-name"]] = result["properties"][name]
+    if "items" in schema:
+        result["items"] = _without_files(schema["items"], f"{path}[]", files)
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON's own containers: a tuple is a list to a user and none to the validator."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _at(value: Any, path: Path) -> Any:
+    for part in path:
+        value = value[part]
+    return value
+
+
+def _has(value: Any, path: Sequence[str | int], *, whole: bool) -> bool:
+    """Whether a path stands in a value; ``whole``: also when it is only the beginning of one."""
+    for part in path:
+        if not isinstance(value, Mapping) or part not in value:
+            return False
+        value = value[part]
+    return bool(path) and (whole or not isinstance(value, Mapping))
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as a person writes it, such as ``assets.face_mappings[0].new_face``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _schema_at(schema: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    for part in path:
+        schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
+    return schema
+
+
+def _unknown(tool: Tool, request: Mapping[str, Any], path: Path) -> Iterator[str]:
+    known = _schema_at(tool.schema, path)["properties"]
+    everywhere = dict(_names(tool.schema, ""))
+    sdk_names = {inner.get("x-sdk-name") for inner in known.values()}
+    for name in _at(request, path):
+        if name in known or name in sdk_names:
+            continue
+        near = [shown_path((*path, one)) for one in get_close_matches(str(name), known, n=2, cutoff=0.7)]
+        near = near or [where for where, last in everywhere.items() if last == name]
+        hint = f": did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
+        hint = hint or f" (it has {', '.join(f'`{one}`' for one in known)})"
+        yield f"`{shown_path((*path, name))}` is not a field of {tool.slug}{hint}"
+
+
+def _names(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    for name, inner in schema.get("properties", {}).items():
+        where = f"{path}.{name}".lstrip(".")
+        yield where, name
+        yield from _names(inner, where)
+        yield from _names(inner.get("items", {}), f"{where}[]")
+
+
+def _missing(error: ValidationError, path: Path, extra: Mapping[str, Any] | None) -> Iterator[str]:
+    wanted: Any = error.validator_value
+    given: Any = error.instance
+    for name in wanted:
+        if name not in given and not _has(extra, (*path, name), whole=True):
+            yield f"`{shown_path((*path, name))}` is missing"
+
+
+def _wrong_type(error: ValidationError, path: Path) -> str:
+    wanted: Any = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+    got = repr(error.instance)
+    return (
+        f"`{shown_path(path)}` must be {' or '.join(_KINDS[kind] for kind in wanted)}; "
+        f"it is {got if len(got) <= 60 else f'{got[:60]}…'}"
+    )
+
+
+def _unusual(error: ValidationError, path: Path) -> str:
+    where = shown_path(path)
+    limit: Any = error.validator_value
+    got = repr(error.instance)
+    got = got if len(got) <= 60 else f"{got[:60]}…"
+    if error.validator == "enum":
+        near = get_close_matches(str(error.instance), [str(value) for value in limit], n=3)
+        named = near if near or len(limit) > _SHOWN else [str(value) for value in limit]
+        hint = f" (nearest known: {', '.join(named)})" if named else f" ({len(limit)} values are known)"
+        return f"`{where}` is {got}, which this version does not know{hint}"
+    words: dict[str, Callable[[Any], str]] = {
+        "minimum": lambda value: f"at least {value:g}",
+        "maximum": lambda value: f"at most {value:g}",
+        "minLength": lambda value: f"at least {value} characters long",
+        "maxLength": lambda value: f"at most {value} characters long",
+        "minItems": lambda value: f"a list of at least {value}",
+        "maxItems": lambda value: f"a list of at most {value}",
+    }
+    name = str(error.validator)
+    rule = words[name](limit) if name in words else f"of {name} {limit!r}"
+    return f"`{where}` should be {rule}; it is {got}"
+
+
+_WORDS = {"true": True, "false": False}
+
+
+def _normalized(schema: Mapping[str, Any], value: Any) -> Any:
+    if isinstance(value, Mapping) and "properties" in schema:
+        renamed = {inner["x-sdk-name"]: name for name, inner in schema["properties"].items() if "x-sdk-name" in inner}
+        names = {renamed.get(name, name): inner for name, inner in value.items()}
+        return {name: _normalized(schema["properties"].get(name, {}), inner) for name, inner in names.items()}
+    if isinstance(value, list | tuple) and "items" in schema:
+        return [_normalized(schema["items"], inner) for inner in value]
+    if isinstance(value, str):
+        kinds = schema.get("type", ())
+        text = value.strip()
+        if "boolean" in kinds:
+            return _WORDS.get(text.lower(), value)
+        if "number" in kinds or "integer" in kinds:
+            return _number(text, value)
+    return value
+
+
+def _number(text: str, otherwise: Any) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return otherwise
