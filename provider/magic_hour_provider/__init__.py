@@ -25,7 +25,16 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [
-            {"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.operators.magic_hour"]}
+            {
+                "integration-name": "Magic Hour",
+                "python-modules": [
+                    "magic_hour_provider.operators.magic_hour",
+                    "magic_hour_provider.operators.video",
+                    "magic_hour_provider.operators.image",
+                    "magic_hour_provider.operators.audio",
+                    "magic_hour_provider.operators.files",
+                ],
+            }
         ],
         "sensors": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.sensors.job"]}],
         "hooks": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.hooks.magic_hour"]}],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +47,12 @@ class Input:
         return None
 
     @property
+    def reference(self) -> str | None:
+        """The reference of an upload, if the result of an upload task was given."""
+        value = self.value.get("file_path") if isinstance(self.value, Mapping) and self.result is None else None
+        return value if isinstance(value, str) else None
+
+    @property
     def uri(self) -> str | None:
         """The path or storage URI to upload, or None if there is nothing to upload."""
         value = self.value.get("uri") if isinstance(self.value, Mapping) and self.result is None else self.value
@@ -55,9 +62,10 @@ class Input:
             return None
         return value
 
-    def check(self) -> None:
+    def check(self, now: float) -> None:
         """Refuse what can never be a file.
 
+        :param now: the time, in seconds since 1970.
         :raises BadInputError: the message names the field and what it takes.
         """
         if self.result is not None:
@@ -66,6 +74,13 @@ class Input:
             if library_url(kind, job_id) is None:
                 raise BadInputError(
                     f"{self.where} got the result of a {kind} job, which has no file to go on with. {NOTHING}"
+                )
+        elif self.reference is not None:
+            expires = self.value.get("expires_at")
+            if isinstance(expires, str) and datetime.fromisoformat(expires).timestamp() <= now:
+                raise BadInputError(
+                    f"{self.where} got an upload that Magic Hour has deleted at {expires}: run the task that uploads "
+                    f"it again. {NOTHING}"
                 )
         elif self.uri is None and not isinstance(self.value, str):
             raise BadInputError(
@@ -100,6 +115,8 @@ class Input:
         """Return what tells this input from another one: for the fingerprint, without uploading anything."""
         if self.result is not None:
             return [*self.result, 0]
+        if self.reference is not None:
+            return self.reference
         if self.uri is None:
             return self.value
         try:
@@ -115,10 +132,7 @@ class Input:
 
 
 def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
-    """Return the files given in a request, in the catalog's order.
-
-    :raises BadInputError: one of them can never be a file.
-    """
+    """Return the files given in a request, in the catalog's order."""
 
     def walk(
         value: Any, parts: Sequence[str], at: tuple[str | int, ...]
@@ -136,10 +150,20 @@ def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
             for index, element in enumerate(inner):
                 yield from walk(element, parts[1:], (*at, name, index))
 
-    found = [Input(at, field, value) for field in tool.files for at, value in walk(request, field.field.split("."), ())]
-    for one in found:
-        one.check()
-    return found
+    return [Input(at, field, value) for field in tool.files for at, value in walk(request, field.field.split("."), ())]
+
+
+def check_inputs(inputs: Sequence[Input], now: float) -> None:
+    """Refuse inputs that cannot work, before any request leaves.
+
+    :param now: the time, in seconds since 1970.
+    :raises BadInputError: one can never be a file, cannot be read, is of the wrong kind or has expired.
+    """
+    for one in inputs:
+        one.check(now)
+        if one.uri is not None:
+            one.upload_as()
+            _size(one.uri, one.where)
 
 
 def replaced(request: Mapping[str, Any], values: Sequence[tuple[Input, Any]]) -> dict[str, Any]:
@@ -161,23 +185,34 @@ def prepare(client: MagicHourClient, request: Mapping[str, Any], inputs: Sequenc
     :raises BadInputError: a file cannot be read or is of the wrong kind; found before anything is uploaded.
     :raises MagicHourError: an upload did not work.
     """
-    uploads: dict[tuple[str, str], list[Input]] = {}
+    uploaded = upload_all(client, inputs)
+    values: list[tuple[Input, Any]] = []
     for one in inputs:
         if one.uri is not None:
-            kind, _ = one.upload_as()
-            uploads.setdefault((kind, one.uri), []).append(one)
-    sizes = {group: _size(group[1], ones[0].where) for group, ones in uploads.items()}
-    values: list[tuple[Input, Any]] = []
-    if uploads:
-        links = client.upload_links([ones[0].upload_as() for ones in uploads.values()])
-        for (group, ones), link in zip(uploads.items(), links, strict=True):
-            with open_path(group[1]).open("rb") as file:
-                client.upload_to(link, file, sizes[group])
-            values += [(one, link.file_path) for one in ones]
-    for one in inputs:
-        if one.result is not None:
+            values.append((one, uploaded[one.uri, one.upload_as()[0]][0]))
+        elif one.result is not None:
             values.append((one, _chained(client, one)))
+        elif one.reference is not None:
+            values.append((one, one.reference))
     return replaced(request, values)
+
+
+def upload_all(client: MagicHourClient, inputs: Sequence[Input]) -> dict[tuple[str, str], tuple[str, int]]:
+    """Upload what has to be uploaded, each file once.
+
+    :returns: for each (URI, type) the reference, and the size in bytes.
+    :raises BadInputError: a file cannot be read or is of the wrong kind; found before the first byte is sent.
+    :raises MagicHourError: an upload did not work.
+    """
+    uploads = {(one.uri, one.upload_as()[0]): one for one in inputs if one.uri is not None}
+    sizes = {key: _size(key[0], one.where) for key, one in uploads.items()}
+    if not uploads:
+        return {}
+    links = client.upload_links([one.upload_as() for one in uploads.values()])
+    for key, link in zip(uploads, links, strict=True):
+        with open_path(key[0]).open("rb") as file:
+            client.upload_to(link, file, sizes[key])
+    return {key: (link.file_path, sizes[key]) for key, link in zip(uploads, links, strict=True)}
 
 
 def _chained(client: MagicHourClient, one: Input) -> str:

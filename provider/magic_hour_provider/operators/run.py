@@ -16,7 +16,7 @@ from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Account, Job
 from magic_hour_provider.api.waiting import TIMEOUT, Clock, Outcome, Schedule, Wait
 from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
-from magic_hour_provider.inputs import find_inputs, prepare, replaced
+from magic_hour_provider.inputs import check_inputs, find_inputs, prepare, replaced
 from magic_hour_provider.ledger import Ledger, balance_of, submit_once
 from magic_hour_provider.media import check_folder, collect, result_object
 from magic_hour_provider.operators.report import Report
@@ -146,6 +146,7 @@ class JobRun:
         for warning in wishes.warnings:
             self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, warning)
         # From here on a job will be paid for: everything that can fail for free comes first.
+        check_inputs(inputs, self._clock.now())
         if wishes.output_path:
             check_folder(wishes.output_path)
         account = self._account()

@@ -1,0 +1,194 @@
+"""Files without a job of one's own: upload an input, fetch or delete what a job made. None of it is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from magic_hour_provider.api.catalog import FileField
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.errors import BadInputError, JobCanceledError, MagicHourError, NotFoundError, TransferError
+from magic_hour_provider.api.failures import job_ended_badly
+from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference, library_url
+from magic_hour_provider.api.waiting import CLOCK, Clock
+from magic_hour_provider.hooks.magic_hour import DEFAULT_CONN_ID, MagicHourHook, airflow_error
+from magic_hour_provider.inputs import Input, check_inputs, upload_all
+from magic_hour_provider.links import MagicHourLink
+from magic_hour_provider.media import check_folder, collect, result_object
+from magic_hour_provider.operators.report import Report
+from magic_hour_provider.record import Record
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+KEPT = timedelta(days=7)
+"""How long Magic Hour keeps an upload (https://docs.magichour.ai/integration/inputs-and-outputs)."""
+
+
+class _FilesOperator(BaseOperator):
+    """What the three share: the connection, the clock, and errors that Airflow understands."""
+
+    ui_color = "#e9e2ff"
+    clock: ClassVar[Clock] = CLOCK
+
+    def __init__(self, *, magic_hour_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        kwargs.setdefault("multiple_outputs", True)
+        super().__init__(**kwargs)
+        self.magic_hour_conn_id = magic_hour_conn_id
+
+    @contextmanager
+    def _client(self) -> Iterator[MagicHourClient]:
+        try:
+            with MagicHourHook(self.magic_hour_conn_id).get_conn() as client:
+                yield client
+        except MagicHourError as error:
+            raise airflow_error(error) from error
+
+
+class MagicHourUploadOperator(_FilesOperator):
+    """Uploads one file for any number of later tasks, mapped ones included. Uploading costs nothing.
+
+    The task returns ``{"file_path", "expires_at", "type", "extension", "size"}``, whole and key by key: give
+    ``upload.output`` or ``upload.output["file_path"]`` where a request takes a file. Magic Hour keeps an upload for
+    7 days; a retry uploads anew.
+
+    :param source: path or ``ObjectStoragePath`` URI of the file; its extension tells what it is.
+    :param type: ``image``, ``video`` or ``audio``, where the extension does not say (``webm``).
+    :param magic_hour_conn_id: the connection.
+    :raises AirflowFailException: the file cannot be read, or is of no kind that Magic Hour takes.
+    """
+
+    template_fields: Sequence[str] = ("source",)
+
+    def __init__(self, *, source: str, type: str | None = None, **kwargs: Any) -> None:  # noqa: A002 (the API's word)
+        super().__init__(**kwargs)
+        self.source = source
+        self.type = type
+        if type not in (None, "image", "video", "audio"):
+            raise BadInputError(f"type must be 'image', 'video' or 'audio'; it is {type!r}.")
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 (Airflow's signature)
+        """Upload the file and return its reference."""
+        kinds = (self.type,) if self.type else ("image", "video", "audio", "gif")
+        with self._client() as client:
+            one = Input(("source",), FileField("source", kinds), self.source)
+            if one.uri is None:
+                raise BadInputError(
+                    f"source is {str(self.source)[:120]!r}, which needs no upload: give it to the request as it is. "
+                    "Nothing was sent."
+                )
+            check_inputs([one], self.clock.now())
+            kind, extension = one.upload_as()
+            ((path, size),) = upload_all(client, [one]).values()
+        # From before the upload: the reference must not outlive the file.
+        expires = datetime.fromtimestamp(self.clock.now(), UTC) + KEPT
+        self.log.info("Uploaded %s (%s bytes); Magic Hour keeps it until %s.", self.source, size, expires)
+        return {
+            "file_path": path,
+            "expires_at": expires.isoformat(timespec="seconds"),
+            "type": kind,
+            "extension": extension,
+            "size": size,
+        }
+
+
+class _JobOperator(_FilesOperator):
+    """A task that handles a job made elsewhere.
+
+    :param job: what names it.
+    """
+
+    operator_extra_links = (MagicHourLink(),)
+
+    def __init__(self, *, job: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+
+    def _look(self, client: MagicHourClient, context: Mapping[str, Any]) -> tuple[JobReference, Job]:
+        reference = JobReference.read(self.job)
+        try:
+            job = client.get_job(reference.kind, reference.id)
+        except NotFoundError:
+            job = Job(reference.id, reference.kind, GONE)
+        record = Record("submitted", reference.tool, reference.kind, "", {}, job_id=reference.id)
+        Report(context["ti"], reference.tool, {}).job(record, job.status)
+        return reference, job
+
+
+class MagicHourDownloadOperator(_JobOperator):
+    """Stores the files of a finished job made elsewhere, in the web app for example, and returns its result.
+
+    It looks once; to wait for a job use :class:`~magic_hour_provider.sensors.job.MagicHourJobSensor`, which stores
+    files too. A file that is there already and the same is kept; nothing is overwritten.
+
+    :param job: a task's result, ``{"kind": ..., "id": ...}``, or the job's address in the web library.
+    :param output_path: folder for the files: any ``ObjectStoragePath``. Default: ``[magic_hour] output_path``.
+    :param magic_hour_conn_id: the connection.
+    :raises AirflowFailException: the job failed, was canceled or is gone, or the folder cannot be written.
+    :raises AirflowException: the job is still active, or a transfer broke off: a retry may help.
+    """
+
+    template_fields: Sequence[str] = ("job", "output_path")
+
+    def __init__(self, *, job: Any, output_path: str | None = None, **kwargs: Any) -> None:
+        super().__init__(job=job, **kwargs)
+        configured = conf.get("magic_hour", "output_path", fallback="")
+        self.output_path = output_path if output_path is not None else configured
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Store the files."""
+        with self._client() as client:
+            folder = str(self.output_path or "")
+            if not folder:
+                raise BadInputError(
+                    "There is no folder to store files in: set output_path, or [magic_hour] output_path."
+                )
+            check_folder(folder)
+            reference, job = self._look(client, context)
+            if not job.ended:
+                raise TransferError(
+                    f"Magic Hour job {job.id} is {job.status} and has no files yet. Wait for it with "
+                    f"MagicHourJobSensor(job=...), or retry later; nothing is paid by this task. "
+                    f"See {library_url(job.kind, job.id)}"
+                )
+            if job.status != COMPLETE:
+                failure = job_ended_badly(job, tool=reference.tool)
+                failure.can_retry = False  # another look would see the same
+                raise failure
+            media = [] if job.kind == "face-detection" else collect(client, job, reference.tool, folder)
+        return result_object(job, reference.tool, media)
+
+
+class MagicHourDeleteOperator(_JobOperator):
+    """Deletes what a finished job made from Magic Hour, **for good**. Files you have stored are not touched.
+
+    A deletion is no cancel and refunds nothing: a job that is still active is refused. A job that is gone already is
+    a success, so a retry after a lost answer ends well.
+
+    :param job: a task's result, ``{"kind": ..., "id": ...}``, or the job's address in the web library.
+    :param magic_hour_conn_id: the connection.
+    :raises AirflowFailException: the job is still active, or cannot be deleted.
+    """
+
+    template_fields: Sequence[str] = ("job",)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Delete the job's output."""
+        with self._client() as client:
+            reference, job = self._look(client, context)
+            if job.status == GONE:
+                self.log.info("Magic Hour job %s is gone already; nothing is left to delete.", job.id)
+                return {"id": job.id, "kind": job.kind, "deleted": False}
+            if not job.ended:
+                raise JobCanceledError(
+                    f"Magic Hour job {job.id} is still {job.status}, and deleting is no cancel: it would go on and "
+                    f"stay charged. Nothing was deleted. Wait for its end, or cancel a video by hand at "
+                    f"{library_url(job.kind, job.id)}"
+                )
+            client.delete_job(reference.kind, reference.id)
+        self.log.warning("Deleted the output of Magic Hour job %s for good; no credits come back.", job.id)
+        return {"id": job.id, "kind": job.kind, "deleted": True}
