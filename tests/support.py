@@ -28,10 +28,12 @@ class PatientClock(Clock):
     def __init__(self, sim: Simulator) -> None:
         self.sim = sim
         self.waits: list[float] = []
+        self.readings = 0
 
     def now(self) -> float:
-        """Return the simulator's time."""
-        return self.sim.now()
+        """Return the simulator's time; like a real clock it is later at each look."""
+        self.readings += 1
+        return self.sim.now() + self.readings * 1e-6
 
     def sleep(self, seconds: float) -> None:
         """Let the simulator's time pass."""
@@ -52,9 +54,9 @@ class Store:
         self.failing = 0
         self.writes: list[dict[str, Any]] = []
 
-    def get(self, key: str) -> Any:
-        """Return the value or None."""
-        return json.loads(self.rows[key]) if key in self.rows else None
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value, or the default if there is no such row."""
+        return json.loads(self.rows[key]) if key in self.rows else default
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         """Write a value; fails as often as ``failing`` says, counted down."""

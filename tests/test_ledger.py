@@ -17,7 +17,7 @@ from support import Store
 TOOL = get_tool("text-to-video")
 NOW = fingerprint({"style": {"prompt": "a"}, "end_seconds": 5})
 OTHER = fingerprint({"style": {"prompt": "b"}, "end_seconds": 5})
-FIRST, CLEARED = Attempt(0, 0), Attempt(1, 1)
+FIRST, CLEARED = Attempt(0, 0, 0), Attempt(1, 1, 1)
 
 
 class StillClock(Clock):
@@ -49,7 +49,6 @@ SUBMIT, RESUME, UNKNOWN, FAIL = "submit", "resume", "unknown", "fail"
     ("state", "attempt", "prints", "on_clear", "on_unknown", "does"),
     [
         (None, FIRST, NOW, "reuse", "fail", SUBMIT),
-        ("none", FIRST, NOW, "reuse", "fail", SUBMIT),
         # The answer was lost.
         ("intent", FIRST, NOW, "reuse", "fail", UNKNOWN),
         ("intent", CLEARED, NOW, "reuse", "fail", UNKNOWN),
@@ -63,8 +62,10 @@ SUBMIT, RESUME, UNKNOWN, FAIL = "submit", "resume", "unknown", "fail"
         ("submitted", FIRST, OTHER, "regenerate", "fail", RESUME),
         ("submitted", FIRST, NOW, "regenerate", "resubmit", RESUME),
         # Something else in the run was cleared, or only one of the two numbers rose: no clear of this task.
-        ("submitted", Attempt(0, 3), OTHER, "regenerate", "fail", RESUME),
-        ("submitted", Attempt(3, 0), OTHER, "regenerate", "fail", RESUME),
+        ("submitted", Attempt(0, 3, 0), OTHER, "regenerate", "fail", RESUME),
+        ("submitted", Attempt(3, 0, 3), OTHER, "regenerate", "fail", RESUME),
+        # The DAG's `retries` were lowered and a sibling was cleared: only the task's own number tells.
+        ("submitted", Attempt(2, 1, 0), OTHER, "regenerate", "fail", RESUME),
         ("submitted", CLEARED, NOW, "reuse", "fail", RESUME),
         ("submitted", CLEARED, OTHER, "reuse", "fail", SUBMIT),
         ("submitted", CLEARED, NOW, "regenerate", "fail", SUBMIT),
@@ -135,8 +136,8 @@ def test_a_record_that_cannot_be_read_is_an_error(value):
         Ledger(store, FIRST).plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
 
 
-def test_a_refused_intent_leaves_no_trace_but_history():
-    """After a definite no the next attempt is free to submit, and the past is kept."""
+def test_a_refused_intent_leaves_no_trace():
+    """After a definite no what was recorded before counts again."""
     ledger = Ledger(Store(), FIRST, StillClock())
     ledger.forget(ledger.intend(TOOL, dict(NOW), key="K1"))
     assert ledger.read() is None
@@ -146,9 +147,49 @@ def test_a_refused_intent_leaves_no_trace_but_history():
     )
     assert failed.state == "failed"
     ledger.forget(ledger.intend(TOOL, dict(NOW), key="K3"))
-    left = ledger.read()
-    assert left.state == "none"
-    assert [past["job_id"] for past in left.history] == ["job1"]
+    assert ledger.read() == failed
+
+
+def test_a_refused_new_request_does_not_forget_the_paid_job():
+    """Cleared with an edit that is refused, then reverted: the job paid for first is still there."""
+    ledger = Ledger(Store(), CLEARED, StillClock())
+    ledger._write(record("delivered"))
+    assert ledger.plan(TOOL, OTHER, on_clear="reuse", on_unknown="fail").record is None
+    ledger.forget(ledger.intend(TOOL, dict(OTHER), key="K2"))
+    assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "job1"
+
+
+def test_an_intent_that_cannot_be_taken_back_does_not_hide_the_refusal(caplog):
+    """A store that is away is logged; the caller goes on with what the service said."""
+    store = Store()
+    ledger = Ledger(store, FIRST, StillClock())
+    intent = ledger.intend(TOOL, dict(NOW), key="K1")
+    store.delete = None
+    ledger.forget(intent)
+    assert "could not be taken back" in caplog.text
+    assert ledger.read().state == "intent"
+
+
+def test_a_row_without_a_value_is_not_no_record():
+    """A storage backend whose blob is missing gives None for an existing row: never a reason to pay again."""
+
+    class Blobless(Store):
+        def get(self, key, default=None):
+            return None
+
+    with pytest.raises(errors.BadInputError, match=r"cannot be read.*Nothing was sent"):
+        Ledger(Blobless(), FIRST).read()
+
+
+def test_adopting_the_recorded_job_counts_as_this_attempt():
+    """The clear that brought the adoption is used up: a plain retry after it buys nothing."""
+    store = Store()
+    Ledger(store, FIRST, StillClock())._write(record("delivered"))
+    store.set("magic_hour.adopt", "job1")
+    ledger = Ledger(store, CLEARED, StillClock())
+    assert ledger.plan(TOOL, NOW, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
+    assert ledger.plan(TOOL, OTHER, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
+    assert ledger.read().history == []
 
 
 def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes():

@@ -7,6 +7,7 @@ the result object of an earlier task. Which fields take files is decided by the 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,7 +119,7 @@ class Input:
         if self.reference is not None:
             return self.reference
         if self.uri is None:
-            return self.value
+            return _unsigned(self.value)
         try:
             path = open_path(self.uri)
             info = path.fs.info(path.path)
@@ -129,6 +130,16 @@ class Input:
         except STORAGE_ERRORS:
             # At a later attempt the file may be gone and is not needed. When it is, `prepare` says what is wrong.
             return UNREADABLE
+
+
+_SIGNED = re.compile(r"(?i)[?&](x-(?:amz|goog)-signature|signature|sig)=")
+
+
+def _unsigned(value: Any) -> Any:
+    """Return a link without its signature: signed anew it still is the same file."""
+    if isinstance(value, str) and _SIGNED.search(value):
+        return value.partition("?")[0]
+    return value
 
 
 def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:

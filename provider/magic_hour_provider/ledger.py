@@ -15,8 +15,7 @@ from typing import Any, Protocol
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.jobs import Account, Submission, check_id
+from magic_hour_provider.api.jobs import Submission, check_id
 from magic_hour_provider.api.waiting import CLOCK, Clock
 from magic_hour_provider.record import (
     ADOPT,
@@ -31,16 +30,15 @@ from magic_hour_provider.record import (
 
 log = logging.getLogger(__name__)
 
-_RATE_LIMIT_S = 120.0  # the most a worker waits on 429 before the attempt ends
-_BAD_GATEWAY_S = 30.0  # the vendor's advice is 30-60 s before a 502 is repeated
+_NOTHING = object()
 _WRITE_S = 120.0  # how long a record is tried to be written once a job is paid for
 
 
 class Store(Protocol):
     """Airflow's task state store, or something like it. Rows outlive retries and clears."""
 
-    def get(self, key: str) -> Any:
-        """Return the value, or None."""
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value, or the default if there is no such key."""
 
     def set(self, key: str, value: Any, *, retention: Any) -> None:
         """Write a JSON value."""
@@ -51,20 +49,31 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Attempt:
-    """Where an attempt stands. A clear raises both numbers; a retry raises neither.
+    """Where an attempt stands. A clear raises all three numbers; a retry raises none.
 
     :param extra_tries: the task instance's ``max_tries`` beyond the task's ``retries``.
     :param clear_number: how often something in the DAG run was cleared.
+    :param max_tries: the task instance's own number; editing the task's ``retries`` leaves it as it is.
     """
 
     extra_tries: int = 0
     clear_number: int = 0
+    max_tries: int = 0
+
+    def clears(self, record: Record) -> bool:
+        """Whether the task was cleared since the record was written or last gone on with."""
+        return (
+            self.extra_tries > record.extra_tries
+            and self.clear_number > record.clear_number
+            and self.max_tries != record.max_tries
+        )
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> Attempt:
         """Read the numbers from Airflow's context."""
         ti, task, run = context["ti"], context["task"], context["dag_run"]
-        return cls((ti.max_tries or 0) - (task.retries or 0), getattr(run, "clear_number", None) or 0)
+        most = ti.max_tries or 0
+        return cls(most - (task.retries or 0), getattr(run, "clear_number", None) or 0, most)
 
 
 @dataclass(frozen=True)
@@ -97,9 +106,9 @@ def plan(
     :raises SubmissionUnknownError: a request may have been sent whose answer nobody has.
     :raises JobCanceledError: the job ended for good, and only a clear may pay for another.
     """
-    if record is None or record.state == "none":
+    if record is None:
         return Plan()
-    cleared = attempt.extra_tries > record.extra_tries and attempt.clear_number > record.clear_number
+    cleared = attempt.clears(record)
     changed = changed_fields(record.fingerprint, now)
     again = cleared and on_clear == "regenerate"
     if record.state == "intent":
@@ -126,7 +135,7 @@ def plan(
         )
     elif cleared:
         say += f" For a new one set on_clear='regenerate', or the task state {REGENERATE!r} to true, and clear again."
-    return Plan(replace(record, extra_tries=attempt.extra_tries, clear_number=attempt.clear_number), say)
+    return Plan(replace(record, **asdict(attempt)), say)
 
 
 class Ledger:
@@ -138,8 +147,14 @@ class Ledger:
 
     def __init__(self, store: Store | None, attempt: Attempt, clock: Clock = CLOCK) -> None:
         self._store = store
+        self._before: Record | None = None
         self.attempt = attempt
         self.clock = clock
+
+    @property
+    def forgetful(self) -> bool:
+        """Whether nothing outlives this attempt: an Airflow without task state store."""
+        return self._store is None
 
     @classmethod
     def of(cls, context: Mapping[str, Any], clock: Clock = CLOCK) -> Ledger:
@@ -154,8 +169,9 @@ class Ledger:
 
     def read(self) -> Record | None:
         """Return the record, or None if nothing was ever recorded."""
-        value = self._store.get(KEY) if self._store is not None else None
-        return None if value is None else Record.read(value)
+        value = self._store.get(KEY, _NOTHING) if self._store is not None else _NOTHING
+        # None is a row whose value is lost (a storage backend's missing blob), which is not "no record".
+        return None if value is _NOTHING else Record.read(value)
 
     def plan(
         self,
@@ -177,13 +193,16 @@ class Ledger:
         return plan(record, self.attempt, now, on_clear=on_clear, on_unknown=on_unknown, balance=balance)
 
     def _adopt(self, record: Record | None, tool: Tool, now: dict[str, str], job_id: str) -> Record:
-        if record is None or record.job_id != job_id:
-            history = record.past() if record else []
-            record = self._write(
-                self._new(tool, "submitted", now, history=history, job_id=job_id, submitted_at=self.clock.now())
-            )
+        # Written anew also where it is the recorded job: with this attempt's numbers, so that its retries are no clear.
+        same = record is not None and record.job_id == job_id
+        history = [] if record is None else record.history if same else record.past()
+        files, key = (record.files, record.key) if record is not None and same else ([], "")
+        adopted = self._new(
+            tool, "submitted", now, history=history, job_id=job_id, submitted_at=self.clock.now(), files=files, key=key
+        )
+        adopted = self._write(adopted)
         self._delete(ADOPT)
-        return record
+        return adopted
 
     def _new(self, tool: Tool, state: State, now: dict[str, str], **more: Any) -> Record:
         return Record(
@@ -192,8 +211,7 @@ class Ledger:
             kind=tool.kind,
             key=more.pop("key", ""),
             fingerprint=now,
-            extra_tries=self.attempt.extra_tries,
-            clear_number=self.attempt.clear_number,
+            **asdict(self.attempt),
             **more,
         )
 
@@ -201,7 +219,7 @@ class Ledger:
         self, tool: Tool, now: dict[str, str], *, key: str, name: str | None = None, balance: int | None = None
     ) -> Record:
         """Write the intent to pay. Whatever happens from here on, the next attempt knows."""
-        before = self.read()
+        self._before = before = self.read()
         record = self._new(
             tool, "intent", now, history=before.past() if before else [], key=key, name=name, balance=balance
         )
@@ -211,11 +229,21 @@ class Ledger:
         return record
 
     def forget(self, record: Record) -> None:
-        """Take an intent back: surely nothing was made."""
-        if record.history:
-            self._write(replace(record, state="none"))
-        else:
-            self._delete(KEY)
+        """Take an intent back, as surely nothing was made: what was recorded before it counts again."""
+        try:
+            if self._before is not None:
+                self._write(self._before)
+            else:
+                self._delete(KEY)
+        except Exception:  # any failure of the store: what the service said must not be lost over it
+            log.exception(
+                "The intent #%s could not be taken back: the next attempt will not know that nothing was made.",
+                record.key,
+            )
+
+    def renew(self, record: Record) -> None:
+        """Write an intent again that was taken back for a pause."""
+        self._write(record)
 
     def submitted(self, record: Record, submission: Submission) -> Record:
         """Complete the intent with the paid job's id. Tried for two minutes, as the id must not be lost.
@@ -229,6 +257,8 @@ class Ledger:
             submitted_at=self.clock.now(),
             credits_charged=submission.credits_charged,
         )
+        # First of all, and in words: whatever happens to this process now, the id can be read in its log.
+        log.info("Magic Hour accepted job %s (%s). See %s", submission.id, record.tool, paid.page or "Magic Hour")
         end = self.clock.now() + _WRITE_S
         pause = 1.0
         while True:
@@ -239,12 +269,12 @@ class Ledger:
                     sentence = (
                         f"Magic Hour job {submission.id} ({record.tool}) was made and charged "
                         f"({submission.credits_charged} credits), but its id could not be recorded: {error}. "
-                        f"See {paid.page or 'Magic Hour'}. To go on with it put {submission.id} into the task state "
-                        f"{ADOPT!r} and clear the task."
+                        f'See {paid.page or "Magic Hour"}. To go on with it put "{submission.id}", with the quotes, '
+                        f"into the task state {ADOPT!r} and clear the task."
                     )
                     log.error(sentence)
                     raise errors.SubmissionUnknownError(sentence, job_id=submission.id) from error
-                log.warning("The paid job's record could not be written yet (%s); trying again.", error)
+                log.warning("The record of paid job %s could not be written yet (%s).", submission.id, error)
                 self.clock.sleep(pause)
                 pause = min(pause * 2, 15.0)
 
@@ -275,68 +305,3 @@ class Ledger:
     def _delete(self, key: str) -> None:
         if self._store is not None:
             self._store.delete(key)
-
-
-def submit_once(
-    ledger: Ledger,
-    client: MagicHourClient,
-    tool: Tool,
-    request: Mapping[str, Any],
-    record: Record,
-    *,
-    account: Account | None,
-) -> Record:
-    """Send the paid request of an intent. The only place that does.
-
-    It is sent again only after an answer that surely made no job: never left (three times), 429 (two minutes in all),
-    and 502, of which Magic Hour documents that no job was made, while the balance is unchanged (twice).
-
-    :param record: the intent, already written.
-    :param account: the account before the request, if it could be asked for.
-    :returns: the record with the job's id, already written.
-    :raises MagicHourError: refused or unreachable: the intent is taken back. Unknown: it stays.
-    """
-    sleep = ledger.clock.sleep
-    patience, unreached, gateways = _RATE_LIMIT_S, 0, 0
-    while True:
-        try:
-            submission = client.create(tool, request)
-        except errors.UnreachableError:
-            unreached += 1
-            if unreached == 3:
-                ledger.forget(record)
-                raise
-            sleep(2.0 * unreached)
-        except errors.RateLimitedError as error:
-            pause = max(1.0, error.retry_after if error.retry_after is not None else 10.0)
-            if pause > patience:
-                ledger.forget(record)
-                raise
-            log.info("Magic Hour asks us to slow down; sending the refused request again in %.0f s.", pause)
-            patience -= pause
-            sleep(pause)
-        except errors.SubmissionUnknownError as error:
-            settled = account is not None and not account.usage_based and account.credits is not None
-            if error.no_job_claimed and settled and gateways < 2:
-                sleep(_BAD_GATEWAY_S)
-            after = balance_of(client)
-            if error.no_job_claimed and settled and gateways < 2 and account and after == account.credits:
-                gateways += 1
-                log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
-                continue
-            raise errors.SubmissionUnknownError(
-                unknown_sentence(record, str(error), balance=after), status_code=error.status_code
-            ) from error
-        except errors.MagicHourError:
-            ledger.forget(record)
-            raise
-        else:
-            return ledger.submitted(record, submission)
-
-
-def balance_of(client: MagicHourClient) -> int | None:
-    """Return the account's credits, or None if they cannot be had now."""
-    try:
-        return client.account().credits
-    except errors.MagicHourError:
-        return None

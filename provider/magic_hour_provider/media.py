@@ -130,7 +130,8 @@ def _fetch(client: MagicHourClient, job: Job, index: int, name: str, folder: str
                 raise BadInputError(
                     f"{path} exists already and is another file (SHA-256 {there[:12]}…, the job's is "
                     f"{received.sha256[:12]}…). Nothing was overwritten. Magic Hour job {job.id} is paid for: move "
-                    "the old file away or change output_path, then clear the task; it collects the same job again."
+                    "the old file away or change output_path; the next attempt collects the same job again and pays "
+                    "nothing."
                 )
         else:
             path.fs.mv(partial.path, path.path)

@@ -18,7 +18,7 @@ REGENERATE = "magic_hour.regenerate"
 UNREADABLE = "magic-hour:unreadable-file"
 """Stands for a file that cannot be read now: it counts as unchanged."""
 
-State = Literal["intent", "submitted", "delivered", "failed", "ended", "none"]
+State = Literal["intent", "submitted", "delivered", "failed", "ended"]
 
 _HISTORY = 20  # ended records kept
 
@@ -29,7 +29,7 @@ class Record:
 
     :param state: ``intent``: the request may have been sent; ``submitted``: paid, id known; ``delivered``: its files
         are stored; ``failed``: ended, and another try may pay for a new job; ``ended``: ended for good, only a clear
-        may pay again; ``none``: nothing paid, only history.
+        may pay again.
     :param key: the tag in the job's name.
     :param fingerprint: SHA-256 of each request field; the request itself is not stored.
     :param balance: credits before the request, if known.
@@ -45,6 +45,7 @@ class Record:
     fingerprint: dict[str, str]
     extra_tries: int = 0
     clear_number: int = 0
+    max_tries: int = 0
     written_at: str = ""
     name: str | None = None
     balance: int | None = None
@@ -77,8 +78,6 @@ class Record:
 
     def past(self) -> list[dict[str, Any]]:
         """Return the history with this record at its end."""
-        if self.state == "none":
-            return self.history
         names = ("state", "tool", "key", "job_id", "written_at", "credits_charged", "reason")
         brief = {name: getattr(self, name) for name in names}
         return [*self.history, {name: value for name, value in brief.items() if value is not None}][-_HISTORY:]
@@ -135,9 +134,9 @@ def unknown_sentence(record: Record, why: str, *, balance: int | None = None) ->
     return (
         f"Nobody can say whether Magic Hour made and charged {named(record)} at {record.written_at} (UTC): {why}. "
         f"Nothing is sent again by itself.{money} Look for it at https://magichour.ai/my-library (key #{record.key}). "
-        f"If it is there, put its id into this task's state {ADOPT!r} and clear the task: it goes on with that job and "
-        f"pays nothing. If it is not there, put true into {REGENERATE!r} and clear the task, or set "
-        "on_unknown_submission='resubmit', which may pay twice."
+        f"If it is there, put its id, in double quotes, into this task's state {ADOPT!r} and clear the task: it goes "
+        f"on with that job and pays nothing. If it is not there, put true into {REGENERATE!r} and clear the task, or "
+        "set on_unknown_submission='resubmit', which may pay twice."
     )
 
 

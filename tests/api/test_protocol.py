@@ -48,6 +48,7 @@ def answer(status: int, body: object = None, headers: dict[str, str] | None = No
         (answer(409), errors.SubmissionUnknownError, False),
         (answer(500, {"message": "oops"}), errors.SubmissionUnknownError, False),
         (answer(502), errors.SubmissionUnknownError, False),
+        (answer(502, {"id": "job1"}), errors.SubmissionUnknownError, False),
         (answer(503), errors.SubmissionUnknownError, False),
         (answer(504, b"<html>"), errors.SubmissionUnknownError, False),
         (answer(200, {}), errors.SubmissionUnknownError, False),
@@ -65,7 +66,7 @@ def test_what_a_create_came_to(outcome, error, can_retry):
         protocol.read_create(outcome, "text-to-video")
     assert type(caught.value) is error
     assert caught.value.can_retry is can_retry
-    claimed = isinstance(outcome, Answer) and outcome.status == 502
+    claimed = isinstance(outcome, Answer) and outcome.status == 502 and not outcome.body
     assert getattr(caught.value, "no_job_claimed", False) is claimed
 
 
@@ -161,7 +162,7 @@ def test_a_request_must_be_an_object(request_body):
         protocol.create_request("text-to-video", request_body)
 
 
-@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
+@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}, "\ud800"])
 def test_a_request_must_be_json(value):
     """What cannot be written as JSON never leaves."""
     with pytest.raises(errors.BadInputError, match="is no JSON"):
@@ -253,6 +254,34 @@ def test_a_tool_newer_than_this_package():
     assert get_tool(tool) is tool
     assert protocol.create_request(tool, {"a": 1}).path == "/v1/dream"
     assert tool.polling_class().name == "standard_video"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "HTTPS://s3.x/a.png?X-Amz-Signature=SECRET",
+        "https://s3.x/it's.png?sig=SECRET",
+        'https://s3.x/a.png?q="SECRET"',
+        "https:\\/\\/s3.x\\/a.png?sig=SECRET",
+        "https%3A%2F%2Fs3.x%2Fa.png%3Fsig%3DSECRET",
+        "https://user:SECRET@host/a.png",
+        "a link without scheme: s3.x/a.png?x=1&X-Amz-Signature=SECRET",
+        "Authorization: Bearer SECRET",
+        "https://magichour.ai/my-library?videoId=abc&token=SECRET",
+        "\x000\x00 mhk_live_SECRET",
+    ],
+)
+def test_no_secret_gets_through(text):
+    """Links of every spelling lose what opens them; nothing in a text makes the redaction itself fail."""
+    assert "SECRET" not in errors.redact(text)
+
+
+def test_a_404_that_is_not_the_apis_says_nothing_about_the_job():
+    """A proxy's HTML 404 is a failing look, not the end of a paid job."""
+    with pytest.raises(errors.UnreadableAnswerError):
+        protocol.read_job(answer(404, b"<html>", {"content-type": "text/html"}), "video", "abc")
+    with pytest.raises(errors.NotFoundError):
+        protocol.read_job(answer(404, {"message": "no"}), "video", "abc")
 
 
 def test_redaction_keeps_library_addresses():

@@ -61,6 +61,14 @@ def test_extras_that_cannot_work(extra):
         Settings.read(Connection(conn_id="c", password=KEY), extra)
 
 
+@pytest.mark.parametrize("proxy", ["user:s3cret@proxy:3128", "socks5://u:s3cret@proxy:1", "ftp://u:s3cret@x"])
+def test_a_proxy_that_cannot_work_is_not_shown(proxy):
+    """A proxy's address may hold a password: the error names the field and not the value."""
+    with pytest.raises(BadInputError, match="extra 'proxy'") as caught:
+        Settings.read(Connection(conn_id="c", password=KEY), {"proxy": proxy})
+    assert "s3cret" not in str(caught.value)
+
+
 def test_the_key_is_not_shown():
     """Neither settings nor errors show the key."""
     assert KEY not in repr(Settings.read(Connection(conn_id="c", password=KEY), {}))

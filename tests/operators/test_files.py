@@ -40,7 +40,7 @@ def test_one_upload_serves_many_tasks(airflow):
     uploaded = airflow.attempt(MagicHourUploadOperator(task_id="make", source=str(PHOTO)), TaskInstance())
     assert (uploaded["type"], uploaded["extension"], uploaded["size"]) == ("image", "png", PHOTO.stat().st_size)
     expires = datetime.fromisoformat(uploaded["expires_at"])
-    assert expires == datetime.fromtimestamp(airflow.clock.now(), UTC) + timedelta(days=7)
+    assert expires == datetime.fromtimestamp(int(airflow.clock.now()), UTC) + timedelta(days=7)
     for given in (uploaded, uploaded["file_path"]):
         result = airflow.attempt(
             airflow.operator("ai-image-editor", {"assets": {"image_file_paths": [given]}, **EDIT}), TaskInstance()

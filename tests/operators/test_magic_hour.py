@@ -414,7 +414,7 @@ def test_a_502_is_repeated_twice_at_most(airflow):
     assert airflow.sim.stats()["creates"] == {"accepted": 0, "refused": 3}
 
 
-def test_a_clear_reuses_the_paid_job(airflow, caplog):
+def test_a_clear_reuses_the_paid_job(airflow, capsys):
     """A cleared task with the same request collects the same job, and says that it was not paid again."""
     ti, operator = TaskInstance(), airflow.operator()
     first = airflow.attempt(operator, ti)
@@ -422,6 +422,7 @@ def test_a_clear_reuses_the_paid_job(airflow, caplog):
     ti.clear()
     assert airflow.attempt(operator, ti) == first
     assert airflow.sim.stats()["downloads"] == downloads
+    assert f"Not paid again: going on with Magic Hour job {first['id']}" in capsys.readouterr().out
     assert airflow.creates() == 1
 
 
@@ -508,6 +509,107 @@ def test_the_timeout_ends_the_waiting_not_the_job(airflow, deferrable):
     assert airflow.creates() == 1
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_event_after_the_deadline(airflow, ended):
+    """A triggerer that was away: a job that ended is collected, one that did not is a timeout, and none is deferred."""
+    if not ended:
+        airflow.sim.fault("outcome", status="stuck")
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, timeout=30)
+    ti.next_attempt()
+    deferred = airflow.start(operator, ti)
+    airflow.sim.advance(500)
+    if ended:
+        assert airflow.resume(operator, ti, deferred)["status"] == "complete"
+    else:
+        with pytest.raises(AirflowException, match="goes on and stays charged"):
+            airflow.resume(operator, ti, deferred)
+    assert len(airflow.events) == 1
+    assert airflow.creates() == 1
+
+
+def test_without_a_state_store_a_retry_must_not_pay_again(airflow):
+    """Where nothing outlives the attempt, a failure after the payment is final and says how to collect."""
+    ti = TaskInstance()
+    ti.store = None
+    operator = airflow.operator("text-to-video", VIDEO, timeout=30)
+    with pytest.raises(AirflowFailException, match="MagicHourDownloadOperator"):
+        airflow.attempt(operator, ti)
+    assert airflow.creates() == 1
+
+
+def test_a_broken_connection_on_resume_does_not_hide_the_paid_job(airflow):
+    """Airflow's API in trouble looks like a missing connection: with a paid job that is retryable and names it."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    ti.next_attempt()
+    deferred = airflow.start(operator, ti)
+    airflow.disconnect()
+    with pytest.raises(AirflowException, match=ti.record["job_id"]) as caught:
+        airflow.resume(operator, ti, deferred)
+    assert not isinstance(caught.value, AirflowFailException)
+    airflow.connect()
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+def test_a_request_that_became_invalid_does_not_stop_the_paid_job(airflow):
+    """What is rendered at a retry is not sent, so it is not judged."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    ti.next_attempt()
+    airflow.start(operator, ti)
+    operator.request = {"nonsense": 1}
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("extra", [{"seed": float("nan")}, {"when": timedelta(1)}])
+def test_extra_request_must_be_json(airflow, extra):
+    """It is never checked for meaning, but what is no JSON is said before anything is sent."""
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException, match="is no JSON"):
+        airflow.attempt(airflow.operator(extra_request=extra), ti)
+    assert ti.record is None
+    assert airflow.creates() == 0
+
+
+def test_a_link_signed_anew_is_the_same_input(airflow):
+    """After a clear the same object with a fresh signature is the same request, and not paid again."""
+    ti = TaskInstance()
+    for signature in ("a", "b"):
+        link = f"https://s3.example/p.png?X-Amz-Date={signature}&X-Amz-Signature={signature}"
+        airflow.attempt(airflow.operator("ai-image-editor", edit(link)), ti)
+        ti.clear()
+    assert "X-Amz-Signature" not in json.dumps([ti.xcoms, ti.store.rows])
+    assert airflow.creates() == 1
+
+
+def test_a_job_that_does_not_wait_is_looked_at_once_on_resume(airflow):
+    """A refunded job is not handed on as if it were alive: the attempt fails, and the next one makes a new job."""
+    airflow.sim.fault("outcome", status="error", code="unknown_error")
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, wait_for_completion=False)
+    airflow.attempt(operator, ti)
+    airflow.sim.advance(600)
+    with pytest.raises(AirflowException, match="refunds failed jobs"):
+        airflow.attempt(operator, ti)
+    assert airflow.attempt(operator, ti)["status"] == "queued"
+    assert airflow.creates() == 2
+
+
+def test_a_stop_during_the_wait_on_429_leaves_no_intent(airflow, monkeypatch):
+    """A definite no is taken back before the pause: an attempt that ends in it has bought nothing, and says so."""
+    airflow.sim.fault("status", status=429)
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(airflow.clock, "sleep", stop)
+    ti = TaskInstance()
+    with pytest.raises(KeyboardInterrupt):
+        airflow.attempt(airflow.operator(), ti)
+    assert ti.record is None
+    monkeypatch.undo()
+    assert airflow.creates() == 0
+
+
 def test_failing_looks_do_not_end_the_wait(airflow):
     """Server faults and lost connections while waiting are only failing looks."""
     airflow.sim.fault("status", endpoint="look", status=503, count=4)
@@ -579,21 +681,26 @@ def test_a_tool_newer_than_this_package(airflow):
     assert airflow.creates() == 1
 
 
-def test_no_secret_is_logged(airflow, caplog):
+def test_no_secret_is_logged(airflow, caplog, capsys):
     """Neither the key nor a signed link is in any log line, and httpx's own lines are not there."""
     caplog.set_level(logging.DEBUG)
-    airflow.attempt(airflow.operator("ai-image-editor", edit(str(PHOTO))), TaskInstance())
-    assert KEY not in caplog.text
-    assert "signature=" not in caplog.text
-    assert "HTTP Request" not in caplog.text
+    operator = airflow.operator("ai-image-editor", edit(str(PHOTO)))
+    airflow.attempt(operator, TaskInstance())
+    # Airflow's task log goes through structlog, which writes to stdout here.
+    text = caplog.text + capsys.readouterr().out
+    assert "Submitted Magic Hour job" in text
+    assert KEY not in text
+    assert "signature=" not in text
+    assert "HTTP Request" not in text
     assert airflow.creates() == 1
 
 
-def test_stopping_says_that_the_job_goes_on(airflow, caplog):
+def test_stopping_says_that_the_job_goes_on(airflow, capsys):
     """There is no cancel API, and nothing is deleted."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
     ti.next_attempt()
     airflow.start(operator, ti)
     operator.on_kill()
+    assert "It goes on and may still be charged" in capsys.readouterr().out
     assert airflow.sim.stats()["deletes"] == 0
     assert airflow.creates() == 1

@@ -10,6 +10,8 @@ import time
 import pytest
 
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
+from magic_hour_provider.api.errors import BadKeyError
+from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.triggers import watcher as watcher_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 from magic_hour_provider.triggers.settling import settling_s
@@ -186,6 +188,41 @@ def test_the_loop_is_not_blocked(airflow):
 
     # Generous, as the machine is shared: a client per look would block for seconds here.
     assert asyncio.run(run()) < 1.0
+    assert airflow.creates() == 1
+
+
+def test_a_replaced_key_is_used_by_the_next_look(airflow):
+    """While other jobs keep the watcher alive, a refused look makes the next one resolve the connection anew."""
+    job_id = submit(airflow.sim)
+
+    async def run():
+        async with watching("magic_hour_default") as watcher:
+            airflow.connect(password="mhk_live_wrong")
+            with pytest.raises(BadKeyError):
+                await watcher.look("video", job_id)
+            airflow.connect()
+            return await watcher.look("video", job_id)
+
+    assert asyncio.run(run()).status == "queued"
+    assert airflow.creates() == 1
+
+
+def test_a_connection_that_cannot_be_read_for_a_moment(airflow, monkeypatch):
+    """Airflow's API in trouble is a failing look for every job, not the end of their waits."""
+    job_id = submit(airflow.sim)
+    real, failures = MagicHourHook.get_async_conn, [RuntimeError("API server away"), OSError("and again")]
+
+    async def sometimes(self, **options):
+        if failures:
+            raise failures.pop()
+        return await real(self, **options)
+
+    monkeypatch.setattr(MagicHourHook, "get_async_conn", sometimes)
+
+    async def run():
+        return await asyncio.gather(*(first_event(trigger(airflow, job_id)) for _ in range(3)))
+
+    assert {event["status"] for event in asyncio.run(run())} == {"complete"}
     assert airflow.creates() == 1
 
 

@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import re
 
-# What must never be in an error text, a log or an XCom: bearer keys, and the part of a link that opens a file.
+# What must never be in an error text, a log or an XCom: bearer keys, passwords in addresses, and the part of a link
+# that opens a file. A link is cut up to the next blank: a signature may hold nearly any other character.
+_LIBRARY = re.compile(r"https://magichour\.ai/my-library\?(?:video|image|audio)Id=[\w-]+(?![\w&=])")
+_LINK = re.compile(r"(?i)(https?:(?:\\?/){2})(?:[^\s/@?#]*@)?([^\s?#]*)([?#]\S*)?")
 _SECRETS = (
     (re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+"), "Bearer ***"),
     (re.compile(r"\bmhk_\w+"), "mhk_***"),
-    (re.compile(r"(https?://[^\s\"'<>?#]+)[?#][^\s\"'<>]*"), r"\1?***"),
+    (re.compile(r"(?i)(https?%3A%2F%2F\S*?)%3F\S*"), r"\1?***"),
+    (re.compile(r"(?i)\b(x-(?:amz|goog)-[\w-]+|signature|sig)=[^\s&]+"), r"\1=***"),
 )
+
+
+def _cut(match: re.Match[str]) -> str:
+    # A library address is public and its query is the job's id: people need it whole.
+    if library := _LIBRARY.match(match.group(0)):
+        return library.group(0) + match.group(0)[library.end() :]
+    return f"{match.group(1)}{match.group(2)}{'?***' if match.group(3) else ''}"
 
 
 def redact(text: str, *, limit: int | None = None) -> str:
     """Return ``text`` without keys and without the query of its links, shortened to ``limit`` characters."""
-    # A library address is public and its query is the job's id: people need it whole.
-    kept: list[str] = []
-
-    def keep(match: re.Match[str]) -> str:
-        kept.append(match.group(0))
-        return f"\0{len(kept) - 1}\0"
-
-    text = re.sub(r"https://magichour\.ai/my-library\?(?:video|image|audio)Id=[\w-]+(?![\w&=])", keep, text)
+    text = _LINK.sub(_cut, text)
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
-    text = re.sub(r"\0(\d+)\0", lambda match: kept[int(match.group(1))], text)
     return text if limit is None or len(text) <= limit else f"{text[:limit]}…"
 
 

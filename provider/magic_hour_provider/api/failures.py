@@ -14,7 +14,7 @@ import httpx
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.jobs import CANCELED, ERROR, GONE, Job, library_url
 
-_NOT_CHARGED = "Nothing was made and nothing was charged."
+NOT_CHARGED = "Nothing was made and nothing was charged."
 _KEPT = 300  # characters of an unexpected answer shown to a person
 
 
@@ -89,21 +89,24 @@ def _said(answer: Answer) -> tuple[str, str | None]:
     return f'"{words}"' + (f" ({code})" if code else ""), code
 
 
-def refusal(answer: Answer, doing: str) -> errors.MagicHourError | None:
-    """Return the error of a definite "no", or None if the answer is not one."""
+def refusal(answer: Answer, doing: str, consequence: str) -> errors.MagicHourError | None:
+    """Return the error of a definite "no", or None if the answer is not one.
+
+    :param consequence: the sentence on what it means for the charge.
+    """
     said, code = _said(answer)
     status = answer.status
     if status == 401:
         return errors.BadKeyError(
             f"Magic Hour does not accept the API key (HTTP 401) when {doing}: {said}. "
-            f"Check the connection's password; a revoked key stops working at once. {_NOT_CHARGED}",
+            f"Check the connection's password; a revoked key stops working at once. {consequence}",
             status_code=status,
             code=code,
         )
     if status in (402, 403):
         return errors.NoCreditsError(
             f"Magic Hour refused {doing} (HTTP {status}): {said}. The credits or the plan do not cover it: "
-            f"see https://magichour.ai/pricing, or ask for less. {_NOT_CHARGED}",
+            f"see https://magichour.ai/pricing, or ask for less. {consequence}",
             status_code=status,
             code=code,
         )
@@ -118,19 +121,19 @@ def refusal(answer: Answer, doing: str) -> errors.MagicHourError | None:
         wait = retry_after(answer.headers)
         return errors.RateLimitedError(
             f"Magic Hour asks us to slow down (HTTP 429) when {doing}: {said}. "
-            f"{f'It names a wait of {wait:g} s. ' if wait is not None else ''}{_NOT_CHARGED}",
+            f"{f'It names a wait of {wait:g} s. ' if wait is not None else ''}{consequence}",
             retry_after=wait,
             code=code,
         )
     if 300 <= status < 400:
         return errors.RefusedError(
             f"The connection's host answers {doing} with a redirect (HTTP {status}), which is never followed: "
-            f"check the host. {_NOT_CHARGED}",
+            f"check the host. {consequence}",
             status_code=status,
         )
     if 400 <= status < 500 and status not in (408, 409):
         return errors.RefusedError(
-            f"Magic Hour refused {doing} (HTTP {status}): {said}. {_NOT_CHARGED}", status_code=status, code=code
+            f"Magic Hour refused {doing} (HTTP {status}): {said}. {consequence}", status_code=status, code=code
         )
     return None
 
@@ -143,7 +146,14 @@ def check(answer: Answer, doing: str) -> Answer:
     """
     if answer.ok:
         return answer
-    raise refusal(answer, doing) or errors.ServerFaultError(
+    if answer.status == 404 and json_object(answer) is None:
+        # The API's own 404 is JSON: this one is a proxy's or another host's, and says nothing about the job.
+        raise errors.UnreadableAnswerError(
+            f"The answer when {doing} is not Magic Hour's ({shown(answer)}): a proxy or a wrong host in the "
+            "connection is the usual cause. The request changed nothing.",
+            status_code=404,
+        )
+    raise refusal(answer, doing, "The request changed nothing.") or errors.ServerFaultError(
         f"Magic Hour has a fault when {doing} (HTTP {answer.status}): {_said(answer)[0]}. The request changed "
         "nothing; try again later.",
         status_code=answer.status,
@@ -177,34 +187,40 @@ def transport_error(error: httpx.RequestError, doing: str) -> errors.MagicHourEr
     return errors.LostAnswerError(f"The connection broke when {doing} ({words}). The request changed nothing.")
 
 
-def job_ended_badly(job: Job, *, tool: str | None = None) -> errors.MagicHourError:
-    """Return the error of a job that ended without a result."""
+def job_ended_badly(job: Job, *, tool: str | None = None, paid_here: bool = True) -> errors.MagicHourError:
+    """Return the error of a job that ended without a result.
+
+    :param paid_here: False for a task that only waits for a job or collects it: there a retry pays for nothing.
+    """
     what = f"Magic Hour job {job.id} ({tool or job.kind})"
     page = library_url(job.kind, job.id)
     see = f" See {page}" if page else ""
     if job.status == ERROR:
         code = job.error_code or "no code"
         failure = errors.JobFailedError("", code=job.error_code)
-        advice = (
-            "A retry of the task makes and pays for one new job"
-            if failure.can_retry
-            else "The same request would fail again: change it, then clear the task"
-        )
+        if not paid_here:
+            advice = "This task pays for nothing: make the job anew where it was made"
+        elif failure.can_retry:
+            advice = "A retry of the task makes and pays for one new job"
+        else:
+            advice = "The same request would fail again: change it, then clear the task"
         charge = f"; it is now {job.credits_charged} credits" if job.credits_charged is not None else ""
         return errors.JobFailedError(
             f"{what} failed with {code}: {errors.redact(job.error_message or 'no message', limit=500)}. "
             f"Magic Hour refunds failed jobs{charge}. {advice}.{see}",
             code=job.error_code,
         )
+    anew = "clear it to make and pay for a new job" if paid_here else "make it anew where it was made"
     if job.status == CANCELED:
         return errors.JobCanceledError(
             f"{what} was canceled in the Magic Hour web app. Canceled videos are refunded in full; the "
-            f"task will not pay for another by itself: clear it to make a new job.{see}"
+            f"task will not pay for another by itself: {anew}.{see}"
         )
     if job.status == GONE:
         return errors.JobCanceledError(
             f"{what} is gone: it was deleted, or the connection's key now belongs to another account. It was paid "
-            f"for, so the task will not pay for another by itself: bring back the right key, or clear the task to "
-            f"make a new job.{see}"
+            f"for, so the task will not pay for another by itself. If the key is the cause, bring back the right one"
+            + (f", put \"{job.id}\" into the task state 'magic_hour.adopt' and clear the task" if paid_here else "")
+            + f": nothing is paid. If it is deleted, {anew}.{see}"
         )
     return errors.UnreadableAnswerError(f"{what} ended as {job.status!r}, which is not known.{see}")

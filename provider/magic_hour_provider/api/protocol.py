@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 
 from magic_hour_provider.api import errors
-from magic_hour_provider.api.catalog import KINDS, Tool, get_tool
+from magic_hour_provider.api.catalog import BASE_URL, KINDS, Tool, get_tool
 from magic_hour_provider.api.failures import (
+    NOT_CHARGED,
     Answer,
     check,
     json_object,
@@ -86,8 +87,10 @@ def create_request(tool: str | Tool, request: Mapping[str, Any]) -> Request:
             f"it is {type(request).__name__}. Nothing was sent and nothing was charged."
         )
     try:
-        json.dumps(request, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        # As httpx writes it: what fails there would fail after the intent to pay was recorded.
+        json.dumps(request, allow_nan=False, ensure_ascii=False).encode()
+        httpx.URL(BASE_URL + get_tool(tool).path)
+    except (TypeError, ValueError, httpx.InvalidURL) as error:
         raise errors.BadInputError(
             f"The request of {get_tool(tool).slug} is no JSON: {error}. Nothing was sent and nothing was charged."
         ) from None
@@ -181,13 +184,14 @@ def read_create(outcome: Answer | httpx.RequestError, tool: str | Tool) -> Submi
     job_id = body.get("id")
     if outcome.ok and is_id(job_id):
         return Submission(id=job_id, kind=tool.kind, credits_charged=_whole(body.get("credits_charged")))
-    refused = None if outcome.ok else refusal(outcome, doing)
+    refused = None if outcome.ok else refusal(outcome, doing, NOT_CHARGED)
     if refused is not None:
         raise refused
     raise errors.SubmissionUnknownError(
         f"the request was sent, but the answer names no job that can be looked at ({shown(outcome)})",
         status_code=outcome.status,
-        no_job_claimed=outcome.status == 502,
+        no_job_claimed=outcome.status == 502 and not job_id,
+        job_id=job_id if is_id(job_id) else None,
     )
 
 

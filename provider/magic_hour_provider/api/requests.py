@@ -72,7 +72,7 @@ def check(
     is_open = _never_open if rendered else still_open
     errors: list[str] = []
     warnings: list[str] = []
-    for error in _validator(tool.slug).iter_errors(_plain(request)):
+    for error in _validator(tool.slug).iter_errors(plain(request)):
         path = tuple(error.absolute_path)
         if is_open(_at(request, path)) or _has(extra, path, whole=False):
             continue
@@ -93,8 +93,17 @@ def normalized(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
     The official SDK's Python names become the wire's (``search_web`` is ``searchWeb``), and text that a template left
     where a number or a truth value belongs becomes one.
     """
-    value = _normalized(tool.schema, request)
+    value = _normalized(tool.schema, plain(request))
     return dict(value)
+
+
+def plain(value: Any) -> Any:
+    """Return JSON's own containers: tuples, and the lazy lists of mapped tasks, become lists."""
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [plain(inner) for inner in value]
+    return value
 
 
 # -- inside -----------------------------------------------------------------------------------------------------------
@@ -123,13 +132,6 @@ def _without_files(schema: Mapping[str, Any], path: str, files: set[str]) -> dic
     if "items" in schema:
         result["items"] = _without_files(schema["items"], f"{path}[]", files)
     return result
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON's own containers: a tuple is a list to a user and none to the validator."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _at(value: Any, path: Path) -> Any:

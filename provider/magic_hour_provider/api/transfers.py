@@ -44,7 +44,7 @@ def upload(http: httpx.Client, link: UploadLink, source: BinaryIO, size: int) ->
     """
     try:
         response = http.put(link.upload_url, content=_chunks(source), headers={"Content-Length": str(size)})
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise TransferError(
             f"The upload of an input file broke off ({type(error).__name__}). No job was made and nothing was charged."
         ) from None
@@ -78,7 +78,7 @@ def download(http: httpx.Client, link: Download, target: BinaryIO) -> Received:
                 target.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise TransferError(f"A download broke off after {size} bytes ({type(error).__name__}).") from None
     if size == 0:
         raise TransferError("A download link gave an empty file.")

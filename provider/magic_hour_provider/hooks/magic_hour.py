@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
@@ -65,7 +66,7 @@ class Settings:
                 base_url=_base_url(conn),
                 timeout=_positive(extra, "timeout") or DEFAULT_TIMEOUT_S,
                 verify=_verify(extra.get("verify")),
-                proxy=extra.get("proxy") or None,
+                proxy=_proxy(extra.get("proxy")),
             )
         except BadInputError as error:
             raise BadInputError(f"In {where}: {error}") from None
@@ -96,6 +97,21 @@ def _positive(extra: Mapping[str, Any], name: str) -> float | None:
     if number <= 0:
         raise BadInputError(f"the extra {name!r} must be a number above 0; it is {value!r}. {_NOTHING}")
     return number
+
+
+def _proxy(value: Any) -> str | None:
+    """Return the proxy's address; it may hold a password, so a wrong one is not shown."""
+    if value in (None, ""):
+        return None
+    try:
+        url = httpx.URL(str(value))
+        if url.scheme in ("http", "https") and url.host:
+            return str(value)
+    except httpx.InvalidURL:
+        pass
+    raise BadInputError(
+        f"the extra 'proxy' is no address of a proxy: use one such as http://user:password@host:3128. {_NOTHING}"
+    )
 
 
 def _verify(value: Any) -> bool | str:

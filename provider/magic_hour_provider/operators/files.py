@@ -156,7 +156,7 @@ class MagicHourDownloadOperator(_JobOperator):
                     f"See {library_url(job.kind, job.id)}"
                 )
             if job.status != COMPLETE:
-                failure = job_ended_badly(job, tool=reference.tool)
+                failure = job_ended_badly(job, tool=reference.tool, paid_here=False)
                 failure.can_retry = False  # another look would see the same
                 raise failure
             media = [] if job.kind == "face-detection" else collect(client, job, reference.tool, folder)

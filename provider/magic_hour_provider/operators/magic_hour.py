@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.errors import BadInputError, MagicHourError
-from magic_hour_provider.api.jobs import Job, check_id
-from magic_hour_provider.api.requests import check, normalized
+from magic_hour_provider.api.jobs import check_id
+from magic_hour_provider.api.requests import check, normalized, plain
 from magic_hour_provider.api.waiting import CLOCK, TIMEOUT, Clock
 from magic_hour_provider.hooks.magic_hour import DEFAULT_CONN_ID, MagicHourHook, airflow_error
+from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.media import result_object
 from magic_hour_provider.operators.run import Active, JobRun, Wishes, merged
 from magic_hour_provider.record import Record
 
@@ -114,8 +114,7 @@ class MagicHourOperator(BaseOperator):
         self._check_body("extra_request", self.extra_request or {}, rendered=True)
         given = normalized(self.tool, self.request)
         findings = check(self.tool, given, extra=self.extra_request, rendered=True)
-        findings.refuse(self.tool)
-        request = merged(given, self.extra_request)
+        request = merged(given, plain(self.extra_request or {}))
         timeout = _seconds(self.timeout) if self.timeout is not None else self.tool.polling_class(request).timeout_s
         return Wishes(
             tool=self.tool,
@@ -124,7 +123,7 @@ class MagicHourOperator(BaseOperator):
             output_path=str(self.output_path or ""),
             deferrable=self.deferrable,
             timeout=timeout,
-            warnings=findings.warnings,
+            findings=findings,
             on_unknown_submission=self.on_unknown_submission,
             on_clear=self.on_clear,
         )
@@ -135,8 +134,7 @@ class MagicHourOperator(BaseOperator):
             record, new = run.submit_or_resume()
             self._job = record
             if not self.wait_for_completion:
-                job = Job(record.job_id or "", record.kind, "queued", record.name, record.credits_charged)
-                return result_object(job, record.tool, ())
+                return run.submitted(record, new=new)
             outcome = run.wait(record, look_now=not new)
         return outcome if isinstance(outcome, dict) else self._defer(outcome)
 
@@ -160,13 +158,22 @@ class MagicHourOperator(BaseOperator):
 
     @contextmanager
     def _opened(self, context: Context) -> Iterator[JobRun]:
+        record: Record | None = None
+        ledger = Ledger.of(context, self.clock)
         try:
+            record = ledger.read()
             wishes = self._wishes()
             client = MagicHourHook(self.magic_hour_conn_id).get_conn()
         except MagicHourError as error:
+            if record is not None and record.job_id is not None:
+                # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
+                raise AirflowException(
+                    f"{error} That is about this attempt: Magic Hour job {record.job_id} was paid for before and goes "
+                    f"on. A retry goes on with it and pays nothing. See {record.page or 'Magic Hour'}"
+                ) from error
             raise airflow_error(error) from error
         with client:
-            run = JobRun(wishes, context, client, self.log, self.clock)
+            run = JobRun(wishes, context["ti"], ledger, client, self.log)
             with run.speaking():
                 yield run
 

@@ -60,7 +60,11 @@ class Report:
 
     def go_on(self) -> None:
         """Take over what the attempt's first half, before the deferral, has pushed."""
-        before = self._ti.xcom_pull(task_ids=self._ti.task_id, key=JOB_XCOM, map_indexes=self._ti.map_index)
+        try:
+            before = self._ti.xcom_pull(task_ids=self._ti.task_id, key=JOB_XCOM, map_indexes=self._ti.map_index)
+        except Exception:
+            log.exception("The XCom %r could not be read; the job is not touched by that.", JOB_XCOM)
+            return
         if isinstance(before, Mapping):
             self._facts.update({name: before[name] for name in before if name not in ("tool", "request")})
 

@@ -14,13 +14,16 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Account, Job
-from magic_hour_provider.api.waiting import TIMEOUT, Clock, Outcome, Schedule, Wait
+from magic_hour_provider.api.protocol import create_request
+from magic_hour_provider.api.requests import Findings
+from magic_hour_provider.api.waiting import TIMEOUT, Outcome, Schedule, Wait
 from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
 from magic_hour_provider.inputs import check_inputs, find_inputs, prepare, replaced
-from magic_hour_provider.ledger import Ledger, balance_of, submit_once
+from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.media import check_folder, collect, result_object
 from magic_hour_provider.operators.report import Report
-from magic_hour_provider.record import Record, fingerprint, new_key
+from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key
+from magic_hour_provider.submission import balance_of, submit_once
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -36,7 +39,7 @@ class Wishes:
     :param request: the JSON body, ``extra_request`` merged in.
     :param output_path: folder for files, or empty.
     :param timeout: seconds this attempt waits.
-    :param warnings: what the service may refuse.
+    :param findings: what is wrong with the request; matters only if it is sent.
     """
 
     tool: Tool
@@ -45,7 +48,7 @@ class Wishes:
     output_path: str
     deferrable: bool
     timeout: float
-    warnings: tuple[str, ...]
+    findings: Findings
     on_unknown_submission: str
     on_clear: str
 
@@ -86,27 +89,27 @@ class JobRun:
     """Runs one attempt.
 
     :param wishes: what is asked for.
-    :param context: Airflow's context.
+    :param ti: Airflow's task instance.
+    :param ledger: what it has paid for.
     :param client: the client, open.
     :param log: the task's log.
-    :param clock: the time.
     """
 
     def __init__(
         self,
         wishes: Wishes,
-        context: Mapping[str, Any],
+        ti: Any,
+        ledger: Ledger,
         client: MagicHourClient,
         log: FilteringBoundLogger,
-        clock: Clock,
     ) -> None:
         self.wishes = wishes
         self.client = client
-        self.ledger = Ledger.of(context, clock)
-        self.report = Report(context["ti"], wishes.tool.slug, wishes.request)
-        self._ti = context["ti"]
+        self.ledger = ledger
+        self.report = Report(ti, wishes.tool.slug, wishes.request)
+        self._ti = ti
         self._log = log
-        self._clock = clock
+        self._clock = ledger.clock
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
@@ -114,6 +117,13 @@ class JobRun:
         try:
             yield
         except errors.MagicHourError as error:
+            paid = self.report.facts.get("id") and not isinstance(error, errors.JobFailedError)
+            if self.ledger.forgetful and error.can_retry and paid:
+                # A retry would know nothing of the job and pay for another one.
+                error = errors.JobCanceledError(
+                    f"{error} This Airflow keeps no record of paid jobs (3.3 does), so the task is not retried, which "
+                    f"would pay again: collect the job with MagicHourDownloadOperator(job=...)."
+                )
             status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
             if isinstance(error, errors.WaitTimedOutError | errors.TransferError):
                 status = str(self.report.facts.get("status", status))
@@ -123,6 +133,7 @@ class JobRun:
     def submit_or_resume(self) -> tuple[Record, bool]:
         """Return the record of the job to wait for, and whether it was just submitted."""
         wishes = self.wishes
+        create_request(wishes.tool, wishes.request)  # what is no JSON is said here, in words
         inputs = find_inputs(wishes.tool, wishes.request)
         now = fingerprint(
             replaced(wishes.request, [(one, one.identity()) for one in inputs]),
@@ -143,9 +154,11 @@ class JobRun:
             record = self.ledger.resumed(plan.record)
             self.report.job(record, "resumed")
             return record, False
-        for warning in wishes.warnings:
-            self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, warning)
+        for warning in wishes.findings.warnings:
+            words = errors.redact(warning)
+            self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, words)
         # From here on a job will be paid for: everything that can fail for free comes first.
+        wishes.findings.refuse(wishes.tool)
         check_inputs(inputs, self._clock.now())
         if wishes.output_path:
             check_folder(wishes.output_path)
@@ -190,7 +203,8 @@ class JobRun:
         return record
 
     def _automatic_name(self) -> str:
-        index = f"[{self._ti.map_index}]" if (self._ti.map_index or -1) >= 0 else ""
+        mapped = self._ti.map_index is not None and self._ti.map_index >= 0
+        index = f"[{self._ti.map_index}]" if mapped else ""
         return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
 
     def wait(self, record: Record, *, look_now: bool, deadline: float | None = None) -> dict[str, Any] | Active:
@@ -210,7 +224,9 @@ class JobRun:
             # A short job is not worth a second process; a long one is not worth a held worker.
             inline = conf.getfloat("magic_hour", "inline_wait", fallback=30.0)
             stay = submitted_at + inline if schedule.median_s <= inline else 0.0
-            until = min(deadline, max(stay, now if look_now else 0.0))
+            until = min(deadline, stay)
+        if look_now:
+            until = max(until, first)  # also after the deadline: the job may have ended in time
         job_id = record.job_id or ""
         seen, outcome = wait_here(
             self.client, record.kind, job_id, wait, first=first, until=until, saw=self._saw, clock=self._clock
@@ -231,18 +247,39 @@ class JobRun:
         if outcome.status == TIMEOUT:
             raise errors.WaitTimedOutError(
                 f"Magic Hour job {record.job_id} ({record.tool}) was still {job.status if seen is job else 'silent'} "
-                f"when this attempt's timeout ended. The job goes on and stays charged; a retry or a clear goes on "
-                f"waiting for it and pays nothing. See {record.page or 'Magic Hour'}"
+                f"when this attempt's timeout ended. The job goes on and stays charged; a retry goes on waiting for it "
+                f"and pays nothing. See {record.page or 'Magic Hour'}"
             )
         if outcome.status == "refused" and isinstance(seen, errors.MagicHourError):
             raise type(seen)(
                 f"Magic Hour job {record.job_id} ({record.tool}) is paid for and goes on, but it cannot be looked at: "
-                f"{seen} When that is mended, clear the task: it goes on with this job and pays nothing. "
-                f"See {record.page or 'Magic Hour'}"
+                f"{seen} When that is mended, {self._collect_again(record)} See {record.page or 'Magic Hour'}"
             )
         failure = job_ended_badly(job, tool=record.tool)
         self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure
+
+    def _collect_again(self, record: Record) -> str:
+        clear = "clear the task: it goes on with this job and pays nothing."
+        if self.wishes.on_clear == "regenerate":
+            # There a clear alone would buy.
+            return f'put "{record.job_id}" into the task state {ADOPT!r} and {clear}'
+        return clear
+
+    def submitted(self, record: Record, *, new: bool) -> dict[str, Any]:
+        """Return the result of a task that does not wait; a job of an earlier attempt is looked at once.
+
+        :raises JobFailedError: that job has ended without a result.
+        """
+        job = Job(record.job_id or "", record.kind, "queued", record.name, record.credits_charged)
+        if not new:
+            try:
+                job = self.client.get_job(job.kind, job.id)
+            except errors.MagicHourError as error:
+                self._log.info("The job could not be looked at, which changes nothing: %s", error)
+            if job.ended and job.status != COMPLETE:
+                self._finish(record, job, Outcome(job.status, job.error_code))
+        return result_object(job, record.tool, ())
 
     def _deliver(self, record: Record, job: Job) -> dict[str, Any]:
         media = []

@@ -111,7 +111,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             job = seen if isinstance(seen, Job) else Job(reference.id, reference.kind, GONE)
             report.job(record, job.status)
             if decided.status != COMPLETE:
-                failure = job_ended_badly(job, tool=reference.tool)
+                failure = job_ended_badly(job, tool=reference.tool, paid_here=False)
                 # A sensor that tries again sees the same: only a person can help.
                 failure.can_retry = False
                 report.ended(job.status, self.clock.now(), error=str(failure), credits_charged=job.credits_charged)

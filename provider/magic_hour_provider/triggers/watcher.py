@@ -7,11 +7,13 @@ waiting on one pool cost more still: so the looks in flight are bounded here, be
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 from magic_hour_provider.api.client import AsyncMagicHourClient
+from magic_hour_provider.api.errors import BadKeyError, MagicHourError, UnreachableError
 from magic_hour_provider.api.jobs import Job
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 
@@ -30,6 +32,7 @@ class Watcher:
         self.conn_id = conn_id
         self.jobs = 0
         self._client: asyncio.Task[AsyncMagicHourClient] | None = None
+        self._old: list[AsyncMagicHourClient] = []
         self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
 
     async def look(self, kind: str, job_id: str) -> Job:
@@ -39,18 +42,37 @@ class Watcher:
         """
         async with self._in_flight:
             client = await self._shared_client()
-            return await client.get_job(kind, job_id)
+            try:
+                return await client.get_job(kind, job_id)
+            except BadKeyError:
+                # The key may have been replaced: whoever looks next resolves the connection anew.
+                if self._client is not None and self._client.done() and self._client.result() is client:
+                    self._old.append(client)
+                    self._client = None
+                raise
 
     async def _shared_client(self) -> AsyncMagicHourClient:
         if self._client is None or (self._client.done() and _failed(self._client)):
-            self._client = asyncio.create_task(
-                MagicHourHook(self.conn_id).get_async_conn(max_connections=MAX_IN_FLIGHT)
+            # In an empty context: the client's making belongs to no single task, and must not write into its log.
+            self._client = contextvars.Context().run(
+                asyncio.create_task, MagicHourHook(self.conn_id).get_async_conn(max_connections=MAX_IN_FLIGHT)
             )
-        # Shielded: the trigger that asked first may be canceled while the others need the client too.
-        return await asyncio.shield(self._client)
+        try:
+            # Shielded: the trigger that asked first may be canceled while the others need the client too.
+            return await asyncio.shield(self._client)
+        except MagicHourError:
+            raise
+        except Exception as error:
+            # Airflow's API may be away for a moment: a look that fails, not the end of every wait.
+            raise UnreachableError(
+                f"The connection {self.conn_id!r} could not be read ({type(error).__name__}); trying again."
+            ) from error
 
     async def close(self) -> None:
-        """Close the client."""
+        """Close the clients."""
+        old, self._old = self._old, []
+        for client in old:
+            await client.aclose()
         made, self._client = self._client, None
         if made is None:
             return

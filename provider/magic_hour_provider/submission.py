@@ -1,0 +1,86 @@
+"""The paid request: the one place that sends it, and the only reasons to send it again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.jobs import Account
+from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.record import Record, unknown_sentence
+
+log = logging.getLogger(__name__)
+
+_RATE_LIMIT_S = 120.0  # the most a worker waits on 429 before the attempt ends
+_BAD_GATEWAY_S = 30.0  # the vendor's advice is 30-60 s before a 502 is repeated
+
+
+def submit_once(
+    ledger: Ledger,
+    client: MagicHourClient,
+    tool: Tool,
+    request: Mapping[str, Any],
+    record: Record,
+    *,
+    account: Account | None,
+) -> Record:
+    """Send the paid request of an intent. The only place that does.
+
+    It is sent again only after an answer that surely made no job: never left (three times), 429 (two minutes in all),
+    and 502, of which Magic Hour documents that no job was made, while the balance is unchanged (twice).
+
+    :param record: the intent, already written.
+    :param account: the account before the request, if it could be asked for.
+    :returns: the record with the job's id, already written.
+    :raises MagicHourError: refused or unreachable: the intent is taken back. Unknown: it stays.
+    """
+    sleep = ledger.clock.sleep
+    patience, unreached, gateways = _RATE_LIMIT_S, 0, 0
+    while True:
+        try:
+            submission = client.create(tool, request)
+        except errors.UnreachableError:
+            unreached += 1
+            ledger.forget(record)
+            if unreached == 3:
+                raise
+            sleep(2.0 * unreached)
+            ledger.renew(record)
+        except errors.RateLimitedError as error:
+            pause = max(1.0, error.retry_after if error.retry_after is not None else 10.0)
+            ledger.forget(record)
+            if pause > patience:
+                raise
+            log.info("Magic Hour asks us to slow down; sending the refused request again in %.0f s.", pause)
+            patience -= pause
+            sleep(pause)
+            ledger.renew(record)
+        except errors.SubmissionUnknownError as error:
+            settled = account is not None and not account.usage_based and account.credits is not None
+            if error.no_job_claimed and settled and gateways < 2:
+                sleep(_BAD_GATEWAY_S)
+            after = balance_of(client)
+            if error.no_job_claimed and settled and gateways < 2 and account and after == account.credits:
+                gateways += 1
+                log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
+                continue
+            raise errors.SubmissionUnknownError(
+                unknown_sentence(record, str(error), balance=after), status_code=error.status_code
+            ) from error
+        except errors.MagicHourError:
+            ledger.forget(record)
+            raise
+        else:
+            return ledger.submitted(record, submission)
+
+
+def balance_of(client: MagicHourClient) -> int | None:
+    """Return the account's credits, or None if they cannot be had now."""
+    try:
+        return client.account().credits
+    except errors.MagicHourError:
+        return None
