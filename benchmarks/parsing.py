@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "tests" / "data" / "sdk_examples.json"
-ROUNDS = 9
+ROUNDS = 5
 BOUND = 1.15
 
 CHILD = """
