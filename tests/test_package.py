@@ -51,7 +51,19 @@ def test_imports_point_downwards():
             assert rank[name] <= rank[own], (path, name)
 
 
-@pytest.mark.parametrize("module", ["operators.magic_hour", "sensors.job", "links", "hooks.magic_hour"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "operators.magic_hour",
+        "operators.video",
+        "operators.image",
+        "operators.audio",
+        "operators.files",
+        "sensors.job",
+        "links",
+        "hooks.magic_hour",
+    ],
+)
 def test_importing_an_operator_loads_nothing_new(module):
     """Parsing a DAG with our operators loads no third-party module that ``from airflow.sdk import DAG`` has not."""
     script = f"""

@@ -92,6 +92,28 @@ def test_sync_and_async_settings_are_the_same(airflow):
     assert asyncio.run(MagicHourHook().async_settings()) == MagicHourHook().settings()
 
 
+def test_an_older_common_compat(airflow, monkeypatch):
+    """The version that Airflow 3.1 pins cannot read the extra asynchronously: the settings are the same."""
+    airflow.connect(extra='{"timeout": 7, "verify": false}')
+    monkeypatch.delattr("airflow.providers.common.compat.connection.get_async_extra_dejson")
+    assert asyncio.run(MagicHourHook().async_settings()) == MagicHourHook().settings()
+
+
+def test_the_connection_form():
+    """The same labels, placeholders and fields for every Airflow: as data from 3.2, by the hook's methods before."""
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
+    widgets = manager.connection_form_widgets
+    names = {name.removeprefix("extra__magic_hour__") for name in widgets if name.startswith("extra__magic_hour__")}
+    assert names == {"timeout", "verify", "proxy"}
+    shown = manager.field_behaviours["magic_hour"]
+    assert shown["relabeling"] == {"password": "API key", "host": "Base URL"}
+    older = MagicHourHook.get_ui_field_behaviour()
+    assert older["relabeling"] == shown["relabeling"]
+    assert set(older["hidden_fields"]) == set(shown["hidden_fields"])
+
+
 def test_testing_a_connection(airflow):
     """The test shows plan and credits, costs nothing, and a wrong key is said plainly."""
     assert MagicHourHook().test_connection() == (True, "Connected to Magic Hour: plan creator, 100000 credits.")

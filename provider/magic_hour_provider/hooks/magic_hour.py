@@ -140,6 +140,26 @@ class MagicHourHook(BaseHook):
         self.magic_hour_conn_id = magic_hour_conn_id
 
     @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's own fields, for Airflow before 3.2 (later ones read the provider info)."""
+        # Only Airflow's API server has these, or stands in for them.
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import StringField
+
+        from magic_hour_provider import get_provider_info
+
+        return {
+            name: StringField(
+                lazy_gettext(field["label"]),
+                widget=BS3TextFieldWidget(),
+                description=field["description"],
+                default=str(field["schema"].get("default", "")),
+            )
+            for name, field in get_provider_info()["connection-types"][0]["conn-fields"].items()
+        }
+
+    @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Describe the connection form, for Airflow before 3.2 (later ones read the provider info)."""
         from magic_hour_provider import get_provider_info
@@ -175,13 +195,20 @@ class MagicHourHook(BaseHook):
 
     async def async_settings(self) -> Settings:
         """Resolve the connection without blocking the event loop; as :meth:`settings`."""
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+        import asyncio
+
+        from airflow.providers.common.compat import connection as compat
 
         try:
-            conn = await get_async_connection(self.magic_hour_conn_id, hook=self)
+            conn = await compat.get_async_connection(self.magic_hour_conn_id)
         except AirflowNotFoundException as error:
             return self._without_connection(error)
-        return Settings.read(conn, await get_async_extra_dejson(conn))
+        if hasattr(compat, "get_async_extra_dejson"):
+            extra = await compat.get_async_extra_dejson(conn)
+        else:
+            # common-compat as Airflow 3.1 and 3.2 pin it: there reading the extra masks its secrets synchronously.
+            extra = await asyncio.to_thread(lambda: conn.extra_dejson)
+        return Settings.read(conn, extra)
 
     def get_conn(self) -> MagicHourClient:
         """Open the client for a worker; close it after use."""
