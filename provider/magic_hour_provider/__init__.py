@@ -6,6 +6,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+DEFAULT_CONN_ID = "magic_hour_default"
+"""The connection that is used where none is named."""
+
 
 def get_provider_info() -> dict[str, Any]:
     """Tell Airflow what this package brings.

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.jobs import Submission, check_id
-from magic_hour_provider.api.waiting import CLOCK, Clock
 from magic_hour_provider.record import (
     ADOPT,
     KEY,
