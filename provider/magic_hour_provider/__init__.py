@@ -99,6 +99,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "30",
                     },
+                    "min_credits_left": {
+                        "description": (
+                            "No job is submitted while the account has fewer credits than this. A floor, not a lock: "
+                            "tasks that start together all see the same balance. Not for usage-based accounts."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": "500",
+                        "default": "0",
+                    },
                     "tag_names": {
                         "description": (
                             "Which job names carry a key that finds a job whose answer was lost: 'all', 'automatic' "

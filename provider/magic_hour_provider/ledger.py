@@ -283,6 +283,10 @@ class Ledger:
         before = self.read()
         return record if record == before else self._write(record)
 
+    def stored(self, record: Record, files: list[dict[str, Any]]) -> Record:
+        """Note the files that are stored so far: an attempt that goes on need not fetch them again."""
+        return self._write(replace(record, files=files))
+
     def delivered(self, record: Record, files: list[dict[str, Any]], credits_charged: int | None) -> Record:
         """Note that the job's files are stored."""
         return self._write(replace(record, state="delivered", files=files, credits_charged=credits_charged))

@@ -28,7 +28,6 @@ def begin(operator: MagicHourOperator, context: Context) -> dict[str, Any]:
     """Submit the job, or go on with the one that an earlier attempt paid for; return the task's result, or defer."""
     with _opened(operator, context) as run:
         record, new = run.submit_or_resume()
-        operator._job = record
         if not operator.wait_for_completion:
             return run.submitted(record, new=new)
         outcome = run.wait(record, look_now=not new)
@@ -48,7 +47,7 @@ def go_on(
             # No record is kept (Airflow before 3.3, no folder for it): the event itself carries the job.
             tool = operator.tool
             record = Record("submitted", tool.slug, tool.kind, "", {}, job_id=check_id(event["id"]), submitted_at=0.0)
-        operator._job = record
+        run.record = record
         run.report.go_on()
         if event["status"] == TIMEOUT:
             deadline = operator.clock.now()
@@ -73,7 +72,7 @@ def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
             ) from error
         raise airflow_error(error) from error
     with client:
-        run = JobRun(wishes, context["ti"], ledger, client, operator.log)
+        run = operator._run = JobRun(wishes, context["ti"], ledger, client, operator.log)
         with run.speaking():
             yield run
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-    from magic_hour_provider.record import Record
+    from magic_hour_provider.operators.run import JobRun
 
 _NOTHING = "Nothing was sent and nothing was charged."
 
@@ -86,7 +86,7 @@ class MagicHourOperator(BaseOperator):
         self.extra_request = extra_request
         self.on_unknown_submission = on_unknown_submission
         self.on_clear = on_clear
-        self._job: Record | None = None
+        self._run: JobRun | None = None
         self._refused: BadInputError | None = None
         # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once
         # it knows what was paid for, and fails for good.
@@ -134,13 +134,22 @@ class MagicHourOperator(BaseOperator):
         return attempt.go_on(self, context, event, deadline)
 
     def on_kill(self) -> None:
-        """Say that the job goes on: there is no cancel API."""
-        if self._job is not None:
+        """Say what becomes of the job: it goes on, as there is no cancel API."""
+        record = self._run.record if self._run is not None else None
+        if record is None:
+            return
+        if record.job_id is None:
+            self.log.warning(
+                "Stopped while the paid request #%s was under way: a job may have been made and charged. If so, the "
+                "next attempt goes on with it where the answer still came, and says what to do where it did not.",
+                record.key,
+            )
+        else:
             self.log.warning(
                 "Stopped waiting for Magic Hour job %s. It goes on and may still be charged; the next attempt goes on "
                 "with it. A video can be canceled by hand at %s",
-                self._job.job_id,
-                self._job.page or "magichour.ai",
+                record.job_id,
+                record.page or "magichour.ai",
             )
 
 
