@@ -18,6 +18,7 @@ for _name in list(os.environ):
 
 import pytest  # noqa: E402
 
+import money_report  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
 from support import KEY, Connected, PatientClock  # noqa: E402
 
@@ -33,3 +34,11 @@ def sim() -> Iterator[Simulator]:
 def airflow(sim: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connected:
     """The connection to the simulator, and attempts of tasks that wait without real time passing."""
     return Connected(sim, PatientClock(sim), monkeypatch, tmp_path)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests of the money saw."""
+    for number, line in enumerate(money_report.lines()):
+        if number == 0:
+            terminalreporter.section("what was paid")
+        terminalreporter.write_line(line)
