@@ -89,11 +89,15 @@ class LocalAirflow:
         """The file that a component's output goes to."""
         return self.home / "logs-of-processes" / f"{name}.log"
 
-    def start(self, name: str) -> None:
-        """Start one component, without waiting for it."""
+    def start(self, component: str, name: str | None = None) -> None:
+        """Start one component, without waiting for it.
+
+        :param name: what it is called here, where there is more than one of its kind
+        """
+        name = name or component
         if name in self._programs:
             raise LocalAirflowError(f"{name} is already running.")
-        command = [sys.executable, "-m", "airflow", name]
+        command = [sys.executable, "-m", "airflow", component]
         self._programs[name] = Program(name, command, log=self.log_of(name), env=self.environment, cwd=self.home)
 
     def kill(self, name: str, sig: int = 9) -> None:

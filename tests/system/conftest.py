@@ -46,6 +46,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 "magic_hour_default": connection | {"password": KEY},
                 "magic_hour_wrong": connection | {"password": "mhk_live_wrong"},
             },
-            environment={"AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output)},
+            environment={
+                "AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output),
+                # A task whose supervisor is gone too is found by its missing heartbeats, by the scheduler that takes
+                # over what a dead one had queued. Shorter, and a task outlives no restart of the API server.
+                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
+                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+                "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+                "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+            },
         ) as airflow:
             yield World(airflow, sim, output)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import av
 import pytest
 from PIL import Image
+from system_support import until
 
 from support import KEY
 
@@ -41,15 +41,6 @@ def runs(world):
 def make(world, dag_id: str, run_id: str, states, timeout: float = 90):
     """Wait until the task ``make`` of a run is in one of the states."""
     return world.airflow.wait_for_task(dag_id, run_id, "make", states, timeout)
-
-
-def until(found, seconds: float = 60):
-    """Wait until something is there, and return it."""
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
-    return value
 
 
 def test_a_wrong_key_fails_at_once(world, runs):

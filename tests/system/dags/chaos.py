@@ -1,0 +1,108 @@
+"""The DAGs of the chaos tests: tasks whose process dies at a chosen point, as it does when its machine is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pendulum
+from airflow.sdk import DAG, TaskGroup
+
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.operators.magic_hour import MagicHourOperator
+from magic_hour_provider.operators.run import JobRun
+
+RETRY = {"retries": 1, "retry_delay": timedelta(seconds=1)}
+PICTURE = {"image_count": 1, "style": {"prompt": "a lighthouse"}}
+VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
+
+
+def die(*_: Any, **__: Any) -> None:
+    """Kill this process: nothing gets to clean up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Dying:
+    """A file that takes the first piece and is never heard of again."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Write half of what came, and die."""
+        self._file.write(data[: len(data) // 2])
+        self._file.flush()
+        die()
+
+
+def half_a_download(client: MagicHourClient, link: Any, target: Any) -> Any:
+    """Stand in for ``MagicHourClient.download_to``."""
+    return DOWNLOAD_TO(client, link, Dying(target))
+
+
+DOWNLOAD_TO = MagicHourClient.download_to
+
+# The method that the process does not come back from: what stands before it is the last thing it did.
+POINTS: dict[str, tuple[type, str, Callable[..., Any]]] = {
+    "before_the_intent": (JobRun, "_account", die),
+    "before_the_post": (MagicHourClient, "create", die),
+    "before_the_record": (Ledger, "submitted", die),
+    "after_the_record": (JobRun, "wait", die),
+    "during_the_download": (MagicHourClient, "download_to", half_a_download),
+    "after_the_download": (Ledger, "delivered", die),
+}
+
+
+def dies(point: str) -> Callable[[Any], None]:
+    """Return a hook that lets the first attempt die at a point."""
+
+    def arm(context: Any) -> None:
+        if context["ti"].try_number == 1:
+            owner, method, instead = POINTS[point]
+            setattr(owner, method, instead)
+
+    return arm
+
+
+def waits_for_the_api_server(context: Any) -> None:
+    """Let the task stop between answer and record until a test has taken the API server away."""
+    submitted = Ledger.submitted
+
+    def meet(*arguments: Any) -> Any:
+        here = Path(os.environ["AIRFLOW_HOME"])
+        (here / "answered").touch()
+        while not (here / "api-server-is-down").exists():
+            time.sleep(0.05)
+        return submitted(*arguments)
+
+    Ledger.submitted = meet  # type: ignore[method-assign]
+
+
+with DAG("workers_killed", schedule=None), TaskGroup("worker"):
+    for name in POINTS:
+        MagicHourOperator(task_id=name, tool="ai-image-generator", request=PICTURE, pre_execute=dies(name), **RETRY)
+
+with DAG("services_killed", schedule=None):
+    MagicHourOperator(task_id="deferred", tool="text-to-video", request=VIDEO, **RETRY)
+    MagicHourOperator(task_id="on_the_worker", tool="text-to-video", request=VIDEO, deferrable=False, **RETRY)
+
+with DAG("api_server_killed", schedule=None):
+    MagicHourOperator(
+        task_id="make", tool="ai-image-generator", request=PICTURE, pre_execute=waits_for_the_api_server, **RETRY
+    )
+
+with DAG("mapped", schedule=None, max_active_runs=2):
+    MagicHourOperator.partial(task_id="make", tool="ai-image-generator").expand(
+        request=[PICTURE, PICTURE, {"image_count": 1, "style": {"prompt": "another"}}]
+    )
+
+with DAG(
+    "daily", schedule="@daily", start_date=pendulum.datetime(2026, 1, 1), catchup=False, is_paused_upon_creation=False
+):
+    MagicHourOperator(task_id="make", tool="ai-image-generator", request=PICTURE, depends_on_past=True, output_path="")

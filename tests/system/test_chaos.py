@@ -1,0 +1,147 @@
+"""What a lost machine, triggerer, scheduler or API server costs: kill -9 at every point, on real Airflow."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import pytest
+from system_support import until
+
+from local_airflow import LocalAirflowError
+from money_report import note
+
+pytestmark = pytest.mark.system
+
+TABLE = "kill -9 on real Airflow"
+UNKNOWN = "unknown: the task says so and names the key"
+
+# Where the process dies -> creates accepted, state at the end, words in the log of the second attempt.
+WORKER = {
+    "before_the_intent": (1, "success", "Submitted Magic Hour job"),
+    "before_the_post": (0, "failed", "Nobody can say"),
+    "before_the_record": (1, "failed", "Nobody can say"),
+    "after_the_record": (1, "success", "Not paid again"),
+    "during_the_download": (1, "success", "Not paid again"),
+    "after_the_download": (1, "success", "Not paid again"),
+}
+ENDED = ("success", "failed")
+
+
+def jobs_of(world: Any, dag_id: str, task_id: str) -> list[dict[str, Any]]:
+    """Return the accepted jobs of a task, by the name it gave them."""
+    return [job for job in world.sim.jobs() if job["name"].startswith(f"{dag_id}.{task_id}")]
+
+
+def noted(jobs: list[dict[str, Any]], cell: str, outcome: str) -> None:
+    """Put a cell into the report."""
+    credits = sum(job["credits_charged"] for job in jobs)
+    note(TABLE, (cell, "one retry"), creates=len(jobs), credits=credits, outcome=outcome)
+
+
+@pytest.fixture(scope="module")
+def runs(world: Any) -> dict[str, list[str]]:
+    """Start what needs no service killed; its tasks run side by side."""
+    return {
+        "workers_killed": [world.airflow.trigger("workers_killed")],
+        "mapped": [world.airflow.trigger("mapped"), world.airflow.trigger("mapped")],
+    }
+
+
+@pytest.mark.parametrize("point", WORKER)
+def test_a_worker_killed(world, runs, point):
+    """kill -9 of the task's process at a point of its first attempt: one create at most, and no id lost."""
+    dag_id, task_id, (run_id,) = "workers_killed", f"worker.{point}", runs["workers_killed"]
+    creates, state, words = WORKER[point]
+    ti = world.airflow.wait_for_task(dag_id, run_id, task_id, ENDED, 180)
+    assert (ti["state"], ti["try_number"]) == (state, 2)
+    log = world.airflow.task_log(dag_id, run_id, task_id, 2)
+    assert words in log
+    jobs = jobs_of(world, dag_id, task_id)
+    assert len(jobs) == creates
+    if state == "success":
+        result = world.airflow.xcom(dag_id, run_id, task_id)
+        assert (result["id"], len(result["files"])) == (jobs[0]["id"], 1)
+    else:
+        # The job, if there is one, is found by the key that the message names.
+        assert all(f"#{job['name'].rpartition('#')[2]}" in log for job in jobs)
+    noted(jobs, f"worker {point.replace('_', ' ')}", state if state == "success" else UNKNOWN)
+
+
+def test_every_mapped_task_of_every_run_has_a_record_of_its_own(world, runs):
+    """Two runs at once of a task mapped three times: six jobs, none shared and none paid twice."""
+    ids = []
+    for run_id in runs["mapped"]:
+        assert world.airflow.wait_for_run("mapped", run_id, 180) == "success"
+        ids += [world.airflow.xcom("mapped", run_id, "make", map_index=index)["id"] for index in range(3)]
+    jobs = jobs_of(world, "mapped", "make")
+    assert sorted(ids) == sorted(job["id"] for job in jobs)
+    assert len(set(ids)) == 6
+    noted(jobs, "nothing killed: two runs of a task mapped three times", "success")
+
+
+def test_a_backfill_pays_once_a_day(world, runs):
+    """Three days backfilled, each depending on the one before: three jobs."""
+    days = {"from_date": "2026-01-02T00:00:00Z", "to_date": "2026-01-04T00:00:00Z"}
+    ask = {"dag_id": "daily", **days, "max_active_runs": 3, "reprocess_behavior": "failed"}
+
+    def asked() -> bool:
+        try:
+            return bool(world.airflow.api("POST", "/backfills", json=ask))
+        except LocalAirflowError as error:
+            if "Database is locked" in str(error):  # SQLite, when the scheduler writes at the same moment
+                return False
+            raise
+
+    until(asked)
+
+    def backfilled() -> list[dict[str, Any]]:
+        found = world.airflow.api("GET", "/dags/daily/dagRuns", limit=100)["dag_runs"]
+        return [run for run in found if run["run_type"] == "backfill"]
+
+    until(lambda: [run["state"] for run in backfilled()] == ["success"] * 3, 180)
+    jobs = [job for job in jobs_of(world, "daily", "make") if "backfill" in job["name"]]
+    assert len(jobs) == 3
+    noted(jobs, "nothing killed: a backfill of three days", "success")
+
+
+def test_the_api_server_down_between_answer_and_record(world, runs):
+    """The paid job's id is tried to be recorded until the API server is back: one create, no retry needed."""
+    airflow = world.airflow
+    run_id = airflow.trigger("api_server_killed")
+    until((airflow.home / "answered").exists, 90)
+    airflow.kill("api-server")
+    (airflow.home / "api-server-is-down").touch()
+    time.sleep(2)  # the first tries to record the job meet a closed port
+    airflow.restart("api-server")
+    ti = airflow.wait_for_task("api_server_killed", run_id, "make", ENDED, 180)
+    jobs = jobs_of(world, "api_server_killed", "make")
+    assert (ti["state"], len(jobs)) == ("success", 1)
+    assert airflow.xcom("api_server_killed", run_id, "make")["id"] == jobs[0]["id"]
+    noted(jobs, "API server between answer and record", f"success at attempt {ti['try_number']}")
+
+
+def test_a_triggerer_of_two_and_a_scheduler_killed(world, runs):
+    """One of two triggerers, then the scheduler with its workers: both tasks end well, with one create each."""
+    airflow, dag_id = world.airflow, "services_killed"
+    world.sim.fault("seconds", seconds=75, tool="text-to-video", count=2)
+    run_id = airflow.trigger(dag_id)
+    deferred = airflow.wait_for_task(dag_id, run_id, "deferred", ("deferred",), 90)
+    until(lambda: airflow.xcom(dag_id, run_id, "on_the_worker", "magic_hour_job"))
+    holder = deferred["triggerer_job"]
+    airflow.start("triggerer", "triggerer-2")
+    airflow.kill("triggerer")
+    airflow.restart("scheduler", signal.SIGKILL)
+
+    ti = airflow.wait_for_task(dag_id, run_id, "deferred", ENDED, 180)
+    jobs = jobs_of(world, dag_id, "deferred")
+    assert (ti["state"], ti["try_number"], len(jobs)) == ("success", 1, 1)
+    assert holder is None or ti["triggerer_job"] is None or ti["triggerer_job"]["id"] != holder["id"]
+    noted(jobs, "one of two triggerers, and the scheduler, while deferred", "success at attempt 1")
+
+    ti = airflow.wait_for_task(dag_id, run_id, "on_the_worker", ENDED, 180)
+    jobs = jobs_of(world, dag_id, "on_the_worker")
+    assert (ti["state"], ti["try_number"], len(jobs)) == ("success", 2, 1)
+    assert "Not paid again" in airflow.task_log(dag_id, run_id, "on_the_worker", 2)
+    noted(jobs, "scheduler with its workers, while waiting on one", "success at attempt 2")
