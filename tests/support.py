@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from magic_hour_provider.api.waiting import Clock
 from magic_hour_provider.operators.magic_hour import MagicHourOperator

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from PIL import Image
 
 from magic_hour_provider.api.catalog import Tool

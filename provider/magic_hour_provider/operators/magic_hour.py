@@ -89,6 +89,7 @@ class MagicHourOperator(BaseOperator):
         self.extra_request = extra_request
         self.on_unknown_submission = on_unknown_submission
         self.on_clear = on_clear
+        self._output_template = self.output_path  # rendering replaces the attribute
         self._job: Record | None = None
         _check_choice("on_unknown_submission", on_unknown_submission, ("fail", "resubmit"))
         _check_choice("on_clear", on_clear, ("reuse", "regenerate"))
@@ -145,7 +146,7 @@ class MagicHourOperator(BaseOperator):
         with self._opened(context) as run:
             record = run.ledger.read()
             if record is None or record.job_id is None:
-                # No task state store (Airflow before 3.3): the event itself carries the job.
+                # Nothing keeps a record here: the event itself carries the job.
                 record = Record(
                     "submitted", self.tool.slug, self.tool.kind, "", {}, job_id=check_id(event["id"]), submitted_at=0.0
                 )
@@ -159,8 +160,8 @@ class MagicHourOperator(BaseOperator):
     @contextmanager
     def _opened(self, context: Context) -> Iterator[JobRun]:
         record: Record | None = None
-        ledger = Ledger.of(context, self.clock)
         try:
+            ledger = Ledger.of(context, self.clock, str(self.output_path or ""), self._output_template)
             record = ledger.read()
             wishes = self._wishes()
             client = MagicHourHook(self.magic_hour_conn_id).get_conn()
