@@ -173,8 +173,9 @@ def _type(slug: str, path: str, schema: Schema, files: set[str], used: set[str])
     kind = next(one for one in kind if one != "null") if isinstance(kind, list) else kind
     name = path.rpartition(".")[2]
     values = schema.get("enum")
-    if values and len(values) <= SHORT and name not in OPEN_LISTS:
-        return f"Literal[{', '.join(repr(int(value) if isinstance(value, float) else value) for value in values)}]"
+    # A literal cannot be 2.0, which is how the SDK itself writes a number: those stay numbers.
+    if values and len(values) <= SHORT and name not in OPEN_LISTS and kind != "number":
+        return f"Literal[{', '.join(map(repr, values))}]"
     if kind == "object":
         used.add(_shape(slug, path))
         return _shape(slug, path)

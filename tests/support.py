@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from magic_hour_provider.api.waiting import Clock
+from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 from magic_hour_provider.simulator import Simulator

@@ -8,8 +8,8 @@ import pytest
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import get_tool
+from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.api.jobs import Submission
-from magic_hour_provider.api.waiting import Clock
 from magic_hour_provider.ledger import Attempt, Ledger, plan
 from magic_hour_provider.record import UNREADABLE, Record, changed_fields, fingerprint
 from support import Store

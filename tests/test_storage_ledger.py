@@ -324,10 +324,13 @@ def test_an_unreadable_record_names_its_file(tmp_path):
 
 def test_a_clear_while_the_run_goes_on():
     """Airflow 3.1 leaves the run's number as it is then; there the task's own number tells."""
-    task, run = SimpleNamespace(retries=0), SimpleNamespace(clear_number=0)
-    first = Attempt.of({"ti": SimpleNamespace(max_tries=0), "task": task, "dag_run": run})
+    run = SimpleNamespace(clear_number=0)
+
+    def attempt(max_tries: int, retries: int) -> Attempt:
+        ti, task = SimpleNamespace(max_tries=max_tries), SimpleNamespace(retries=retries)
+        return Attempt.of({"ti": ti, "task": task, "dag_run": run})
+
+    first = attempt(2, retries=2)
     record = Record("submitted", "t", "video", "", {}, first.extra_tries, first.clear_number, first.max_tries)
-    cleared = Attempt.of({"ti": SimpleNamespace(max_tries=1), "task": task, "dag_run": run})
-    assert cleared.clears(record) is not AIRFLOW_V_3_2_PLUS
-    fewer_retries = {"ti": SimpleNamespace(max_tries=0), "task": SimpleNamespace(retries=-1), "dag_run": run}
-    assert not Attempt.of(fewer_retries).clears(record)
+    assert attempt(3, retries=2).clears(record) is not AIRFLOW_V_3_2_PLUS
+    assert not attempt(2, retries=0).clears(record)  # the DAG's retries were lowered

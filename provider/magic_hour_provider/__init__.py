@@ -6,6 +6,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+DEFAULT_CONN_ID = "magic_hour_default"
+"""The connection that is used where none is named."""
+
 
 def get_provider_info() -> dict[str, Any]:
     """Tell Airflow what this package brings.
@@ -107,6 +110,16 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "float",
                         "example": None,
                         "default": "30",
+                    },
+                    "min_credits_left": {
+                        "description": (
+                            "No job is submitted while the account has fewer credits than this. A floor, not a lock: "
+                            "tasks that start together all see the same balance. Not for usage-based accounts."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": "500",
+                        "default": "0",
                     },
                     "tag_names": {
                         "description": (

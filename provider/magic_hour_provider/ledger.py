@@ -17,8 +17,8 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.jobs import Submission, check_id
-from magic_hour_provider.api.waiting import CLOCK, Clock
 from magic_hour_provider.record import (
     ADOPT,
     KEY,
@@ -307,6 +307,10 @@ class Ledger:
         """Note that this attempt goes on with the record, so that its own retries are not taken for a clear."""
         before = self.read()
         return record if record == before else self._write(record)
+
+    def stored(self, record: Record, files: list[dict[str, Any]]) -> Record:
+        """Note the files that are stored so far: an attempt that goes on need not fetch them again."""
+        return self._write(replace(record, files=files))
 
     def delivered(self, record: Record, files: list[dict[str, Any]], credits_charged: int | None) -> Record:
         """Note that the job's files are stored."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowException
@@ -80,7 +80,13 @@ def check_folder(folder: str) -> None:
 
 
 def collect(
-    client: MagicHourClient, job: Job, tool: str, folder: str, *, stored: Sequence[Mapping[str, Any]] = ()
+    client: MagicHourClient,
+    job: Job,
+    tool: str,
+    folder: str,
+    *,
+    stored: Sequence[Mapping[str, Any]] = (),
+    saved: Callable[[Sequence[Media]], object] = lambda some: None,  # noqa: ARG005 (nobody wants to know)
 ) -> list[Media]:
     """Store the files of a finished job; a file that is there already and whole is kept.
 
@@ -89,16 +95,20 @@ def collect(
     :param job: a look at the complete job, with its links.
     :param folder: where to.
     :param stored: what the record says was stored before.
+    :param saved: called with the files stored so far, while more are to come.
     :raises TransferError: a file did not come whole; the job stays collectable.
     :raises BadInputError: another file has the name already; nothing is overwritten.
     """
     if not job.downloads:
         raise TransferError(f"Magic Hour job {job.id} is complete but names no files yet; it is paid for, try again.")
     before = {row.get("index"): row for row in stored}
-    return [
-        _kept(before.get(index), folder) or _fetch(client, job, index, f"{tool}-{job.id}-{index + 1}", folder)
-        for index in range(len(job.downloads))
-    ]
+    media: list[Media] = []
+    for index in range(len(job.downloads)):
+        kept = _kept(before.get(index), folder)
+        media.append(kept or _fetch(client, job, index, f"{tool}-{job.id}-{index + 1}", folder))
+        if kept is None and index + 1 < len(job.downloads):
+            saved(media)
+    return media
 
 
 def _kept(row: Mapping[str, Any] | None, folder: str) -> Media | None:
@@ -122,7 +132,7 @@ def _fetch(client: MagicHourClient, job: Job, index: int, name: str, folder: str
     link = job.downloads[index]
     try:
         with partial.open("wb") as file:
-            received = client.download_to(link, file)
+            received = _download(client, job, index, file)
         path = place / f"{name}.{_extension(link.url, received)}"
         if path.exists():
             there = checksum(path)
@@ -144,6 +154,19 @@ def _fetch(client: MagicHourClient, job: Job, index: int, name: str, folder: str
         if partial.exists():
             partial.unlink()
     return Media(str(path), index, received.content_type, received.size, received.sha256)
+
+
+def _download(client: MagicHourClient, job: Job, index: int, file: BinaryIO) -> Received:
+    """Stream one file; a link that was refused, as one that has expired is, is replaced by a look, once."""
+    try:
+        return client.download_to(job.downloads[index], file)
+    except TransferError as error:
+        if error.status_code != 403:
+            raise
+        again = client.get_job(job.kind, job.id)
+        if len(again.downloads) <= index:
+            raise
+    return client.download_to(again.downloads[index], file)
 
 
 def _extension(url: str, received: Received) -> str:

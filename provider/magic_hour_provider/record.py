@@ -161,7 +161,7 @@ def unknown_sentence(
         f"Nothing is sent again by itself.{money} Look for it at https://magichour.ai/my-library (key #{record.key}). "
         f"If it is there, put its id, in double quotes, into {where(ADOPT)} and clear the task: it goes on with that "
         f"job and pays nothing. If it is not there, put true into {where(REGENERATE)} and clear the task, or set "
-        " on_unknown_submission='resubmit', which may pay twice."
+        "on_unknown_submission='resubmit', which may pay twice."
     )
 
 

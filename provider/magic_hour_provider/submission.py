@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from magic_hour_provider.api import errors
@@ -42,17 +44,15 @@ def submit_once(
     patience, unreached, gateways = _RATE_LIMIT_S, 0, 0
     while True:
         try:
-            submission = client.create(tool, request)
+            return _send(ledger, client, tool, request, record)
         except errors.UnreachableError:
             unreached += 1
-            ledger.forget(record)
             if unreached == 3:
                 raise
             sleep(2.0 * unreached)
             ledger.renew(record)
         except errors.RateLimitedError as error:
             pause = max(1.0, error.retry_after if error.retry_after is not None else 10.0)
-            ledger.forget(record)
             if pause > patience:
                 raise
             log.info("Magic Hour asks us to slow down; sending the refused request again in %.0f s.", pause)
@@ -72,11 +72,48 @@ def submit_once(
                 unknown_sentence(record, str(error), balance=after, where=ledger.where),
                 status_code=error.status_code,
             ) from error
+
+
+def _send(ledger: Ledger, client: MagicHourClient, tool: Tool, request: Mapping[str, Any], record: Record) -> Record:
+    """Send the request once and write down what came of it: the job's id, or that nothing was made."""
+    with _undisturbed():
+        try:
+            submission = client.create(tool, request)
+        except errors.SubmissionUnknownError:
+            raise
         except errors.MagicHourError:
             ledger.forget(record)
             raise
-        else:
-            return ledger.submitted(record, submission)
+        except BaseException:
+            log.error(
+                "Stopped while the paid request #%s was being sent: nobody can say whether a job was made and charged.",
+                record.key,
+            )
+            raise
+        return ledger.submitted(record, submission)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold back the alarm of Airflow's ``execution_timeout``, which raises wherever the code stands.
+
+    Between the request and its record it would lose a paid job's id. The request has timeouts of its own, so the
+    alarm is late by as much as those, and then raises as it would have.
+    """
+    alarm = signal.getsignal(signal.SIGALRM)
+    rung: list[tuple[Any, Any]] = []
+    try:
+        if callable(alarm):
+            signal.signal(signal.SIGALRM, lambda number, frame: rung.append((number, frame)))
+    except ValueError:  # not in the main thread: no alarm rings here
+        alarm = None
+    try:
+        yield
+    finally:
+        if callable(alarm):
+            signal.signal(signal.SIGALRM, alarm)
+            if rung:
+                alarm(*rung[0])
 
 
 def balance_of(client: MagicHourClient) -> int | None:

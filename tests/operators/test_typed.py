@@ -77,7 +77,8 @@ def test_an_xcomarg_makes_the_upstream_edge_wherever_it_stands(slug):
             made.append("nested")
         mapped = others[-1] if others else "output_path"
         others_ = {name: value for name, value in rest.items() if name != mapped}
-        operator.partial(task_id="partial", **{first: before.output}, **others_).expand(**{mapped: [1, 2]})
+        values = [request.get(mapped, "a")] * 2
+        operator.partial(task_id="partial", **{first: before.output}, **others_).expand(**{mapped: values})
         operator.partial(task_id="expand", **rest).expand(**{first: before.output})
         made.append("expand")
     for task_id in made:
@@ -149,18 +150,40 @@ def test_a_mapped_task_sends_its_own_value(airflow):
     assert airflow.creates() == 2
 
 
+def calls_of_every_class() -> str:
+    """Return the source of a right and two wrong calls of each class: the documentation's example, and two slips."""
+    lines = []
+    for slug in TOOLS:
+        name, request = class_name(slug), example(slug)
+        right = ", ".join(f"{key}={value!r}" for key, value in request.items())
+        needed = next(iter(TOOLS[slug].schema["required"]))
+        short = ", ".join(f"{key}={value!r}" for key, value in request.items() if key != needed)
+        lines.append(f"from {class_of(slug).__module__} import {name}")
+        lines.append(f'{name}(task_id="right", {right})')
+        lines.append(f'{name}(task_id="unknown", {right}, nonsense=1)  # wrong')
+        lines.append(f'{name}(task_id="missing", {short})  # wrong')
+    return "\n".join(lines)
+
+
 def test_type_checkers_see_slips(tmp_path):
-    """mypy refuses exactly the calls marked as wrong."""
-    calls = Path(__file__).with_name("typed_calls.py")
-    root = calls.parent.parent.parent
+    """mypy accepts the documentation's example of every class, and refuses exactly the calls marked as wrong."""
+    every = tmp_path / "calls_of_every_class.py"
+    every.write_text(calls_of_every_class())
+    files = [Path(__file__).with_name("typed_calls.py"), every]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "--no-error-summary", str(calls)],
+        [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path), "--no-error-summary", *map(str, files)],
         capture_output=True,
         text=True,
-        cwd=root,
+        cwd=Path(__file__).parent.parent.parent,
         check=False,
     )
-    found = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
-    marked = {n for n, line in enumerate(calls.read_text().splitlines(), 1) if line.endswith("# wrong")}
+    errors = [line.split(":")[:2] for line in done.stdout.splitlines() if ": error:" in line]
+    found = {(Path(name).name, int(line)) for name, line in errors}
+    marked = {
+        (file.name, number)
+        for file in files
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if line.endswith("# wrong")
+    }
     assert found == marked, done.stdout + done.stderr
-    assert len(marked) == 10
+    assert len(marked) == 10 + 2 * len(TOOLS)

@@ -60,12 +60,18 @@ def _never_open(value: Any) -> bool:  # noqa: ARG001 (stands for a rendered requ
 
 
 def check(
-    tool: Tool, request: Mapping[str, Any], *, extra: Mapping[str, Any] | None = None, rendered: bool
+    tool: Tool,
+    request: Mapping[str, Any],
+    *,
+    extra: Mapping[str, Any] | None = None,
+    rendered: bool,
+    later: bool = False,
 ) -> Findings:
     """Check a request; a tool that this package does not know is not checked.
 
     :param extra: what will be merged over it: may fill in required fields, and is never checked itself.
     :param rendered: False while a DAG is parsed: values that are still templates are passed over.
+    :param later: whether the request's own fields may still come, so that a missing one is no error.
     """
     if TOOLS.get(tool.slug) is not tool:
         return Findings()
@@ -75,6 +81,8 @@ def check(
     for error in _validator(tool.slug).iter_errors(plain(request)):
         path = tuple(error.absolute_path)
         if is_open(_at(request, path)) or _has(extra, path, whole=False):
+            continue
+        if later and error.validator == "required" and not path:
             continue
         if error.validator == "additionalProperties":
             errors += _unknown(tool, request, path)

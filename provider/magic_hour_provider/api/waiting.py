@@ -5,8 +5,6 @@ The sync loop, the sensor and the triggerer only carry out what is decided here.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass
 
 from magic_hour_provider.api.catalog import PollingClass, Tool
@@ -18,25 +16,6 @@ _FIRST_LOOK = 0.35
 # A job that its kind's route does not know yet may only be new: seconds for which a 404 counts as a failing look.
 _YOUNG_S = 60.0
 TIMEOUT = "timeout"
-
-
-class Clock:
-    """The time and how to wait for it, in one piece, so that tests can move both."""
-
-    def now(self) -> float:
-        """Return the seconds since 1970."""
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait on a worker."""
-        time.sleep(seconds)
-
-    async def pause(self, seconds: float) -> None:
-        """Wait on an event loop."""
-        await asyncio.sleep(seconds)
-
-
-CLOCK = Clock()
 
 
 @dataclass(frozen=True)

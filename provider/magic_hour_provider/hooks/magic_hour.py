@@ -15,17 +15,18 @@ from airflow.providers.common.compat.sdk import (
     BaseHook,
 )
 
+from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import BASE_URL
 from magic_hour_provider.api.client import DEFAULT_TIMEOUT_S, AsyncMagicHourClient, MagicHourClient, Verify
+from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, MagicHourError
 from magic_hour_provider.api.jobs import Job
 from magic_hour_provider.api.protocol import check_base_url, check_key
-from magic_hour_provider.api.waiting import CLOCK, Clock, Outcome, Wait
+from magic_hour_provider.api.waiting import Outcome, Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-DEFAULT_CONN_ID = "magic_hour_default"
 KEY_VARIABLE = "MAGIC_HOUR_API_KEY"
 
 _NOTHING = "Nothing was sent and nothing was charged."

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import FileField
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, JobCanceledError, MagicHourError, NotFoundError, TransferError
 from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference, library_url
-from magic_hour_provider.api.waiting import CLOCK, Clock
-from magic_hour_provider.hooks.magic_hour import DEFAULT_CONN_ID, MagicHourHook, airflow_error
+from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.inputs import Input, check_inputs, upload_all
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.media import check_folder, collect, result_object

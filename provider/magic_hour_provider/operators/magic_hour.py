@@ -1,27 +1,25 @@
-"""One operator that runs any tool of Magic Hour."""
+"""One operator that runs any tool of Magic Hour. Parsing a DAG needs only this and what checks a request."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import Tool, get_tool
-from magic_hour_provider.api.errors import BadInputError, MagicHourError
-from magic_hour_provider.api.jobs import check_id
-from magic_hour_provider.api.requests import check, normalized, plain
-from magic_hour_provider.api.waiting import CLOCK, TIMEOUT, Clock
-from magic_hour_provider.hooks.magic_hour import DEFAULT_CONN_ID, MagicHourHook, airflow_error
-from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.api.clock import CLOCK, Clock
+from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.requests import check, normalized
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.operators.run import Active, JobRun, Wishes, merged
-from magic_hour_provider.record import Record
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
+
+    from magic_hour_provider.operators.run import JobRun
 
 _NOTHING = "Nothing was sent and nothing was charged."
 
@@ -79,7 +77,6 @@ class MagicHourOperator(BaseOperator):
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
-        self.tool = get_tool(tool)
         self.request = request
         self.magic_hour_conn_id = magic_hour_conn_id
         self.output_path = output_path if output_path is not None else _configured_output_path()
@@ -90,118 +87,70 @@ class MagicHourOperator(BaseOperator):
         self.on_unknown_submission = on_unknown_submission
         self.on_clear = on_clear
         self._output_template = self.output_path  # rendering replaces the attribute
-        self._job: Record | None = None
-        _check_choice("on_unknown_submission", on_unknown_submission, ("fail", "resubmit"))
-        _check_choice("on_clear", on_clear, ("reuse", "regenerate"))
-        if timeout is not None and _seconds(timeout) <= 0:
-            raise BadInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")
-        self._check_body("request", request)
-        self._check_body("extra_request", extra_request or {})
-        given = self.request
-        if isinstance(given, Mapping) and isinstance(extra_request or {}, Mapping):
-            check(self.tool, given, extra=extra_request, rendered=False).refuse(self.tool)
+        self._run: JobRun | None = None
+        self._refused: BadInputError | None = None
+        # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once
+        # it knows what was paid for, and fails for good.
+        mapped = getattr(self, "_BaseOperator__from_mapped", False)
+        try:
+            self.tool = get_tool(tool)
+            self._check_options()
+        except BadInputError as error:
+            if not mapped:
+                raise
+            self._refused = error
+        if not mapped:
+            check_given(self.tool, self.request, extra_request)
 
-    def _check_body(self, name: str, body: Any, *, rendered: bool = False) -> None:
-        """Refuse what is no JSON object; before rendering it may still be a template or an earlier task's output."""
-        still_open = not rendered and (hasattr(body, "resolve") or (isinstance(body, str) and "{" in body))
-        if not isinstance(body, Mapping) and not still_open:
-            raise BadInputError(
-                f"{name} of {self.tool.slug} must be a dict, the JSON body of Magic Hour's documentation; it is "
-                f"{type(body).__name__}. {_NOTHING}"
-            )
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """Begin a mapped task, as Airflow's own; what is given is checked as in a task of its own."""
+        from magic_hour_provider.operators.mapped import checked
 
-    def _wishes(self) -> Wishes:
-        self._check_body("request", self.request, rendered=True)
-        self._check_body("extra_request", self.extra_request or {}, rendered=True)
-        given = normalized(self.tool, self.request)
-        findings = check(self.tool, given, extra=self.extra_request, rendered=True)
-        request = merged(given, plain(self.extra_request or {}))
-        timeout = _seconds(self.timeout) if self.timeout is not None else self.tool.polling_class(request).timeout_s
-        return Wishes(
-            tool=self.tool,
-            request=request,
-            conn_id=self.magic_hour_conn_id,
-            output_path=str(self.output_path or ""),
-            deferrable=self.deferrable,
-            timeout=timeout,
-            findings=findings,
-            on_unknown_submission=self.on_unknown_submission,
-            on_clear=self.on_clear,
-        )
+        return checked(cls, super().partial, kwargs)
+
+    @classmethod
+    def given_request(cls, arguments: Mapping[str, Any]) -> Any:
+        """Return the request among the arguments of a task that is still to be made; None: not given."""
+        return arguments.get("request")
+
+    def _check_options(self) -> None:
+        _check_choice("on_unknown_submission", self.on_unknown_submission, ("fail", "resubmit"))
+        _check_choice("on_clear", self.on_clear, ("reuse", "regenerate"))
+        if self.timeout is not None and seconds(self.timeout) <= 0:
+            raise BadInputError(f"timeout must be above 0 seconds; it is {self.timeout!r}.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or go on with the one that an earlier attempt paid for."""
-        with self._opened(context) as run:
-            record, new = run.submit_or_resume()
-            self._job = record
-            if not self.wait_for_completion:
-                return run.submitted(record, new=new)
-            outcome = run.wait(record, look_now=not new)
-        return outcome if isinstance(outcome, dict) else self._defer(outcome)
+        from magic_hour_provider.operators import attempt
+
+        return attempt.begin(self, context)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], deadline: float | None = None
     ) -> dict[str, Any]:
         """Go on after the trigger's event. The event only says that a look is worthwhile; the worker looks itself."""
-        with self._opened(context) as run:
-            record = run.ledger.read()
-            if record is None or record.job_id is None:
-                # Nothing keeps a record here: the event itself carries the job.
-                record = Record(
-                    "submitted", self.tool.slug, self.tool.kind, "", {}, job_id=check_id(event["id"]), submitted_at=0.0
-                )
-            self._job = record
-            run.report.go_on()
-            outcome = run.wait(
-                record, look_now=True, deadline=self.clock.now() if event["status"] == TIMEOUT else deadline
-            )
-        return outcome if isinstance(outcome, dict) else self._defer(outcome)
+        from magic_hour_provider.operators import attempt
 
-    @contextmanager
-    def _opened(self, context: Context) -> Iterator[JobRun]:
-        record: Record | None = None
-        try:
-            ledger = Ledger.of(context, self.clock, str(self.output_path or ""), self._output_template)
-            record = ledger.read()
-            wishes = self._wishes()
-            client = MagicHourHook(self.magic_hour_conn_id).get_conn()
-        except MagicHourError as error:
-            if record is not None and record.job_id is not None:
-                # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
-                raise AirflowException(
-                    f"{error} That is about this attempt: Magic Hour job {record.job_id} was paid for before and goes "
-                    f"on. A retry goes on with it and pays nothing. See {record.page or 'Magic Hour'}"
-                ) from error
-            raise airflow_error(error) from error
-        with client:
-            run = JobRun(wishes, context["ti"], ledger, client, self.log)
-            with run.speaking():
-                yield run
-
-    def _defer(self, active: Active) -> NoReturn:
-        # Imported here: airflow.triggers belongs to airflow-core, which parsing a DAG need not load.
-        from magic_hour_provider.triggers.job import MagicHourJobTrigger
-
-        record, now = active.record, self.clock.now()
-        trigger = MagicHourJobTrigger(
-            kind=record.kind,
-            job_id=record.job_id or "",
-            tool=record.tool,
-            conn_id=self.magic_hour_conn_id,
-            submitted_at=record.submitted_at if record.submitted_at is not None else now,
-            deferred_at=now,
-            deadline=active.deadline,
-        )
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": active.deadline})
+        return attempt.go_on(self, context, event, deadline)
 
     def on_kill(self) -> None:
-        """Say that the job goes on: there is no cancel API."""
-        if self._job is not None:
+        """Say what becomes of the job: it goes on, as there is no cancel API."""
+        record = self._run.record if self._run is not None else None
+        if record is None:
+            return
+        if record.job_id is None:
+            self.log.warning(
+                "Stopped while the paid request #%s was under way: a job may have been made and charged. If so, the "
+                "next attempt goes on with it where the answer still came, and says what to do where it did not.",
+                record.key,
+            )
+        else:
             self.log.warning(
                 "Stopped waiting for Magic Hour job %s. It goes on and may still be charged; the next attempt goes on "
                 "with it. A video can be canceled by hand at %s",
-                self._job.job_id,
-                self._job.page or "magichour.ai",
+                record.job_id,
+                record.page or "magichour.ai",
             )
 
 
@@ -209,8 +158,36 @@ def _configured_output_path() -> str:
     return str(conf.get("magic_hour", "output_path", fallback="") or "")
 
 
-def _seconds(timeout: float | timedelta) -> float:
+def seconds(timeout: float | timedelta) -> float:
+    """Return a duration in seconds."""
     return timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+
+
+def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:
+    """Refuse what is no JSON object; before rendering it may still be a template or an earlier task's output.
+
+    :param name: the argument, for the message.
+    :raises BadInputError: it is something else.
+    """
+    still_open = not rendered and (hasattr(body, "resolve") or (isinstance(body, str) and "{" in body))
+    if not isinstance(body, Mapping) and not still_open:
+        raise BadInputError(
+            f"{name} of {tool.slug} must be a dict, the JSON body of Magic Hour's documentation; it is "
+            f"{type(body).__name__}. {_NOTHING}"
+        )
+
+
+def check_given(tool: Tool, request: Any, extra: Any, *, later: bool = False) -> None:
+    """Refuse a request that cannot work, as far as it is known while the DAG is parsed.
+
+    :param extra: what will be merged over it.
+    :param later: whether its missing fields may still come, as in ``.partial()``.
+    :raises BadInputError: the message names everything that is wrong.
+    """
+    check_body(tool, "request", request, rendered=False)
+    check_body(tool, "extra_request", extra or {}, rendered=False)
+    if isinstance(request, Mapping) and isinstance(extra or {}, Mapping):
+        check(tool, normalized(tool, request), extra=extra, rendered=False, later=later).refuse(tool)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

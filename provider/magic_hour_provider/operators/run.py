@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
@@ -106,6 +106,8 @@ class JobRun:
         self.wishes = wishes
         self.client = client
         self.ledger = ledger
+        self.record: Record | None = None
+        """What this attempt has paid for, or is about to."""
         self.report = Report(ti, wishes.tool.slug, wishes.request)
         self._ti = ti
         self._log = log
@@ -152,9 +154,9 @@ class JobRun:
         if plan.say:
             self._log.info(plan.say)
         if plan.record is not None:
-            record = self.ledger.resumed(plan.record)
-            self.report.job(record, "resumed")
-            return record, False
+            self.record = self.ledger.resumed(plan.record)
+            self.report.job(self.record, "resumed")
+            return self.record, False
         for warning in wishes.findings.warnings:
             words = errors.redact(warning)
             self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, words)
@@ -164,6 +166,7 @@ class JobRun:
         if wishes.output_path:
             check_folder(wishes.output_path)
         account = self._account()
+        self._check_floor(account)
         body = prepare(self.client, wishes.request, inputs)
         return self._pay(now, body, account), True
 
@@ -177,6 +180,26 @@ class JobRun:
             self._log.info("The balance could not be asked for, which changes nothing: %s", error)
             return None
 
+    def _check_floor(self, account: Account | None) -> None:
+        """Refuse to pay when the account has fewer credits than ``[magic_hour] min_credits_left``.
+
+        A floor, not a lock: tasks that look at the same moment all see the same balance.
+        """
+        floor = conf.getint("magic_hour", "min_credits_left", fallback=0)
+        if floor <= 0 or (account is not None and account.usage_based):
+            return
+        if account is None or account.credits is None:
+            raise errors.UnreachableError(
+                f"[magic_hour] min_credits_left is {floor}, and Magic Hour did not say how many credits the account "
+                "has. No job was made and nothing was charged; a retry asks again."
+            )
+        if account.credits < floor:
+            raise errors.NoCreditsError(
+                f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {floor}. No job "
+                "was made and nothing was charged. Top up at https://magichour.ai/pricing or lower the setting, then "
+                "clear the task."
+            )
+
     def _pay(self, now: dict[str, str], body: dict[str, Any], account: Account | None) -> Record:
         tool, key = self.wishes.tool, new_key()
         name: str | None = body.get("name")
@@ -189,9 +212,15 @@ class JobRun:
                 )
             name = tagged_name(name, self._automatic_name(), key, tag_names)
             body = {**body, "name": name} if name else body
-        record = self.ledger.intend(tool, now, key=key, name=name, balance=account.credits if account else None)
+        if conf.getboolean("state_store", "clear_on_success", fallback=False):
+            self._log.warning(
+                "[state_store] clear_on_success is on: once this task has succeeded its record is gone, and clearing "
+                "it makes and pays for a new job."
+            )
+        intent = self.ledger.intend(tool, now, key=key, name=name, balance=account.credits if account else None)
+        self.record = intent
         self.report.intent(key, name)
-        record = submit_once(self.ledger, self.client, tool, body, record, account=account)
+        self.record = record = submit_once(self.ledger, self.client, tool, body, intent, account=account)
         self.report.job(record, "queued")
         self._log.info(
             "Submitted Magic Hour job %s (%s), charged %s credits. It goes on and stays charged whatever happens to "
@@ -285,7 +314,14 @@ class JobRun:
     def _deliver(self, record: Record, job: Job) -> dict[str, Any]:
         media = []
         if self.wishes.output_path and job.kind != "face-detection":
-            media = collect(self.client, job, record.tool, self.wishes.output_path, stored=record.files)
+            media = collect(
+                self.client,
+                job,
+                record.tool,
+                self.wishes.output_path,
+                stored=record.files,
+                saved=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
+            )
         self.report.ended(job.status, self._clock.now(), credits_charged=job.credits_charged)
         result = result_object(job, record.tool, media)
         self.ledger.delivered(record, result["media"], job.credits_charged)

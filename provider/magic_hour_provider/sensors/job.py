@@ -14,12 +14,14 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import KINDS
+from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, MagicHourError
 from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference
-from magic_hour_provider.api.waiting import CLOCK, TIMEOUT, Clock, Outcome, Schedule, Wait
-from magic_hour_provider.hooks.magic_hour import DEFAULT_CONN_ID, MagicHourHook, airflow_error
+from magic_hour_provider.api.waiting import TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.media import collect, result_object
 from magic_hour_provider.operators.report import Report

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from magic_hour_provider.api.catalog import TOOLS, Tool
+from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.jobs import Job, library_url
-from magic_hour_provider.api.waiting import CLOCK, Clock, Outcome, Schedule, Wait
+from magic_hour_provider.api.waiting import Outcome, Schedule, Wait
 from magic_hour_provider.triggers.settling import settling_s
 from magic_hour_provider.triggers.watcher import watching
 

@@ -1,0 +1,116 @@
+"""One attempt of an operator on its worker: what it opens, runs and defers. Parsing a DAG loads none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from magic_hour_provider.api.errors import MagicHourError
+from magic_hour_provider.api.jobs import check_id
+from magic_hour_provider.api.requests import check, normalized, plain
+from magic_hour_provider.api.waiting import TIMEOUT
+from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
+from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.operators.magic_hour import check_body, seconds
+from magic_hour_provider.operators.run import Active, JobRun, Wishes, merged
+from magic_hour_provider.record import Record
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from magic_hour_provider.operators.magic_hour import MagicHourOperator
+
+
+def begin(operator: MagicHourOperator, context: Context) -> dict[str, Any]:
+    """Submit the job, or go on with the one that an earlier attempt paid for; return the task's result, or defer."""
+    with _opened(operator, context) as run:
+        record, new = run.submit_or_resume()
+        if not operator.wait_for_completion:
+            return run.submitted(record, new=new)
+        outcome = run.wait(record, look_now=not new)
+    return outcome if isinstance(outcome, dict) else _defer(operator, outcome)
+
+
+def go_on(
+    operator: MagicHourOperator, context: Context, event: Mapping[str, Any], deadline: float | None
+) -> dict[str, Any]:
+    """Go on after the trigger's event; return the task's result, or defer again.
+
+    :param deadline: when this attempt gives up, in seconds since 1970; None: after its timeout.
+    """
+    with _opened(operator, context) as run:
+        record = run.ledger.read()
+        if record is None or record.job_id is None:
+            # No record is kept (Airflow before 3.3, no folder for it): the event itself carries the job.
+            tool = operator.tool
+            record = Record("submitted", tool.slug, tool.kind, "", {}, job_id=check_id(event["id"]), submitted_at=0.0)
+        run.record = record
+        run.report.go_on()
+        if event["status"] == TIMEOUT:
+            deadline = operator.clock.now()
+        outcome = run.wait(record, look_now=True, deadline=deadline)
+    return outcome if isinstance(outcome, dict) else _defer(operator, outcome)
+
+
+@contextmanager
+def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
+    record: Record | None = None
+    try:
+        ledger = Ledger.of(context, operator.clock, str(operator.output_path or ""), operator._output_template)
+        record = ledger.read()
+        wishes = _wishes(operator)
+        client = MagicHourHook(operator.magic_hour_conn_id).get_conn()
+    except MagicHourError as error:
+        if record is not None and record.job_id is not None:
+            # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
+            raise AirflowException(
+                f"{error} That is about this attempt: Magic Hour job {record.job_id} was paid for before and goes "
+                f"on. A retry goes on with it and pays nothing. See {record.page or 'Magic Hour'}"
+            ) from error
+        raise airflow_error(error) from error
+    with client:
+        run = operator._run = JobRun(wishes, context["ti"], ledger, client, operator.log)
+        with run.speaking():
+            yield run
+
+
+def _wishes(operator: MagicHourOperator) -> Wishes:
+    if operator._refused is not None:
+        raise operator._refused
+    tool = operator.tool
+    check_body(tool, "request", operator.request, rendered=True)
+    check_body(tool, "extra_request", operator.extra_request or {}, rendered=True)
+    given = normalized(tool, operator.request)
+    request = merged(given, plain(operator.extra_request or {}))
+    timeout = operator.timeout
+    return Wishes(
+        tool=tool,
+        request=request,
+        conn_id=operator.magic_hour_conn_id,
+        output_path=str(operator.output_path or ""),
+        deferrable=operator.deferrable,
+        timeout=seconds(timeout) if timeout is not None else tool.polling_class(request).timeout_s,
+        findings=check(tool, given, extra=operator.extra_request, rendered=True),
+        on_unknown_submission=operator.on_unknown_submission,
+        on_clear=operator.on_clear,
+    )
+
+
+def _defer(operator: MagicHourOperator, active: Active) -> NoReturn:
+    # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.
+    from magic_hour_provider.triggers.job import MagicHourJobTrigger
+
+    record, now = active.record, operator.clock.now()
+    trigger = MagicHourJobTrigger(
+        kind=record.kind,
+        job_id=record.job_id or "",
+        tool=record.tool,
+        conn_id=operator.magic_hour_conn_id,
+        submitted_at=record.submitted_at if record.submitted_at is not None else now,
+        deferred_at=now,
+        deadline=active.deadline,
+    )
+    operator.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": active.deadline})
