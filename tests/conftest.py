@@ -18,6 +18,7 @@ for _name in list(os.environ):
 
 import pytest  # noqa: E402
 
+import money_report  # noqa: E402
 from magic_hour_provider import storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
 from support import KEY, Connected, PatientClock, Store, StoredFiles, TaskInstance  # noqa: E402
@@ -47,9 +48,18 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store | StoredFiles
 @pytest.fixture(params=LEDGERS)
 def either_ledger(
     request: pytest.FixtureRequest, airflow: Connected, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Run the test with Airflow's task state store, and once more with the storage ledger."""
+) -> str:
+    """Run the test with Airflow's task state store, and once more with the storage ledger; give its name."""
     if request.param == LEDGERS[1]:
         monkeypatch.setattr(TaskInstance, "ledger_path", str(tmp_path / "ledger"))
         monkeypatch.setattr(storage_ledger, "StorageStore", StoredFiles)
         airflow.setting("ledger_path", str(tmp_path / "ledger"))
+    return str(request.param)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests of the money saw."""
+    for number, line in enumerate(money_report.lines()):
+        if number == 0:
+            terminalreporter.section("what was paid")
+        terminalreporter.write_line(line)

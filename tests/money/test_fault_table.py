@@ -1,0 +1,143 @@
+"""Every fault of the paid request, in every place where an attempt may pay: how many jobs are made and charged."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from money_report import note
+from support import Connected, TaskInstance
+
+REQUEST = {"style": {"prompt": "waves"}, "end_seconds": 3}
+PRICE = 72
+
+REFUSED, FOR_NOW, UNKNOWN, REPEATED = "refused for good", "refused for now", "unknown", "sent again"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row.
+
+    :param name: what happens to the create.
+    :param means: what the design's answer table says of it.
+    :param order: the simulator's fault; empty: nothing listens at the connection's host.
+    :param accepted: whether a job was made and charged all the same.
+    """
+
+    name: str
+    means: str
+    order: dict[str, Any] = field(default_factory=dict)
+    accepted: int = 0
+
+
+def answer(status: int, means: str, **options: Any) -> Fault:
+    """Return the fault of an answer that came without a job."""
+    words = "".join(f", {name} {value}" for name, value in options.items())
+    return Fault(f"HTTP {status}{words}", means, {"fault": "status", "status": status, **options})
+
+
+def accepted_then(status: int, **options: Any) -> Fault:
+    """Return the fault of a job that was made although the answer does not say so."""
+    words = "".join(f", {name} {value!r}" for name, value in options.items())
+    order = {"fault": "accept-then-status", "status": status, **options}
+    return Fault(f"accepted, then HTTP {status}{words}", UNKNOWN, order, accepted=1)
+
+
+FAULTS = [
+    Fault("nothing listens", FOR_NOW),
+    answer(307, REFUSED),
+    answer(400, REFUSED),
+    answer(401, REFUSED),
+    answer(402, REFUSED),
+    answer(403, REFUSED),
+    answer(404, REFUSED),
+    answer(418, REFUSED),
+    answer(422, REFUSED),
+    answer(429, REPEATED),
+    answer(429, FOR_NOW, retry_after=600),
+    answer(429, FOR_NOW, count=99),
+    answer(502, REPEATED),
+    answer(502, UNKNOWN, count=9),
+    answer(200, UNKNOWN, body="{}"),
+    answer(200, UNKNOWN, html=True),
+    answer(408, UNKNOWN),
+    answer(409, UNKNOWN),
+    answer(500, UNKNOWN),
+    answer(503, UNKNOWN),
+    answer(504, UNKNOWN, html=True),
+    accepted_then(200, body=""),
+    accepted_then(200, body='{"credits_charged": 72}'),
+    accepted_then(408),
+    accepted_then(500),
+    accepted_then(502),
+    accepted_then(503, html=True),
+    Fault("accepted, then the connection closes", UNKNOWN, {"fault": "close-after-accept"}, accepted=1),
+]
+
+
+def strike(airflow: Connected, fault: Fault) -> None:
+    """Order the fault for the next create."""
+    if fault.order:
+        airflow.sim.fault(**fault.order)
+        return
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+    airflow.connect(host=f"http://127.0.0.1:{free}")
+
+
+def outcome_of(airflow: Connected, operator: Any, ti: TaskInstance) -> str:
+    """Run one attempt and say how it ended."""
+    try:
+        airflow.attempt(operator, ti)
+    except AirflowFailException as error:
+        return UNKNOWN if "Nobody can say" in str(error) else REFUSED
+    except AirflowException:
+        return FOR_NOW
+    return "success"
+
+
+@pytest.mark.parametrize("mode", ["deferrable", "sync"])
+@pytest.mark.parametrize("when", ["first attempt", "retry", "clear"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_what_a_fault_of_the_create_costs(airflow, either_ledger, fault, when, mode):
+    """The attempt that meets the fault, and the attempt after it, make as many jobs as the design's table says."""
+    options = {"deferrable": mode == "deferrable", "output_path": "", "on_clear": "regenerate"}
+    operator, ti = airflow.operator("text-to-video", REQUEST, **options), TaskInstance()
+    before, kept = 0, 0
+    if when == "retry":
+        # A job that failed and was refunded: the one case in which a retry pays.
+        airflow.sim.fault("outcome", status="error", code="unknown_error")
+        assert outcome_of(airflow, operator, ti) == FOR_NOW
+        before = 1
+    elif when == "clear":
+        assert outcome_of(airflow, operator, ti) == "success"
+        ti.clear()
+        before, kept = 1, 1
+    assert airflow.creates() == before
+
+    strike(airflow, fault)
+    met = outcome_of(airflow, operator, ti)
+    assert met == ("success" if fault.means == REPEATED else fault.means)
+    assert airflow.creates() == before + (1 if met == "success" else fault.accepted)
+    assert ((ti.record or {}).get("state") == "intent") is (met == UNKNOWN)
+
+    airflow.sim.clear_faults()
+    airflow.connect()
+    following = outcome_of(airflow, operator, ti)
+    assert following == (UNKNOWN if met == UNKNOWN else "success")
+    made = fault.accepted if met == UNKNOWN else 1
+    assert airflow.creates() == before + made
+    money = airflow.sim.stats()["credits"]
+    charged = money["taken"] - money["refunded"]
+    assert charged == PRICE * (kept + made)
+    note(
+        f"Faults of the create, {either_ledger}",
+        (fault.name, when, mode),
+        creates=before + made,
+        credits=charged,
+        outcome=f"{met}; next attempt: {following}",
+    )

@@ -1,0 +1,32 @@
+"""What the tests of the money print at their end: one table of cells, each with its creates, credits and outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_TABLES: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {}
+
+
+def note(table: str, cell: tuple[str, ...], *, creates: int, credits: int, outcome: str) -> None:
+    """Keep one cell for the report.
+
+    :param table: heading of its table.
+    :param cell: what tells it from the others, from left to right.
+    :param creates: paid requests that the simulator accepted.
+    :param credits: credits that stay charged.
+    :param outcome: how it ended, in a few words.
+    """
+    _TABLES.setdefault(table, {})[cell] = (str(creates), str(credits), outcome)
+
+
+def lines() -> Iterator[str]:
+    """Return the report, line by line; neighbours that differ only in the last word of their cell are one row."""
+    for table, cells in _TABLES.items():
+        yield f"{table}: cell | creates | credits | outcome"
+        rows: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+        for cell, result in cells.items():
+            rows.setdefault((cell[:-1], result), []).append(cell[-1])
+        texts = [(", ".join([*head, " and ".join(last)]), *result) for (head, result), last in rows.items()]
+        widths = [max(len(text[column]) for text in texts) for column in range(3)]
+        for text in texts:
+            yield "  " + " | ".join([*(part.ljust(width) for part, width in zip(text, widths, strict=False)), text[3]])
