@@ -21,9 +21,7 @@ import pytest  # noqa: E402
 import money_report  # noqa: E402
 from magic_hour_provider import storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
-from support import KEY, Connected, PatientClock, Store, StoredFiles, TaskInstance  # noqa: E402
-
-LEDGERS = ("task state store", "storage ledger")
+from support import KEY, LEDGERS, Connected, PatientClock, Store, StoredFiles, TaskInstance  # noqa: E402
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.storage_ledger import StorageStore, folder_name
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
+LEDGERS = ("task state store", "storage ledger")
 KEY = "mhk_live_testsonly0123456789"
 DATA = Path(__file__).parent / "data"
 PHOTO = Path(__file__).parent.parent / "dags_examples" / "media" / "astronaut.png"
