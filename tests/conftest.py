@@ -19,8 +19,9 @@ for _name in list(os.environ):
 import pytest  # noqa: E402
 
 import money_report  # noqa: E402
+from magic_hour_provider import storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
-from support import KEY, Connected, PatientClock  # noqa: E402
+from support import KEY, LEDGERS, Connected, PatientClock, Store, StoredFiles, TaskInstance  # noqa: E402
 
 
 @pytest.fixture
@@ -34,6 +35,24 @@ def sim() -> Iterator[Simulator]:
 def airflow(sim: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connected:
     """The connection to the simulator, and attempts of tasks that wait without real time passing."""
     return Connected(sim, PatientClock(sim), monkeypatch, tmp_path)
+
+
+@pytest.fixture(params=LEDGERS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store | StoredFiles:
+    """Either store of one task instance."""
+    return Store() if request.param == LEDGERS[0] else StoredFiles(str(tmp_path / "ledger"))
+
+
+@pytest.fixture(params=LEDGERS)
+def either_ledger(
+    request: pytest.FixtureRequest, airflow: Connected, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> str:
+    """Run the test with Airflow's task state store, and once more with the storage ledger; give its name."""
+    if request.param == LEDGERS[1]:
+        monkeypatch.setattr(TaskInstance, "ledger_path", str(tmp_path / "ledger"))
+        monkeypatch.setattr(storage_ledger, "StorageStore", StoredFiles)
+        airflow.setting("ledger_path", str(tmp_path / "ledger"))
+    return str(request.param)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

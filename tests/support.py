@@ -6,17 +6,19 @@ import asyncio
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.storage_ledger import StorageStore, folder_name
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
+LEDGERS = ("task state store", "storage ledger")
 KEY = "mhk_live_testsonly0123456789"
 DATA = Path(__file__).parent / "data"
 PHOTO = Path(__file__).parent.parent / "dags_examples" / "media" / "astronaut.png"
@@ -71,16 +73,47 @@ class Store:
         self.rows.pop(key, None)
 
 
+class StoredFiles(StorageStore):
+    """The storage ledger of one task instance, with what tests ask of both stores."""
+
+    _failing: ClassVar[dict[str, int]] = {}  # by folder: each attempt opens a store of its own
+
+    @property
+    def failing(self) -> int:
+        """How often writing a paid job's id still fails."""
+        return self._failing.get(self.folder, 0)
+
+    @failing.setter
+    def failing(self, times: int) -> None:
+        self._failing[self.folder] = times
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """All its files, whatever their names."""
+        return {path.name: path.read_text() for path in Path(self.folder).glob("*")}
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Write a value; fails as often as ``failing`` says, counted down."""
+        if self.failing and isinstance(value, dict) and value.get("state") == "submitted":
+            self.failing -= 1
+            raise OSError("the storage is away")
+        super().set(key, value, retention=retention)
+
+
 class TaskInstance:
     """One task instance over all its attempts, as Airflow keeps it."""
 
     dag_id, run_id = "teaser", "manual__2026-11-23T00:00:00+00:00"
+    ledger_path: ClassVar[str | None] = None  # set: an Airflow without task state store
 
     def __init__(self, task_id: str = "make", map_index: int = -1) -> None:
         self.task_id, self.map_index = task_id, map_index
         self.try_number, self.max_tries, self.clear_number = 0, 0, 0
         self.start_date = None
-        self.store: Store | None = Store()
+        self.store: Store | StoredFiles | None = Store()
+        if self.ledger_path is not None:
+            name = folder_name(self.dag_id, self.run_id, task_id, map_index)
+            self.store = StoredFiles(f"{self.ledger_path}/{name}")
         self.xcoms: dict[str, Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -113,7 +146,7 @@ class TaskInstance:
     def context(self, operator: Any) -> Any:
         """Return what Airflow hands to ``execute``."""
         context = {"ti": self, "task": operator, "dag_run": SimpleNamespace(clear_number=self.clear_number)}
-        if self.store is not None:
+        if isinstance(self.store, Store):
             context["task_state_store"] = self.store
         return context
 

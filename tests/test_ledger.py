@@ -105,9 +105,9 @@ def test_the_plan_of_an_attempt(state, attempt, prints, on_clear, on_unknown, do
             assert "style.prompt" in found.say
 
 
-def test_a_clear_counts_once():
+def test_a_clear_counts_once(store):
     """After a clear that reuses the job, that clear's own retries are no clears."""
-    ledger = Ledger(Store(), CLEARED, StillClock())
+    ledger = Ledger(store, CLEARED, StillClock())
     ledger._write(record("submitted"))
     resumed = ledger.resumed(ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record)
     assert (resumed.extra_tries, resumed.clear_number) == (1, 1)
@@ -115,9 +115,9 @@ def test_a_clear_counts_once():
     assert again.record is not None
 
 
-def test_the_record_makes_the_round_trip():
+def test_the_record_makes_the_round_trip(store):
     """What is written is what is read, as JSON."""
-    ledger = Ledger(Store(), FIRST, StillClock())
+    ledger = Ledger(store, FIRST, StillClock())
     intent = ledger.intend(TOOL, dict(NOW), key="ABCD2345", name="n", balance=7)
     assert ledger.read() == intent
     paid = ledger.submitted(intent, Submission("job1", "video", 5))
@@ -128,17 +128,16 @@ def test_the_record_makes_the_round_trip():
 @pytest.mark.parametrize(
     "value", ["text", 3, [], {}, {"state": "submitted"}, asdict(record("submitted")) | {"state": "new"}]
 )
-def test_a_record_that_cannot_be_read_is_an_error(value):
+def test_a_record_that_cannot_be_read_is_an_error(store, value):
     """Never "no record": that would pay again."""
-    store = Store()
     store.set("magic_hour.job", value)
     with pytest.raises(errors.BadInputError, match=r"cannot be read.*Nothing was sent"):
         Ledger(store, FIRST).plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
 
 
-def test_a_refused_intent_leaves_no_trace():
+def test_a_refused_intent_leaves_no_trace(store):
     """After a definite no what was recorded before counts again."""
-    ledger = Ledger(Store(), FIRST, StillClock())
+    ledger = Ledger(store, FIRST, StillClock())
     ledger.forget(ledger.intend(TOOL, dict(NOW), key="K1"))
     assert ledger.read() is None
     failed = ledger.ended(
@@ -150,18 +149,17 @@ def test_a_refused_intent_leaves_no_trace():
     assert ledger.read() == failed
 
 
-def test_a_refused_new_request_does_not_forget_the_paid_job():
+def test_a_refused_new_request_does_not_forget_the_paid_job(store):
     """Cleared with an edit that is refused, then reverted: the job paid for first is still there."""
-    ledger = Ledger(Store(), CLEARED, StillClock())
+    ledger = Ledger(store, CLEARED, StillClock())
     ledger._write(record("delivered"))
     assert ledger.plan(TOOL, OTHER, on_clear="reuse", on_unknown="fail").record is None
     ledger.forget(ledger.intend(TOOL, dict(OTHER), key="K2"))
     assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "job1"
 
 
-def test_an_intent_that_cannot_be_taken_back_does_not_hide_the_refusal(caplog):
+def test_an_intent_that_cannot_be_taken_back_does_not_hide_the_refusal(store, caplog):
     """A store that is away is logged; the caller goes on with what the service said."""
-    store = Store()
     ledger = Ledger(store, FIRST, StillClock())
     intent = ledger.intend(TOOL, dict(NOW), key="K1")
     store.delete = None
@@ -181,9 +179,8 @@ def test_a_row_without_a_value_is_not_no_record():
         Ledger(Blobless(), FIRST).read()
 
 
-def test_adopting_the_recorded_job_counts_as_this_attempt():
+def test_adopting_the_recorded_job_counts_as_this_attempt(store):
     """The clear that brought the adoption is used up: a plain retry after it buys nothing."""
-    store = Store()
     Ledger(store, FIRST, StillClock())._write(record("delivered"))
     store.set("magic_hour.adopt", "job1")
     ledger = Ledger(store, CLEARED, StillClock())
@@ -192,9 +189,9 @@ def test_adopting_the_recorded_job_counts_as_this_attempt():
     assert ledger.read().history == []
 
 
-def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes():
+def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store):
     """The store may be away when the paid answer comes; the id is written when it is back."""
-    store, clock = Store(), StillClock()
+    clock = StillClock()
     ledger = Ledger(store, FIRST, clock)
     intent = ledger.intend(TOOL, dict(NOW), key="K1")
     store.failing = 4
@@ -203,9 +200,9 @@ def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes():
     assert clock.now() - 1_000 == 1 + 2 + 4 + 8
 
 
-def test_an_id_that_cannot_be_written_at_all_is_told():
+def test_an_id_that_cannot_be_written_at_all_is_told(store):
     """After two minutes the error itself carries id, page and what to do."""
-    store, clock = Store(), StillClock()
+    clock = StillClock()
     ledger = Ledger(store, FIRST, clock)
     intent = ledger.intend(TOOL, dict(NOW), key="K1")
     store.failing = 1000
@@ -216,9 +213,8 @@ def test_an_id_that_cannot_be_written_at_all_is_told():
     assert store.get("magic_hour.job")["state"] == "intent"
 
 
-def test_adopting_a_job_by_hand_is_done_once():
+def test_adopting_a_job_by_hand_is_done_once(store):
     """The one-shot key is consumed when the new record is written."""
-    store = Store()
     ledger = Ledger(store, FIRST, StillClock())
     ledger.intend(TOOL, dict(NOW), key="K1")
     store.set("magic_hour.adopt", "found7")
@@ -229,18 +225,16 @@ def test_adopting_a_job_by_hand_is_done_once():
     assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "found7"
 
 
-def test_a_bad_id_is_not_adopted():
+def test_a_bad_id_is_not_adopted(store):
     """What is no id is refused and stays where the person can mend it."""
-    store = Store()
     store.set("magic_hour.adopt", "https://x/../y")
     with pytest.raises(errors.BadInputError, match="is not a Magic Hour job id"):
         Ledger(store, FIRST).plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
     assert store.get("magic_hour.adopt")
 
 
-def test_regenerating_by_hand_is_done_once():
+def test_regenerating_by_hand_is_done_once(store):
     """The wish is gone before the paid request is sent, so that a retry cannot repeat it."""
-    store = Store()
     ledger = Ledger(store, FIRST, StillClock())
     ledger._write(record("delivered"))
     store.set("magic_hour.regenerate", True)

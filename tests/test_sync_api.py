@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import tomllib
 
 import pytest
+from airflow.sdk import BaseOperator
 
 import sdk_schemas
 import sync_api
@@ -14,6 +16,10 @@ from magic_hour_provider.api.catalog import TOOLS
 FACTS = tomllib.loads(sync_api.FACTS.read_text("utf-8"))
 
 
+@pytest.mark.skipif(
+    "retry_policy" not in inspect.signature(BaseOperator.__init__).parameters,
+    reason="typed operators are generated with all task arguments of Airflow 3.3, such as retry_policy",
+)
 def test_generated_files_are_what_the_script_makes():
     """Nobody edited them by hand, and nothing they are made from changed since."""
     assert [path.name for path, text in sync_api.files().items() if path.read_text("utf-8") != text] == []

@@ -89,6 +89,18 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@media/{{ dag.dag_id }}/{{ run_id }}",
                         "default": "",
                     },
+                    "ledger_path": {
+                        "description": (
+                            "Airflow 3.1 and 3.2: folder for the records of what was paid for, which all workers of "
+                            "one Airflow, and no other Airflow, share: an absolute path or any ObjectStoragePath, no "
+                            "template. Empty: .magic-hour-ledger under the task's output_path. Not used where Airflow "
+                            "has its task state store (3.3 and later)."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@state/magic-hour",
+                        "default": "",
+                    },
                     "inline_wait": {
                         "description": (
                             "Seconds a task waits on its worker for a tool that usually needs no longer, before it "

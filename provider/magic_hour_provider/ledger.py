@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
+
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.clock import CLOCK, Clock
@@ -25,8 +27,10 @@ from magic_hour_provider.record import (
     State,
     changed_fields,
     named,
+    task_state,
     unknown_sentence,
 )
+from magic_hour_provider.storage_ledger import StorageStore, storage_store
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +77,10 @@ class Attempt:
         """Read the numbers from Airflow's context."""
         ti, task, run = context["ti"], context["task"], context["dag_run"]
         most = ti.max_tries or 0
-        return cls(most - (task.retries or 0), getattr(run, "clear_number", None) or 0, most)
+        # Airflow 3.1 raises the run's number only where the run had ended (models/taskinstance.py of 3.1.8,
+        # clear_task_instances), but a task's own number nowhere but in a clear: there that one has to do.
+        number = (getattr(run, "clear_number", None) or 0) if AIRFLOW_V_3_2_PLUS else most
+        return cls(most - (task.retries or 0), number, most)
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ def plan(
     on_clear: str,
     on_unknown: str,
     balance: Callable[[], int | None] = lambda: None,
+    where: Callable[[str], str] = task_state,
 ) -> Plan:
     """Decide from the record alone whether this attempt may pay.
 
@@ -103,6 +111,7 @@ def plan(
     :param on_clear: ``reuse`` or ``regenerate``.
     :param on_unknown: ``fail`` or ``resubmit``.
     :param balance: asks for the account's credits, to be named beside those before the request.
+    :param where: names a key's place for a person.
     :raises SubmissionUnknownError: a request may have been sent whose answer nobody has.
     :raises JobCanceledError: the job ended for good, and only a clear may pay for another.
     """
@@ -115,7 +124,7 @@ def plan(
         if again or on_unknown == "resubmit":
             return Plan(say=f"Submitting again although it is unknown whether {named(record)} was made and charged.")
         raise errors.SubmissionUnknownError(
-            unknown_sentence(record, "an earlier attempt ended while it was sending", balance=balance())
+            unknown_sentence(record, "an earlier attempt ended while it was sending", balance=balance(), where=where)
         )
     if record.state == "failed":
         return Plan(say=f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
@@ -134,14 +143,14 @@ def plan(
             " Clear the task to make a new job with them."
         )
     elif cleared:
-        say += f" For a new one set on_clear='regenerate', or the task state {REGENERATE!r} to true, and clear again."
+        say += f" For a new one set on_clear='regenerate', or put true into {where(REGENERATE)}, and clear again."
     return Plan(replace(record, **asdict(attempt)), say)
 
 
 class Ledger:
     """Reads and writes the record of one task instance.
 
-    :param store: Airflow's task state store, or None where this Airflow has none.
+    :param store: Airflow's task state store, or files in its place, or None where there is neither.
     :param attempt: where this attempt stands.
     """
 
@@ -153,25 +162,39 @@ class Ledger:
 
     @property
     def forgetful(self) -> bool:
-        """Whether nothing outlives this attempt: an Airflow without task state store."""
+        """Whether nothing outlives this attempt: there is no store."""
         return self._store is None
 
     @classmethod
-    def of(cls, context: Mapping[str, Any], clock: Clock = CLOCK) -> Ledger:
-        """Open the ledger of the running task instance."""
+    def of(
+        cls, context: Mapping[str, Any], clock: Clock = CLOCK, output_path: str = "", output_template: Any = None
+    ) -> Ledger:
+        """Open the ledger of the running task instance.
+
+        :param output_path: the task's folder for files, rendered; or empty.
+        :param output_template: the same before it was rendered.
+        :raises BadInputError: the setting ``ledger_path`` cannot work.
+        """
         store = context.get("task_state_store")
         if store is None:
+            store = storage_store(context["ti"], output_path, output_template)
+        if store is None:
             log.warning(
-                "This Airflow has no task state store (3.3 brings it): if this attempt is lost, a retry pays for a "
-                "new job. Set retries=0, or upgrade, where paying twice matters."
+                "Nothing keeps a record of what this task pays for: if this attempt is lost, a retry pays for a new "
+                "job. Set [magic_hour] ledger_path, upgrade to Airflow 3.3, or set retries=0, where paying twice "
+                "matters."
             )
         return cls(store, Attempt.of(context), clock)
+
+    def where(self, key: str) -> str:
+        """Name a key's place for a person."""
+        return self._store.where(key) if isinstance(self._store, StorageStore) else task_state(key)
 
     def read(self) -> Record | None:
         """Return the record, or None if nothing was ever recorded."""
         value = self._store.get(KEY, _NOTHING) if self._store is not None else _NOTHING
         # None is a row whose value is lost (a storage backend's missing blob), which is not "no record".
-        return None if value is _NOTHING else Record.read(value)
+        return None if value is _NOTHING else Record.read(value, self.where(KEY))
 
     def plan(
         self,
@@ -189,8 +212,10 @@ class Ledger:
             adopted = self._adopt(record, tool, now, check_id(adopt))
             return Plan(adopted, f"Going on with Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid.")
         if self._store is not None and self._store.get(REGENERATE) is True:
-            return Plan(say=f"A new job is made and paid for, as the task state {REGENERATE!r} asks.")
-        return plan(record, self.attempt, now, on_clear=on_clear, on_unknown=on_unknown, balance=balance)
+            return Plan(say=f"A new job is made and paid for, as {self.where(REGENERATE)} asks.")
+        return plan(
+            record, self.attempt, now, on_clear=on_clear, on_unknown=on_unknown, balance=balance, where=self.where
+        )
 
     def _adopt(self, record: Record | None, tool: Tool, now: dict[str, str], job_id: str) -> Record:
         # Written anew also where it is the recorded job: with this attempt's numbers, so that its retries are no clear.
@@ -270,7 +295,7 @@ class Ledger:
                         f"Magic Hour job {submission.id} ({record.tool}) was made and charged "
                         f"({submission.credits_charged} credits), but its id could not be recorded: {error}. "
                         f'See {paid.page or "Magic Hour"}. To go on with it put "{submission.id}", with the quotes, '
-                        f"into the task state {ADOPT!r} and clear the task."
+                        f"into {self.where(ADOPT)} and clear the task."
                     )
                     log.error(sentence)
                     raise errors.SubmissionUnknownError(sentence, job_id=submission.id) from error
@@ -298,9 +323,7 @@ class Ledger:
     def _write(self, record: Record) -> Record:
         record = replace(record, written_at=record.written_at or self._stamp())
         if self._store is not None:
-            from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-            self._store.set(KEY, asdict(record), retention=NEVER_EXPIRE)
+            self._store.set(KEY, asdict(record), retention=_never_expire())
         return record
 
     def _stamp(self) -> str:
@@ -309,3 +332,11 @@ class Ledger:
     def _delete(self, key: str) -> None:
         if self._store is not None:
             self._store.delete(key)
+
+
+def _never_expire() -> Any:
+    try:
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+    except ImportError:  # before Airflow 3.3 nothing expires
+        return None
+    return NEVER_EXPIRE

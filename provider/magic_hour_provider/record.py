@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import BadInputError, MagicHourError
 from magic_hour_provider.api.jobs import library_url
 
 KEY = "magic_hour.job"
@@ -21,6 +21,29 @@ UNREADABLE = "magic-hour:unreadable-file"
 State = Literal["intent", "submitted", "delivered", "failed", "ended"]
 
 _HISTORY = 20  # ended records kept
+
+
+class RecordError(MagicHourError):
+    """The record cannot be read or written now, so nothing is paid; another try may find the storage back."""
+
+    can_retry = True
+
+
+def task_state(key: str) -> str:
+    """Name a key's place in Airflow's task state store for a person."""
+    return f"this task's state {key!r}"
+
+
+def unreadable(where: str, why: object) -> BadInputError:
+    """Return the error of a place that holds something else than it should.
+
+    :param where: the place, for a person.
+    """
+    return BadInputError(
+        f"{where[:1].upper()}{where[1:]}, which says what this task has paid for, cannot be read: {why}. Nothing was "
+        "sent, as that might pay twice. Look at what is there; if the job it names is not wanted, delete it and clear "
+        "the task."
+    )
 
 
 @dataclass(frozen=True)
@@ -58,9 +81,10 @@ class Record:
     version: int = 1
 
     @classmethod
-    def read(cls, value: Any) -> Record:
+    def read(cls, value: Any, where: str = task_state(KEY)) -> Record:
         """Read what a store holds.
 
+        :param where: its place, for a person.
         :raises BadInputError: it cannot be read; that is an error, never "no record".
         """
         try:
@@ -69,11 +93,7 @@ class Record:
             if record.version != 1 or record.state not in get_args(State):
                 raise ValueError(f"version {record.version}, state {record.state!r}")
         except (TypeError, ValueError) as error:
-            raise BadInputError(
-                f"The record of what this task paid for (task state {KEY!r}) cannot be read: {error}. Nothing was "
-                "sent, as that might pay twice. Look at the task state in Airflow; if the job it names is not wanted, "
-                "delete the key and clear the task."
-            ) from None
+            raise unreadable(where, error) from None
         return record
 
     def past(self) -> list[dict[str, Any]]:
@@ -125,8 +145,13 @@ def named(record: Record) -> str:
     return f"a {record.tool} job named {record.name!r}" if record.name else f"a {record.tool} job without a name"
 
 
-def unknown_sentence(record: Record, why: str, *, balance: int | None = None) -> str:
-    """Say what is known of a submission whose answer was lost, and what a person can do."""
+def unknown_sentence(
+    record: Record, why: str, *, balance: int | None = None, where: Callable[[str], str] = task_state
+) -> str:
+    """Say what is known of a submission whose answer was lost, and what a person can do.
+
+    :param where: names a key's place for a person.
+    """
     money = ""
     if record.balance is not None:
         money = f" The balance before was {record.balance} credits"
@@ -134,9 +159,9 @@ def unknown_sentence(record: Record, why: str, *, balance: int | None = None) ->
     return (
         f"Nobody can say whether Magic Hour made and charged {named(record)} at {record.written_at} (UTC): {why}. "
         f"Nothing is sent again by itself.{money} Look for it at https://magichour.ai/my-library (key #{record.key}). "
-        f"If it is there, put its id, in double quotes, into this task's state {ADOPT!r} and clear the task: it goes "
-        f"on with that job and pays nothing. If it is not there, put true into {REGENERATE!r} and clear the task, or "
-        "set on_unknown_submission='resubmit', which may pay twice."
+        f"If it is there, put its id, in double quotes, into {where(ADOPT)} and clear the task: it goes on with that "
+        f"job and pays nothing. If it is not there, put true into {where(REGENERATE)} and clear the task, or set "
+        "on_unknown_submission='resubmit', which may pay twice."
     )
 
 

@@ -69,7 +69,8 @@ def submit_once(
                 log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
                 continue
             raise errors.SubmissionUnknownError(
-                unknown_sentence(record, str(error), balance=after), status_code=error.status_code
+                unknown_sentence(record, str(error), balance=after, where=ledger.where),
+                status_code=error.status_code,
             ) from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.errors import BadInputError

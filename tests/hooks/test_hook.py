@@ -33,7 +33,7 @@ def test_the_host_is_the_base_url(fields, url):
 
 def test_a_connection_uri(sim):
     """The connection may be one URI, as Airflow's environment variables have it."""
-    conn = Connection(conn_id="c", uri=f"magic-hour://:{KEY}@{sim.url.removeprefix('http://')}/http?timeout=5")
+    conn = Connection.from_uri(f"magic-hour://:{KEY}@{sim.url.removeprefix('http://')}/http?timeout=5", conn_id="c")
     settings = Settings.read(conn, conn.extra_dejson)
     assert (settings.base_url, settings.timeout, settings.api_key) == (sim.url, 5.0, KEY)
 
@@ -101,17 +101,16 @@ def test_an_older_common_compat(airflow, monkeypatch):
 
 def test_the_connection_form():
     """The same labels, placeholders and fields for every Airflow: as data from 3.2, by the hook's methods before."""
-    from airflow.providers_manager import ProvidersManager
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 
-    manager = ProvidersManager()
-    widgets = manager.connection_form_widgets
-    names = {name.removeprefix("extra__magic_hour__") for name in widgets if name.startswith("extra__magic_hour__")}
-    assert names == {"timeout", "verify", "proxy"}
-    shown = manager.field_behaviours["magic_hour"]
-    assert shown["relabeling"] == {"password": "API key", "host": "Base URL"}
+    (form,) = [one for one in HookMetaService.hook_meta_data() if one.connection_type == "magic_hour"]
+    assert set(form.extra_fields) == {"timeout", "verify", "proxy"}
+    fields = form.standard_fields
+    assert (fields.password.title, fields.host.title) == ("API key", "Base URL")
+    assert (fields.login.hidden, fields.url_schema.hidden, fields.port.hidden) == (True, True, True)
     older = MagicHourHook.get_ui_field_behaviour()
-    assert older["relabeling"] == shown["relabeling"]
-    assert set(older["hidden_fields"]) == set(shown["hidden_fields"])
+    assert older["relabeling"] == {"password": "API key", "host": "Base URL"}
+    assert set(older["hidden_fields"]) == {"login", "schema", "port"}
 
 
 def test_testing_a_connection(airflow):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -155,7 +155,7 @@ runs = itertools.count()
     regenerates=False,
     resubmits=False,
 )
-def test_creates_are_what_was_asked_for(airflow, rounds, regenerates, resubmits):
+def test_creates_are_what_was_asked_for(airflow, either_ledger, rounds, regenerates, resubmits):
     """Creates = distinct requests asked for + failed jobs tried again + regenerations asked for; no id is lost."""
     run(airflow, rounds, regenerates=regenerates, resubmits=resubmits)
 
@@ -170,13 +170,13 @@ OPTIONS = {
 
 @pytest.mark.parametrize("person", [set(), {"clear"}, {"edit"}, {"edit", "clear"}, {"regenerate"}, {"adopt"}], ids=str)
 @pytest.mark.parametrize("first", ATTEMPTS)
-def test_what_the_attempt_after_it_pays(airflow, first, person):
+def test_what_the_attempt_after_it_pays(airflow, either_ledger, first, person):
     """Every way for an attempt to end, everything a person may do then, and the attempt that follows."""
     for regenerates in (False, True):
         for resubmits in (False, True):
             lived = run(airflow, [(set(), first), (person, "succeeds")], regenerates=regenerates, resubmits=resubmits)
             note(
-                "The attempt after an attempt",
+                f"The attempt after an attempt, {either_ledger}",
                 (f"first {first}; then {' and '.join(sorted(person)) or 'nothing'}", OPTIONS[regenerates, resubmits]),
                 creates=lived.creates.total(),
                 credits=lived.credits,
@@ -188,10 +188,11 @@ def test_what_the_attempt_after_it_pays(airflow, first, person):
 def run(airflow: Connected, rounds: Any, *, regenerates: bool, resubmits: bool) -> Expected:
     """Let a task live through the rounds and hold it against the model after each."""
     story: list[str] = []
-    ti, expected = TaskInstance(), Expected(regenerates, resubmits)
+    number = next(runs)
+    ti, expected = TaskInstance(f"make_{number}"), Expected(regenerates, resubmits)
     already = len(airflow.sim.jobs())
     options = {
-        "output_path": str(airflow.output / str(next(runs))),
+        "output_path": str(airflow.output / str(number)),
         "on_clear": "regenerate" if regenerates else "reuse",
         "on_unknown_submission": "resubmit" if resubmits else "fail",
     }

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import av
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from PIL import Image
 
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from support import KEY, PHOTO, TaskInstance
+
+both_ledgers = pytest.mark.usefixtures("either_ledger")
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
 
@@ -306,6 +308,7 @@ def test_a_wrong_host(airflow):
 # -- pay once ------------------------------------------------------------------------------------------------
 
 
+@both_ledgers
 def test_a_retry_goes_on_with_the_paid_job(airflow):
     """An attempt lost after the answer was recorded costs nothing: the next one waits for the same job."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
@@ -318,6 +321,7 @@ def test_a_retry_goes_on_with_the_paid_job(airflow):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_lost_answer_is_never_sent_again(airflow):
     """Accepted, but the connection closed before the answer: one create, and every later attempt says so."""
     airflow.sim.fault("close-after-accept")
@@ -333,6 +337,7 @@ def test_a_lost_answer_is_never_sent_again(airflow):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_lost_answer_can_be_adopted(airflow):
     """The person finds the job by its key, gives its id, clears, and nothing more is paid."""
     airflow.sim.fault("close-after-accept")
@@ -345,6 +350,7 @@ def test_a_lost_answer_can_be_adopted(airflow):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_lost_answer_can_be_resubmitted_at_ones_own_risk(airflow):
     """``on_unknown_submission='resubmit'`` and the state key both pay again, once."""
     airflow.sim.fault("close-after-accept")
@@ -356,13 +362,14 @@ def test_a_lost_answer_can_be_resubmitted_at_ones_own_risk(airflow):
     assert airflow.attempt(operator, ti)["status"] == "complete"
     assert airflow.creates() == 2
     airflow.sim.fault("close-after-accept")
-    ti, operator = TaskInstance(), airflow.operator(on_unknown_submission="resubmit")
+    ti, operator = TaskInstance("another"), airflow.operator(on_unknown_submission="resubmit")
     with pytest.raises(AirflowFailException):
         airflow.attempt(operator, ti)
     assert airflow.attempt(operator, ti)["status"] == "complete"
     assert airflow.creates() == 4
 
 
+@both_ledgers
 @pytest.mark.parametrize(
     ("fault", "final", "accepted", "state"),
     [
@@ -397,6 +404,7 @@ def test_the_answer_table(airflow, fault, final, accepted, state):
     assert airflow.creates() == accepted
 
 
+@both_ledgers
 @pytest.mark.parametrize(("count", "status"), [(1, 429), (3, 429), (1, 502), (2, 502)])
 def test_refused_for_now_is_sent_again(airflow, count, status):
     """429 is obeyed and a 502 with an unchanged balance repeated: one create in the end."""
@@ -405,6 +413,7 @@ def test_refused_for_now_is_sent_again(airflow, count, status):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_502_is_repeated_twice_at_most(airflow):
     """After the second repetition the submission counts as unknown."""
     airflow.sim.fault("status", status=502, count=9)
@@ -414,6 +423,7 @@ def test_a_502_is_repeated_twice_at_most(airflow):
     assert airflow.sim.stats()["creates"] == {"accepted": 0, "refused": 3}
 
 
+@both_ledgers
 def test_a_clear_reuses_the_paid_job(airflow, capsys):
     """A cleared task with the same request collects the same job, and says that it was not paid again."""
     ti, operator = TaskInstance(), airflow.operator()
@@ -426,6 +436,7 @@ def test_a_clear_reuses_the_paid_job(airflow, capsys):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_clear_with_another_request_makes_a_new_job(airflow):
     """After an edit and a clear the new request is paid for; the retry of that attempt is not."""
     ti = TaskInstance()
@@ -439,6 +450,7 @@ def test_a_clear_with_another_request_makes_a_new_job(airflow):
     assert airflow.creates() == 2
 
 
+@both_ledgers
 def test_on_clear_regenerate(airflow):
     """``on_clear='regenerate'`` pays on a clear and never on a retry."""
     ti, operator = TaskInstance(), airflow.operator(on_clear="regenerate")
@@ -449,6 +461,7 @@ def test_on_clear_regenerate(airflow):
     assert airflow.creates() == 2
 
 
+@both_ledgers
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_failed_job_worth_another_try(airflow, deferrable):
     """``unknown_error`` is refunded and retried with one new job per attempt."""
@@ -461,6 +474,7 @@ def test_a_failed_job_worth_another_try(airflow, deferrable):
     assert airflow.creates() == 2
 
 
+@both_ledgers
 @pytest.mark.parametrize("deferrable", [True, False])
 @pytest.mark.parametrize(
     "outcome",
@@ -497,6 +511,7 @@ def airflow_id(airflow) -> str:
     return "job " if not airflow.sim.jobs() else airflow.sim.jobs()[0]["id"]
 
 
+@both_ledgers
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_the_timeout_ends_the_waiting_not_the_job(airflow, deferrable):
     """After a timeout a retry goes on waiting for the same job and pays nothing."""
@@ -509,6 +524,7 @@ def test_the_timeout_ends_the_waiting_not_the_job(airflow, deferrable):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 @pytest.mark.parametrize("ended", [True, False])
 def test_an_event_after_the_deadline(airflow, ended):
     """A triggerer that was away: a job that ended is collected, one that did not is a timeout, and none is deferred."""
@@ -527,16 +543,19 @@ def test_an_event_after_the_deadline(airflow, ended):
     assert airflow.creates() == 1
 
 
-def test_without_a_state_store_a_retry_must_not_pay_again(airflow):
+@pytest.mark.parametrize("folder", ["", "{{ macros.datetime.now() }}"])
+def test_without_any_ledger_a_retry_must_not_pay_again(airflow, caplog, folder):
     """Where nothing outlives the attempt, a failure after the payment is final and says how to collect."""
     ti = TaskInstance()
     ti.store = None
-    operator = airflow.operator("text-to-video", VIDEO, timeout=30)
+    operator = airflow.operator("text-to-video", VIDEO, timeout=30, output_path=folder and str(airflow.output / folder))
     with pytest.raises(AirflowFailException, match="MagicHourDownloadOperator"):
         airflow.attempt(operator, ti)
+    assert "Set [magic_hour] ledger_path" in caplog.text
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_broken_connection_on_resume_does_not_hide_the_paid_job(airflow):
     """Airflow's API in trouble looks like a missing connection: with a paid job that is retryable and names it."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
@@ -551,6 +570,7 @@ def test_a_broken_connection_on_resume_does_not_hide_the_paid_job(airflow):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_request_that_became_invalid_does_not_stop_the_paid_job(airflow):
     """What is rendered at a retry is not sent, so it is not judged."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
@@ -571,6 +591,7 @@ def test_extra_request_must_be_json(airflow, extra):
     assert airflow.creates() == 0
 
 
+@both_ledgers
 def test_a_link_signed_anew_is_the_same_input(airflow):
     """After a clear the same object with a fresh signature is the same request, and not paid again."""
     ti = TaskInstance()
@@ -582,6 +603,7 @@ def test_a_link_signed_anew_is_the_same_input(airflow):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_job_that_does_not_wait_is_looked_at_once_on_resume(airflow):
     """A refunded job is not handed on as if it were alive: the attempt fails, and the next one makes a new job."""
     airflow.sim.fault("outcome", status="error", code="unknown_error")
@@ -594,6 +616,7 @@ def test_a_job_that_does_not_wait_is_looked_at_once_on_resume(airflow):
     assert airflow.creates() == 2
 
 
+@both_ledgers
 def test_a_stop_during_the_wait_on_429_leaves_no_intent(airflow, monkeypatch):
     """A definite no is taken back before the pause: an attempt that ends in it has bought nothing, and says so."""
     airflow.sim.fault("status", status=429)
@@ -618,6 +641,7 @@ def test_failing_looks_do_not_end_the_wait(airflow):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_revoked_key_while_waiting(airflow):
     """The job is paid for and goes on: the error says so, and with the right key a clear collects it."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
@@ -632,6 +656,7 @@ def test_a_revoked_key_while_waiting(airflow):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_a_failing_download_is_collected_by_a_retry(airflow):
     """The job is paid for: a retry fetches its file and makes no new job; no half file is left."""
     airflow.sim.fault("status", endpoint="download", status=500)
@@ -643,6 +668,7 @@ def test_a_failing_download_is_collected_by_a_retry(airflow):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_another_file_is_not_overwritten(airflow):
     """A different file of the same name stays; the error names both checksums, and the job stays collectable."""
     ti, operator = TaskInstance(), airflow.operator()
@@ -657,6 +683,7 @@ def test_another_file_is_not_overwritten(airflow):
     assert airflow.creates() == 1
 
 
+@both_ledgers
 def test_the_id_is_kept_when_the_store_is_away(airflow):
     """A store that comes back in time gets the id; the task goes on."""
     ti = TaskInstance()
@@ -665,11 +692,12 @@ def test_the_id_is_kept_when_the_store_is_away(airflow):
     assert airflow.creates() == 1
 
 
-def test_without_a_state_store(airflow):
-    """On an Airflow without task state store the event itself carries the job."""
+def test_without_any_ledger(airflow):
+    """Where nothing keeps a record the event itself carries the job."""
     ti = TaskInstance()
     ti.store = None
-    assert airflow.attempt(airflow.operator("text-to-video", VIDEO), ti)["status"] == "complete"
+    operator = airflow.operator("text-to-video", VIDEO, output_path="")
+    assert airflow.attempt(operator, ti)["status"] == "complete"
     assert airflow.creates() == 1
 
 

@@ -13,12 +13,16 @@ import magic_hour
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
 
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.operators import audio, image, video
 from operator_source import class_name
 from support import TaskInstance
+
+try:
+    from airflow.serialization.serialized_objects import DagSerialization
+except ImportError:  # its name before Airflow 3.2
+    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
 
 EXAMPLES = json.loads((Path(__file__).parent.parent / "data" / "sdk_examples.json").read_text())["examples"]
 SDK = magic_hour.Client(token="x").v1

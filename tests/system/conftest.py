@@ -19,11 +19,12 @@ HERE = Path(__file__).parent
 
 @dataclass
 class World:
-    """A running Airflow, its Magic Hour, and the folder that finished files land in."""
+    """A running Airflow, its Magic Hour, and the folders that finished files and the storage ledger are in."""
 
     airflow: LocalAirflow
     sim: Simulator
     output: Path
+    ledger: Path
 
     def made_by(self, tool: str) -> list[dict[str, Any]]:
         """Return the jobs that the simulator accepted for a tool."""
@@ -34,7 +35,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Start everything once."""
     home = tmp_path_factory.mktemp("airflow")
-    dags, output = home / "dags", home / "output"
+    dags, output, ledger = home / "dags", home / "output", home / "ledger"
     shutil.copytree(HERE / "dags", dags)
     shutil.copytree(HERE.parent.parent / "dags_examples", dags / "examples")
     with Simulator(speed=20, api_key=KEY) as sim:
@@ -54,6 +55,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
                 "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
                 "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+                "AIRFLOW__MAGIC_HOUR__LEDGER_PATH": str(ledger),
             },
         ) as airflow:
-            yield World(airflow, sim, output)
+            yield World(airflow, sim, output, ledger)

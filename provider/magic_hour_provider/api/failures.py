@@ -187,10 +187,13 @@ def transport_error(error: httpx.RequestError, doing: str) -> errors.MagicHourEr
     return errors.LostAnswerError(f"The connection broke when {doing} ({words}). The request changed nothing.")
 
 
-def job_ended_badly(job: Job, *, tool: str | None = None, paid_here: bool = True) -> errors.MagicHourError:
+def job_ended_badly(
+    job: Job, *, tool: str | None = None, paid_here: bool = True, adopt: str = "this task's state 'magic_hour.adopt'"
+) -> errors.MagicHourError:
     """Return the error of a job that ended without a result.
 
     :param paid_here: False for a task that only waits for a job or collects it: there a retry pays for nothing.
+    :param adopt: where a person puts the id of a job that the task shall go on with.
     """
     what = f"Magic Hour job {job.id} ({tool or job.kind})"
     page = library_url(job.kind, job.id)
@@ -220,7 +223,7 @@ def job_ended_badly(job: Job, *, tool: str | None = None, paid_here: bool = True
         return errors.JobCanceledError(
             f"{what} is gone: it was deleted, or the connection's key now belongs to another account. It was paid "
             f"for, so the task will not pay for another by itself. If the key is the cause, bring back the right one"
-            + (f", put \"{job.id}\" into the task state 'magic_hour.adopt' and clear the task" if paid_here else "")
+            + (f', put "{job.id}" into {adopt} and clear the task' if paid_here else "")
             + f": nothing is paid. If it is deleted, {anew}.{see}"
         )
     return errors.UnreadableAnswerError(f"{what} ended as {job.status!r}, which is not known.{see}")

@@ -58,8 +58,8 @@ def go_on(
 @contextmanager
 def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
     record: Record | None = None
-    ledger = Ledger.of(context, operator.clock)
     try:
+        ledger = Ledger.of(context, operator.clock, str(operator.output_path or ""), operator._output_template)
         record = ledger.read()
         wishes = _wishes(operator)
         client = MagicHourHook(operator.magic_hour_conn_id).get_conn()

@@ -86,6 +86,7 @@ class MagicHourOperator(BaseOperator):
         self.extra_request = extra_request
         self.on_unknown_submission = on_unknown_submission
         self.on_clear = on_clear
+        self._output_template = self.output_path  # rendering replaces the attribute
         self._run: JobRun | None = None
         self._refused: BadInputError | None = None
         # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once

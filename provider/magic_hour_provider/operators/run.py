@@ -123,8 +123,9 @@ class JobRun:
             if self.ledger.forgetful and error.can_retry and paid:
                 # A retry would know nothing of the job and pay for another one.
                 error = errors.JobCanceledError(
-                    f"{error} This Airflow keeps no record of paid jobs (3.3 does), so the task is not retried, which "
-                    f"would pay again: collect the job with MagicHourDownloadOperator(job=...)."
+                    f"{error} There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps "
+                    f"one), so the task is not retried, which would pay again: collect the job with "
+                    f"MagicHourDownloadOperator(job=...)."
                 )
             status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
             if isinstance(error, errors.WaitTimedOutError | errors.TransferError):
@@ -284,7 +285,7 @@ class JobRun:
                 f"Magic Hour job {record.job_id} ({record.tool}) is paid for and goes on, but it cannot be looked at: "
                 f"{seen} When that is mended, {self._collect_again(record)} See {record.page or 'Magic Hour'}"
             )
-        failure = job_ended_badly(job, tool=record.tool)
+        failure = job_ended_badly(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
         self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure
 
@@ -292,7 +293,7 @@ class JobRun:
         clear = "clear the task: it goes on with this job and pays nothing."
         if self.wishes.on_clear == "regenerate":
             # There a clear alone would buy.
-            return f'put "{record.job_id}" into the task state {ADOPT!r} and {clear}'
+            return f'put "{record.job_id}" into {self.ledger.where(ADOPT)} and {clear}'
         return clear
 
     def submitted(self, record: Record, *, new: bool) -> dict[str, Any]:
