@@ -61,7 +61,7 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     - ``real_time``: True leaves waiting alone, for tasks that run in processes of their own; give ``speed`` with it.
     """
     options = _options(request.node, request.config)
-    conn_ids = options.pop("conn_id", _DEFAULT_CONN_ID)
+    conn_ids = _conn_ids(options.pop("conn_id", _DEFAULT_CONN_ID))
     real_time = options.pop("real_time", False)
     try:
         from magic_hour_provider.simulator import Simulator
@@ -72,7 +72,7 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
         pytest.fail(f"magic_hour_simulator cannot start: {bad}", pytrace=False)
     with simulator, pytest.MonkeyPatch.context() as patch:
         connection = {"conn_type": "magic_hour", "host": simulator.url, "password": DEFAULT_API_KEY}
-        _connect(connection, [conn_ids] if isinstance(conn_ids, str) else conn_ids, patch)
+        _connect(connection, conn_ids, patch)
         if not real_time:
             _wait_by_moving_the_clock_of(simulator, patch)
         yield simulator
@@ -96,10 +96,15 @@ def _options(node: pytest.Item, config: pytest.Config) -> dict[str, Any]:
             # True is an int for Python, and a mistake here.
             if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
                 _refuse(f"option {name} must be {words}, not {value!r}")
-            if name == "conn_id" and not (value and all(isinstance(one, str) and one for one in value)):
-                _refuse(f"option {name} must be {words}, not {value!r}")
             options[name] = value
     return options
+
+
+def _conn_ids(given: Any) -> list[str]:
+    ids = [given] if isinstance(given, str) else list(given)
+    if not ids or not all(isinstance(one, str) and one for one in ids):
+        _refuse(f"option conn_id must be {_OPTIONS['conn_id'][1]}, not {given!r}")
+    return ids
 
 
 def _number(text: str) -> float:
