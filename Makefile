@@ -6,7 +6,7 @@ BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test test-all check bench clean
+.PHONY: help demo test test-all check bench node-sdk clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test-all     the same today"
 	@echo "make check        formatting, lint, types, generated files and the import rule"
 	@echo "make bench        the benchmarks"
+	@echo "make node-sdk     the official Node SDK, from npm, against the simulator; needs Node.js"
 	@echo "make clean        remove what demos and tests left; the environment stays"
 
 # Made anew only when what it is made from changes.
@@ -47,6 +48,10 @@ bench: $(INSTALLED)
 	@found=; for script in benchmarks/*.py; do test -e "$$script" || continue; found=yes; \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; done; \
 	test -n "$$found" || echo "There are no benchmarks yet."
+
+# Not in CI: it installs the SDK from npm, into a temporary folder.
+node-sdk: $(INSTALLED)
+	@$(BIN)/python scripts/node_sdk.py
 
 clean:
 	rm -rf .demo .mypy_cache .pytest_cache .ruff_cache build dist
