@@ -7,6 +7,7 @@ import pytest
 
 @pytest.fixture(scope="package", autouse=True)
 def database() -> None:
+    """Make the tables once."""
     from airflow.utils.db import initdb
 
     initdb()
