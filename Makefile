@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 OLDEST := .venv-3.1
 OLDEST_CONSTRAINTS := constraints/airflow-3.1.txt
 
-.PHONY: help demo test test-all check bench clean
+.PHONY: help demo test test-all check bench node-sdk clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test-all     the same, and once more on Airflow 3.1"
 	@echo "make check        formatting, lint, types, generated files and the import rule"
 	@echo "make bench        the benchmarks"
+	@echo "make node-sdk     the official Node SDK, from npm, against the simulator; needs Node.js"
 	@echo "make clean        remove what demos and tests left; the environment stays"
 
 # Made anew only when what it is made from changes.
@@ -57,6 +58,10 @@ bench: $(INSTALLED)
 	@found=; for script in benchmarks/*.py; do test -e "$$script" || continue; found=yes; \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; done; \
 	test -n "$$found" || echo "There are no benchmarks yet."
+
+# Not in CI: it installs the SDK from npm, into a temporary folder.
+node-sdk: $(INSTALLED)
+	@$(BIN)/python scripts/node_sdk.py
 
 clean:
 	rm -rf .demo .mypy_cache .pytest_cache .ruff_cache build dist

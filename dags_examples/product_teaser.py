@@ -27,7 +27,7 @@ photo → edited photo → clip, and a voice beside it → the clip speaks with 
 Needs the connection `magic_hour_default`, and a folder for the files: `[magic_hour] output_path` in Airflow's
 configuration, or `output_path=` on each operator.
 """,
-):
+) as dag:
     # The photo is the only file that is uploaded. A request is what Magic Hour's documentation shows for the tool.
     edit_photo = MagicHourOperator(
         task_id="edit_photo",

@@ -11,6 +11,8 @@ from pathlib import Path
 _HOME = tempfile.TemporaryDirectory(prefix="magic-hour-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Where dag.test() looks for the file of its DAG.
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parent.parent / "dags_examples")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 for _name in list(os.environ):
     if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__MAGIC_HOUR__")) or _name == "MAGIC_HOUR_API_KEY":

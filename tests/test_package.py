@@ -35,9 +35,9 @@ def test_api_and_simulator_never_import_airflow():
 
 
 def test_nothing_imports_the_simulator():
-    """It is a tool beside the provider, not a part of it."""
+    """It is a tool beside the provider, not a part of it; only the pytest plugin brings both together."""
     for path in modules():
-        if "simulator" not in path.parts:
+        if "simulator" not in path.parts and path.name != "pytest_plugin.py":
             assert "magic_hour_provider.simulator" not in path.read_text(), path
 
 
@@ -93,6 +93,16 @@ def test_the_entry_points():
     assert [one.load()()["package-name"] for one in providers] == ["airflow-provider-magic-hour"]
     plugins = {one.name: one for one in entry_points(group="airflow.plugins")}
     assert plugins["magic_hour"].load().name == "magic_hour"
+
+
+def test_pytest_starts_as_fast_as_without_us():
+    """The plugin that pytest loads at every start brings no Airflow, no HTTP client and no simulator."""
+    (plugin,) = [one for one in entry_points(group="pytest11") if one.name == "magic_hour"]
+    script = f"import sys, pytest\nbefore = set(sys.modules)\nimport {plugin.value}\nprint(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    new = {name.split(".")[0] for name in done.stdout.split()}
+    assert new - sys.stdlib_module_names == {"magic_hour_provider"}
+    assert "magic_hour_provider.simulator" not in done.stdout
 
 
 def test_the_provider_info_is_valid():

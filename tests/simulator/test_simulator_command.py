@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -36,8 +37,9 @@ def test_startup_log_and_end(tmp_path: Path) -> None:
         headers = {"Authorization": "Bearer mhk_live_secret"}
         assert httpx.get(f"{url}/v1/account", params={"token": "hidden"}, headers=headers).status_code == 200
         assert httpx.get(f"{url}/v1/account%0AGET").status_code == 401
-        assert process.stdout.readline() == "GET /v1/account 200\n"
-        assert process.stdout.readline() == "GET /v1/account%0AGET 401\n"
+        logged = [process.stdout.readline().split(" ", 1) for _ in range(2)]
+        assert [words for _, words in logged] == ["GET /v1/account 200\n", "GET /v1/account%0AGET 401\n"]
+        assert all(re.fullmatch(r"\d\d:\d\d:\d\d", time) for time, _ in logged)
     finally:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)

@@ -1,14 +1,26 @@
-"""An offline Magic Hour over real HTTP: ``python -m magic_hour_provider.simulator``, or ``with Simulator() as sim``."""
+"""An offline Magic Hour over real HTTP: the command ``magic-hour-simulator``, or ``with Simulator() as sim``."""
 
 from __future__ import annotations
 
-try:
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
     from magic_hour_provider.simulator.server import Simulator
-except ModuleNotFoundError as missing:
-    if missing.name not in ("PIL", "av"):
-        raise
-    raise ModuleNotFoundError(
-        "The simulator needs Pillow and PyAV: pip install 'airflow-provider-magic-hour[simulator]'.", name=missing.name
-    ) from missing
 
 __all__ = ["Simulator"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the simulator when it is used: the command must be able to say what is missing."""
+    if name != "Simulator":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from magic_hour_provider.simulator.server import Simulator
+    except ModuleNotFoundError as missing:
+        if missing.name not in ("PIL", "av"):
+            raise
+        raise ModuleNotFoundError(
+            "The simulator needs Pillow and PyAV: pip install 'airflow-provider-magic-hour[simulator]'.",
+            name=missing.name,
+        ) from missing
+    return Simulator

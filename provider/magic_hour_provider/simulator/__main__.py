@@ -1,4 +1,4 @@
-"""``python -m magic_hour_provider.simulator``: an offline Magic Hour until it is interrupted."""
+"""The command ``magic-hour-simulator``: an offline Magic Hour until it is interrupted."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import threading
 from functools import partial
 
 from magic_hour_provider.simulator.account import TIERS
-from magic_hour_provider.simulator.server import DEFAULT_API_KEY, Simulator
+from magic_hour_provider.simulator.request_log import RequestLog
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(default_key: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="magic-hour-simulator", description="An offline Magic Hour: same API, no credits, no internet."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="port to listen on, 0 for a free one (%(default)s)")
     parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than life (%(default)g)")
-    parser.add_argument("--api-key", default=DEFAULT_API_KEY, help="the only key it accepts (%(default)s)")
+    parser.add_argument("--api-key", default=default_key, help="the only key it accepts (%(default)s)")
     parser.add_argument("--credits", type=int, default=100_000, help="credits at the start (%(default)s)")
     parser.add_argument("--tier", choices=TIERS, default="creator", help="the account's tier (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="one seed gives the same ids (%(default)s)")
@@ -30,11 +30,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the simulator until it is interrupted or terminated, and return the exit code: 2 for a bad option.
+    """Run the simulator until it is interrupted or terminated, and return the exit code: 2 if it cannot run.
 
     :param arguments: the command line without the program's name; None for that of this process.
     """
-    options = _parser().parse_args(arguments)
+    try:
+        # Not at the top: what is missing is to be said in a sentence, not in a traceback.
+        from magic_hour_provider.simulator import Simulator
+        from magic_hour_provider.simulator.server import DEFAULT_API_KEY
+    except ModuleNotFoundError as missing:
+        print(f"Error: {missing}", file=sys.stderr)
+        return 2
+    options = _parser(DEFAULT_API_KEY).parse_args(arguments)
+    log = RequestLog(partial(print, flush=True))
     try:
         simulator = Simulator(
             speed=options.speed,
@@ -45,11 +53,12 @@ def main(arguments: list[str] | None = None) -> int:
             seed=options.seed,
             host=options.host,
             storage=options.storage,
-            log=partial(print, flush=True),
+            log=log,
         )
     except ValueError as bad:
         print(f"Error: {bad}", file=sys.stderr)
         return 2
+    log.jobs = simulator.jobs
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

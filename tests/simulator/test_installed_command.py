@@ -1,0 +1,77 @@
+"""``magic-hour-simulator`` as it is installed: what a person at a terminal reads."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from simulator_support import IMAGE_REQUEST, KEY
+
+from magic_hour_provider.simulator.request_log import RequestLog
+
+COMMAND = Path(sys.executable).parent / "magic-hour-simulator"
+
+
+def test_from_start_to_ctrl_c() -> None:
+    """It says where it listens, logs a create with its job and credits, and Ctrl+C ends it with exit code 0."""
+    process = subprocess.Popen([COMMAND, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        started = process.stdout.readline()
+        assert re.fullmatch(
+            r"Magic Hour simulator on http://127\.0\.0\.1:\d+ - 1 times faster than life, 100000 credits, "
+            r"the default key\. Ctrl\+C stops it\.\n",
+            started,
+        )
+        url = started.split()[4]
+        headers = {"Authorization": f"Bearer {KEY}"}
+        made = httpx.post(f"{url}/v1/ai-image-generator", json=IMAGE_REQUEST, headers=headers).json()
+        logged = process.stdout.readline()
+        accepted = httpx.get(f"{url}/_simulator/stats").json()["creates"]["accepted"]
+        process.stdout.readline()
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d POST /v1/ai-image-generator 200 {made['id']} 10 credits\n", logged)
+    assert made["credits_charged"] == 10
+    assert accepted == 1
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+@pytest.mark.parametrize("missing", ["PIL", "av"])
+def test_without_its_extra(missing: str) -> None:
+    """Without Pillow or PyAV it says in one sentence what to install, and ends with exit code 2."""
+    script = (
+        f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_path({str(COMMAND)!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: The simulator needs Pillow and PyAV: pip install 'airflow-provider-magic-hour[simulator]'.\n"
+    )
+
+
+def test_the_log_tells_every_job_once() -> None:
+    """A refused create has no job; one whose answer was lost has, and no later line tells it again."""
+    lines: list[str] = []
+    log = RequestLog(lines.append)
+    jobs = [{"id": "one", "tool": "text-to-video", "credits_charged": 120}]
+    log.jobs = lambda: jobs
+    log("POST /v1/text-to-video closed without an answer")
+    log("POST /v1/text-to-video 402")
+    jobs.append({"id": "two", "tool": "text-to-video", "credits_charged": 24})
+    log("GET /v1/text-to-video 404")
+    log("POST /v1/lip-sync 200")
+    log("POST /v1/text-to-video 200")
+    assert [line[9:] for line in lines] == [
+        "POST /v1/text-to-video closed without an answer one 120 credits",
+        "POST /v1/text-to-video 402",
+        "GET /v1/text-to-video 404",
+        "POST /v1/lip-sync 200",
+        "POST /v1/text-to-video 200 two 24 credits",
+    ]
