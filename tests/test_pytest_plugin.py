@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from magic_hour_provider.api.waiting import CLOCK
+from magic_hour_provider.api.clock import CLOCK
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.simulator import Simulator
 
@@ -67,7 +67,7 @@ class TestTheNearerMarkerCounts:
 SUITE = """
 import os
 import httpx
-from magic_hour_provider.api.waiting import Clock
+from magic_hour_provider.api.clock import Clock
 real, seen = dict(vars(Clock)), {{}}
 
 def test_with(magic_hour_simulator):

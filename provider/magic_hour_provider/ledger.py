@@ -298,7 +298,7 @@ class Ledger:
                         f"into {self.where(ADOPT)} and clear the task."
                     )
                     log.error(sentence)
-                    raise errors.SubmissionUnknownError(sentence, job_id=submission.id) from error
+                    raise errors.SubmissionUnknownError(sentence, job_id=submission.id, made=True) from error
                 log.warning("The record of paid job %s could not be written yet (%s).", submission.id, error)
                 self.clock.sleep(pause)
                 pause = min(pause * 2, 15.0)

@@ -131,7 +131,7 @@ def _connect(connection: dict[str, str], conn_ids: list[str], patch: pytest.Monk
 
 def _wait_by_moving_the_clock_of(simulator: Simulator, patch: pytest.MonkeyPatch) -> None:
     """Let waiting in this process move the simulator's clock instead of passing real time."""
-    from magic_hour_provider.api.waiting import Clock
+    from magic_hour_provider.api.clock import Clock
 
     async def pause(_: Clock, seconds: float) -> None:
         simulator.advance(seconds)

@@ -60,6 +60,8 @@ def submit_once(
             sleep(pause)
             ledger.renew(record)
         except errors.SubmissionUnknownError as error:
+            if error.made:
+                raise
             settled = account is not None and not account.usage_based and account.credits is not None
             if error.no_job_claimed and settled and gateways < 2:
                 sleep(_BAD_GATEWAY_S)

@@ -114,6 +114,7 @@ class SubmissionUnknownError(MagicHourError):
     :param no_job_claimed: True for a 502 without an id, of which Magic Hour's documentation says that no job was made
         (https://docs.magichour.ai/get-started/quick-start).
     :param job_id: id of the job where it is known although it could not be recorded.
+    :param made: True where the job surely exists, and only its record is missing.
     """
 
     def __init__(
@@ -123,10 +124,12 @@ class SubmissionUnknownError(MagicHourError):
         status_code: int | None = None,
         no_job_claimed: bool = False,
         job_id: str | None = None,
+        made: bool = False,
     ) -> None:
         super().__init__(message, status_code=status_code)
         self.no_job_claimed = no_job_claimed
         self.job_id = job_id
+        self.made = made
 
 
 # Codes of failures that a new job might not meet. Unknown codes count as such too: the user's retries bound them.
