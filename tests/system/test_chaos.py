@@ -106,6 +106,61 @@ def test_a_backfill_pays_once_a_day(world, runs):
     noted(jobs, "nothing killed: a backfill of three days", "success")
 
 
+# What ends the waiting -> the task's state then, and the words in its log that tell what becomes of the job.
+INTERRUPTIONS = {
+    "marked_failed": ("failed", "No longer waiting for Magic Hour job"),
+    "marked_success": ("success", "No longer waiting for Magic Hour job"),
+    "out_of_time": ("up_for_retry", "Stopped waiting for Magic Hour job"),
+    "out_of_patience": ("up_for_retry", "was still"),
+}
+
+
+@pytest.fixture(scope="module")
+def interrupted(world: Any, runs: Any) -> tuple[str, str]:
+    """Interrupt the waiting of four tasks, and a run with one; their jobs take 30 seconds."""
+    airflow = world.airflow
+    world.sim.fault("seconds", seconds=30, tool="text-to-video", count=5)
+    late, run_id = airflow.trigger("run_out_of_time"), airflow.trigger("interrupted")
+    for task_id, state in (("marked_failed", "failed"), ("marked_success", "success")):
+        airflow.wait_for_task("interrupted", run_id, task_id, ("deferred",), 120)
+        path = f"/dags/interrupted/dagRuns/{run_id}/taskInstances/{task_id}"
+        airflow.api("PATCH", path, json={"new_state": state})
+    return run_id, late
+
+
+@pytest.mark.parametrize("how", INTERRUPTIONS)
+def test_waiting_interrupted(world, interrupted, how):
+    """Marked by hand or out of time: the job is left alone and the log says so; the next attempt collects it."""
+    airflow, (run_id, _) = world.airflow, interrupted
+    state, words = INTERRUPTIONS[how]
+    if state == "up_for_retry":
+        ti = airflow.wait_for_task("interrupted", run_id, how, ENDED, 180)
+        assert ti["try_number"] == 2
+    else:
+        assert airflow.wait_for_task("interrupted", run_id, how, ENDED, 60)["state"] == state
+        airflow.clear("interrupted", run_id, [how])
+        ti = until(lambda: (one := airflow.task_instance("interrupted", run_id, how))["try_number"] == 2 and one)
+        ti = airflow.wait_for_task("interrupted", run_id, how, ENDED, 180)
+    jobs = jobs_of(world, "interrupted", how)
+    assert (ti["state"], len(jobs)) == ("success", 1)
+    assert airflow.xcom("interrupted", run_id, how)["id"] == jobs[0]["id"]
+    assert words in airflow.task_log("interrupted", run_id, how, 1)
+    assert "Not paid again" in airflow.task_log("interrupted", run_id, how, 2)
+    noted(jobs, f"nothing killed: {how.replace('_', ' ')}", "success at attempt 2")
+
+
+def test_a_run_out_of_time(world, interrupted):
+    """``dagrun_timeout`` ends the run and its waiting task, not the job: cleared, the task collects it."""
+    airflow, (_, run_id) = world.airflow, interrupted
+    assert airflow.wait_for_run("run_out_of_time", run_id, 120) == "failed"
+    airflow.clear("run_out_of_time", run_id, ["make"])
+    until(lambda: airflow.task_instance("run_out_of_time", run_id, "make")["try_number"] == 2)
+    ti = airflow.wait_for_task("run_out_of_time", run_id, "make", ENDED, 180)
+    jobs = jobs_of(world, "run_out_of_time", "make")
+    assert (ti["state"], len(jobs)) == ("success", 1)
+    noted(jobs, "nothing killed: run out of time", "success at attempt 2")
+
+
 def test_the_api_server_down_between_answer_and_record(world, runs):
     """The paid job's id is tried to be recorded until the API server is back: one create, no retry needed."""
     airflow = world.airflow

@@ -97,6 +97,22 @@ with DAG("api_server_killed", schedule=None):
         task_id="make", tool="ai-image-generator", request=PICTURE, pre_execute=waits_for_the_api_server, **RETRY
     )
 
+with DAG("interrupted", schedule=None):
+    MagicHourOperator(task_id="marked_failed", tool="text-to-video", request=VIDEO, **RETRY)
+    MagicHourOperator(task_id="marked_success", tool="text-to-video", request=VIDEO, **RETRY)
+    MagicHourOperator(
+        task_id="out_of_time",
+        tool="text-to-video",
+        request=VIDEO,
+        deferrable=False,
+        execution_timeout=timedelta(seconds=12),
+        **RETRY,
+    )
+    MagicHourOperator(task_id="out_of_patience", tool="text-to-video", request=VIDEO, timeout=5, **RETRY)
+
+with DAG("run_out_of_time", schedule=None, dagrun_timeout=timedelta(seconds=15)):
+    MagicHourOperator(task_id="make", tool="text-to-video", request=VIDEO, **RETRY)
+
 with DAG("mapped", schedule=None, max_active_runs=2):
     MagicHourOperator.partial(task_id="make", tool="ai-image-generator").expand(
         request=[PICTURE, PICTURE, {"image_count": 1, "style": {"prompt": "another"}}]
