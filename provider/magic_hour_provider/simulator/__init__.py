@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from magic_hour_provider.simulator.books import Books
+from magic_hour_provider.simulator.choices import Choices
+
 try:
     from magic_hour_provider.simulator.server import Simulator
 except ModuleNotFoundError as missing:
@@ -11,4 +14,4 @@ except ModuleNotFoundError as missing:
         "The simulator needs Pillow and PyAV: pip install 'airflow-provider-magic-hour[simulator]'.", name=missing.name
     ) from missing
 
-__all__ = ["Simulator"]
+__all__ = ["Books", "Choices", "Simulator"]

@@ -17,12 +17,15 @@ import uvicorn
 
 from magic_hour_provider.simulator.account import TIERS
 from magic_hour_provider.simulator.app import build_app
+from magic_hour_provider.simulator.books import Books
+from magic_hour_provider.simulator.choices import Choices
 from magic_hour_provider.simulator.faults import make_fault
 from magic_hour_provider.simulator.render import Renderer
 from magic_hour_provider.simulator.service import Service
 
 DEFAULT_API_KEY = "mhk_live_simulator"
 _START_S = 30.0
+_MANUAL_START = 1_800_000_000.0  # 2027-01-15, the same in every run
 
 
 class Simulator:
@@ -33,12 +36,16 @@ class Simulator:
     :param api_key: the only key it accepts.
     :param credits: balance at the start; a whole number.
     :param tier: the account's tier: ``free``, ``creator``, ``pro`` or ``business``.
-    :param seed: one seed gives the same ids in the same order.
-    :param clock: returns the time in seconds since 1970. A function that always returns the same leaves time
-        to :meth:`advance` alone.
+    :param seed: one seed gives the same ids, durations and outputs to the same requests in the same order.
+    :param clock: returns the time in seconds since 1970; None for the real time. Jobs take theirs on it.
     :param host: address to listen on.
     :param storage: folder for uploads and outputs, kept at the end; None for a temporary one.
     :param log: called with one line per request, from the server's thread; None for silence.
+    :param manual_clock: time stands still, at the same moment in every run, but for :meth:`advance`.
+    :param spread: how far durations stray from the median, as a part of it, from 0 to 1: with 0.3 a job of 100 s
+        takes from 70 to 130 s, as the seed has it.
+    :param usage_based: the account pays later: it has no subscription, and its balance may go below 0.
+    :param choices: how it behaves where Magic Hour's behaviour is not established.
     :raises ValueError: a number or the tier makes no sense, or the storage is no folder.
     """
 
@@ -50,10 +57,15 @@ class Simulator:
         credits: int = 100_000,
         tier: str = "creator",
         seed: int = 0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         host: str = "127.0.0.1",
         storage: Path | str | None = None,
         log: Callable[[str], None] | None = None,
+        *,
+        manual_clock: bool = False,
+        spread: float = 0.0,
+        usage_based: bool = False,
+        choices: Choices = Choices(),  # noqa: B008 - frozen
     ) -> None:
         if not 0 < speed < math.inf:
             raise ValueError(f"speed must be a number above 0, not {speed}.")
@@ -63,6 +75,12 @@ class Simulator:
             raise ValueError(f"credits must be 0 or more, not {credits}.")
         if tier not in TIERS:
             raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {tier!r}.")
+        if not 0 <= spread <= 1:
+            raise ValueError(f"spread must be a number from 0 to 1, not {spread}.")
+        if manual_clock and clock is not None:
+            raise ValueError("clock and manual_clock exclude each other: give one of them.")
+        if usage_based and tier == "free":
+            raise ValueError("A usage-based account is a paid one: its tier cannot be free.")
         if not api_key:
             raise ValueError("api_key must not be empty.")
         self._address = (host, port)
@@ -76,7 +94,17 @@ class Simulator:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as bad:
             raise ValueError(f"storage {folder} cannot be used as a folder: {bad.strerror}.") from bad
-        self._service = Service(speed=speed, balance=credits, tier=tier, seed=seed, clock=clock, storage=folder)
+        self._service = Service(
+            speed=speed,
+            balance=credits,
+            tier=tier,
+            seed=seed,
+            clock=(lambda: _MANUAL_START) if manual_clock else clock or time.time,
+            storage=folder,
+            choices=choices,
+            spread=spread,
+            usage_based=usage_based,
+        )
         self._renderer = Renderer(folder / "outputs")
         self._server: uvicorn.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -157,8 +185,12 @@ class Simulator:
 
     # --- knobs and books
 
+    def books(self) -> Books:
+        """Return the books in brief: ``assert str(sim.books()) == "1 create, 5 credits, 9 looks"``."""
+        return self._service.brief()
+
     def stats(self) -> dict[str, Any]:
-        """Return the books, as ``GET /_simulator/stats`` answers."""
+        """Return the books in full, as ``GET /_simulator/stats`` answers."""
         return self._service.stats()
 
     def jobs(self) -> list[dict[str, Any]]:
@@ -168,11 +200,15 @@ class Simulator:
     def fault(self, fault: str, **options: Any) -> None:
         """Order a fault, as ``POST /_simulator/faults`` does.
 
-        :param fault: its name: ``close-after-accept``, ``status``, ``accept-then-status``, ``outcome`` or ``seconds``.
+        :param fault: its name, a key of :data:`.faults.FAULTS`, such as ``close-after-accept``.
         :param options: what else :class:`.faults.Fault` has for it.
         :raises FaultError: a name or a value is unknown; the text lists the valid ones.
         """
         self._service.faults.add(make_fault({"fault": fault, **options}))
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the faults on order, as ``GET /_simulator/faults`` answers."""
+        return self._service.faults.listed()
 
     def clear_faults(self) -> None:
         """Cancel the faults that have not struck yet."""
