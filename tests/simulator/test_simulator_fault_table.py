@@ -127,7 +127,7 @@ def test_every_fault_has_a_row() -> None:
 
 
 @pytest.mark.parametrize(("fault", "endpoint"), CASES)
-def test_fault(shared: Simulator, world: Any, fault: str, endpoint: str) -> None:
+def test_fault(shared: Simulator, world: Any, fault: str, endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
     """The client sees what the table says, and only requests that were acted upon are in the books, and charged."""
     row, kind = ROWS[fault], FAULTS[fault]
     before, struck = asdict(shared.books()), shared.stats()["faults"].get(fault, 0)
@@ -151,6 +151,7 @@ def test_fault(shared: Simulator, world: Any, fault: str, endpoint: str) -> None
     assert balances(shared)
     assert shared.faults() == []
     assert seen(send(), good) == "200"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
     if kind.stage == "job":
         shared.advance(1000)
         refunded = 10 if fault == "outcome" else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
@@ -50,6 +51,13 @@ def refused_link(code: str) -> Response:
     """Return what a storage service answers to a link that does not open, in its own XML."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'
     return Response(body, 403, media_type="application/xml")
+
+
+async def pause(scope: Scope, seconds: float) -> None:
+    """Wait so many real seconds, or until the connection is closed by either side."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not scope["state"]["transport"].is_closing():
+        await asyncio.sleep(min(left, _TICK_S))  # noqa: ASYNC110 - a transport has no event to wait for
 
 
 class NoAnswer(Response):
@@ -121,7 +129,7 @@ class Spoilt(Response):
         if name == "corrupt":
             await send({**message, "body": body[:good] + body[good:].translate(_FLIPPED)})
         elif name == "slow":
-            await self._slowly(body, bool(message.get("more_body")), send)
+            await self._slowly(body, bool(message.get("more_body")), scope, send)
         elif not self._over:
             self._over = self._sent >= self._half
             last = self._over and name == "truncated"
@@ -129,11 +137,12 @@ class Spoilt(Response):
             if self._over and not last:
                 await hold_and_close(scope, receive, self._fault.hold_s)
 
-    async def _slowly(self, body: bytes, more: bool, send: Send) -> None:
-        step = max(1, math.ceil(float(self._fault.bytes_per_second or 1) * _TICK_S))
+    async def _slowly(self, body: bytes, more: bool, scope: Scope, send: Send) -> None:
+        speed = float(self._fault.bytes_per_second or 1)
+        step = max(1, math.ceil(speed * _TICK_S))
         for start in range(0, len(body), step):
             part = body[start : start + step]
             await send({"type": "http.response.body", "body": part, "more_body": True})
-            await asyncio.sleep(len(part) / float(self._fault.bytes_per_second or 1))
+            await pause(scope, len(part) / speed)
         if not more:
             await send({"type": "http.response.body", "body": b"", "more_body": False})

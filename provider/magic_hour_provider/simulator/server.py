@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
-
-import uvicorn
+from typing import Any
 
 from magic_hour_provider.simulator.account import TIERS
 from magic_hour_provider.simulator.app import build_app
@@ -22,6 +19,7 @@ from magic_hour_provider.simulator.choices import Choices
 from magic_hour_provider.simulator.faults import make_fault
 from magic_hour_provider.simulator.render import Renderer
 from magic_hour_provider.simulator.service import Service
+from magic_hour_provider.simulator.serving import Server, listen
 
 DEFAULT_API_KEY = "mhk_live_simulator"
 _START_S = 30.0
@@ -106,8 +104,7 @@ class Simulator:
             usage_based=usage_based,
         )
         self._renderer = Renderer(folder / "outputs")
-        self._server: uvicorn.Server | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self._url = ""
 
@@ -127,50 +124,29 @@ class Simulator:
         """
         if self._thread is not None:
             return self
-        listening = _listen(*self._address)
+        listening = listen(*self._address)
         host = self._address[0]
         # 0.0.0.0 means every address, and a client needs one.
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
         self._url = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}"
-        config = uvicorn.Config(
-            build_app(self._service, self._renderer, self._api_key, self._log),
-            http=_protocol(),
-            ws="none",
-            lifespan="off",
-            log_config=None,  # leaves the logging of the process it runs in alone
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-        )
-        self._server = uvicorn.Server(config)
+        self._server = Server(build_app(self._service, self._renderer, self._api_key, self._log))
         self._thread = threading.Thread(
-            target=asyncio.run, args=(self._serve(self._server, listening),), name="magic-hour-simulator", daemon=True
+            target=asyncio.run, args=(self._server.serve([listening]),), name="magic-hour-simulator", daemon=True
         )
         self._thread.start()
         deadline = time.monotonic() + _START_S
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise RuntimeError("The simulator did not start.")
-            time.sleep(0.005)
+            time.sleep(0.002)
         return self
-
-    async def _serve(self, server: uvicorn.Server, listening: socket.socket) -> None:
-        self._loop = asyncio.get_running_loop()
-        await server.serve(sockets=[listening])
 
     def close(self) -> None:
         """Stop serving and remove the temporary folder. Open connections are cut, as nobody is left to wait for."""
-        if self._server is not None and self._thread is not None and self._loop is not None:
-            self._server.should_exit = True
-            while self._thread.is_alive():
-                # Again and again, as a request may arrive until the server has seen that it should stop.
-                try:
-                    self._loop.call_soon_threadsafe(_cut, self._server)
-                except RuntimeError:  # the loop is closed, so the thread is at its end
-                    self._thread.join()
-                self._thread.join(0.05)
-            self._thread = self._server = self._loop = None
+        if self._server is not None and self._thread is not None:
+            self._server.stop()
+            self._thread.join()
+            self._thread = self._server = None
             self._url = ""
         if self._temporary is not None:
             self._temporary.cleanup()
@@ -225,44 +201,3 @@ class Simulator:
         :raises ApiError: the number makes no sense.
         """
         self._service.advance(seconds)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Made here, so that a busy port is an error of :meth:`Simulator.start`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off only for sockets that name their protocol. With it, each answer on a kept
-    # connection would wait some 40 ms, as its head and its body are sent apart.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-    except BaseException:
-        listening.close()
-        raise
-    return listening
-
-
-def _cut(server: uvicorn.Server) -> None:
-    for connection in list(server.server_state.connections):
-        transport = cast("asyncio.Transport | None", getattr(connection, "transport", None))
-        if transport is not None:
-            transport.abort()
-
-
-def _protocol() -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol, made to hand its transport to the application, which must be able to close it."""
-    base: Any
-    try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base
-    except ImportError:  # httptools is optional for uvicorn
-        from uvicorn.protocols.http.h11_impl import H11Protocol as base
-
-    class Protocol(base):  # type: ignore[misc]
-        app_state: dict[str, Any]
-
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            # Each connection gets a copy: app_state is shared by all.
-            self.app_state = {**self.app_state, "transport": transport}
-            super().connection_made(transport)
-
-    return cast("type[asyncio.Protocol]", Protocol)

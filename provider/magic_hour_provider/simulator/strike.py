@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from magic_hour_provider.simulator.answers import NoAnswer, Spoilt, faulty_answer, refused_link
+from magic_hour_provider.simulator.answers import NoAnswer, Spoilt, faulty_answer, pause, refused_link
 from magic_hour_provider.simulator.errors import ApiError
 from magic_hour_provider.simulator.faults import AFTER, DELAY, INSTEAD, Fault
 from magic_hour_provider.simulator.orders import Order
@@ -41,7 +40,7 @@ class Striker:
         faults = self._service.faults
         order = faults.take((DELAY,), endpoint, tool, words)
         if order is not None:
-            await asyncio.sleep(order.fault.seconds or 0)
+            await pause(request.scope, order.fault.seconds or 0)
         order = faults.take((INSTEAD, AFTER), endpoint, tool, words)
         return await self.strike(order, endpoint, request, handler)
 
@@ -83,7 +82,7 @@ class Striker:
             late = faults.take((DELAY,), "create", tool, words, prompted=True)
             delay = spelt.get(DELAY) or (late.fault if late else None)
             if delay is not None:
-                await asyncio.sleep(delay.seconds or 0)
+                await pause(request.scope, delay.seconds or 0)
             spell = spelt.get(INSTEAD)
             if spell is not None:
                 return self._instead(self._noted(spell), "create")
