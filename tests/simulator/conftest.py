@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from simulator_support import IMAGE_REQUEST, KEY, NOW
+from simulator_support import IMAGE_REQUEST, NOW, connected
 
 from magic_hour_provider.simulator import Simulator
 
@@ -20,7 +20,7 @@ def sim() -> Iterator[Simulator]:
 
 @pytest.fixture
 def client(sim: Simulator) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=sim.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30) as http:
+    with connected(sim) as http:
         yield http
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from simulator_support import IMAGE_REQUEST, KEY
 
-from magic_hour_provider.simulator.request_log import RequestLog
+from magic_hour_provider.simulator import Simulator
 
 COMMAND = Path(sys.executable).parent / "magic-hour-simulator"
 
@@ -56,22 +56,21 @@ def test_without_its_extra(missing: str) -> None:
     )
 
 
-def test_the_log_tells_every_job_once() -> None:
-    """A refused create has no job; one whose answer was lost has, and no later line tells it again."""
+def test_the_log_tells_what_a_create_made() -> None:
+    """A refused create has no job; one whose answer was lost has one."""
     lines: list[str] = []
-    log = RequestLog(lines.append)
-    jobs = [{"id": "one", "tool": "text-to-video", "credits_charged": 120}]
-    log.jobs = lambda: jobs
-    log("POST /v1/text-to-video closed without an answer")
-    log("POST /v1/text-to-video 402")
-    jobs.append({"id": "two", "tool": "text-to-video", "credits_charged": 24})
-    log("GET /v1/text-to-video 404")
-    log("POST /v1/lip-sync 200")
-    log("POST /v1/text-to-video 200")
-    assert [line[9:] for line in lines] == [
-        "POST /v1/text-to-video closed without an answer one 120 credits",
-        "POST /v1/text-to-video 402",
-        "GET /v1/text-to-video 404",
-        "POST /v1/lip-sync 200",
-        "POST /v1/text-to-video 200 two 24 credits",
+    with Simulator(log=lines.append, credits=25) as sim:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        url = f"{sim.url}/v1/ai-image-generator"
+        sim.fault("close-after-accept")
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.post(url, json=IMAGE_REQUEST, headers=headers)
+        httpx.post(url, json=IMAGE_REQUEST, headers=headers)
+        httpx.post(url, json=IMAGE_REQUEST, headers=headers)
+        first, second = sim.jobs()
+        assert sim.stats()["creates"]["accepted"] == 2
+    assert lines == [
+        f"POST /v1/ai-image-generator closed without an answer {first['id']} 10 credits",
+        f"POST /v1/ai-image-generator 200 {second['id']} 10 credits",
+        "POST /v1/ai-image-generator 402",
     ]

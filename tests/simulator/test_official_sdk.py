@@ -96,7 +96,8 @@ def test_create(world: World, slug: str) -> None:
     assert world.accepted() - before == len(answers) == 2
     assert all(isinstance(answer, BaseModel) for answer in answers)  # what it cannot parse at all is a str
     assert [answer.id for answer in answers] == [job["id"] for job in made]
-    assert [answer.credits_charged for answer in answers] == [job["credits_charged"] for job in made]
+    # At most what was taken: a job that is over by now may have been settled for less.
+    assert all(answer.credits_charged >= job["credits_charged"] for answer, job in zip(answers, made, strict=True))
     assert {job["tool"] for job in made} == {slug}
 
 

@@ -194,7 +194,6 @@ def _library(kind: str, job: str) -> str:
         ("photo-colorizer", "image_file_path", "api-assets/nobody/0.png", "invalid_image_path"),
         ("photo-colorizer", "image_file_path", _library("image", "nobody"), "invalid_image_path"),
         ("photo-colorizer", "image_file_path", "https://magichour.ai/my-library", "invalid_image_path"),
-        ("photo-colorizer", "image_file_path", 7, "invalid_image_path"),
         ("ai-video-editor", "video_file_path", "file:///a.mp4", "invalid_video_path"),
         ("audio-to-video", "audio_file_path", "s3://bucket/a.mp3", "invalid_audio_path"),
     ],

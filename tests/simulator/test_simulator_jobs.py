@@ -143,7 +143,13 @@ def test_no_credits_left() -> None:
         refused = http.post(path, json=request)
         assert (refused.status_code, refused.json()["code"]) == (402, "insufficient_credits")
         assert sim.stats()["creates"] == {"accepted": 1, "refused": 1}
-        assert sim.stats()["credits"] == {"balance": 5, "taken": 10, "refunded": 0}
+        assert sim.stats()["credits"] == {
+            "start": 15,
+            "taken": 10,
+            "refunded": 0,
+            "balance": 5,
+            "settled": 0,
+        }
 
 
 @pytest.mark.parametrize(

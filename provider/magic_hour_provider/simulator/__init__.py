@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from magic_hour_provider.simulator.books import Books
+from magic_hour_provider.simulator.choices import Choices
+
 if TYPE_CHECKING:
     from magic_hour_provider.simulator.server import Simulator
 
-__all__ = ["Simulator"]
+__all__ = ["Books", "Choices", "Simulator"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,11 @@ import argparse
 import signal
 import sys
 import threading
-from functools import partial
+import time
+from contextlib import suppress
 
 from magic_hour_provider.simulator.account import TIERS
-from magic_hour_provider.simulator.request_log import RequestLog
+from magic_hour_provider.simulator.choices import Choices, allowed_values, read_choices
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -25,8 +26,47 @@ def _parser(default_key: str) -> argparse.ArgumentParser:
     parser.add_argument("--credits", type=int, default=100_000, help="credits at the start (%(default)s)")
     parser.add_argument("--tier", choices=TIERS, default="creator", help="the account's tier (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="one seed gives the same ids (%(default)s)")
+    parser.add_argument("--manual-clock", action="store_true", help="time moves only by POST /_simulator/advance")
+    parser.add_argument(
+        "--spread", type=float, default=0.0, help="how far durations stray from the median, 0 to 1 (%(default)g)"
+    )
+    parser.add_argument("--usage-based", action="store_true", help="an account that pays later, without subscription")
+    parser.add_argument(
+        "--choose",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what it does where Magic Hour's behaviour is not established; repeatable: " + _choices(),
+    )
+    parser.add_argument("--quiet", action="store_true", help="no line per request")
     parser.add_argument("--storage", metavar="DIR", help="folder for files (default: a temporary one)")
     return parser
+
+
+def _write(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def _choices() -> str:
+    """Return all choices in one line, the usual one first."""
+    usual = Choices()
+    lines = []
+    for name, words in allowed_values().items():
+        first = getattr(usual, name)
+        others = [word for word in words if word != first]
+        lines.append(f"{name}={'|'.join([str(first), *others])}")
+    return "; ".join(lines)
+
+
+def _allow_many_connections() -> None:
+    """Raise this process's own limit of open files to what the system allows; a connection takes one."""
+    try:
+        import resource
+    except ImportError:  # there is none on Windows, and no such limit
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +82,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {missing}", file=sys.stderr)
         return 2
     options = _parser(DEFAULT_API_KEY).parse_args(arguments)
-    log = RequestLog(partial(print, flush=True))
     try:
         simulator = Simulator(
             speed=options.speed,
@@ -53,12 +92,16 @@ def main(arguments: list[str] | None = None) -> int:
             seed=options.seed,
             host=options.host,
             storage=options.storage,
-            log=log,
+            log=None if options.quiet else _write,
+            manual_clock=options.manual_clock,
+            spread=options.spread,
+            usage_based=options.usage_based,
+            choices=read_choices(options.choose),
         )
     except ValueError as bad:
         print(f"Error: {bad}", file=sys.stderr)
         return 2
-    log.jobs = simulator.jobs
+    _allow_many_connections()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -71,10 +114,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if options.host not in _LOCAL:
         print(f"Warning: listening on {options.host}, so other machines can reach it.", file=sys.stderr, flush=True)
+    pace = "its clock moves by hand" if options.manual_clock else f"{options.speed:g} times faster than life"
     key = "the default key" if options.api_key == DEFAULT_API_KEY else "the key given"
     print(
-        f"Magic Hour simulator on {simulator.url} - {options.speed:g} times faster than life, "
-        f"{options.credits} credits, {key}. Ctrl+C stops it.",
+        f"Magic Hour simulator on {simulator.url} - {pace}, {options.credits} credits, {key}. Ctrl+C stops it.",
         flush=True,
     )
     stop.wait()

@@ -15,14 +15,15 @@ _MONTH_S = 30 * 24 * 3600
 _ITEM_TYPES = ("brand_kit", "character", "moodboard", "reference", "voice")
 
 
-def account_details(tier: str, balance: int, now: float) -> dict[str, Any]:
+def account_details(tier: str, balance: int, now: float, usage_based: bool) -> dict[str, Any]:
     """Return what ``GET /v1/account`` answers.
 
     :param balance: credits left.
     :param now: the time, in seconds since 1970 on the simulator's clock.
+    :param usage_based: whether it pays later, for what it used; such accounts have no subscription.
     """
     subscription = None
-    if tier != "free":
+    if tier != "free" and not usage_based:
         subscription = {
             "name": tier.capitalize(),
             "status": "active",

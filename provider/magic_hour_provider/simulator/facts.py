@@ -16,50 +16,12 @@ CONTENT_TYPES: Mapping[str, str] = {
     "wav": "audio/wav",
 }
 
-# Fields without which a create is refused, as dotted paths.
-REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "ai-clothes-changer": ("assets.garment_file_path", "assets.person_file_path"),
-    "ai-face-editor": ("assets.image_file_path", "style"),
-    "ai-gif-generator": ("style.prompt",),
-    "ai-headshot-generator": ("assets.image_file_path",),
-    "ai-image-editor": ("assets", "style.prompt"),
-    "ai-image-generator": ("image_count", "style.prompt"),
-    "ai-image-upscaler": ("assets.image_file_path", "scale_factor"),
-    "ai-meme-generator": ("style.template", "style.topic"),
-    "ai-music-generator": ("duration", "style.prompt"),
-    "ai-qr-code-generator": ("content", "style.art_style"),
-    "ai-talking-photo": ("assets.audio_file_path", "assets.image_file_path", "end_seconds", "start_seconds"),
-    "ai-ugc-ad": ("assets.image_file_path", "end_seconds", "script"),
-    "ai-video-editor": ("assets.video_file_path", "end_seconds", "style.prompt"),
-    "ai-video-translator": ("assets.video_file_path", "end_seconds", "target_language"),
-    "ai-video-upscaler": ("assets.video_file_path", "end_seconds", "resolution"),
-    "ai-voice-cloner": ("assets.audio_file_path", "style.prompt"),
-    "ai-voice-generator": ("style.prompt", "style.voice_name"),
-    "animation": (
-        "assets.audio_source",
-        "end_seconds",
-        "fps",
-        "height",
-        "style.art_style",
-        "style.camera_effect",
-        "style.prompt_type",
-        "style.transition_speed",
-        "width",
+# The models that a free account may use, of the tools whose models depend on the plan; ``default`` always works.
+FREE_MODELS: Mapping[str, frozenset[str]] = {
+    "ai-image-editor": frozenset({"default", "flux-2-klein", "krea-2", "qwen-edit", "qwen-image-2.1"}),
+    "ai-image-generator": frozenset(
+        {"default", "flux-2-klein", "flux-schnell", "krea-2", "qwen-image-2.1", "z-image-turbo"}
     ),
-    "audio-to-video": ("assets.audio_file_path", "end_seconds"),
-    "auto-subtitle-generator": ("assets.video_file_path", "end_seconds", "start_seconds", "style"),
-    "body-swap": ("assets.person_file_path", "assets.scene_file_path", "resolution"),
-    "character-replace": ("assets.image_file_path", "assets.video_file_path", "end_seconds"),
-    "face-detection": ("assets.target_file_path",),
-    "face-swap": ("assets.video_source", "end_seconds", "start_seconds"),
-    "face-swap-photo": ("assets.target_file_path",),
-    "head-swap": ("assets.body_file_path", "assets.head_file_path"),
-    "image-background-remover": ("assets.image_file_path",),
-    "image-to-video": ("assets.image_file_path", "end_seconds"),
-    "lip-sync": ("assets.audio_file_path", "assets.video_source", "end_seconds", "start_seconds"),
-    "photo-colorizer": ("assets.image_file_path",),
-    "text-to-video": ("end_seconds", "style.prompt"),
-    "video-to-video": ("assets.video_source", "end_seconds", "start_seconds", "style.art_style"),
 }
 
 # ``type`` in a job's details, where it is not the slug in capitals without its "ai-".
@@ -89,6 +51,13 @@ _TEXTS = (
     "style.art_style",
     "style.template",
 )
+
+
+def words_of(body: Any) -> str:
+    """Return all words of a request and its name, where magic words are looked for; files are not among them."""
+    found = [value for path in (*_TEXTS, "name") for value in values_at(body, path)]
+    lines = [line for value in found for line in (value if isinstance(value, list) else [value])]
+    return "\n".join(line for line in lines if isinstance(line, str))
 
 
 def project_type(slug: str) -> str:

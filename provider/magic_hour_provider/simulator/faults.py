@@ -1,43 +1,78 @@
-"""Faults on order: what to do wrong, where, and how many times."""
+"""Faults that can be ordered: what they do, where, and what they take."""
 
 from __future__ import annotations
 
 import math
-import threading
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from magic_hour_provider.api.catalog import TOOLS
 
-ENDPOINTS = ("create", "look", "upload-urls", "upload", "download", "account")
+ENDPOINTS = ("create", "look", "delete", "upload-urls", "upload", "download", "account", "saved-items")
+_OF_A_JOB = ("create", "look", "delete", "download")  # their requests belong to a tool, and to words
+_WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint not in ("delete", "upload"))
 
+# When a fault strikes. INSTEAD: the request is not acted upon. AFTER: it is, and its answer is spoilt.
+DELAY, INSTEAD, AFTER, JOB = "delay", "instead", "after", "job"
+_HOLD_S = 600.0
 _ANSWER = ("status", "retry_after", "html", "body", "code", "message")
-# The options of each fault, beside count, endpoint and tool.
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "close-after-accept": ("hold",),
-    "status": _ANSWER,
-    "accept-then-status": _ANSWER,
-    "outcome": ("status", "code", "message", "at_once"),
-    "seconds": ("seconds",),
+
+
+@dataclass(frozen=True)
+class FaultKind:
+    """One kind of fault.
+
+    :param stage: when it strikes: ``delay``, ``instead``, ``after`` or ``job``.
+    :param options: what it takes, beside what every fault takes.
+    :param endpoints: where it can strike.
+    :param does: what it does, for people.
+    """
+
+    stage: str
+    options: tuple[str, ...]
+    endpoints: tuple[str, ...]
+    does: str
+
+
+FAULTS: Mapping[str, FaultKind] = {
+    "latency": FaultKind(DELAY, ("seconds",), ENDPOINTS, "answers later by so many real seconds"),
+    "status": FaultKind(INSTEAD, _ANSWER, ENDPOINTS, "answers a status without acting"),
+    "close-before-read": FaultKind(INSTEAD, (), ENDPOINTS, "closes the connection without acting"),
+    "stall": FaultKind(INSTEAD, ("hold",), ENDPOINTS, "holds without acting or answering, then closes"),
+    "expired-link": FaultKind(INSTEAD, (), ("upload", "download"), "says that the link has expired"),
+    "close-after-accept": FaultKind(AFTER, ("hold",), ENDPOINTS, "acts, and closes instead of answering"),
+    "accept-then-status": FaultKind(AFTER, _ANSWER, ENDPOINTS, "acts, and answers a status all the same"),
+    "no-id": FaultKind(AFTER, (), ("create",), "accepts the job, and leaves its id out of the answer"),
+    "close-mid-body": FaultKind(AFTER, (), _WITH_BODY, "acts, and closes in the middle of the answer's body"),
+    "stall-mid-body": FaultKind(AFTER, ("hold",), _WITH_BODY, "acts, holds in the middle of the body, then closes"),
+    "truncated": FaultKind(AFTER, (), _WITH_BODY, "acts, and answers half the body as if it were the whole"),
+    "corrupt": FaultKind(AFTER, (), _WITH_BODY, "acts, and answers a body of the right length with other bytes"),
+    "slow": FaultKind(AFTER, ("bytes_per_second",), _WITH_BODY, "acts, and sends the body no faster than this"),
+    "outcome": FaultKind(JOB, ("status", "code", "message", "at_once"), ("create",), "decides how the next job ends"),
+    "seconds": FaultKind(JOB, ("seconds",), ("create",), "decides how long the next job takes"),
 }
-# Faults that spoil an answer; the others shape the job that a create makes.
-ANSWER_FAULTS = ("close-after-accept", "status", "accept-then-status")
 
 
 class FaultError(ValueError):
     """An order for a fault that makes no sense; its text says what would."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Fault:
     """One fault on order. Make it with :func:`make_fault`, which checks it.
 
-    :param fault: its name, a key of :data:`OPTIONS`.
-    :param count: how many times it strikes.
+    :param fault: its name, a key of :data:`FAULTS`.
+    :param count: how many times it strikes; None for every time. 1, or every time when a probability is given.
+    :param probability: how likely it strikes a request that fits, from 0 to 1.
     :param endpoint: where it strikes, one of :data:`ENDPOINTS`.
     :param tool: slug of the only tool it strikes; None for any.
-    :param hold: how long the client is kept waiting before the connection closes, in real seconds.
+    :param prompt: a regular expression, such as a plain word; it strikes only requests, and looks at jobs, whose
+        words it is found in, in capitals or not. None for any.
+    :param hold: how long the client is kept waiting before the connection closes, in real seconds; 0 for
+        ``close-after-accept`` and 600 for stalls.
+    :param bytes_per_second: how fast the body is sent.
     :param status: an HTTP status, or for ``outcome`` the status of the job.
     :param retry_after: value of the ``Retry-After`` header, in seconds; None for no header.
     :param html: answer with a page of HTML, as gateways do.
@@ -45,14 +80,17 @@ class Fault:
     :param code: error code, of the answer or of the job.
     :param message: error message, of the answer or of the job.
     :param at_once: the outcome shows at the first look, not at the end of the job's time.
-    :param seconds: how long the job takes, in seconds of the simulator's clock.
+    :param seconds: how long the job takes, in seconds of the simulator's clock; for ``latency`` real seconds.
     """
 
     fault: str
-    count: int = 1
+    count: int | None = 1
+    probability: float = 1.0
     endpoint: str = "create"
     tool: str | None = None
-    hold: float = 0.0
+    prompt: str | None = None
+    hold: float | None = None
+    bytes_per_second: float | None = None
     status: int | str | None = None
     retry_after: float | None = None
     html: bool = False
@@ -62,14 +100,23 @@ class Fault:
     at_once: bool = False
     seconds: float | None = None
 
+    @property
+    def stage(self) -> str:
+        """When it strikes."""
+        return FAULTS[self.fault].stage
 
-def _check(good: bool, sentence: str) -> None:
-    if not good:
-        raise FaultError(sentence)
+    @property
+    def hold_s(self) -> float:
+        """How long the client is kept waiting, in real seconds."""
+        if self.hold is None:
+            return _HOLD_S if self.fault.startswith("stall") else 0.0
+        return self.hold
 
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    def order(self) -> dict[str, Any]:
+        """Return the options that were given, as ``GET /_simulator/faults`` lists them."""
+        usual = {field.name: field.default for field in fields(self)}
+        always = ("fault", "endpoint")
+        return {name: value for name, value in asdict(self).items() if name in always or value != usual[name]}
 
 
 def make_fault(options: Mapping[str, Any]) -> Fault:
@@ -79,26 +126,46 @@ def make_fault(options: Mapping[str, Any]) -> Fault:
     :raises FaultError: a name or a value is unknown; the text lists the valid ones.
     """
     name = options.get("fault")
-    if not isinstance(name, str) or name not in OPTIONS:
-        raise FaultError(f"There is no fault {name!r}: use one of {', '.join(OPTIONS)}.")
-    valid = ("fault", "count", "endpoint", "tool", *OPTIONS[name])
+    if not isinstance(name, str) or name not in FAULTS:
+        raise FaultError(f"There is no fault {name!r}: use one of {', '.join(FAULTS)}.")
+    kind = FAULTS[name]
+    valid = ("fault", "count", "probability", "endpoint", "tool", "prompt", *kind.options)
     unknown = [key for key in options if key not in valid]
     _check(not unknown, f"The fault {name!r} has no option {unknown[:1]}: it takes {', '.join(valid)}.")
-    fault = Fault(**options)
-    count, status = fault.count, fault.status
+    given = dict(options)
+    if "probability" in given:
+        given.setdefault("count", None)
+    if "endpoint" not in given and "create" not in kind.endpoints:
+        given["endpoint"] = kind.endpoints[-1]
+    fault = Fault(**given)
+    _check_where(fault, kind)
+    _check_values(fault)
+    return fault
+
+
+def _check_where(fault: Fault, kind: FaultKind) -> None:
+    count, chance, endpoint = fault.count, fault.probability, fault.endpoint
+    whole = count is None or (isinstance(count, int) and not isinstance(count, bool) and count > 0)
+    _check(whole, "count must be a whole number above 0, or null for every time.")
+    _check(_is_number(chance) and 0 <= chance <= 1, "probability must be a number from 0 to 1.")
+    _check(endpoint in ENDPOINTS, f"There is no endpoint {endpoint!r}: use one of {', '.join(ENDPOINTS)}.")
     _check(
-        isinstance(count, int) and not isinstance(count, bool) and count > 0, "count must be a whole number above 0."
-    )
-    _check(fault.endpoint in ENDPOINTS, f"There is no endpoint {fault.endpoint!r}: use one of {', '.join(ENDPOINTS)}.")
-    _check(
-        fault.endpoint == "create" or name in ANSWER_FAULTS,
-        f"The fault {name!r} is about a job being made: its endpoint can only be 'create'.",
+        endpoint in kind.endpoints,
+        f"The fault {fault.fault!r} {kind.does}, so its endpoint can only be {' or '.join(map(repr, kind.endpoints))}.",
     )
     _check(fault.tool in (None, *TOOLS), f"There is no tool {fault.tool!r}: use one of {', '.join(TOOLS)}.")
-    _check(
-        fault.tool is None or fault.endpoint in ("create", "look", "download"),
-        f"Requests to {fault.endpoint!r} belong to no tool: leave tool out.",
-    )
+    if fault.tool is not None or fault.prompt is not None:
+        _check(endpoint in _OF_A_JOB, f"Requests to {endpoint!r} belong to no job: leave tool and prompt out.")
+    if fault.prompt is not None:
+        _check(isinstance(fault.prompt, str) and fault.prompt != "", "prompt must be text to look for.")
+        try:
+            re.compile(fault.prompt)
+        except re.error as bad:
+            raise FaultError(f"prompt must be a regular expression, and {fault.prompt!r} is none: {bad}.") from bad
+
+
+def _check_values(fault: Fault) -> None:
+    name, status = fault.fault, fault.status
     for field in fields(fault):
         value = getattr(fault, field.name)
         if field.name in ("hold", "retry_after", "seconds") and value is not None:
@@ -117,49 +184,16 @@ def make_fault(options: Mapping[str, Any]) -> Fault:
             isinstance(status, int) and not isinstance(status, bool) and 200 <= status <= 599,
             "status must be an HTTP status from 200 to 599.",
         )
-    _check(name != "seconds" or fault.seconds is not None, "seconds must say how long the job takes.")
-    return fault
+    elif name == "slow":
+        speed = fault.bytes_per_second
+        _check(_is_number(speed) and speed != 0, "bytes_per_second must be a number above 0.")
+    _check(name not in ("seconds", "latency") or fault.seconds is not None, "seconds must say how long it takes.")
 
 
-class FaultBook:
-    """The faults on order. Safe to use from several threads."""
+def _check(good: bool, sentence: str) -> None:
+    if not good:
+        raise FaultError(sentence)
 
-    def __init__(self) -> None:
-        self._orders: list[Fault] = []
-        self._lock = threading.Lock()
 
-    def __bool__(self) -> bool:
-        return bool(self._orders)
-
-    def add(self, fault: Fault) -> None:
-        """Put a fault on order, behind those already there."""
-        with self._lock:
-            self._orders.append(fault)
-
-    def clear(self) -> None:
-        """Cancel every order."""
-        with self._lock:
-            self._orders.clear()
-
-    def take(self, names: tuple[str, ...], endpoint: str, tool: str | None) -> Fault | None:
-        """Return the oldest fault that fits, and count it down; None when none fits.
-
-        :param names: the faults that may strike here.
-        :param endpoint: where the request goes, one of :data:`ENDPOINTS`.
-        :param tool: slug of the tool that the request is about, if there is one.
-        """
-        with self._lock:
-            for fault in self._orders:
-                if fault.fault in names and fault.endpoint == endpoint and fault.tool in (None, tool):
-                    fault.count -= 1
-                    if fault.count == 0:
-                        self._orders.remove(fault)
-                    return fault
-        return None
-
-    def put_back(self, fault: Fault) -> None:
-        """Undo a :meth:`take`: the request failed by itself and the fault has not struck."""
-        with self._lock:
-            fault.count += 1
-            if fault.count == 1:
-                self._orders.insert(0, fault)
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf

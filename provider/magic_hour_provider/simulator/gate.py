@@ -5,12 +5,12 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from magic_hour_provider.api.catalog import TOOLS
+from magic_hour_provider.simulator.looks import QuickLook
 from magic_hour_provider.simulator.service import Service
-from magic_hour_provider.simulator.wire import error
+from magic_hour_provider.simulator.wire import MADE, error
 
 _CREATE_PATHS = frozenset(tool.path for tool in TOOLS.values())
 
@@ -19,8 +19,7 @@ class Gate:
     """Asks for the key and writes the log. Not a Starlette middleware: those cost more than a look does.
 
     :param app: what is behind the gate.
-    :param look: answers a look without the way through ``app``, which costs several times what a look does;
-        returns None for any other request.
+    :param look: answers looks without the way through ``app``; says whether it has.
     :param service: notes refused creates in its books.
     :param api_key: the only key accepted.
     :param log: called with one line per request; None for silence.
@@ -29,7 +28,7 @@ class Gate:
     def __init__(
         self,
         app: ASGIApp,
-        look: Callable[[Scope], Response | None],
+        look: QuickLook,
         service: Service,
         api_key: str,
         log: Callable[[str], None] | None,
@@ -58,20 +57,24 @@ class Gate:
         finally:
             # The raw path is still escaped, so that nobody can write lines of their own into the log.
             path = scope["raw_path"].partition(b"?")[0].decode("ascii", "replace")
-            self._log(f"{scope['method']} {path} {status}")
+            # What a create made, also where its answer never came.
+            made = f" {scope[MADE]}" if MADE in scope else ""
+            self._log(f"{scope['method']} {path} {status}{made}")
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        app: ASGIApp
         if not path.startswith("/v1/"):
-            app = self._app
+            await self._app(scope, receive, send)
         elif self._has_key(scope):
-            app = self._look(scope) or self._app
+            if not await self._look(scope, send):
+                await self._app(scope, receive, send)
         else:
+            self._service.requested("unauthorized")
             if scope["method"] == "POST" and path in _CREATE_PATHS:
                 self._service.refused()
-            app = error(401, "unauthorized", "The API key is missing or wrong.")
-        await app(scope, receive, send)
+            with_code = self._service.choices.error_code == "given"
+            refusal = error(401, "unauthorized", "The API key is missing or wrong.", with_code=with_code)
+            await refusal(scope, receive, send)
 
     def _has_key(self, scope: Scope) -> bool:
         for name, value in scope["headers"]:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from magic_hour_provider.api.catalog import REFERENCE_PREFIXES, FileField, Tool
 from magic_hour_provider.simulator.facts import values_at
-from magic_hour_provider.simulator.jobs import Ending, Job, Source, face_path
+from magic_hour_provider.simulator.jobs import Ending, Job, Source, face_path, files_ready
 from magic_hour_provider.simulator.links import Links
 from magic_hour_provider.simulator.uploads import UPLOAD_KEPT_S, Upload
 
@@ -55,7 +55,13 @@ class Inputs:
         if value.startswith("api-assets/"):
             return self._uploaded(value, now)
         if value.startswith(REFERENCE_PREFIXES):
-            return None
+            # A user's own saved items and references are not here, and count as there.
+            saved = self._job(value.split("/")[1]) if value.startswith("saved-items/") else None
+            if saved is None:
+                return None
+            if saved.tool.kind not in field.accepts:
+                raise LookupError(field.field)
+            return Source(saved.tool.kind, job=saved)
         raise LookupError(field.field)
 
     def _uploaded(self, reference: str, now: float) -> Source:
@@ -65,9 +71,9 @@ class Inputs:
                 raise LookupError(reference)
             return Source(upload.kind, path=upload.path)
         job = self._job(reference.split("/")[1])
-        if job is None or job.tool.kind != "face-detection" or job.status(now) != "complete":
+        if job is None or job.tool.kind != "face-detection":
             raise LookupError(reference)
-        for number in range(1, job.files + 1):
+        for number in range(1, files_ready(job, now) + 1):
             if reference == face_path(job, number):
                 return Source("image", job=job, number=number)
         raise LookupError(reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from magic_hour_provider.simulator.facts import project_type
 
 # Of a job's time, the part it waits for a machine.
 _QUEUED_PART = 0.2
+_LOOKS_KEPT = 50
 FPS = 24
 
 # Takes a job and the number of one of its files, counted from 1; returns {"url", "expires_at"}.
@@ -75,6 +77,11 @@ class Job:
     :param end: end of its clip, in seconds.
     :param ending: how it ends.
     :param sources: its input files, as far as the simulator holds them.
+    :param words: all words of its request, for faults that look for some.
+    :param final_price: credits that it costs in the end; the price unless it is paid by the frame.
+    :param credits_charged: credits that stay charged, as its details say.
+    :param settled: whether its money will not move again.
+    :param look_times: when it was looked at last, in seconds since 1970 on the simulator's clock.
     """
 
     id: str
@@ -92,19 +99,28 @@ class Job:
     end: float
     ending: Ending = field(default_factory=Ending)
     sources: tuple[Source, ...] = ()
-    refunded: bool = False
+    words: str = ""
+    final_price: int = -1
+    credits_charged: int = -1
+    settled: bool = False
     deleted: bool = False
     looks: int = 0
+    look_times: deque[float] = field(default_factory=lambda: deque(maxlen=_LOOKS_KEPT))
     downloads: int = 0
 
+    def __post_init__(self) -> None:
+        if self.final_price < 0:
+            self.final_price = self.price
+        self.credits_charged = self.price
+
     @property
-    def credits_charged(self) -> int:
-        """Credits that stay charged."""
-        return 0 if self.refunded else self.price
+    def ends(self) -> float:
+        """When its time is over, in seconds since 1970 on the simulator's clock."""
+        return self.created + self.duration
 
     def is_over(self, now: float) -> bool:
         """Say whether the job has reached its ending."""
-        return self.ending.at_once or now - self.created >= self.duration
+        return self.ending.at_once or now >= self.created + self.duration
 
     def status(self, now: float) -> str:
         """Return the status at a time, in seconds since 1970 on the simulator's clock."""
@@ -127,12 +143,11 @@ def details(job: Job, now: float, link: LinkMaker) -> dict[str, Any]:
     :param link: makes the links of its files.
     """
     status = job.status(now)
-    done = status == "complete"
+    done = status == "complete" and not job.deleted
     if job.tool.kind == "face-detection":
         faces = [
             {"path": face_path(job, number), "url": link(job, number)["url"]}
-            for number in range(1, job.files + 1)
-            if done
+            for number in range(1, files_ready(job, now) + 1)
         ]
         return {"id": job.id, "status": status, "credits_charged": job.credits_charged, "faces": faces}
     downloads = [link(job, number) for number in range(1, job.files + 1)] if done else []
@@ -142,7 +157,7 @@ def details(job: Job, now: float, link: LinkMaker) -> dict[str, Any]:
         "status": status,
         "type": project_type(job.tool.slug),
         "created_at": iso(job.created),
-        "enabled": True,
+        "enabled": not job.deleted,
         "credits_charged": job.credits_charged,
         "downloads": downloads,
         "error": {"code": job.ending.code, "message": job.ending.message} if status == "error" else None,
@@ -162,6 +177,15 @@ def details(job: Job, now: float, link: LinkMaker) -> dict[str, Any]:
     return answer
 
 
+def files_ready(job: Job, now: float) -> int:
+    """Return how many of a job's files can be had at a time; faces are found one by one while it renders."""
+    status = job.status(now)
+    if status == "rendering" and job.tool.kind == "face-detection":
+        part = 1.0 if job.is_over(now) else (now - job.created) / job.duration
+        return int((part - _QUEUED_PART) / (1 - _QUEUED_PART) * job.files)
+    return job.files if status == "complete" else 0
+
+
 def face_path(job: Job, number: int) -> str:
     """Return the reference by which later requests name a face that this job found, counted from 1."""
     return f"api-assets/{job.id}/{job.file_name(number)}"
@@ -178,6 +202,8 @@ def summary(job: Job, now: float) -> dict[str, Any]:
         "request": job.request,
         "credits_charged": job.credits_charged,
         "created_at": iso(job.created),
+        "seconds": job.duration,
         "looks": job.looks,
+        "look_times": [iso(time) for time in job.look_times],
         "downloads": job.downloads,
     }

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 
 DOWNLOAD_LIFE_S = 24 * 3600
-UPLOAD_LIFE_S = 15 * 60
 
 
 class Links:

@@ -86,7 +86,8 @@ def panel(size: Size, tool: str, title: str, text: str, note: str) -> Image.Imag
     large, middle, small = (ImageFont.load_default(unit * times) for times in (1.35, 1.05, 0.8))
     room = width - 2 * unit
     lines = _wrapped(text, middle, room) if text else []
-    image = Image.new("RGB", (width, int(unit * (3.6 + 1.35 * len(lines)))), _PANEL)
+    height = int(unit * (3.6 + 1.35 * len(lines))) // 2 * 2  # even, as the colours of films have half the lines
+    image = Image.new("RGB", (width, height), _PANEL)
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, 0, width, max(unit // 4, 2)), fill=_colour(_hue(tool), 0.6, 0.95))
     y = unit * 0.6

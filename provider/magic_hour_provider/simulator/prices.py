@@ -13,7 +13,7 @@ from typing import Any
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.simulator.facts import text_at, text_of
 
-_FRAMES_PER_SECOND = 30  # what the service assumes before it has seen the video
+ESTIMATED_FPS = 30  # what the service assumes before it has seen the video
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ PRICES: Mapping[str, Price] = {
     "body-swap": Price(100, "image", ("resolution",), {"640px": 50}),
     "character-replace": Price(48, "second"),
     "face-detection": Price(0, "task"),
-    "face-swap": Price(24, "second"),
+    "face-swap": Price(1, "frame"),
     "face-swap-photo": Price(10, "image"),
     "head-swap": Price(10, "image"),
     "image-background-remover": Price(5, "image"),
     "lip-sync": Price(1, "frame", _MODES, {"pro": 2}),
     "photo-colorizer": Price(10, "image"),
-    "video-to-video": Price(48, "second"),
+    "video-to-video": Price(2, "frame"),
 }
 _OF_KIND = {
     "image": Price(10, "image"),
@@ -74,11 +74,16 @@ _OF_KIND = {
 }
 
 
-def credits_for(tool: Tool, request: Mapping[str, Any], *, images: int, seconds: float) -> int:
+def credits_for(
+    tool: Tool, request: Mapping[str, Any], *, images: int, seconds: float, fps: float = ESTIMATED_FPS
+) -> int:
     """Return the whole credits that a job costs.
+
+    Tools paid by the frame take an estimate at 30 frames a second, and settle to the frames that were rendered.
 
     :param images: number of images asked for.
     :param seconds: length of the clip or piece asked for, in seconds.
+    :param fps: frames a second.
     """
     price = PRICES.get(tool.slug) or _OF_KIND[tool.kind]
     row = " ".join(filter(None, (text_at(request, path) for path in price.by)))
@@ -86,7 +91,7 @@ def credits_for(tool: Tool, request: Mapping[str, Any], *, images: int, seconds:
     units = {
         "image": images,
         "second": seconds,
-        "frame": seconds * _FRAMES_PER_SECOND,
+        "frame": seconds * fps,
         "character": len(text_of(request)),
         "task": 1,
     }[price.per]

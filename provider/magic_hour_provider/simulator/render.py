@@ -77,8 +77,7 @@ class Renderer:
         else:
             seconds = seconds_to_render("video", job.start, job.end)
             sound = tune(self._melody(job), seconds) if self._sounds(job) else None
-            frames = (captioned(frame, caption) for frame in zoom(scene, round(seconds * FPS)))
-            write_film(path, job.extension, scene.size, frames, FPS, sound)
+            write_film(path, job.extension, scene, caption, round(seconds * FPS), sound)
 
     def _caption(self, job: Job, number: int, size: tuple[int, int]) -> Image.Image:
         of = f" {number}/{job.files}" if job.files > 1 else ""

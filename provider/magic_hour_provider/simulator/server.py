@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
-
-import uvicorn
+from typing import Any
 
 from magic_hour_provider.simulator.account import TIERS
 from magic_hour_provider.simulator.app import build_app
+from magic_hour_provider.simulator.books import Books
+from magic_hour_provider.simulator.choices import Choices
 from magic_hour_provider.simulator.faults import make_fault
 from magic_hour_provider.simulator.render import Renderer
 from magic_hour_provider.simulator.service import Service
+from magic_hour_provider.simulator.serving import Server, listen
 
 DEFAULT_API_KEY = "mhk_live_simulator"
 _START_S = 30.0
+_MANUAL_START = 1_800_000_000.0  # 2027-01-15, the same in every run
 
 
 class Simulator:
@@ -33,12 +34,16 @@ class Simulator:
     :param api_key: the only key it accepts.
     :param credits: balance at the start; a whole number.
     :param tier: the account's tier: ``free``, ``creator``, ``pro`` or ``business``.
-    :param seed: one seed gives the same ids in the same order.
-    :param clock: returns the time in seconds since 1970. A function that always returns the same leaves time
-        to :meth:`advance` alone.
+    :param seed: one seed gives the same ids, durations and outputs to the same requests in the same order.
+    :param clock: returns the time in seconds since 1970; None for the real time. Jobs take theirs on it.
     :param host: address to listen on.
     :param storage: folder for uploads and outputs, kept at the end; None for a temporary one.
     :param log: called with one line per request, from the server's thread; None for silence.
+    :param manual_clock: time stands still, at the same moment in every run, but for :meth:`advance`.
+    :param spread: how far durations stray from the median, as a part of it, from 0 to 1: with 0.3 a job of 100 s
+        takes from 70 to 130 s, as the seed has it.
+    :param usage_based: the account pays later: it has no subscription, and its balance may go below 0.
+    :param choices: how it behaves where Magic Hour's behaviour is not established.
     :raises ValueError: a number or the tier makes no sense, or the storage is no folder.
     """
 
@@ -50,10 +55,15 @@ class Simulator:
         credits: int = 100_000,
         tier: str = "creator",
         seed: int = 0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         host: str = "127.0.0.1",
         storage: Path | str | None = None,
         log: Callable[[str], None] | None = None,
+        *,
+        manual_clock: bool = False,
+        spread: float = 0.0,
+        usage_based: bool = False,
+        choices: Choices = Choices(),  # noqa: B008 - frozen
     ) -> None:
         if not 0 < speed < math.inf:
             raise ValueError(f"speed must be a number above 0, not {speed}.")
@@ -63,6 +73,12 @@ class Simulator:
             raise ValueError(f"credits must be 0 or more, not {credits}.")
         if tier not in TIERS:
             raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {tier!r}.")
+        if not 0 <= spread <= 1:
+            raise ValueError(f"spread must be a number from 0 to 1, not {spread}.")
+        if manual_clock and clock is not None:
+            raise ValueError("clock and manual_clock exclude each other: give one of them.")
+        if usage_based and tier == "free":
+            raise ValueError("A usage-based account is a paid one: its tier cannot be free.")
         if not api_key:
             raise ValueError("api_key must not be empty.")
         self._address = (host, port)
@@ -76,10 +92,19 @@ class Simulator:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as bad:
             raise ValueError(f"storage {folder} cannot be used as a folder: {bad.strerror}.") from bad
-        self._service = Service(speed=speed, balance=credits, tier=tier, seed=seed, clock=clock, storage=folder)
+        self._service = Service(
+            speed=speed,
+            balance=credits,
+            tier=tier,
+            seed=seed,
+            clock=(lambda: _MANUAL_START) if manual_clock else clock or time.time,
+            storage=folder,
+            choices=choices,
+            spread=spread,
+            usage_based=usage_based,
+        )
         self._renderer = Renderer(folder / "outputs")
-        self._server: uvicorn.Server | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self._url = ""
 
@@ -99,50 +124,29 @@ class Simulator:
         """
         if self._thread is not None:
             return self
-        listening = _listen(*self._address)
+        listening = listen(*self._address)
         host = self._address[0]
         # 0.0.0.0 means every address, and a client needs one.
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
         self._url = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}"
-        config = uvicorn.Config(
-            build_app(self._service, self._renderer, self._api_key, self._log),
-            http=_protocol(),
-            ws="none",
-            lifespan="off",
-            log_config=None,  # leaves the logging of the process it runs in alone
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-        )
-        self._server = uvicorn.Server(config)
+        self._server = Server(build_app(self._service, self._renderer, self._api_key, self._log))
         self._thread = threading.Thread(
-            target=asyncio.run, args=(self._serve(self._server, listening),), name="magic-hour-simulator", daemon=True
+            target=asyncio.run, args=(self._server.serve([listening]),), name="magic-hour-simulator", daemon=True
         )
         self._thread.start()
         deadline = time.monotonic() + _START_S
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise RuntimeError("The simulator did not start.")
-            time.sleep(0.005)
+            time.sleep(0.002)
         return self
-
-    async def _serve(self, server: uvicorn.Server, listening: socket.socket) -> None:
-        self._loop = asyncio.get_running_loop()
-        await server.serve(sockets=[listening])
 
     def close(self) -> None:
         """Stop serving and remove the temporary folder. Open connections are cut, as nobody is left to wait for."""
-        if self._server is not None and self._thread is not None and self._loop is not None:
-            self._server.should_exit = True
-            while self._thread.is_alive():
-                # Again and again, as a request may arrive until the server has seen that it should stop.
-                try:
-                    self._loop.call_soon_threadsafe(_cut, self._server)
-                except RuntimeError:  # the loop is closed, so the thread is at its end
-                    self._thread.join()
-                self._thread.join(0.05)
-            self._thread = self._server = self._loop = None
+        if self._server is not None and self._thread is not None:
+            self._server.stop()
+            self._thread.join()
+            self._thread = self._server = None
             self._url = ""
         if self._temporary is not None:
             self._temporary.cleanup()
@@ -157,8 +161,12 @@ class Simulator:
 
     # --- knobs and books
 
+    def books(self) -> Books:
+        """Return the books in brief: ``assert str(sim.books()) == "1 create, 5 credits, 9 looks"``."""
+        return self._service.brief()
+
     def stats(self) -> dict[str, Any]:
-        """Return the books, as ``GET /_simulator/stats`` answers."""
+        """Return the books in full, as ``GET /_simulator/stats`` answers."""
         return self._service.stats()
 
     def jobs(self) -> list[dict[str, Any]]:
@@ -168,11 +176,15 @@ class Simulator:
     def fault(self, fault: str, **options: Any) -> None:
         """Order a fault, as ``POST /_simulator/faults`` does.
 
-        :param fault: its name: ``close-after-accept``, ``status``, ``accept-then-status``, ``outcome`` or ``seconds``.
+        :param fault: its name, a key of :data:`.faults.FAULTS`, such as ``close-after-accept``.
         :param options: what else :class:`.faults.Fault` has for it.
         :raises FaultError: a name or a value is unknown; the text lists the valid ones.
         """
         self._service.faults.add(make_fault({"fault": fault, **options}))
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the faults on order, as ``GET /_simulator/faults`` answers."""
+        return self._service.faults.listed()
 
     def clear_faults(self) -> None:
         """Cancel the faults that have not struck yet."""
@@ -189,44 +201,3 @@ class Simulator:
         :raises ApiError: the number makes no sense.
         """
         self._service.advance(seconds)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Made here, so that a busy port is an error of :meth:`Simulator.start`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off only for sockets that name their protocol. With it, each answer on a kept
-    # connection would wait some 40 ms, as its head and its body are sent apart.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-    except BaseException:
-        listening.close()
-        raise
-    return listening
-
-
-def _cut(server: uvicorn.Server) -> None:
-    for connection in list(server.server_state.connections):
-        transport = cast("asyncio.Transport | None", getattr(connection, "transport", None))
-        if transport is not None:
-            transport.abort()
-
-
-def _protocol() -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol, made to hand its transport to the application, which must be able to close it."""
-    base: Any
-    try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base
-    except ImportError:  # httptools is optional for uvicorn
-        from uvicorn.protocols.http.h11_impl import H11Protocol as base
-
-    class Protocol(base):  # type: ignore[misc]
-        app_state: dict[str, Any]
-
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            # Each connection gets a copy: app_state is shared by all.
-            self.app_state = {**self.app_state, "transport": transport}
-            super().connection_made(transport)
-
-    return cast("type[asyncio.Protocol]", Protocol)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.simulator import shapes
 from magic_hour_provider.simulator.account import account_details, saved_items, saved_page
+from magic_hour_provider.simulator.books import Bookkeeper, Books
+from magic_hour_provider.simulator.choices import Choices
 from magic_hour_provider.simulator.errors import ApiError, invalid, missing
-from magic_hour_provider.simulator.facts import REQUIRED, text_of, values_at
-from magic_hour_provider.simulator.faults import FaultBook
+from magic_hour_provider.simulator.faults import JOB, Fault
 from magic_hour_provider.simulator.inputs import Inputs
-from magic_hour_provider.simulator.jobs import Ending, Job, LinkMaker, details, iso, summary
+from magic_hour_provider.simulator.jobs import Ending, Job, LinkMaker, details, files_ready, iso, summary
 from magic_hour_provider.simulator.links import DOWNLOAD_LIFE_S, Links
-from magic_hour_provider.simulator.prices import credits_for
+from magic_hour_provider.simulator.making import Maker, shape
+from magic_hour_provider.simulator.orders import FaultBook
 from magic_hour_provider.simulator.uploads import Upload, Uploads
 
-_FACES = 2
 _FARTHEST_S = 100 * 365 * 24 * 3600
+_ACTIVE = ("draft", "queued", "rendering")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -32,31 +33,44 @@ class Service:
     :param speed: how many times faster than Magic Hour jobs are; above 0.
     :param balance: credits at the start.
     :param tier: the account's tier, one of :data:`.account.TIERS`.
-    :param seed: one seed gives the same ids.
+    :param seed: one seed gives the same ids and durations.
     :param clock: returns the time in seconds since 1970.
     :param storage: folder for uploads.
+    :param choices: how open questions are answered.
+    :param spread: how far durations stray from the median, as a part of it, from 0 to 1.
+    :param usage_based: whether the account pays later, so that its balance may go below 0.
     """
 
     def __init__(
-        self, *, speed: float, balance: int, tier: str, seed: int, clock: Callable[[], float], storage: Path
+        self,
+        *,
+        speed: float,
+        balance: int,
+        tier: str,
+        seed: int,
+        clock: Callable[[], float],
+        storage: Path,
+        choices: Choices = Choices(),  # noqa: B008 - frozen
+        spread: float = 0.0,
+        usage_based: bool = False,
     ) -> None:
-        self.faults = FaultBook()
+        self.choices = choices
+        self.faults = FaultBook(seed)
         self.links = Links(f"simulator {seed}")
-        self._speed = speed
-        self._start_balance = balance
+        self.books = Bookkeeper(balance, choices.refunded_credits)
         self._tier = tier
+        self._usage_based = usage_based
         self._seed = seed
         self._clock = clock
         self._ahead = 0.0
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
-        self._to_refund: list[Job] = []
         self._saved = {job.id: job for job in saved_items()}
-        self._uploads = Uploads(storage / "uploads", self.links)
-        self._inputs = Inputs(self._job_or_none, self._uploads.by_reference, self.links)
+        self._uploads = Uploads(storage / "uploads", self.links, choices, tier)
+        inputs = Inputs(self._job_or_none, self._uploads.by_reference, self.links)
+        self._maker = Maker(speed, spread, seed, tier, choices, inputs)
         self._made_ids = 0
-        self._counts = dict.fromkeys(("accepted", "refused", "looks", "uploads", "downloads", "deletes"), 0)
-        self._taken = self._refunded = 0
+        self._made_places = 0
 
     # --- time
 
@@ -78,75 +92,35 @@ class Service:
 
     # --- jobs
 
-    def create(self, tool: Tool, request: object) -> Job:
+    def create(self, tool: Tool, request: object, spells: Sequence[Fault] = ()) -> Job:
         """Accept a request: make its job and take its credits.
 
+        :param spells: faults that the request's own words order; those of a job shape it.
         :raises ApiError: the request is refused and costs nothing.
         """
         with self._lock:
-            try:
-                job = self._new_job(tool, request)
-            except ApiError:
-                self.refused()
-                raise
+            now = self.now()
+            job = self._maker.job(tool, request, self._next_id(), now)
+            self.books.settle(now)
+            balance = self.books.balance
+            if job.price > balance and not self._usage_based:
+                sentence = f"This takes {job.price} credits and the account has {balance}: top it up."
+                raise ApiError(402, "insufficient_credits", sentence)
+            self._made_ids += 1
+            self._shape(job, spells)
             self._jobs[job.id] = job
-            self._taken += job.price
-            self._counts["accepted"] += 1
-            self._shape(job)
+            self.books.accepted(job)
             return job
 
-    def _new_job(self, tool: Tool, request: object) -> Job:
-        if not isinstance(request, dict):
-            raise invalid("The body must be a JSON object.")
-        for path in REQUIRED.get(tool.slug, ()):
-            if not values_at(request, path):
-                raise invalid(f"{path} is required.")
-        try:
-            count = shapes.image_count(request) if tool.kind == "image" else 1
-            start, end = shapes.clip(tool, request)
-        except shapes.ShapeError as bad:
-            code = "invalid_request" if bad.status == 400 else "unprocessable_entity"
-            raise ApiError(bad.status, code, str(bad)) from bad
-        price = credits_for(tool, request, images=count, seconds=end - start)
-        now = self.now()
-        self._refund(now)
-        balance = self._balance()
-        if price > balance:
-            raise ApiError(
-                402, "insufficient_credits", f"This takes {price} credits and the account has {balance}: top it up."
-            )
-        sources, failing = self._inputs.resolve(tool, request, now)
-        name = request.get("name")
-        return Job(
-            id=self._new_id(),
-            tool=tool,
-            request=request,
-            name=name if isinstance(name, str) and name else f"{tool.title} - {iso(now)}",
-            text=text_of(request),
-            created=now,
-            duration=(tool.median_s or tool.polling_class(request).median_s) / self._speed,
-            price=price,
-            files=_FACES if tool.kind == "face-detection" else count,
-            extension=_extension(tool, request),
-            size=shapes.picture_size(request),
-            start=start,
-            end=end,
-            ending=failing or Ending(),
-            sources=sources,
-        )
-
-    def _shape(self, job: Job) -> None:
-        """Let the faults on order shape a job that was just accepted."""
-        timing = self.faults.take(("seconds",), "create", job.tool.slug)
-        if timing is not None and timing.seconds is not None:
-            job.duration = timing.seconds
-        outcome = self.faults.take(("outcome",), "create", job.tool.slug)
-        if outcome is not None:
-            code = outcome.code or "unknown_error"
-            message = outcome.message or f"The simulator was told to end this job with {code}."
-            job.ending = Ending(str(outcome.status), code, message, outcome.at_once)
-        if job.ending.status in ("error", "canceled"):
-            self._to_refund.append(job)
+    def _shape(self, job: Job, spells: Sequence[Fault]) -> None:
+        faults = [spell for spell in spells if spell.stage == JOB]
+        for fault in faults:
+            self.faults.note(fault)
+        for name in {"seconds", "outcome"} - {fault.fault for fault in faults}:
+            order = self.faults.take((JOB,), "create", job.tool.slug, job.words, name=name)
+            if order is not None:
+                faults.append(order.fault)
+        shape(job, faults)
 
     def look(self, kind: str, job_id: str) -> Job:
         """Return a job, for its details.
@@ -154,32 +128,39 @@ class Service:
         :raises ApiError: there is none of this kind and id.
         """
         with self._lock:
-            self._counts["looks"] += 1
-            job = self._jobs.get(job_id)
             now = self.now()
+            self.books.count("looks")
+            job = self._jobs.get(job_id)
             if job is not None:
                 job.looks += 1
-            if job is None or job.deleted or job.tool.kind != kind or job.status(now) == "gone":
+                job.look_times.append(now)
+            self.books.settle(now)
+            if job is None or (job.deleted and self.choices.deleted_job == "not_found"):
                 raise missing(f"The {kind} project")
-            if self._to_refund:
-                self._refund(now)
+            if job.status(now) == "gone" or (job.tool.kind != kind and self.choices.wrong_kind == "not_found"):
+                raise missing(f"The {kind} project")
             return job
 
     def delete(self, kind: str, job_id: str) -> Job:
-        """Delete a job that is over, and return it; no look finds it after that.
+        """Delete a job, and return it; what a look finds after that is one of the choices.
 
-        :raises ApiError: there is none of this kind and id, or it is still active.
+        :raises ApiError: there is none of this kind and id, or it is still active and may not be deleted.
         """
         with self._lock:
             job = self._jobs.get(job_id)
             now = self.now()
             if job is None or job.deleted or job.tool.kind != kind or job.status(now) == "gone":
                 raise missing(f"The {kind} project")
-            if job.status(now) in ("draft", "queued", "rendering"):
-                raise ApiError(422, "unprocessable_entity", "The project is still active, so it cannot be deleted.")
-            self._refund(now)
+            self.books.settle(now)
+            if job.status(now) in _ACTIVE:
+                if self.choices.delete_active == "refused":
+                    sentence = "The project is still active, so it cannot be deleted."
+                    raise ApiError(422, "unprocessable_entity", sentence)
+                if self.choices.delete_active == "canceled":
+                    job.ending = Ending("canceled", at_once=True)
+                    self.books.refund(job)
             job.deleted = True
-            self._counts["deletes"] += 1
+            self.books.count("deletes")
             return job
 
     def details(self, job: Job, base_url: str) -> dict[str, Any]:
@@ -198,7 +179,7 @@ class Service:
         """
         with self._lock:
             job = self._job_or_none(job_id)
-            if job is None or not 1 <= number <= job.files or job.status(self.now()) != "complete":
+            if job is None or not 1 <= number <= files_ready(job, self.now()):
                 raise missing("The file")
             return job
 
@@ -206,17 +187,22 @@ class Service:
         """Note in the books that a file of this job is being downloaded."""
         with self._lock:
             job.downloads += 1
-            self._counts["downloads"] += 1
+            self.books.count("downloads")
 
     def refused(self) -> None:
         """Note in the books that a create was refused."""
         with self._lock:
-            self._counts["refused"] += 1
+            self.books.count("refused")
 
-    def tool_of(self, job_id: str) -> str | None:
-        """Return the slug of the tool that makes a job, or None."""
+    def requested(self, endpoint: str) -> None:
+        """Note in the books that a request has come to an endpoint."""
+        with self._lock:
+            self.books.requests[endpoint] += 1
+
+    def tool_and_words(self, job_id: str) -> tuple[str | None, str]:
+        """Return the slug of the tool that makes a job and the words of its request; nothing for an unknown job."""
         job = self._jobs.get(job_id)
-        return job.tool.slug if job else None
+        return (job.tool.slug, job.words) if job else (None, "")
 
     # --- uploads
 
@@ -227,23 +213,33 @@ class Service:
         :raises ApiError: the request is malformed, or an extension does not fit its type.
         """
         with self._lock:
-            return self._uploads.give_out(body, base_url, self._new_id(), self.now())
+            # Counted apart from jobs, so that an upload more or less does not change the ids of the jobs.
+            token = self._id_of(f"upload {self._made_places + 1}")
+            answer = self._uploads.give_out(body, base_url, token, self.now())
+            self._made_places += 1
+            return answer
 
-    def upload_at(self, reference: str) -> Upload:
+    def upload_at(self, reference: str, size: int | None) -> Upload:
         """Return the place for a file.
 
-        :raises ApiError: it was never given out.
+        :param size: its size in bytes, as far as it is known.
+        :raises ApiError: it was never given out, it is used up, or the file is too large.
         """
-        upload = self._uploads.by_reference.get(reference)
-        if upload is None:
-            raise missing("The upload")
-        return upload
+        with self._lock:
+            return self._uploads.place(reference, size)
+
+    def check_upload_size(self, size: int) -> None:
+        """Refuse an upload of more bytes than the account may send.
+
+        :raises ApiError: it is too large.
+        """
+        self._uploads.check_size(size)
 
     def uploaded(self, upload: Upload) -> None:
         """Note in the books that a file has arrived whole."""
         with self._lock:
             upload.received = self.now()
-            self._counts["uploads"] += 1
+            self.books.count("uploads")
 
     # --- account and books
 
@@ -251,8 +247,8 @@ class Service:
         """Return what ``GET /v1/account`` answers."""
         with self._lock:
             now = self.now()
-            self._refund(now)
-            return account_details(self._tier, self._balance(), now)
+            self.books.settle(now)
+            return account_details(self._tier, self.books.balance, now, self._usage_based)
 
     def saved_items(self, limit: str, cursor: str, kind: str, base_url: str) -> dict[str, Any]:
         """Return what ``GET /v1/saved-items`` answers.
@@ -267,19 +263,22 @@ class Service:
         return saved_page(list(self._saved.values()), limit, cursor, kind, link)
 
     def stats(self) -> dict[str, Any]:
-        """Return the books: creates, credits, looks, uploads, downloads and deletes so far."""
+        """Return the books in full, as :meth:`.books.Bookkeeper.stats` does."""
         with self._lock:
-            self._refund(self.now())
-            counts = dict(self._counts)
-            creates = {"accepted": counts.pop("accepted"), "refused": counts.pop("refused")}
-            money = {"balance": self._balance(), "taken": self._taken, "refunded": self._refunded}
-            return {"creates": creates, "credits": money, **counts}
+            self.books.settle(self.now())
+            return self.books.stats(self._jobs, self.faults.struck())
+
+    def brief(self) -> Books:
+        """Return the books in brief."""
+        with self._lock:
+            self.books.settle(self.now())
+            return self.books.brief()
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return every job ever accepted, the oldest first; deleted ones too."""
         with self._lock:
             now = self.now()
-            self._refund(now)
+            self.books.settle(now)
             return [summary(job, now) for job in self._jobs.values()]
 
     # --- small parts
@@ -287,16 +286,6 @@ class Service:
     def _job_or_none(self, job_id: str) -> Job | None:
         job = self._jobs.get(job_id) or self._saved.get(job_id)
         return None if job is None or job.deleted else job
-
-    def _balance(self) -> int:
-        return self._start_balance - self._taken + self._refunded
-
-    def _refund(self, now: float) -> None:
-        """Give back the credits of the failed jobs whose time is over."""
-        for job in [job for job in self._to_refund if job.is_over(now)]:
-            self._to_refund.remove(job)
-            job.refunded = True
-            self._refunded += job.price
 
     def _link_maker(self, base_url: str, now: float) -> LinkMaker:
         expires = int(now) + DOWNLOAD_LIFE_S
@@ -308,15 +297,10 @@ class Service:
 
         return link
 
-    def _new_id(self) -> str:
-        """Return the next id: 25 letters and digits that look like the service's own."""
-        self._made_ids += 1
-        number = int.from_bytes(hashlib.sha256(f"{self._seed}/{self._made_ids}".encode()).digest(), "big")
+    def _next_id(self) -> str:
+        return self._id_of(str(self._made_ids + 1))
+
+    def _id_of(self, what: str) -> str:
+        """Return 25 letters and digits that look like the service's own ids."""
+        number = int.from_bytes(hashlib.sha256(f"{self._seed}/{what}".encode()).digest(), "big")
         return "c" + "".join(_DIGITS[number // 36**place % 36] for place in range(24))
-
-
-def _extension(tool: Tool, request: Mapping[str, Any]) -> str:
-    if tool.slug == "ai-gif-generator":
-        wanted = request.get("output_format")
-        return wanted if wanted in ("mp4", "webm") else "gif"
-    return {"video": "mp4", "audio": "wav"}.get(tool.kind, "png")

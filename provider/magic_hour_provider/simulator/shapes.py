@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.simulator.errors import ApiError
 from magic_hour_provider.simulator.facts import text_at, text_of, values_at
 
 _LONG_SIDE = 640
-_MAX_IMAGES = 16
+_LONGEST_CLIP_S = 24 * 3600
 _DEFAULT_CLIP_S = 3.0
 _CLIP_S = (1.0, 10.0)
 _SOUND_S = (1.0, 20.0)
@@ -18,44 +18,28 @@ _SECONDS_PER_CHARACTER = 0.06  # an ordinary reading voice
 _ORIENTATIONS = {"landscape": 16 / 9, "portrait": 9 / 16, "square": 1.0}
 
 
-class ShapeError(ValueError):
-    """A number in the request has the wrong type or an impossible value; ``status`` is the HTTP status to answer."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 def _number(request: Mapping[str, Any], field: str, default: float) -> float:
-    value = next(iter(values_at(request, field)), default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ShapeError(400, f"{field} must be a number.")
-    return float(value)
+    return float(next(iter(values_at(request, field)), default))
 
 
 def image_count(request: Mapping[str, Any]) -> int:
-    """Return how many images a request asks for.
-
-    :raises ShapeError: it is no whole number from 1 to 16.
-    """
-    count = _number(request, "image_count", 1)
-    if count != int(count) or not 1 <= count <= _MAX_IMAGES:
-        raise ShapeError(422, f"image_count must be a whole number from 1 to {_MAX_IMAGES}.")
-    return int(count)
+    """Return how many images a request that was checked asks for."""
+    return int(_number(request, "image_count", 1))
 
 
 def clip(tool: Tool, request: Mapping[str, Any]) -> tuple[float, float]:
-    """Return start and end of what is asked for, in seconds.
+    """Return start and end of what a request that was checked asks for, in seconds.
 
-    :raises ShapeError: a time is no number, or the end is not after the start.
+    :raises ApiError: the end is not after the start, or too far from it.
     """
     start = _number(request, "start_seconds", 0)
     if tool.kind == "audio":
         end = start + _number(request, "duration", len(text_of(request)) * _SECONDS_PER_CHARACTER or 1)
     else:
         end = _number(request, "end_seconds", start + _DEFAULT_CLIP_S)
-    if start < 0 or end <= start:
-        raise ShapeError(422, "start_seconds must be 0 or more, and the end must come after it.")
+    if start < 0 or not 0 < end - start <= _LONGEST_CLIP_S:
+        sentence = f"end_seconds must come after start_seconds, by {_LONGEST_CLIP_S} seconds at most."
+        raise ApiError(422, "unprocessable_entity", sentence)
     return start, end
 
 

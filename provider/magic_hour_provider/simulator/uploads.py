@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from magic_hour_provider.api.catalog import EXTENSIONS
-from magic_hour_provider.simulator.errors import ApiError, invalid
+from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.errors import ApiError, invalid, missing
 from magic_hour_provider.simulator.jobs import iso
-from magic_hour_provider.simulator.links import UPLOAD_LIFE_S, Links
+from magic_hour_provider.simulator.links import Links
 
 UPLOAD_KEPT_S = 7 * 24 * 3600
+_MB = 10**6
+LIMITS: Mapping[str, int] = {"free": 200 * _MB, "creator": 2000 * _MB, "pro": 5000 * _MB, "business": 10_000 * _MB}
 _KINDS = ("video", "audio", "image")
 _MAX_PER_REQUEST = 100
 
@@ -36,12 +40,38 @@ class Uploads:
 
     :param folder: where the files are stored.
     :param links: signs the addresses.
+    :param choices: how open questions are answered.
+    :param tier: the account's tier, which limits how large a file may be.
     """
 
-    def __init__(self, folder: Path, links: Links) -> None:
+    def __init__(self, folder: Path, links: Links, choices: Choices, tier: str) -> None:
         self.by_reference: dict[str, Upload] = {}
+        self.limit = choices.upload_limit_bytes or LIMITS[tier]
         self._folder = folder
         self._links = links
+        self._choices = choices
+
+    def place(self, reference: str, size: int | None) -> Upload:
+        """Return the place for a file.
+
+        :param size: its size in bytes, as far as it is known.
+        :raises ApiError: it was never given out, it is used up, or the file is too large.
+        """
+        upload = self.by_reference.get(reference)
+        if upload is None:
+            raise missing("The upload")
+        if upload.received is not None and self._choices.upload_link_reuse == "refused":
+            raise ApiError(403, "forbidden", "A file was uploaded here before: ask for another link.")
+        self.check_size(size or 0)
+        return upload
+
+    def check_size(self, size: int) -> None:
+        """Refuse a file that is too large for the account.
+
+        :raises ApiError: it has more bytes than the tier takes.
+        """
+        if size > self.limit:
+            raise ApiError(413, "file_too_large", f"The file is larger than {self.limit} bytes, the plan's limit.")
 
     def give_out(self, body: object, base_url: str, token: str, now: float) -> dict[str, Any]:
         """Give out places, as ``POST /v1/files/upload-urls`` answers.
@@ -57,7 +87,7 @@ class Uploads:
             raise invalid(f"items must be a list of 1 to {_MAX_PER_REQUEST} files.")
         # All are checked before any is given out.
         places = [_kind_and_extension(item, f"items[{number}]") for number, item in enumerate(items)]
-        expires = int(now) + UPLOAD_LIFE_S
+        expires = int(now) + self._choices.upload_link_seconds
         answer = []
         for number, (kind, extension) in enumerate(places):
             name = f"{token}/{number}.{extension}"

@@ -11,13 +11,19 @@ from starlette.types import Scope
 
 from magic_hour_provider.simulator.errors import ApiError, invalid
 
-_MAX_BODY = 4 * 1024 * 1024
+MADE = "magic_hour.made"
+"""Key of a request's scope under which a create leaves what it made, for the log."""
 
 
-def error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an error as the API answers it."""
-    body = json.dumps({"code": code, "message": message})
-    return Response(body, status, headers, "application/json")
+def error(
+    status: int, code: str | None, message: str, headers: dict[str, str] | None = None, *, with_code: bool = True
+) -> Response:
+    """Return an error as the API answers it.
+
+    :param with_code: whether the body has the code beside the message.
+    """
+    body = {"code": code, "message": message} if with_code else {"message": message}
+    return Response(json.dumps(body), status, headers, "application/json")
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
@@ -34,16 +40,17 @@ def base_url(scope: Scope) -> str:
     return f"http://{address}:{port}"
 
 
-async def read_json(request: Request) -> Any:
+async def read_json(request: Request, limit: int) -> Any:
     """Return the JSON of a request.
 
+    :param limit: how many bytes it may have.
     :raises ApiError: it is none, or too large.
     """
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
-        if len(raw) > _MAX_BODY:
-            raise ApiError(413, "invalid_request", f"The body is larger than {_MAX_BODY} bytes.")
+        if len(raw) > limit:
+            raise ApiError(413, "invalid_request", f"The body is larger than {limit} bytes.")
     try:
         return json.loads(raw, parse_constant=_no_constant)
     except (ValueError, RecursionError) as bad:

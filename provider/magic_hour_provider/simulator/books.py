@@ -1,0 +1,131 @@
+"""The books: what was asked, made, charged and given back. The service holds its lock around them."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Any
+
+from magic_hour_provider.simulator.jobs import Job, iso
+
+_JOBS_SHOWN = 100
+_REFUNDED = ("error", "canceled")
+
+
+@dataclass(frozen=True)
+class Books:
+    """The books in brief: ``assert sim.books() == Books(creates=1, credits=5, looks=9)``.
+
+    As text it is one line without what did not happen: ``1 create, 5 credits, 9 looks``.
+
+    :param creates: jobs accepted.
+    :param refused: creates refused.
+    :param credits: credits that stay charged: taken less refunded.
+    :param looks: requests for the details of a job, also of one that is not there.
+    :param uploads: files that arrived whole.
+    :param downloads: files asked for and had.
+    :param deletes: jobs deleted.
+    """
+
+    creates: int = 0
+    refused: int = 0
+    credits: int = 0
+    looks: int = 0
+    uploads: int = 0
+    downloads: int = 0
+    deletes: int = 0
+
+    def __str__(self) -> str:
+        counts = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        words = [f"{count} {name if count != 1 else name.removesuffix('s')}" for name, count in counts if count]
+        return ", ".join(words) or "nothing"
+
+
+class Bookkeeper:
+    """Counts, and keeps the account's credits.
+
+    :param start: credits at the start.
+    :param refunded_shows: what ``credits_charged`` of a refunded job says; see :class:`.choices.Choices`.
+    """
+
+    def __init__(self, start: int, refunded_shows: str) -> None:
+        self.requests: Counter[str] = Counter()
+        self._start = start
+        self._refunded_shows = refunded_shows
+        self._counts = dict.fromkeys(("accepted", "refused", "looks", "uploads", "downloads", "deletes"), 0)
+        self._taken = self._refunded = self._settled = 0
+        # Jobs whose money is not settled, by the time they end; the number keeps jobs themselves from being compared.
+        self._open: list[tuple[float, int, Job]] = []
+
+    @property
+    def balance(self) -> int:
+        """Credits left; below 0 only for accounts that pay later."""
+        return self._start - self._taken + self._refunded
+
+    def count(self, what: str) -> None:
+        """Count one of ``refused``, ``looks``, ``uploads``, ``downloads`` and ``deletes``."""
+        self._counts[what] += 1
+
+    def accepted(self, job: Job) -> None:
+        """Take a job's credits."""
+        self._counts["accepted"] += 1
+        self._taken += job.price
+        due = job.created if job.ending.at_once else job.ends
+        heapq.heappush(self._open, (due, self._counts["accepted"], job))
+
+    def settle(self, now: float) -> None:
+        """Settle the money of the jobs that are over.
+
+        :param now: the time, in seconds since 1970 on the simulator's clock.
+        """
+        while self._open and self._open[0][0] <= now:
+            job = heapq.heappop(self._open)[2]
+            if job.ending.status in _REFUNDED:
+                self.refund(job)
+            elif job.ending.status == "complete" and not job.settled:
+                job.settled = True
+                difference = job.price - job.final_price
+                self._refunded += max(difference, 0)
+                self._taken += max(-difference, 0)
+                self._settled += job.final_price
+                job.credits_charged = job.final_price
+
+    def refund(self, job: Job) -> None:
+        """Give a job's credits back, once."""
+        if not job.settled:
+            job.settled = True
+            self._refunded += job.price
+            job.credits_charged = {"zero": 0, "negative": -job.price, "unchanged": job.price}[self._refunded_shows]
+
+    def brief(self) -> Books:
+        """Return the books in brief."""
+        counts = self._counts
+        return Books(
+            creates=counts["accepted"],
+            credits=self._taken - self._refunded,
+            **{name: counts[name] for name in ("refused", "looks", "uploads", "downloads", "deletes")},
+        )
+
+    def stats(self, jobs: dict[str, Job], struck: dict[str, int]) -> dict[str, Any]:
+        """Return the books in full.
+
+        ``balance`` is always ``start`` - ``taken`` + ``refunded``; ``settled`` is what finished jobs cost in the end.
+
+        :param jobs: all jobs, the oldest first; the looks at the last 100 are listed.
+        :param struck: how many times each kind of fault has struck.
+        """
+        counts = dict(self._counts)
+        creates = {"accepted": counts.pop("accepted"), "refused": counts.pop("refused")}
+        money = {
+            "start": self._start,
+            "taken": self._taken,
+            "refunded": self._refunded,
+            "balance": self.balance,
+            "settled": self._settled,
+        }
+        last = list(islice(reversed(jobs.values()), _JOBS_SHOWN))[::-1]
+        looks = {job.id: {"looks": job.looks, "times": [iso(time) for time in job.look_times]} for job in last}
+        requests = dict(sorted(self.requests.items()))
+        return {"creates": creates, "credits": money, **counts, "requests": requests, "faults": struck, "jobs": looks}

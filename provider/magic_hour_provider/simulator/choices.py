@@ -1,0 +1,88 @@
+"""What Magic Hour's documentation leaves open, and the simulator must decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How the simulator behaves where Magic Hour's behaviour is not established.
+
+    A test that passes with every value of a choice does not depend on what nobody knows. Each question is one of the
+    contract's open questions or contradictions.
+
+    :param refunded_credits: what ``credits_charged`` says after a refund (open whether 0 or negative): ``zero``,
+        ``negative`` (the price with a minus), or ``unchanged``. The balance is the same with all three.
+    :param deleted_job: what a look answers after DELETE (open): ``not_found`` (404), or ``disabled``: the details
+        with ``enabled: false`` and no files.
+    :param delete_active: what DELETE does to a job that still runs (open): ``refused`` (422); ``removed``: the job is
+        gone and stays paid; ``canceled``: it is gone and refunded.
+    :param wrong_kind: what a look at the route of another kind answers (404 is assumed): ``not_found``, or
+        ``details`` as at its own route.
+    :param upload_link_reuse: whether an upload link takes a second file (open): ``allowed``, which replaces the
+        first, or ``refused`` (403).
+    :param upload_link_seconds: how long an upload link lives, in seconds (open; 900).
+    :param unknown_fields: what a field that the catalog does not have does to a create (open): ``ignored``, so that
+        requests newer than this package run in tests too, as the operators check names themselves; or ``refused``
+        (400), for tests of one's own HTTP calls.
+    :param unknown_values: what a value does that is in none of the catalog's lists, such as a model of next week:
+        ``refused`` (422, as documented for values), or ``accepted``. Bounds of numbers and lengths always hold.
+    :param missing_file: what a reference to a file that is not there does (both are documented): ``failed_job``: the
+        job is accepted, fails with ``invalid_*_path`` and is refunded; or ``refused`` (422).
+    :param plan_limit: how a model beyond the account's plan is refused (the sources contradict each other):
+        ``forbidden`` (403), or ``payment_required`` (402, code ``plan_upgrade_required``).
+    :param error_code: whether the body of an error has a ``code`` beside its ``message`` (older descriptions have
+        none): ``given``, or ``left_out``.
+    :param body_limit_bytes: the largest JSON body taken, in bytes (open; 4 MiB); larger ones are answered 413.
+    :param upload_limit_bytes: the largest upload taken, in bytes; 0 for that of the account's tier.
+    :raises ValueError: a value is none of these; the text lists them.
+    """
+
+    refunded_credits: Literal["zero", "negative", "unchanged"] = "zero"
+    deleted_job: Literal["not_found", "disabled"] = "not_found"
+    delete_active: Literal["refused", "removed", "canceled"] = "refused"
+    wrong_kind: Literal["not_found", "details"] = "not_found"
+    upload_link_reuse: Literal["allowed", "refused"] = "allowed"
+    upload_link_seconds: int = 900
+    unknown_fields: Literal["ignored", "refused"] = "ignored"
+    unknown_values: Literal["refused", "accepted"] = "refused"
+    missing_file: Literal["failed_job", "refused"] = "failed_job"
+    plan_limit: Literal["forbidden", "payment_required"] = "forbidden"
+    error_code: Literal["given", "left_out"] = "given"
+    body_limit_bytes: int = 4 * 1024 * 1024
+    upload_limit_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in allowed_values().items():
+            value = getattr(self, name)
+            if allowed and value not in allowed:
+                raise ValueError(f"{name} must be {' or '.join(allowed)}, not {value!r}.")
+            if not allowed and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise ValueError(f"{name} must be a whole number, 0 or more, not {value!r}.")
+
+
+def allowed_values() -> dict[str, tuple[str, ...]]:
+    """Return the words that each choice takes; none for those that take a number."""
+    hints = get_type_hints(Choices)
+    return {field.name: get_args(hints[field.name]) for field in fields(Choices)}
+
+
+def read_choices(orders: Iterable[str]) -> Choices:
+    """Return the choices of a command line.
+
+    :param orders: such as ``deleted_job=disabled``.
+    :raises ValueError: one is not understood; the text lists what is.
+    """
+    known = allowed_values()
+    chosen: dict[str, Any] = {}
+    for order in orders:
+        name, _, value = order.partition("=")
+        name = name.strip().replace("-", "_")
+        if name not in known:
+            raise ValueError(f"There is no choice {name!r}: use one of {', '.join(known)}, as NAME=VALUE.")
+        number = not known[name] and value.isascii() and value.isdecimal()
+        chosen[name] = int(value) if number else value
+    return Choices(**chosen)
