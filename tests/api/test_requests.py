@@ -8,7 +8,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.api.requests import check, normalized
-from support import TaskInstance
+from magic_hour_provider.simulator import Choices, Simulator
+from support import KEY, Connected, PatientClock, TaskInstance
 
 LIP = {
     "assets": {"video_source": "file", "video_file_path": "a.mp4", "audio_file_path": {"kind": "audio", "id": "j"}},
@@ -120,9 +121,11 @@ def test_a_bad_request_is_an_import_error_and_a_bad_rendered_one_costs_nothing(a
     assert airflow.creates() == 0
 
 
-def test_a_warning_is_logged_and_the_request_is_sent(airflow, capsys):
-    """An unknown model is the service's to judge."""
+def test_a_warning_is_logged_and_the_request_is_sent(monkeypatch, tmp_path, capsys):
+    """An unknown model is the service's to judge, and runs where the service knows it."""
     request = {"image_count": 1, "model": "brand-new-model", "style": {"prompt": "x"}}
-    assert airflow.attempt(airflow.operator(request=request), TaskInstance())["status"] == "complete"
-    assert "`model` is 'brand-new-model', which this version does not know" in capsys.readouterr().out
-    assert airflow.creates() == 1
+    with Simulator(api_key=KEY, manual_clock=True, choices=Choices(unknown_values="accepted")) as sim:
+        airflow = Connected(sim, PatientClock(sim), monkeypatch, tmp_path)
+        assert airflow.attempt(airflow.operator(request=request), TaskInstance())["status"] == "complete"
+        assert "`model` is 'brand-new-model', which this version does not know" in capsys.readouterr().out
+        assert airflow.creates() == 1

@@ -76,10 +76,10 @@ def test_upload_limits_follow_the_tier() -> None:
         with Simulator(manual_clock=True, tier=tier) as sim, connected(sim) as http:
             items = {"items": [{"type": "video", "extension": "mp4"}]}
             link = http.post("/v1/files/upload-urls", json=items).json()["items"][0]["upload_url"]
-            length = f"Content-Length: {megabytes * 10**6 + 1}"
-            head = f"PUT {link.removeprefix(sim.url)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{length}"
+            length = megabytes * 10**6 + 1
+            head = f"PUT {link.removeprefix(sim.url)} HTTP/1.1\r\nHost: x\r\nConnection: close"
             with socket.create_connection(("127.0.0.1", int(sim.url.rsplit(":", 1)[1]))) as connection:
-                connection.sendall(f"{head}\r\n\r\n".encode())
+                connection.sendall(f"{head}\r\nContent-Length: {length}\r\n\r\n".encode())
                 answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
             assert answer.startswith("HTTP/1.1 413")
             assert f"{megabytes * 10**6} bytes" in answer

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from simulator_support import IMAGE_REQUEST, KEY
 
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.__main__ import main
@@ -59,6 +60,10 @@ def test_startup_log_and_end(tmp_path: Path) -> None:
         (["--credits", "-1"], "credits must be 0 or more"),
         (["--api-key", ""], "api_key"),
         (["--storage", __file__], "cannot be used as a folder"),
+        (["--spread", "2"], "spread must be a number from 0 to 1"),
+        (["--usage-based", "--tier", "free"], "its tier cannot be free"),
+        (["--choose", "deleted_job=maybe"], "deleted_job must be not_found or disabled"),
+        (["--choose", "colour=red"], "There is no choice 'colour': use one of refunded_credits"),
     ],
 )
 def test_bad_options(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +96,52 @@ def test_busy_port(capsys: pytest.CaptureFixture[str]) -> None:
                 signal.signal(number, handler)
     error = capsys.readouterr().err
     assert error == f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use.\n"
+
+
+def _started(*options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "--port", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_clock_by_hand_and_choices() -> None:
+    """The options of the command line reach the service, and --quiet leaves the log out."""
+    process = _started("--manual-clock", "--quiet", "--choose", "deleted_job=disabled", "--seed", "7")
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert "its clock moves by hand" in line
+        with httpx.Client(base_url=line.split()[4], headers={"Authorization": f"Bearer {KEY}"}, verify=False) as http:
+            job = http.post("/v1/ai-image-generator", json=IMAGE_REQUEST).json()["id"]
+            assert http.post("/_simulator/advance", json={"seconds": 90}).json() == {"now": 1_800_000_090.0}
+            assert http.delete(f"/v1/image-projects/{job}").status_code == 204
+            assert http.get(f"/v1/image-projects/{job}").json()["enabled"] is False
+            assert http.get("/_simulator/stats").json()["creates"]["accepted"] == 1
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_it_warns_when_others_can_reach_it() -> None:
+    """Listening on every address is allowed and said; the address shown is one that a client here can use."""
+    process = _started("--host", "0.0.0.0")
+    try:
+        assert process.stdout
+        assert " http://127.0.0.1:" in process.stdout.readline()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        err = process.communicate(timeout=20)[1]
+    assert err == "Warning: listening on 0.0.0.0, so other machines can reach it.\n"
+
+
+def test_choices_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help names every choice, its usual value first."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = "".join(capsys.readouterr().out.split())
+    assert "deleted_job=not_found|disabled;" in shown
+    assert "upload_link_seconds=900;" in shown
 
 
 def test_options_of_the_class() -> None:

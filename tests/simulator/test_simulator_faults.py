@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from simulator_support import IMAGE_REQUEST
+from simulator_support import IMAGE_REQUEST, connected
 
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.faults import FaultError
@@ -119,10 +119,11 @@ def test_an_accepting_fault_waits_for_an_accepted_create(sim: Simulator, client:
     assert _creates(sim) == (1, 1)
 
 
-@pytest.mark.parametrize("endpoint", ["look", "upload-urls", "upload", "download", "account"])
+@pytest.mark.parametrize("endpoint", ["look", "upload-urls", "upload", "download", "account", "saved-items", "delete"])
 def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, look: Look, endpoint: str) -> None:
     """A status and a closed connection strike at the endpoint ordered, once, and not elsewhere."""
-    job = create()
+    job, *spares = [create() for _ in range(4)]
+    spare = iter(spares)
     sim.advance(1000)
     link = look(job)["downloads"][0]["url"]
     items = {"items": [{"type": "image", "extension": "png"}]}
@@ -133,16 +134,18 @@ def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, l
         "upload": lambda: client.put(put, content=b"x"),
         "download": lambda: client.get(link),
         "account": lambda: client.get("/v1/account"),
+        "saved-items": lambda: client.get("/v1/saved-items"),
+        "delete": lambda: client.delete(f"/v1/image-projects/{next(spare)}"),
     }
     sim.fault("status", endpoint=endpoint, status=503)
-    assert {name: request().status_code for name, request in requests.items()} == {
-        name: 503 if name == endpoint else 200 for name in requests
-    }
+    usual = {name: 204 if name == "delete" else 200 for name in requests}
+    assert {name: request().status_code for name, request in requests.items()} == usual | {endpoint: 503}
     sim.fault("close-after-accept", endpoint=endpoint)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         requests[endpoint]()
-    assert requests[endpoint]().status_code == 200
-    assert _creates(sim) == (1, 0)
+    assert requests[endpoint]().status_code == usual[endpoint]
+    assert _creates(sim) == (4, 0)
+    assert sim.stats()["deletes"] == (2 if endpoint == "delete" else 1)
 
 
 def test_a_fault_can_be_for_one_tool(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
@@ -215,12 +218,47 @@ def test_seconds(sim: Simulator, create: Create, look: Look) -> None:
     assert _creates(sim) == (1, 0)
 
 
+def test_how_often(sim: Simulator, client: httpx.Client) -> None:
+    """A probability of 1 and a count of None strike every time, 0 never, and a count bounds a probability."""
+    answers = []
+    for order in ({"probability": 1}, {"count": None}, {"probability": 0}, {"probability": 1, "count": 2}):
+        sim.fault("status", endpoint="account", status=503, **order)
+        answers.append([client.get("/v1/account").status_code for _ in range(3)])
+        sim.clear_faults()
+    assert answers == [[503] * 3, [503] * 3, [200] * 3, [503, 503, 200]]
+
+
+def test_a_fault_put_back_stays_in_its_place(sim: Simulator, client: httpx.Client) -> None:
+    """Faults that wait for an accepted create keep their order when others come before them, and clear for good."""
+    sim.fault("accept-then-status", status=500)
+    sim.fault("accept-then-status", status=502)
+    assert client.post(CREATE, json={}).status_code == 400
+    assert [order["status"] for order in sim.faults()] == [500, 502]
+    assert sim.stats()["faults"] == {}
+    assert [client.post(CREATE, json=IMAGE_REQUEST).status_code for _ in range(2)] == [500, 502]
+    assert _creates(sim) == (2, 1)
+
+
+def test_closing_does_not_wait_for_latency() -> None:
+    """A simulator closes at once although an answer is being kept back."""
+    with Simulator(manual_clock=True) as sim, connected(sim, timeout=0.2) as client:
+        sim.fault("latency", seconds=600)
+        with pytest.raises(httpx.ReadTimeout):
+            client.post(CREATE, json=IMAGE_REQUEST)
+        started = time.monotonic()
+    assert time.monotonic() - started < 3
+    assert sim.books().creates <= 1
+
+
 def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
     """Faults are ordered and cancelled by HTTP without a key."""
     url = f"{sim.url}/_simulator/faults"
     assert httpx.post(url, json={"fault": "status", "status": 500, "count": 5}).status_code == 204
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 500
+    left = {"fault": "status", "endpoint": "create", "status": 500, "count": 5, "left": 4, "struck": 1}
+    assert httpx.get(url).json() == sim.faults() == [left]
     assert httpx.delete(url).status_code == 204
+    assert httpx.get(url).json() == []
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 200
     assert _creates(sim) == (1, 1)
 
@@ -250,6 +288,20 @@ def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
         ({"fault": "outcome", "status": 500}, "canceled"),
         ({"fault": "outcome", "status": "error", "endpoint": "look"}, "create"),
         ({"fault": "seconds"}, "seconds"),
+        ({"fault": "latency"}, "seconds"),
+        ({"fault": "latency", "seconds": -1}, "0 or more"),
+        ({"fault": "slow", "endpoint": "download"}, "bytes_per_second"),
+        ({"fault": "slow", "bytes_per_second": 0}, "above 0"),
+        ({"fault": "stall", "hold": -1}, "hold"),
+        ({"fault": "expired-link", "endpoint": "look"}, "'upload' or 'download'"),
+        ({"fault": "truncated", "endpoint": "upload"}, "can only be 'create' or 'look'"),
+        ({"fault": "no-id", "endpoint": "look"}, "can only be 'create'"),
+        ({"fault": "status", "status": 500, "probability": 1.1}, "from 0 to 1"),
+        ({"fault": "status", "status": 500, "probability": "often"}, "from 0 to 1"),
+        ({"fault": "status", "status": 500, "prompt": "("}, "regular expression"),
+        ({"fault": "status", "status": 500, "prompt": ""}, "text to look for"),
+        ({"fault": "status", "status": 500, "prompt": 7}, "text to look for"),
+        ({"fault": "status", "status": 500, "prompt": "x", "endpoint": "upload"}, "belong to no job"),
         ({"fault": "seconds", "seconds": float("1e400")}, "JSON"),
     ],
 )

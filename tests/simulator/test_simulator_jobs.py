@@ -220,6 +220,18 @@ def test_face_detection(sim: Simulator, client: httpx.Client, create: Create, lo
     assert sim.stats()["creates"]["accepted"] == 2
 
 
+def test_faces_are_found_one_by_one(sim: Simulator, create: Create, look: Look) -> None:
+    """While a face detection renders, its list of faces grows; each can be named in a request at once."""
+    job = create("face-detection", {"assets": {"target_file_path": "https://example.com/a.png"}})
+    seconds = sim.jobs()[0]["seconds"]
+    counts = []
+    for _ in range(4):
+        counts.append((look(job, "face-detection")["status"], len(look(job, "face-detection")["faces"])))
+        sim.advance(seconds * 0.35)
+    assert counts == [("queued", 0), ("rendering", 0), ("rendering", 1), ("complete", 2)]
+    assert sim.stats()["creates"]["accepted"] == 1
+
+
 def test_account(sim: Simulator, client: httpx.Client, create: Create) -> None:
     """The account shows the balance, and the official SDK can read it."""
     create()

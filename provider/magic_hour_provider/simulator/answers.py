@@ -56,7 +56,8 @@ def refused_link(code: str) -> Response:
 async def pause(scope: Scope, seconds: float) -> None:
     """Wait so many real seconds, or until the connection is closed by either side."""
     until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0 and not scope["state"]["transport"].is_closing():
+    # A transport has no event to wait for.
+    while (left := until - time.monotonic()) > 0 and not scope["state"]["transport"].is_closing():  # noqa: ASYNC110
         await asyncio.sleep(min(left, _TICK_S))
 
 
