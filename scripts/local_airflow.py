@@ -17,6 +17,8 @@ import psutil
 from airflow_settings import USER, api_url, process_environment
 from process_tree import Program, free_ports, stop_all
 
+_LOCKED_S = 20.0
+
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
 # What every line of a task's log carries, and whoever asked for the log knows.
@@ -140,6 +142,10 @@ class LocalAirflow:
             answer = self._http.post("/auth/token", json=login)
             self._http.headers["authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
         answer = self._http.request(method, f"/api/v2{path}", json=json, params=params)
+        end = time.monotonic() + _LOCKED_S
+        while "Database error" in answer.text and time.monotonic() < end:  # SQLite, when two write at once
+            time.sleep(0.5)
+            answer = self._http.request(method, f"/api/v2{path}", json=json, params=params)
         if not answer.is_success:
             raise LocalAirflowError(f"{method} {path}: HTTP {answer.status_code}, {answer.text[:500]}")
         return answer.json() if answer.content else None

@@ -14,9 +14,10 @@ def note(table: str, cell: tuple[str, ...], *, creates: int, credits: int, outco
     :param cell: what tells it from the others, from left to right.
     :param creates: paid requests that the simulator accepted.
     :param credits: credits that stay charged.
-    :param outcome: how it ended, in a few words.
+    :param outcome: how it ended, in a few words. A cell that is met again, with the other ledger, must end the same.
     """
-    _TABLES.setdefault(table, {})[cell] = (str(creates), str(credits), outcome)
+    result = (str(creates), str(credits), outcome)
+    assert _TABLES.setdefault(table, {}).setdefault(cell, result) == result, (table, cell)
 
 
 def lines() -> Iterator[str]:

@@ -161,10 +161,10 @@ def test_creates_are_what_was_asked_for(airflow, either_ledger, rounds, regenera
 
 
 OPTIONS = {
-    (False, False): "defaults",
+    (False, False): "as it comes",
     (False, True): "resubmit",
     (True, False): "regenerate",
-    (True, True): "resubmit+regenerate",
+    (True, True): "both",
 }
 
 
@@ -176,7 +176,7 @@ def test_what_the_attempt_after_it_pays(airflow, either_ledger, first, person):
         for resubmits in (False, True):
             lived = run(airflow, [(set(), first), (person, "succeeds")], regenerates=regenerates, resubmits=resubmits)
             note(
-                f"The attempt after an attempt, {either_ledger}",
+                "The attempt after an attempt, with either ledger",
                 (f"first {first}; then {' and '.join(sorted(person)) or 'nothing'}", OPTIONS[regenerates, resubmits]),
                 creates=lived.creates.total(),
                 credits=lived.credits,

@@ -20,7 +20,11 @@ from magic_hour_provider.operators.run import JobRun
 
 RETRY = {"retries": 1, "retry_delay": timedelta(seconds=1)}
 PICTURE = {"image_count": 1, "style": {"prompt": "a lighthouse"}}
-VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
+
+
+def video(seconds: int) -> dict[str, Any]:
+    """Return the request of a video that the simulator takes so long for."""
+    return {"style": {"prompt": f"waves [[seconds:{seconds}]]"}, "end_seconds": 3}
 
 
 def die(*_: Any, **__: Any) -> None:
@@ -89,8 +93,8 @@ with DAG("workers_killed", schedule=None), TaskGroup("worker"):
         MagicHourOperator(task_id=name, tool="ai-image-generator", request=PICTURE, pre_execute=dies(name), **RETRY)
 
 with DAG("services_killed", schedule=None):
-    MagicHourOperator(task_id="deferred", tool="text-to-video", request=VIDEO, **RETRY)
-    MagicHourOperator(task_id="on_the_worker", tool="text-to-video", request=VIDEO, deferrable=False, **RETRY)
+    MagicHourOperator(task_id="deferred", tool="text-to-video", request=video(75), **RETRY)
+    MagicHourOperator(task_id="on_the_worker", tool="text-to-video", request=video(75), deferrable=False, **RETRY)
 
 with DAG("api_server_killed", schedule=None):
     MagicHourOperator(
@@ -98,20 +102,20 @@ with DAG("api_server_killed", schedule=None):
     )
 
 with DAG("interrupted", schedule=None):
-    MagicHourOperator(task_id="marked_failed", tool="text-to-video", request=VIDEO, **RETRY)
-    MagicHourOperator(task_id="marked_success", tool="text-to-video", request=VIDEO, **RETRY)
+    MagicHourOperator(task_id="marked_failed", tool="text-to-video", request=video(45), **RETRY)
+    MagicHourOperator(task_id="marked_success", tool="text-to-video", request=video(45), **RETRY)
     MagicHourOperator(
         task_id="out_of_time",
         tool="text-to-video",
-        request=VIDEO,
+        request=video(25),
         deferrable=False,
-        execution_timeout=timedelta(seconds=12),
+        execution_timeout=timedelta(seconds=18),
         **RETRY,
     )
-    MagicHourOperator(task_id="out_of_patience", tool="text-to-video", request=VIDEO, timeout=5, **RETRY)
+    MagicHourOperator(task_id="out_of_patience", tool="text-to-video", request=video(25), timeout=18, **RETRY)
 
 with DAG("run_out_of_time", schedule=None, dagrun_timeout=timedelta(seconds=15)):
-    MagicHourOperator(task_id="make", tool="text-to-video", request=VIDEO, **RETRY)
+    MagicHourOperator(task_id="make", tool="text-to-video", request=video(45), **RETRY)
 
 with DAG("mapped", schedule=None, max_active_runs=2):
     MagicHourOperator.partial(task_id="make", tool="ai-image-generator").expand(
