@@ -29,7 +29,7 @@ MANY_FACES = {"video_source": "file", "face_mappings": [{"original_face": "a", "
         ("ai-image-generator", {"image_count": 1.5}, 400, "image_count must be a whole number."),
         ("ai-image-generator", {"image_count": 0}, 422, "image_count must be 1 or more."),
         ("ai-image-generator", {"image_count": 17}, 422, "image_count must be 16 or less."),
-        ("ai-image-generator", {"style": {"prompt": ""}}, 422, "style.prompt must be 1 characters or more."),
+        ("ai-image-generator", {"style": {"prompt": ""}}, 422, "style.prompt must be text of 1 or more characters."),
         ("ai-image-generator", {"orientation": "tall"}, 422, "orientation must be one of landscape, portrait, square."),
         ("ai-image-generator", {"image_count": "2", "orientation": "tall"}, 400, "image_count must be a whole number."),
         ("ai-voice-generator", {"style": {"prompt": "x", "voice_name": "Nobody"}}, 422, "more."),

@@ -227,6 +227,7 @@ def test_library_urls_need_a_finished_job_of_their_kind(sim: Simulator, create: 
     outcomes["link"] = create("photo-colorizer", {"assets": {"image_file_path": link}})
     outcomes["broken"] = create("photo-colorizer", {"assets": {"image_file_path": link[:-1]}})
     outcomes["foreign"] = create("photo-colorizer", {"assets": {"image_file_path": "https://example.com/_files/a/b"}})
+    outcomes["voice"] = create("photo-colorizer", {"assets": {"image_file_path": "saved-items/saved-2/output.wav"}})
     outcomes["saved"] = create("photo-colorizer", {"assets": {"image_file_path": "saved-items/saved-1/output.png"}})
     sim.advance(1000)
     assert {case: look(job)["status"] for case, job in outcomes.items()} == {
@@ -236,9 +237,10 @@ def test_library_urls_need_a_finished_job_of_their_kind(sim: Simulator, create: 
         "link": "complete",
         "broken": "error",
         "foreign": "complete",
+        "voice": "error",
         "saved": "complete",
     }
-    assert sim.stats()["creates"]["accepted"] == 8
+    assert sim.stats()["creates"]["accepted"] == 9
 
 
 def test_upload_links(sim: Simulator, client: httpx.Client, create: Create, look: Look, upload: Upload) -> None:

@@ -102,6 +102,19 @@ def test_a_closed_connection(sim: Simulator, client: httpx.Client, words: str, c
     assert sim.books() == Books(creates=creates, refused=1 - creates, credits=10 * creates)
 
 
+def test_one_answer_is_spoilt_once(sim: Simulator, client: httpx.Client) -> None:
+    """A fault on order waits for the next create when a magic word, or another fault, has spoilt this one's answer."""
+    sim.fault("no-id")
+    sim.fault("truncated", prompt="lighthouse")
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        client.post(CREATE, json={"image_count": 1, "style": {"prompt": "[[lost]]"}})
+    assert len(client.post(CREATE, json=IMAGE_REQUEST).content) < 60
+    assert [order["fault"] for order in sim.faults()] == ["no-id"]
+    assert "id" not in client.post(CREATE, json=IMAGE_REQUEST).json()
+    assert sim.stats()["faults"] == {"close-after-accept": 1, "no-id": 1, "truncated": 1}
+    assert sim.books() == Books(creates=3, credits=30)
+
+
 def test_words_in_a_name(sim: Simulator, create: Create, look: Look) -> None:
     """Tools without a prompt take magic words in the job's name."""
     request = {"assets": {"image_file_path": "https://example.com/a.png"}, "name": "mine [[error:file_too_large]]"}

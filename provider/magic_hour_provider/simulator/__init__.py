@@ -1,4 +1,8 @@
-"""An offline Magic Hour over real HTTP: the command ``magic-hour-simulator``, or ``with Simulator() as sim``."""
+"""An offline Magic Hour over real HTTP: the command ``magic-hour-simulator``, or ``with Simulator() as sim``.
+
+What can be made to go wrong is in :data:`.faults.FAULTS`, and in :mod:`.magic` by words in a prompt; what is not
+known of Magic Hour, and can be chosen, is in :class:`.choices.Choices`.
+"""
 
 from __future__ import annotations
 

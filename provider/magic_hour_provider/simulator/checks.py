@@ -96,8 +96,8 @@ def _unfit(error: ValidationError) -> str:
     words = {
         "minimum": f"{limit} or more",
         "maximum": f"{limit} or less",
-        "minLength": f"{limit} characters or more",
-        "maxLength": f"{limit} characters or less",
+        "minLength": f"text of {limit} or more characters",
+        "maxLength": f"text of {limit} or fewer characters",
         "minItems": f"a list of {limit} or more",
         "maxItems": f"a list of {limit} or less",
     }

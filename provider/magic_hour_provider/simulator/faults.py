@@ -63,10 +63,13 @@ class FaultError(ValueError):
 class Fault:
     """One fault on order. Make it with :func:`make_fault`, which checks it.
 
+    Requests without the right key are refused before any fault can strike.
+
     :param fault: its name, a key of :data:`FAULTS`.
     :param count: how many times it strikes; None for every time. 1, or every time when a probability is given.
     :param probability: how likely it strikes a request that fits, from 0 to 1.
-    :param endpoint: where it strikes, one of :data:`ENDPOINTS`.
+    :param endpoint: where it strikes, one of :data:`ENDPOINTS`; by default ``create``, and ``download`` for a fault
+        that cannot strike there.
     :param tool: slug of the only tool it strikes; None for any.
     :param prompt: a regular expression, such as a plain word; it strikes only requests, and looks at jobs, whose
         words it is found in, in capitals or not. None for any.

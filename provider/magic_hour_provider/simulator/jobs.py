@@ -101,7 +101,7 @@ class Job:
     sources: tuple[Source, ...] = ()
     words: str = ""
     final_price: int = -1
-    credits_charged: int = -1
+    credits_charged: int = field(init=False)
     settled: bool = False
     deleted: bool = False
     looks: int = 0

@@ -32,7 +32,7 @@ class Order:
     def fits(self, stages: tuple[str, ...], endpoint: str, tool: str | None, words: str | None) -> bool:
         """Say whether it may strike a request; see :meth:`FaultBook.take`."""
         fault = self.fault
-        if self.left == 0 or fault.stage not in stages or fault.endpoint != endpoint or fault.tool not in (None, tool):
+        if fault.stage not in stages or fault.endpoint != endpoint or fault.tool not in (None, tool):
             return False
         if fault.prompt is not None and (words is None or not re.search(fault.prompt, words, re.IGNORECASE)):
             return False
@@ -52,14 +52,9 @@ class FaultBook:
         self._lock = threading.Lock()
         self._struck: Counter[str] = Counter()
 
-    def __bool__(self) -> bool:
-        return any(order.left != 0 for order in self._orders)
-
     def concern(self, endpoint: str) -> bool:
         """Say whether a fault on order may strike at an endpoint."""
-        return bool(self._orders) and any(
-            order.fault.endpoint == endpoint and order.left != 0 for order in tuple(self._orders)
-        )
+        return any(order.fault.endpoint == endpoint for order in tuple(self._orders))
 
     def add(self, fault: Fault) -> None:
         """Put a fault on order, behind those already there."""
@@ -79,11 +74,7 @@ class FaultBook:
     def listed(self) -> list[dict[str, Any]]:
         """Return what is on order, the oldest first, with how often each has struck and will still strike."""
         with self._lock:
-            return [
-                order.fault.order() | {"left": order.left, "struck": order.struck}
-                for order in self._orders
-                if order.left != 0
-            ]
+            return [order.fault.order() | {"left": order.left, "struck": order.struck} for order in self._orders]
 
     def struck(self) -> dict[str, int]:
         """Return how many times each kind of fault has struck."""

@@ -116,8 +116,9 @@ class Service:
         faults = [spell for spell in spells if spell.stage == JOB]
         for fault in faults:
             self.faults.note(fault)
-        for name in {"seconds", "outcome"} - {fault.fault for fault in faults}:
-            order = self.faults.take((JOB,), "create", job.tool.slug, job.words, name=name)
+        named = [fault.fault for fault in faults]
+        for name in ("seconds", "outcome"):
+            order = None if name in named else self.faults.take((JOB,), "create", job.tool.slug, job.words, name=name)
             if order is not None:
                 faults.append(order.fault)
         shape(job, faults)

@@ -55,7 +55,7 @@ class Striker:
         except ApiError:
             self._service.faults.put_back(order)
             raise
-        if answer.status_code >= 400:
+        if answer.status_code >= 400 or isinstance(answer, NoAnswer | Spoilt):  # refused, or spoilt by another fault
             self._service.faults.put_back(order)
             return answer
         return self._after(order.fault, answer)
@@ -79,10 +79,11 @@ class Striker:
             words, spells = await read()
             spelt = {fault.stage: fault for fault in reversed(spells) if fault.stage in (DELAY, INSTEAD, AFTER)}
             faults = self._service.faults
-            late = faults.take((DELAY,), "create", tool, words, prompted=True)
-            delay = spelt.get(DELAY) or (late.fault if late else None)
-            if delay is not None:
-                await pause(request.scope, delay.seconds or 0)
+            order = faults.take((DELAY,), "create", tool, words, prompted=True)
+            if order is not None:
+                await pause(request.scope, order.fault.seconds or 0)
+            if DELAY in spelt:
+                await pause(request.scope, self._noted(spelt[DELAY]).seconds or 0)
             spell = spelt.get(INSTEAD)
             if spell is not None:
                 return self._instead(self._noted(spell), "create")
