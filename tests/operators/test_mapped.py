@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, TaskGroup
 
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.operators.image import MagicHourAIImageGeneratorOperator
@@ -42,6 +42,12 @@ def any_partial(**arguments: Any) -> Any:
         (lambda: any_partial().expand_kwargs([{"request": {"style": STYLE}}]), "`end_seconds` is missing"),
         (lambda: MagicHourOperator.partial(task_id="t", tool="text-to-vdeo", request={}), "text-to-video"),
         (lambda: any_partial(request="x"), "must be a dict"),
+        (lambda: typed_partial(style=STYLE).expand(end_second=[3]), "did you mean `end_seconds`"),
+        (lambda: typed_partial(style=STYLE).expand_kwargs([{"end_second": 3}]), "did you mean `end_seconds`"),
+        (lambda: typed_partial(style=STYLE, on_clear="regenrate"), "on_clear must be one of"),
+        (lambda: typed_partial(style=STYLE, timeout=-1), "timeout must be above 0"),
+        (lambda: typed_partial(style=STYLE, end_seconds=3).expand(timeout=["abc"]), "must be seconds or a timedelta"),
+        (lambda: typed_partial(style=STYLE).expand(end_seconds=["1_0"]), "`end_seconds` must be a number"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*was never mapped")
@@ -123,20 +129,101 @@ def test_an_upstream_none_is_not_left_out(airflow):
     ti = TaskInstance("t")
     ti.xcom_pull = lambda **options: None  # type: ignore[method-assign]
     operator.render_template_fields(ti.context(operator))
-    with pytest.raises(AirflowFailException, match="`model` must be text; it is None"):
+    with pytest.raises(AirflowFailException, match="`model` is None, as the earlier task"):
+        airflow.attempt(operator, ti)
+    assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("where", ["nullable", "file", "extra_request", "output_path"])
+def test_an_upstream_none_is_told_wherever_it_stands(airflow, where):
+    """Also where the API would take null, where a file belongs, and where files are to go."""
+    with DAG("none", schedule=None):
+        before = EmptyOperator(task_id="before").output
+        face = {"image_file_path": "https://e.example/a.png", "video_file_path": "https://e.example/a.mp4"}
+        request = {"assets": {"video_source": "file", **face}, "start_seconds": 0, "end_seconds": 3}
+        options: dict[str, Any] = {"output_path": ""}
+        if where == "nullable":
+            request["height"] = before
+        elif where == "file":
+            request["assets"]["image_file_path"] = before
+        else:
+            options[where] = before
+        operator = MagicHourOperator(task_id="t", tool="face-swap", request=request, **options)
+    ti = TaskInstance("t")
+    ti.xcom_pull = lambda **options: None  # type: ignore[method-assign]
+    operator.render_template_fields(ti.context(operator))
+    with pytest.raises(AirflowFailException, match="is None"):
         airflow.attempt(operator, ti)
     assert airflow.creates() == 0
 
 
 def test_a_none_in_the_dag_file_is_left_out(airflow):
-    """None that a person wrote stands for "left out", as in the signature; also in a list that is expanded."""
+    """None that a person wrote stands for "left out", as in the signature."""
     with DAG("none", schedule=None):
         operator = MagicHourAIImageGeneratorOperator(task_id="t", image_count=1, style=STYLE, model=None)
-        mapped = MagicHourAIImageGeneratorOperator.partial(task_id="m", image_count=1, style=STYLE).expand(model=[None])
+        mapped = MagicHourAIImageGeneratorOperator.partial(task_id="m", style=STYLE, model=None).expand(image_count=[1])
     airflow.attempt(operator, TaskInstance("t"))
-    airflow.attempt(unmapped(mapped, model=None), TaskInstance("m", 0))
+    airflow.attempt(unmapped(mapped, image_count=1), TaskInstance("m", 0))
     assert ["model" in job["request"] for job in airflow.sim.jobs()] == [False, False]
     assert airflow.creates() == 2
+
+
+def test_a_none_that_is_mapped_over_is_refused(airflow):
+    """There it cannot be told from an earlier task's missing output: at parsing if it is known, else unpaid."""
+    with DAG("none", schedule=None):
+        partial = MagicHourAIImageGeneratorOperator.partial(task_id="m", image_count=1, style=STYLE)
+        with pytest.raises(BadInputError, match=r"`model` of a mapped task is None.*leave its key out"):
+            partial.expand(model=[None, "flux"])
+        partial = MagicHourAIImageGeneratorOperator.partial(task_id="n", image_count=1, style=STYLE)
+        mapped = partial.expand(model=EmptyOperator(task_id="before").output)
+    with pytest.raises(AirflowFailException, match="`model` of a mapped task is None"):
+        airflow.attempt(unmapped(mapped, model=None), TaskInstance("n", 0))
+    assert airflow.creates() == 0
+
+
+def test_an_unknown_name_from_upstream_fails_for_good(airflow):
+    """``expand_kwargs`` takes names from an earlier task: a wrong one is told by execute, without a retry."""
+    with DAG("names", schedule=None):
+        mapped = typed_partial(style=STYLE).expand_kwargs(EmptyOperator(task_id="before").output)
+    with pytest.raises(AirflowFailException, match="did you mean `resolution`"):
+        airflow.attempt(unmapped(mapped, end_seconds=3, resolutin="480p"), TaskInstance("t", 0))
+    assert airflow.creates() == 0
+
+
+class Branded(MagicHourTextToVideoOperator):
+    """A user's own operator, whose constructor fills a required field."""
+
+    def __init__(self, *, brand: str, **kwargs: Any) -> None:
+        super().__init__(style={"prompt": brand}, **kwargs)
+
+
+class Titled(MagicHourTextToVideoOperator):
+    """A user's own operator that demands a field itself."""
+
+    def __init__(self, *, style: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(style=style, **kwargs)
+
+
+def test_valid_dags_are_not_refused():
+    """Defaults of DAGs and groups, a user's own classes, and fields that extra_request brings, also mapped."""
+    defaults = {"style": STYLE, "end_seconds": 3}
+    with DAG("defaults", schedule=None, default_args=defaults):
+        MagicHourTextToVideoOperator.partial(task_id="a").expand(resolution=["480p", "720p"])
+        MagicHourTextToVideoOperator.partial(task_id="b").expand_kwargs([{"end_seconds": 4}, {}])
+    with DAG("group", schedule=None), TaskGroup("g", default_args={"extra_request": {"end_seconds": 3}}):
+        MagicHourTextToVideoOperator.partial(task_id="a", style=STYLE).expand(resolution=["480p"])
+    with DAG("own", schedule=None):
+        Branded(task_id="a", brand="x", end_seconds=3)
+        Branded.partial(task_id="b", brand="x").expand(end_seconds=[3])
+        Branded.partial(task_id="c", end_seconds=3).expand(brand=["x"])
+        with pytest.raises(TypeError, match="missing keyword argument 'style'"):
+            Titled(task_id="d", end_seconds=3)
+    with DAG("extra", schedule=None):
+        before = EmptyOperator(task_id="before").output
+        prompts = [{"style": {"prompt": "a"}}, {"style": {"prompt": "b"}}]
+        any_partial(request={"end_seconds": 3, "style": {}}).expand(extra_request=prompts)
+        MagicHourTextToVideoOperator.partial(task_id="u", style={}, end_seconds=3).expand(extra_request=before)
+        MagicHourTextToVideoOperator.partial(task_id="v", style={}, end_seconds=3).expand_kwargs(before)
 
 
 def test_extra_request_brings_a_required_argument(airflow):

@@ -6,6 +6,7 @@ change weekly, and a refusal by the service is free.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,6 +24,7 @@ Path = tuple[str | int, ...]
 _SHOWN = 8  # values of a list that a message names
 _KINDS = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false"}
 _KINDS |= {"array": "a list", "object": "a dict", "null": "null"}
+_ANYTHING_BUT_NULL = [kind for kind in _KINDS if kind != "null"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def check(
 
     :param extra: what will be merged over it: may fill in required fields, and is never checked itself.
     :param rendered: False while a DAG is parsed: values that are still templates are passed over.
-    :param later: whether the request's own fields may still come, so that a missing one is no error.
+    :param later: whether fields may still come, so that a missing one is no error.
     """
     if TOOLS.get(tool.slug) is not tool:
         return Findings()
@@ -82,7 +84,7 @@ def check(
         path = tuple(error.absolute_path)
         if is_open(_at(request, path)) or _has(extra, path, whole=False):
             continue
-        if later and error.validator == "required" and not path:
+        if later and error.validator == "required":
             continue
         if error.validator == "additionalProperties":
             errors += _unknown(tool, request, path)
@@ -127,7 +129,7 @@ def _validator(slug: str) -> jsonschema.Draft202012Validator:
 
 def _without_files(schema: Mapping[str, Any], path: str, files: set[str]) -> dict[str, Any]:
     if path in files:
-        return {}
+        return {"type": _ANYTHING_BUT_NULL, "x-file": True}
     result = dict(schema)
     if "properties" in schema:
         result["properties"] = {
@@ -201,6 +203,9 @@ def _missing(error: ValidationError, path: Path, extra: Mapping[str, Any] | None
 def _wrong_type(error: ValidationError, path: Path) -> str:
     wanted: Any = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
     got = repr(error.instance)
+    schema: Any = error.schema
+    if schema.get("x-file"):
+        return f"`{shown_path(path)}` must be a file, or left out; it is {got}"
     return (
         f"`{shown_path(path)}` must be {' or '.join(_KINDS[kind] for kind in wanted)}; "
         f"it is {got if len(got) <= 60 else f'{got[:60]}…'}"
@@ -250,10 +255,11 @@ def _normalized(schema: Mapping[str, Any], value: Any) -> Any:
     return value
 
 
+_WHOLE, _NUMBER = re.compile(r"[+-]?\d{1,15}"), re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
+
+
 def _number(text: str, otherwise: Any) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return otherwise
+    # Not whatever Python takes for a number: 1_0 is a slip, not 10.
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if _NUMBER.fullmatch(text) else otherwise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException
@@ -14,7 +15,7 @@ from magic_hour_provider.api.requests import check, normalized, plain
 from magic_hour_provider.api.waiting import TIMEOUT
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.ledger import Ledger
-from magic_hour_provider.operators.magic_hour import check_body, seconds
+from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
 from magic_hour_provider.operators.run import Active, JobRun, Wishes, merged
 from magic_hour_provider.record import Record
 
@@ -83,8 +84,11 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     tool = operator.tool
     check_body(tool, "request", operator.request, rendered=True)
     check_body(tool, "extra_request", operator.extra_request or {}, rendered=True)
+    rendered = {name: getattr(operator, name) for name in ("request", "extra_request", "output_path")}
+    broken = broken_promises(operator._promised, rendered)
     given = normalized(tool, operator.request)
     request = merged(given, plain(operator.extra_request or {}))
+    findings = check(tool, given, extra=operator.extra_request, rendered=True)
     timeout = operator.timeout
     return Wishes(
         tool=tool,
@@ -93,7 +97,7 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
         output_path=str(operator.output_path or ""),
         deferrable=operator.deferrable,
         timeout=seconds(timeout) if timeout is not None else tool.polling_class(request).timeout_s,
-        findings=check(tool, given, extra=operator.extra_request, rendered=True),
+        findings=replace(findings, errors=(*operator._slips, *broken, *findings.errors)),
         on_unknown_submission=operator.on_unknown_submission,
         on_clear=operator.on_clear,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError
-from magic_hour_provider.api.requests import check, normalized
+from magic_hour_provider.api.requests import check, normalized, shown_path
 from magic_hour_provider.links import MagicHourLink
 
 if TYPE_CHECKING:
@@ -89,12 +89,15 @@ class MagicHourOperator(BaseOperator):
         self._output_template = self.output_path  # rendering replaces the attribute
         self._run: JobRun | None = None
         self._refused: BadInputError | None = None
+        self._slips: tuple[str, ...] = ()
+        templates = {"request": self.request, "extra_request": extra_request, "output_path": self.output_path}
+        self._promised = tuple(promises(templates))
         # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once
         # it knows what was paid for, and fails for good.
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
         try:
             self.tool = get_tool(tool)
-            self._check_options()
+            check_options(vars(self))
         except BadInputError as error:
             if not mapped:
                 raise
@@ -110,15 +113,22 @@ class MagicHourOperator(BaseOperator):
         return checked(cls, super().partial, kwargs)
 
     @classmethod
+    def slips_in(cls, arguments: Mapping[str, Any], *, mapped: bool) -> list[str]:  # noqa: ARG003 (typed ones look)
+        """Name the arguments that this operator does not have, with the nearest ones it has.
+
+        :param mapped: also those that a mapped task may not be given as None.
+        """
+        return []
+
+    @classmethod
+    def fills_in(cls) -> bool:
+        """Whether a constructor of the user's own may bring what is missing."""
+        return cls.__init__ is not MagicHourOperator.__init__
+
+    @classmethod
     def given_request(cls, arguments: Mapping[str, Any]) -> Any:
         """Return the request among the arguments of a task that is still to be made; None: not given."""
         return arguments.get("request")
-
-    def _check_options(self) -> None:
-        _check_choice("on_unknown_submission", self.on_unknown_submission, ("fail", "resubmit"))
-        _check_choice("on_clear", self.on_clear, ("reuse", "regenerate"))
-        if self.timeout is not None and seconds(self.timeout) <= 0:
-            raise BadInputError(f"timeout must be above 0 seconds; it is {self.timeout!r}.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or go on with the one that an earlier attempt paid for."""
@@ -159,8 +169,66 @@ def _configured_output_path() -> str:
 
 
 def seconds(timeout: float | timedelta) -> float:
-    """Return a duration in seconds."""
-    return timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+    """Return a duration in seconds.
+
+    :raises BadInputError: it is none.
+    """
+    try:
+        return timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+    except (TypeError, ValueError):
+        raise BadInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}. {_NOTHING}") from None
+
+
+_CHOICES = {"on_unknown_submission": ("fail", "resubmit"), "on_clear": ("reuse", "regenerate")}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that cannot work, as far as they are given and known.
+
+    :raises BadInputError: the message names the option.
+    """
+    for name, choices in _CHOICES.items():
+        value = options.get(name, choices[0])
+        if value not in choices and not _is_promise(value):
+            raise BadInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")
+    timeout = options.get("timeout")
+    if timeout is not None and not _is_promise(timeout) and not seconds(timeout) > 0:
+        raise BadInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")
+
+
+def _is_promise(value: Any) -> bool:
+    """Whether a value is an earlier task's output, known only when the task runs."""
+    return hasattr(value, "resolve")
+
+
+def promises(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Return where in a value earlier tasks' outputs stand."""
+    if _is_promise(value):
+        yield path
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from promises(inner, (*path, name))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from promises(inner, (*path, index))
+
+
+def broken_promises(paths: Iterable[tuple[str | int, ...]], rendered: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say which earlier tasks' outputs turned out to be None: the service's default would be paid for instead.
+
+    :param paths: where such outputs stood.
+    """
+    empty = [shown_path(path[1:]) or str(path[0]) for path in paths if _at(rendered, path) is None]
+    return tuple(f"`{name}` is None, as the earlier task that should give it returned nothing" for name in empty)
+
+
+def _at(value: Any, path: tuple[str | int, ...]) -> Any:
+    for part in path:
+        try:
+            value = value[part]
+        except (LookupError, TypeError):
+            return None
+    return value
 
 
 def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:
@@ -188,8 +256,3 @@ def check_given(tool: Tool, request: Any, extra: Any, *, later: bool = False) ->
     check_body(tool, "extra_request", extra or {}, rendered=False)
     if isinstance(request, Mapping) and isinstance(extra or {}, Mapping):
         check(tool, normalized(tool, request), extra=extra, rendered=False, later=later).refuse(tool)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise BadInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")

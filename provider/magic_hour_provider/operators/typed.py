@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
 
-class _Required:
+class _NotGiven:
+    """Stands for an argument that was not given."""
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+
     def __repr__(self) -> str:
-        return "<required>"
+        return self._shown
 
 
-_REQUIRED = _Required()
+_REQUIRED, _OPTIONAL = _NotGiven("<required>"), _NotGiven("None")
 
 
 class MagicHourToolOperator(MagicHourOperator):
@@ -44,27 +49,31 @@ class MagicHourToolOperator(MagicHourOperator):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        init = vars(cls).get("__init__")
-        if init is not None:
+        if "request_fields" in vars(cls):
             # Type checkers demand the required fields; here the check of the request does, which names all that is
             # wrong at once, knows what extra_request brings, and fails a mapped task for good where Python's own
-            # TypeError would be retried.
-            own = set(init.__code__.co_varnames[: init.__code__.co_kwonlyargcount + 1])  # self and the keywords
-            needed = own.intersection(cls.request_fields)
-            init.__kwdefaults__ = dict.fromkeys(needed, _REQUIRED) | (init.__kwdefaults__ or {})
+            # TypeError would be retried. And a field that was not given is told from one that was given None.
+            init = vars(cls)["__init__"]
+            given = init.__kwdefaults__ or {}
+            defaults = {name: _OPTIONAL if name in given else _REQUIRED for name in cls.request_fields}
+            init.__kwdefaults__ = {**given, **defaults}
 
     def __init__(self, *, given: Mapping[str, Any], **kwargs: Any) -> None:
-        request = {name: value for name, value in given.items() if value is not None and value is not _REQUIRED}
-        # An earlier task's output that turns out to be None was not left out by the user, so neither is it by us.
-        self._given = frozenset(request)
-        _refuse_unknown(type(self), request, kwargs)
-        super().__init__(tool=self.slug, request=request, **kwargs)
+        given = {name: value for name, value in given.items() if not isinstance(value, _NotGiven)}
+        request = {name: value for name, value in given.items() if value is not None}
+        mapped = getattr(self, "_BaseOperator__from_mapped", False)
+        slips = self.slips_in({**kwargs, **given}, mapped=mapped)
+        if slips and not mapped:
+            _refuse(self.slug, slips, request, kwargs.get("extra_request"))
+        known = _arguments(type(self))
+        super().__init__(tool=self.slug, request=request, **{name: kwargs[name] for name in kwargs if name in known})
+        self._slips = tuple(slips)  # of a mapped task: said by execute, as here they would be retried
 
     @property
     def request(self) -> dict[str, Any]:
         """The request's JSON body, as far as it is known now."""
         values = {name: getattr(self, name) for name in self.request_fields}
-        return {name: value for name, value in values.items() if value is not None or name in self._given}
+        return {name: value for name, value in values.items() if value is not None}
 
     @request.setter
     def request(self, value: Mapping[str, Any]) -> None:
@@ -74,7 +83,8 @@ class MagicHourToolOperator(MagicHourOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """Begin a mapped task; as :meth:`MagicHourOperator.partial`."""
-        _refuse_unknown(cls, cls.given_request(kwargs), kwargs, later=True)
+        if slips := cls.slips_in(kwargs, mapped=False):
+            _refuse(cls.slug, slips, cls.given_request(kwargs), kwargs.get("extra_request"), later=True)
         return super().partial(**kwargs)
 
     @classmethod
@@ -82,27 +92,46 @@ class MagicHourToolOperator(MagicHourOperator):
         """Return the request among the arguments of a task that is still to be made."""
         return {name: arguments[name] for name in cls.request_fields if arguments.get(name) is not None}
 
+    @classmethod
+    def slips_in(cls, arguments: Mapping[str, Any], *, mapped: bool) -> list[str]:
+        """Name the arguments that this operator does not have, with the nearest ones it has.
+
+        :param mapped: also those that a mapped task may not be given as None.
+        """
+        known, slips = _arguments(cls), []
+        for name in arguments:
+            if name not in known:
+                near = get_close_matches(name, known, n=2, cutoff=0.7)
+                hint = f": did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
+                slips.append(f"`{name}` is not a field of {cls.slug} or an argument of {cls.__name__}{hint}")
+            elif mapped and arguments[name] is None and name in cls.request_fields:
+                # On the worker nobody could tell it from an earlier task's missing output.
+                slips.append(
+                    f"`{name}` of a mapped task is None, so Magic Hour's default would be paid for (to leave it out "
+                    "for some of the tasks, map over dicts with .expand_kwargs() and leave its key out)"
+                )
+        return slips
+
+    @classmethod
+    def fills_in(cls) -> bool:
+        """Whether a constructor of the user's own may bring what is missing."""
+        made = next(owner for owner in cls.mro() if "request_fields" in vars(owner))
+        return cls.__init__ is not made.__init__  # type: ignore[misc]
+
 
 @cache
-def _options() -> frozenset[str]:
-    """Return the arguments that are no fields of a request: ours and Airflow's."""
-    names = {*signature(MagicHourOperator.__init__).parameters, *signature(BaseOperator.__init__).parameters}
-    return frozenset(names - {"self", "tool", "request", "kwargs"})
+def _arguments(operator: type[MagicHourToolOperator]) -> frozenset[str]:
+    """Return every argument that the operator takes: its fields, ours, Airflow's, and those of a user's own classes."""
+    names = {"_airflow_from_mapped", "_airflow_mapped_validation_only"}
+    for owner in operator.mro():
+        if issubclass(owner, BaseOperator) and "__init__" in vars(owner):
+            names.update(signature(owner.__init__).parameters)
+    return frozenset(names - {"self", "given", "tool", "request", "kwargs"})
 
 
-def _refuse_unknown(
-    operator: type[MagicHourToolOperator], request: Mapping[str, Any], kwargs: Mapping[str, Any], *, later: bool = False
-) -> None:
-    """Refuse arguments that neither the tool nor Airflow has, together with all else that is wrong."""
-    known = _options().union(operator.request_fields)
-    unknown = [name for name in kwargs if name not in known and not name.startswith("_airflow")]
-    if not unknown:
-        return
-    sentences = []
-    for name in unknown:
-        near = get_close_matches(name, known, n=2, cutoff=0.7)
-        hint = f": did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
-        sentences.append(f"`{name}` is not a field of {operator.slug} or an argument of {operator.__name__}{hint}")
-    tool = get_tool(operator.slug)
-    found = check(tool, normalized(tool, request), extra=kwargs.get("extra_request"), rendered=False, later=later)
-    Findings((*sentences, *found.errors)).refuse(tool)
+def _refuse(slug: str, slips: list[str], request: Mapping[str, Any], extra: Any, *, later: bool = False) -> None:
+    """Refuse slips, together with all else that is wrong with the request."""
+    tool, found = get_tool(slug), Findings()
+    if isinstance(extra or {}, Mapping):
+        found = check(tool, normalized(tool, request), extra=extra, rendered=False, later=later)
+    Findings((*slips, *found.errors)).refuse(tool)
