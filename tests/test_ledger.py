@@ -10,7 +10,8 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.api.jobs import Submission
-from magic_hour_provider.ledger import Attempt, Ledger, plan
+from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.plan import Attempt, plan
 from magic_hour_provider.record import UNREADABLE, Record, changed_fields, fingerprint
 from support import Store
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
 from magic_hour_provider.api.client import MagicHourClient
@@ -117,7 +117,8 @@ class Input:
         if self.result is not None:
             return [*self.result, 0]
         if self.reference is not None:
-            return self.reference
+            # Uploaded anew it still is the same file.
+            return [self.value["size"], self.value["sha256"]] if "sha256" in self.value else self.reference
         if self.uri is None:
             return _unsigned(self.value)
         try:
@@ -127,18 +128,25 @@ class Input:
                 if info.get(name):
                     return str(info[name])
             return [info["size"], checksum(path)]
-        except STORAGE_ERRORS:
+        except Exception:  # noqa: BLE001 (each storage library has errors of its own)
             # At a later attempt the file may be gone and is not needed. When it is, `prepare` says what is wrong.
             return UNREADABLE
 
 
 _SIGNED = re.compile(r"(?i)[?&](x-(?:amz|goog)-signature|signature|sig)=")
+# What changes when a link of S3, CloudFront, Google or Azure is signed anew; the rest of a query may name the file.
+_OF_SIGNATURES = re.compile(
+    r"(?i)x-(?:amz|goog|ms)-.*|signature|sig|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
+    r"|s[etprv]|spr|sr|sk(?:oid|tid|t|e|s|v)"
+)
 
 
 def _unsigned(value: Any) -> Any:
     """Return a link without its signature: signed anew it still is the same file."""
     if isinstance(value, str) and _SIGNED.search(value):
-        return value.partition("?")[0]
+        place, _, query = value.partition("?")
+        kept = [part for part in parse_qsl(query, keep_blank_values=True) if not _OF_SIGNATURES.fullmatch(part[0])]
+        return [place, kept] if kept else place
     return value
 
 

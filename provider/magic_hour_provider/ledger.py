@@ -2,39 +2,29 @@
 
 There is no idempotency key, no list of jobs and no cancel in Magic Hour's API, so the record is written **before** the
 paid request (the intent) and completed right after it. What the next attempt does follows from the record alone
-(:func:`plan`), and the paid request is sent from one place (:func:`submit_once`).
+(:mod:`.plan`), and the paid request is sent from one place (:mod:`.submission`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
-
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.jobs import Submission, check_id
-from magic_hour_provider.record import (
-    ADOPT,
-    KEY,
-    REGENERATE,
-    Record,
-    State,
-    changed_fields,
-    named,
-    task_state,
-    unknown_sentence,
-)
+from magic_hour_provider.api.jobs import Submission, check_id, parse_library_url
+from magic_hour_provider.plan import Attempt, Plan, plan
+from magic_hour_provider.record import ADOPT, KEY, REGENERATE, Record, RecordError, State, task_state
 from magic_hour_provider.storage_ledger import StorageStore, storage_store
 
 log = logging.getLogger(__name__)
 
 _NOTHING = object()
+_UNPAID = "Nothing was sent and nothing was charged."
 _WRITE_S = 120.0  # how long a record is tried to be written once a job is paid for
 
 
@@ -51,112 +41,22 @@ class Store(Protocol):
         """Remove a key; a missing one is no error."""
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """Where an attempt stands. A clear raises all three numbers; a retry raises none.
-
-    :param extra_tries: the task instance's ``max_tries`` beyond the task's ``retries``.
-    :param clear_number: how often something in the DAG run was cleared.
-    :param max_tries: the task instance's own number; editing the task's ``retries`` leaves it as it is.
-    """
-
-    extra_tries: int = 0
-    clear_number: int = 0
-    max_tries: int = 0
-
-    def clears(self, record: Record) -> bool:
-        """Whether the task was cleared since the record was written or last gone on with."""
-        return (
-            self.extra_tries > record.extra_tries
-            and self.clear_number > record.clear_number
-            and self.max_tries != record.max_tries
-        )
-
-    @classmethod
-    def of(cls, context: Mapping[str, Any]) -> Attempt:
-        """Read the numbers from Airflow's context."""
-        ti, task, run = context["ti"], context["task"], context["dag_run"]
-        most = ti.max_tries or 0
-        # Airflow 3.1 raises the run's number only where the run had ended (models/taskinstance.py of 3.1.8,
-        # clear_task_instances), but a task's own number nowhere but in a clear: there that one has to do.
-        number = (getattr(run, "clear_number", None) or 0) if AIRFLOW_V_3_2_PLUS else most
-        return cls(most - (task.retries or 0), number, most)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What this attempt does.
-
-    :param record: the record to go on with, or None to submit a new job.
-    :param say: the attempt's first log line, if there is something to say.
-    """
-
-    record: Record | None = None
-    say: str | None = None
-
-
-def plan(
-    record: Record | None,
-    attempt: Attempt,
-    now: Mapping[str, str],
-    *,
-    on_clear: str,
-    on_unknown: str,
-    balance: Callable[[], int | None] = lambda: None,
-    where: Callable[[str], str] = task_state,
-) -> Plan:
-    """Decide from the record alone whether this attempt may pay.
-
-    :param now: fingerprint of this attempt's request.
-    :param on_clear: ``reuse`` or ``regenerate``.
-    :param on_unknown: ``fail`` or ``resubmit``.
-    :param balance: asks for the account's credits, to be named beside those before the request.
-    :param where: names a key's place for a person.
-    :raises SubmissionUnknownError: a request may have been sent whose answer nobody has.
-    :raises JobCanceledError: the job ended for good, and only a clear may pay for another.
-    """
-    if record is None:
-        return Plan()
-    cleared = attempt.clears(record)
-    changed = changed_fields(record.fingerprint, now)
-    again = cleared and on_clear == "regenerate"
-    if record.state == "intent":
-        if again or on_unknown == "resubmit":
-            return Plan(say=f"Submitting again although it is unknown whether {named(record)} was made and charged.")
-        raise errors.SubmissionUnknownError(
-            unknown_sentence(record, "an earlier attempt ended while it was sending", balance=balance(), where=where)
-        )
-    if record.state == "failed":
-        return Plan(say=f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
-    if record.state == "ended":
-        if cleared:
-            return Plan(say=f"The task was cleared after job {record.job_id} ended; a new job is made and paid for.")
-        raise errors.JobCanceledError(record.reason or f"Magic Hour job {record.job_id} ended for good.")
-    if again or (cleared and changed):
-        why = "on_clear is 'regenerate'" if again else f"these fields changed: {', '.join(changed)}"
-        return Plan(say=f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}.")
-    when = record.written_at
-    say = f"Not paid again: going on with Magic Hour job {record.job_id} of {when}."
-    if changed:
-        say += (
-            f" These fields changed since it was paid for and are not applied: {', '.join(changed)}."
-            " Clear the task to make a new job with them."
-        )
-    elif cleared:
-        say += f" For a new one set on_clear='regenerate', or put true into {where(REGENERATE)}, and clear again."
-    return Plan(replace(record, **asdict(attempt)), say)
-
-
 class Ledger:
     """Reads and writes the record of one task instance.
 
     :param store: Airflow's task state store, or files in its place, or None where there is neither.
     :param attempt: where this attempt stands.
+    :param older: the files in which an Airflow before 3.3 kept the record: read where the store has none.
     """
 
-    def __init__(self, store: Store | None, attempt: Attempt, clock: Clock = CLOCK) -> None:
+    def __init__(
+        self, store: Store | None, attempt: Attempt, clock: Clock = CLOCK, *, older: Store | None = None
+    ) -> None:
         self._store = store
+        self._older = older
         self._before: Record | None = None
+        self._planned: Any = _NOTHING
+        self._wished = False
         self.attempt = attempt
         self.clock = clock
 
@@ -175,16 +75,19 @@ class Ledger:
         :param output_template: the same before it was rendered.
         :raises BadInputError: the setting ``ledger_path`` cannot work.
         """
-        store = context.get("task_state_store")
+        store, older = context.get("task_state_store"), None
         if store is None:
             store = storage_store(context["ti"], output_path, output_template)
+        else:
+            # What was paid for before Airflow was upgraded, if the setting still says where that is written.
+            older = storage_store(context["ti"], "", None)
         if store is None:
             log.warning(
                 "Nothing keeps a record of what this task pays for: if this attempt is lost, a retry pays for a new "
                 "job. Set [magic_hour] ledger_path, upgrade to Airflow 3.3, or set retries=0, where paying twice "
                 "matters."
             )
-        return cls(store, Attempt.of(context), clock)
+        return cls(store, Attempt.of(context), clock, older=older)
 
     def where(self, key: str) -> str:
         """Name a key's place for a person."""
@@ -193,6 +96,8 @@ class Ledger:
     def read(self) -> Record | None:
         """Return the record, or None if nothing was ever recorded."""
         value = self._store.get(KEY, _NOTHING) if self._store is not None else _NOTHING
+        if value is _NOTHING and self._older is not None:
+            value = self._older.get(KEY, _NOTHING)
         # None is a row whose value is lost (a storage backend's missing blob), which is not "no record".
         return None if value is _NOTHING else Record.read(value, self.where(KEY))
 
@@ -206,16 +111,34 @@ class Ledger:
         balance: Callable[[], int | None] = lambda: None,
     ) -> Plan:
         """Decide what this attempt does; see :func:`plan`. One-shot wishes in the state store come first."""
-        record = self.read()
+        self._planned = record = self.read()
         adopt = self._store.get(ADOPT) if self._store is not None else None
         if adopt:
-            adopted = self._adopt(record, tool, now, check_id(adopt))
+            adopted = self._adopt(record, tool, now, self._adopted_id(adopt, tool))
             return Plan(adopted, f"Going on with Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid.")
-        if self._store is not None and self._store.get(REGENERATE) is True:
+        if self._wishes_anew():
             return Plan(say=f"A new job is made and paid for, as {self.where(REGENERATE)} asks.")
         return plan(
             record, self.attempt, now, on_clear=on_clear, on_unknown=on_unknown, balance=balance, where=self.where
         )
+
+    def _wishes_anew(self) -> bool:
+        # A person may write it with or without quotes.
+        wish = self._store.get(REGENERATE) if self._store is not None else None
+        return wish is True or (isinstance(wish, str) and wish.strip().lower() == "true")
+
+    def _adopted_id(self, wish: Any, tool: Tool) -> str:
+        """Return the id of the job that a person wants: given as it is, or as its address in the web library."""
+        try:
+            kind, job_id = (isinstance(wish, str) and parse_library_url(wish)) or (tool.kind, check_id(wish))
+        except errors.BadInputError as error:
+            raise errors.BadInputError(f"In {self.where(ADOPT)}: {error} {_UNPAID}") from None
+        if kind != tool.kind:
+            raise errors.BadInputError(
+                f"{self.where(ADOPT)} names a job of kind {kind}, and {tool.slug} makes jobs of kind {tool.kind}. "
+                f"{_UNPAID}"
+            )
+        return job_id
 
     def _adopt(self, record: Record | None, tool: Tool, now: dict[str, str], job_id: str) -> Record:
         # Written anew also where it is the recorded job: with this attempt's numbers, so that its retries are no clear.
@@ -226,6 +149,8 @@ class Ledger:
             tool, "submitted", now, history=history, job_id=job_id, submitted_at=self.clock.now(), files=files, key=key
         )
         adopted = self._write(adopted)
+        # The other wish first: whoever finds the job wants no new one, and left alone it would buy at the next retry.
+        self._delete(REGENERATE)
         self._delete(ADOPT)
         return adopted
 
@@ -243,19 +168,48 @@ class Ledger:
     def intend(
         self, tool: Tool, now: dict[str, str], *, key: str, name: str | None = None, balance: int | None = None
     ) -> Record:
-        """Write the intent to pay. Whatever happens from here on, the next attempt knows."""
+        """Write the intent to pay. Whatever happens from here on, the next attempt knows.
+
+        :raises RecordError: another attempt has written a record since this one read it; nothing may be sent.
+        """
         self._before = before = self.read()
+        if self._planned is not _NOTHING and before != self._planned:
+            raise self._overtaken()
+        self._wished = self._wishes_anew()
         record = self._new(
             tool, "intent", now, history=before.past() if before else [], key=key, name=name, balance=balance
         )
+        return self._declare(record)
+
+    def renew(self, record: Record) -> None:
+        """Write an intent again that was taken back for a pause.
+
+        :raises RecordError: another attempt has written a record meanwhile; nothing may be sent.
+        """
+        if self.read() not in (self._before, record):
+            raise self._overtaken()
+        self._declare(record)
+
+    def _declare(self, record: Record) -> Record:
         record = self._write(record)
-        # Before the request: a wish that outlived it would pay again.
-        self._delete(REGENERATE)
+        try:
+            if self._wished:
+                # Before the request: a wish that outlived it would pay again.
+                self._delete(REGENERATE)
+        except BaseException:
+            self.forget(record)
+            raise
         return record
 
     def forget(self, record: Record) -> None:
-        """Take an intent back, as surely nothing was made: what was recorded before it counts again."""
+        """Take an intent back, as surely nothing was made: what was recorded and wished for before counts again."""
         try:
+            now = self.read()
+            if now is not None and now.key != record.key:
+                log.error("Another attempt has written the record meanwhile (job %s); it is left.", now.job_id)
+                return
+            if self._wished and self._store is not None:
+                self._store.set(REGENERATE, True, retention=_never_expire())
             if self._before is not None:
                 self._write(self._before)
             else:
@@ -266,9 +220,11 @@ class Ledger:
                 record.key,
             )
 
-    def renew(self, record: Record) -> None:
-        """Write an intent again that was taken back for a pause."""
-        self._write(record)
+    def _overtaken(self) -> RecordError:
+        return RecordError(
+            f"While this attempt was on its way, another one wrote {self.where(KEY)}, which says what this task has "
+            "paid for. This one has sent nothing and paid nothing; a retry goes on from the record."
+        )
 
     def submitted(self, record: Record, submission: Submission) -> Record:
         """Complete the intent with the paid job's id. Tried for two minutes, as the id must not be lost.
@@ -288,6 +244,10 @@ class Ledger:
         pause = 1.0
         while True:
             try:
+                now = self.read()
+                if now is not None and now.key != record.key:
+                    log.error("Another attempt has recorded job %s meanwhile; it goes into the history.", now.job_id)
+                    paid = replace(paid, history=now.past())
                 return self._write(paid)
             except Exception as error:  # any failure of the store: the job is paid for already
                 if self.clock.now() + pause > end:
@@ -310,15 +270,23 @@ class Ledger:
 
     def stored(self, record: Record, files: list[dict[str, Any]]) -> Record:
         """Note the files that are stored so far: an attempt that goes on need not fetch them again."""
-        return self._write(replace(record, files=files))
+        return self._advance(replace(record, files=files))
 
     def delivered(self, record: Record, files: list[dict[str, Any]], credits_charged: int | None) -> Record:
         """Note that the job's files are stored."""
-        return self._write(replace(record, state="delivered", files=files, credits_charged=credits_charged))
+        return self._advance(replace(record, state="delivered", files=files, credits_charged=credits_charged))
 
     def ended(self, record: Record, error: errors.MagicHourError) -> Record:
         """Note that the job ended without a result; whether a retry may pay for another is the error's to say."""
-        return self._write(replace(record, state="failed" if error.can_retry else "ended", reason=str(error)))
+        return self._advance(replace(record, state="failed" if error.can_retry else "ended", reason=str(error)))
+
+    def _advance(self, record: Record) -> Record:
+        """Write what became of a job, unless the record is another's by now: it must not fall back."""
+        now = self.read()
+        if now is not None and now.job_id != record.job_id:
+            log.warning("The record is of job %s by now; job %s is left out.", now.job_id or now.key, record.job_id)
+            return record
+        return self._write(record)
 
     def _write(self, record: Record) -> Record:
         record = replace(record, written_at=record.written_at or self._stamp())

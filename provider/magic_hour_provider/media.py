@@ -111,6 +111,12 @@ def collect(
     return media
 
 
+def stored_media(stored: Sequence[Mapping[str, Any]], folder: str) -> list[Media] | None:
+    """Return the files that the record names, if all of them are still there and unchanged."""
+    media = [_kept(row, folder) for row in stored]
+    return [one for one in media if one is not None] if media and None not in media else None
+
+
 def _kept(row: Mapping[str, Any] | None, folder: str) -> Media | None:
     """Return a file of an earlier attempt if it is still there and unchanged."""
     if row is None:
@@ -140,8 +146,7 @@ def _fetch(client: MagicHourClient, job: Job, index: int, name: str, folder: str
                 raise BadInputError(
                     f"{path} exists already and is another file (SHA-256 {there[:12]}…, the job's is "
                     f"{received.sha256[:12]}…). Nothing was overwritten. Magic Hour job {job.id} is paid for: move "
-                    "the old file away or change output_path; the next attempt collects the same job again and pays "
-                    "nothing."
+                    "the old file away; the next attempt collects the same job again and pays nothing."
                 )
         else:
             path.fs.mv(partial.path, path.path)

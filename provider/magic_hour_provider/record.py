@@ -121,7 +121,8 @@ def fingerprint(request: Mapping[str, Any], **more: str) -> dict[str, str]:
             for name, inner in value.items():
                 walk(f"{path}.{name}" if path else str(name), inner)
         else:
-            text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+            # What is no JSON is refused where it would be paid for; here it only is another value.
+            text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=repr)
             unreadable = f'"{UNREADABLE}"' in text
             prints[path] = UNREADABLE if unreadable else hashlib.sha256(text.encode()).hexdigest()
 
@@ -132,7 +133,9 @@ def fingerprint(request: Mapping[str, Any], **more: str) -> dict[str, str]:
 
 
 def changed_fields(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Name the fields that differ; a file that cannot be read counts as unchanged."""
+    """Name the fields that differ; a file that cannot be read, or a request nobody recorded, counts as unchanged."""
+    if not before:
+        return []
     return sorted(
         name
         for name in before.keys() | now.keys()
@@ -146,22 +149,34 @@ def named(record: Record) -> str:
 
 
 def unknown_sentence(
-    record: Record, why: str, *, balance: int | None = None, where: Callable[[str], str] = task_state
+    record: Record,
+    why: str,
+    *,
+    balance: int | None = None,
+    where: Callable[[str], str] = task_state,
+    resubmits: bool = False,
 ) -> str:
     """Say what is known of a submission whose answer was lost, and what a person can do.
 
+    :param balance: credits now, if known.
     :param where: names a key's place for a person.
+    :param resubmits: whether the next attempt sends the request again.
     """
     money = ""
     if record.balance is not None:
         money = f" The balance before was {record.balance} credits"
         money += f", now it is {balance}." if balance is not None else "."
+    then = (
+        "As on_unknown_submission is 'resubmit', the next attempt sends the request again, which may pay twice."
+        if resubmits
+        else "Nothing is sent again by itself."
+    )
     return (
         f"Nobody can say whether Magic Hour made and charged {named(record)} at {record.written_at} (UTC): {why}. "
-        f"Nothing is sent again by itself.{money} Look for it at https://magichour.ai/my-library (key #{record.key}). "
+        f"{then}{money} Look for it at https://magichour.ai/my-library (key #{record.key}). "
         f"If it is there, put its id, in double quotes, into {where(ADOPT)} and clear the task: it goes on with that "
-        f"job and pays nothing. If it is not there, put true into {where(REGENERATE)} and clear the task, or set "
-        "on_unknown_submission='resubmit', which may pay twice."
+        f"job and pays nothing. If it is not there, put true into {where(REGENERATE)} and clear the task"
+        + ("." if resubmits else ", or set on_unknown_submission='resubmit', which may pay twice.")
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,31 +26,42 @@ def submit_once(
     client: MagicHourClient,
     tool: Tool,
     request: Mapping[str, Any],
-    record: Record,
+    intend: Callable[[], Record],
     *,
     account: Account | None,
+    resubmits: bool = False,
 ) -> Record:
-    """Send the paid request of an intent. The only place that does.
+    """Write the intent to pay and send the paid request. The only place that does.
 
     It is sent again only after an answer that surely made no job: never left (three times), 429 (two minutes in all),
     and 502, of which Magic Hour documents that no job was made, while the balance is unchanged (twice).
 
-    :param record: the intent, already written.
+    :param intend: writes the intent, and returns it.
     :param account: the account before the request, if it could be asked for.
+    :param resubmits: whether the next attempt sends it again if the answer is lost: the error says so.
     :returns: the record with the job's id, already written.
     :raises MagicHourError: refused or unreachable: the intent is taken back. Unknown: it stays.
     """
     sleep = ledger.clock.sleep
     patience, unreached, gateways = _RATE_LIMIT_S, 0, 0
+    record: Record | None = None
+
+    def written() -> Record:
+        nonlocal record
+        if record is None:
+            record = intend()
+        else:
+            ledger.renew(record)
+        return record
+
     while True:
         try:
-            return _send(ledger, client, tool, request, record)
+            return _send(ledger, client, tool, request, written)
         except errors.UnreachableError:
             unreached += 1
             if unreached == 3:
                 raise
             sleep(2.0 * unreached)
-            ledger.renew(record)
         except errors.RateLimitedError as error:
             pause = max(1.0, error.retry_after if error.retry_after is not None else 10.0)
             if pause > patience:
@@ -58,9 +69,8 @@ def submit_once(
             log.info("Magic Hour asks us to slow down; sending the refused request again in %.0f s.", pause)
             patience -= pause
             sleep(pause)
-            ledger.renew(record)
         except errors.SubmissionUnknownError as error:
-            if error.made:
+            if error.made or record is None:
                 raise
             settled = account is not None and not account.usage_based and account.credits is not None
             if error.no_job_claimed and settled and gateways < 2:
@@ -71,17 +81,27 @@ def submit_once(
                 log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
                 continue
             raise errors.SubmissionUnknownError(
-                unknown_sentence(record, str(error), balance=after, where=ledger.where),
+                unknown_sentence(record, str(error), balance=after, where=ledger.where, resubmits=resubmits),
                 status_code=error.status_code,
+                job_id=error.job_id,
             ) from error
 
 
-def _send(ledger: Ledger, client: MagicHourClient, tool: Tool, request: Mapping[str, Any], record: Record) -> Record:
-    """Send the request once and write down what came of it: the job's id, or that nothing was made."""
+def _send(
+    ledger: Ledger,
+    client: MagicHourClient,
+    tool: Tool,
+    request: Mapping[str, Any],
+    written: Callable[[], Record],
+) -> Record:
+    """Write the intent, send the request once, and write down what came of it: the job's id, or that there is none."""
     with _undisturbed():
+        record = written()
         try:
             submission = client.create(tool, request)
-        except errors.SubmissionUnknownError:
+        except errors.SubmissionUnknownError as error:
+            # Here too, as an alarm that was held back takes the place of the error.
+            log.error("Paid request #%s: %s.", record.key, error)
             raise
         except errors.MagicHourError:
             ledger.forget(record)

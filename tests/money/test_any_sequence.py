@@ -74,7 +74,7 @@ class Expected:
         """One attempt, and what strikes it."""
         if self.adopt:
             self.state, self.adopt, self.ending = "submitted", False, self.last_ending
-            self.cleared, self.paid_version = False, self.version
+            self.cleared, self.paid_version, self.regenerate = False, self.version, False
             self._wait(how)
             return
         reason = self._reason_to_pay()
@@ -87,8 +87,7 @@ class Expected:
         if how == "dies before the intent":
             return
         if how == "is refused":
-            self.regenerate = False  # the record before counts again, the wish was used up
-            return
+            return  # what was recorded and wished for before counts again
         self.state, self.paid_version, self.cleared, self.regenerate = "intent", self.version, False, False
         if how == "dies before the request":
             return

@@ -14,6 +14,7 @@ _LINK = re.compile(r"(?i)(https?:(?:\\?/){2})(?:[^\s/@?#]*@)?([^\s?#]*)([?#]\S*)
 _SECRETS = (
     (re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+"), "Bearer ***"),
     (re.compile(r"\bmhk_\w+"), "mhk_***"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/@:]*):[^\s/@]+@"), r"\1:***@"),
     (re.compile(r"(?i)(https?%3A%2F%2F\S*?)%3F\S*"), r"\1?***"),
     (re.compile(r"(?i)\b(x-(?:amz|goog)-[\w-]+|signature|sig)=[^\s&]+"), r"\1=***"),
 )

@@ -187,8 +187,9 @@ def read_create(outcome: Answer | httpx.RequestError, tool: str | Tool) -> Submi
     refused = None if outcome.ok else refusal(outcome, doing, NOT_CHARGED)
     if refused is not None:
         raise refused
+    what = f"is an error that names job {job_id}" if is_id(job_id) else "names no job that can be looked at"
     raise errors.SubmissionUnknownError(
-        f"the request was sent, but the answer names no job that can be looked at ({shown(outcome)})",
+        f"the request was sent, but the answer {what} ({shown(outcome)})",
         status_code=outcome.status,
         no_job_claimed=outcome.status == 502 and not job_id,
         job_id=job_id if is_id(job_id) else None,

@@ -19,7 +19,7 @@ from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference, libr
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.inputs import Input, check_inputs, upload_all
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.media import check_folder, collect, result_object
+from magic_hour_provider.media import check_folder, checksum, collect, open_path, result_object
 from magic_hour_provider.operators.report import Report
 from magic_hour_provider.record import Record
 
@@ -53,7 +53,7 @@ class _FilesOperator(BaseOperator):
 class MagicHourUploadOperator(_FilesOperator):
     """Uploads one file for any number of later tasks, mapped ones included. Uploading costs nothing.
 
-    The task returns ``{"file_path", "expires_at", "type", "extension", "size"}``, whole and key by key: give
+    The task returns ``{"file_path", "expires_at", "type", "extension", "size", "sha256"}``, whole and key by key: give
     ``upload.output`` or ``upload.output["file_path"]`` where a request takes a file. Magic Hour keeps an upload for
     7 days; a retry uploads anew.
 
@@ -94,6 +94,7 @@ class MagicHourUploadOperator(_FilesOperator):
             "type": kind,
             "extension": extension,
             "size": size,
+            "sha256": checksum(open_path(one.uri)),
         }
 
 

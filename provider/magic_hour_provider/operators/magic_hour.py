@@ -46,7 +46,8 @@ class MagicHourOperator(BaseOperator):
     :param extra_request: merged deeply over the request (lists replaced) and never checked: for fields newer than
         this package.
     :param on_unknown_submission: what to do when the answer to the paid request was lost: ``fail``, or ``resubmit``,
-        which accepts the risk of paying twice.
+        which accepts the risk of paying twice: the next attempt sends it again, once. Each answer lost may be a paid
+        job; ``retries`` bound them.
     :param on_clear: what a cleared task does with the job it has paid for: ``reuse`` it, or ``regenerate``, which
         makes and pays for a new one. A retry never does.
     :raises BadInputError: (when the DAG is parsed) the tool, the request or an option cannot work.

@@ -20,7 +20,7 @@ from magic_hour_provider.api.waiting import TIMEOUT, Outcome, Schedule, Wait
 from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
 from magic_hour_provider.inputs import check_inputs, find_inputs, prepare, replaced
 from magic_hour_provider.ledger import Ledger
-from magic_hour_provider.media import check_folder, collect, result_object
+from magic_hour_provider.media import Media, check_folder, collect, result_object, stored_media
 from magic_hour_provider.operators.report import Report
 from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key
 from magic_hour_provider.submission import balance_of, submit_once
@@ -127,6 +127,8 @@ class JobRun:
                     f"one), so the task is not retried, which would pay again: collect the job with "
                     f"MagicHourDownloadOperator(job=...)."
                 )
+            if isinstance(error, errors.SubmissionUnknownError) and not error.made:
+                error.can_retry = self.wishes.on_unknown_submission == "resubmit"
             status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
             if isinstance(error, errors.WaitTimedOutError | errors.TransferError):
                 status = str(self.report.facts.get("status", status))
@@ -136,7 +138,6 @@ class JobRun:
     def submit_or_resume(self) -> tuple[Record, bool]:
         """Return the record of the job to wait for, and whether it was just submitted."""
         wishes = self.wishes
-        create_request(wishes.tool, wishes.request)  # what is no JSON is said here, in words
         inputs = find_inputs(wishes.tool, wishes.request)
         now = fingerprint(
             replaced(wishes.request, [(one, one.identity()) for one in inputs]),
@@ -162,6 +163,7 @@ class JobRun:
             self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, words)
         # From here on a job will be paid for: everything that can fail for free comes first.
         wishes.findings.refuse(wishes.tool)
+        create_request(wishes.tool, wishes.request)  # what is no JSON is said here, in words
         check_inputs(inputs, self._clock.now())
         if wishes.output_path:
             check_folder(wishes.output_path)
@@ -217,10 +219,18 @@ class JobRun:
                 "[state_store] clear_on_success is on: once this task has succeeded its record is gone, and clearing "
                 "it makes and pays for a new job."
             )
-        intent = self.ledger.intend(tool, now, key=key, name=name, balance=account.credits if account else None)
-        self.record = intent
+        # Before the intent: between that and the request nothing may come that could be interrupted.
         self.report.intent(key, name)
-        self.record = record = submit_once(self.ledger, self.client, tool, body, intent, account=account)
+
+        def intend() -> Record:
+            balance = account.credits if account else None
+            self.record = intent = self.ledger.intend(tool, now, key=key, name=name, balance=balance)
+            return intent
+
+        resubmits = self.wishes.on_unknown_submission == "resubmit"
+        self.record = record = submit_once(
+            self.ledger, self.client, tool, body, intend, account=account, resubmits=resubmits
+        )
         self.report.job(record, "queued")
         self._log.info(
             "Submitted Magic Hour job %s (%s), charged %s credits. It goes on and stays charged whatever happens to "
@@ -285,9 +295,20 @@ class JobRun:
                 f"Magic Hour job {record.job_id} ({record.tool}) is paid for and goes on, but it cannot be looked at: "
                 f"{seen} When that is mended, {self._collect_again(record)} See {record.page or 'Magic Hour'}"
             )
+        if job.status == GONE and (media := self._still_there(record)):
+            # Deleted at Magic Hour, as a pipeline may do when its files are stored: nothing is missing.
+            self._log.info("Magic Hour job %s is gone, and its files are where they were stored.", record.job_id)
+            done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
+            self.report.ended(COMPLETE, self._clock.now(), credits_charged=record.credits_charged)
+            return result_object(done, record.tool, media)
         failure = job_ended_badly(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
         self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure
+
+    def _still_there(self, record: Record) -> list[Media] | None:
+        if record.state != "delivered" or not self.wishes.output_path:
+            return None
+        return stored_media(record.files, self.wishes.output_path)
 
     def _collect_again(self, record: Record) -> str:
         clear = "clear the task: it goes on with this job and pays nothing."
@@ -324,5 +345,6 @@ class JobRun:
             )
         self.report.ended(job.status, self._clock.now(), credits_charged=job.credits_charged)
         result = result_object(job, record.tool, media)
-        self.ledger.delivered(record, result["media"], job.credits_charged)
+        charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
+        self.ledger.delivered(record, result["media"], charged)
         return result

@@ -1,0 +1,205 @@
+"""What a person may do by hand, and what must not change what is paid: wishes, links, uploads, upgrades, deletions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
+
+from magic_hour_provider import inputs
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.inputs import _unsigned
+from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.operators.report import Report
+from support import KEY, PHOTO, Store, TaskInstance
+
+VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
+EDIT = {"image_count": 1, "style": {"prompt": "x"}}
+
+
+def test_adopting_ends_the_wish_for_a_new_job(airflow, either_ledger):
+    """Who put true first and then found the job has both wishes set: the job is taken, and none is bought later."""
+    ti = TaskInstance()
+    made = airflow.attempt(airflow.operator(), ti)
+    ti.store.set("magic_hour.regenerate", True)
+    ti.store.set("magic_hour.adopt", made["id"])
+    ti.clear()
+    for _ in range(2):
+        assert airflow.attempt(airflow.operator(), ti)["id"] == made["id"]
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("fault", [{"status": 422}, {"status": 429, "retry_after": 600}])
+def test_a_wish_for_a_new_job_outlives_a_refusal(airflow, either_ledger, fault):
+    """Nothing was made, so the next attempt still makes the new job."""
+    ti = TaskInstance()
+    made = airflow.attempt(airflow.operator(), ti)
+    ti.store.set("magic_hour.regenerate", True)
+    ti.clear()
+    airflow.sim.fault("status", **fault)
+    with pytest.raises(AirflowException):
+        airflow.attempt(airflow.operator(), ti)
+    assert airflow.attempt(airflow.operator(), ti)["id"] != made["id"]
+    assert airflow.attempt(airflow.operator(), ti)["id"] != made["id"]
+    assert airflow.creates() == 2
+
+
+def test_a_wish_may_be_quoted_and_an_address_adopted(airflow, either_ledger):
+    """What people copy is understood: true with quotes, and a job by its address in the web library."""
+    ti = TaskInstance()
+    made = airflow.attempt(airflow.operator(), ti)
+    ti.store.set("magic_hour.regenerate", "true")
+    ti.clear()
+    assert airflow.attempt(airflow.operator(), ti)["id"] != made["id"]
+    ti.store.set("magic_hour.adopt", made["library_url"])
+    ti.clear()
+    assert airflow.attempt(airflow.operator(), ti)["id"] == made["id"]
+    assert airflow.creates() == 2
+
+
+@pytest.mark.parametrize("wish", ["../account", "https://magichour.ai/my-library?videoId=abc"])
+def test_a_wish_that_cannot_be_met_is_told(airflow, either_ledger, wish):
+    """The message names the place and the charge."""
+    ti = TaskInstance()
+    ti.store.set("magic_hour.adopt", wish)
+    with pytest.raises(AirflowFailException, match=r"(?s)magic_hour\.adopt.*nothing was charged"):
+        airflow.attempt(airflow.operator(), ti)
+    assert airflow.creates() == 0
+
+
+def test_a_file_uploaded_anew_is_the_same_input(airflow, either_ledger):
+    """Clearing the upload together with the task that uses it buys nothing: the file is told by its checksum."""
+    ti, size = TaskInstance(), PHOTO.stat().st_size
+    for _ in range(2):
+        with MagicHourClient(api_key=KEY, base_url=airflow.sim.url) as client:
+            upload = {"file_path": client.upload(PHOTO), "size": size, "sha256": "ab" * 32}
+        request = EDIT | {"assets": {"image_file_paths": [upload]}}
+        airflow.attempt(airflow.operator("ai-image-editor", request, output_path=""), ti)
+        ti.clear()
+    assert airflow.creates() == 1
+
+
+def test_links_are_told_by_what_is_no_signature():
+    """A link signed anew is the same file; one whose query names another file is not."""
+    amazon = "https://b.example/k.png?X-Amz-Date={0}&X-Amz-Signature={0}&X-Amz-Expires=5"
+    azure = "https://a.example/k.png?sv=2022&se={0}&sr=b&sp=r&sig={0}"
+    own = "https://cdn.example/dl?file={1}&sig={0}"
+    for link in (amazon, azure, own):
+        assert _unsigned(link.format("a", 1)) == _unsigned(link.format("b", 1))
+    assert _unsigned(own.format("a", 1)) != _unsigned(own.format("a", 2))
+
+
+def test_a_job_deleted_after_its_files_were_stored_is_not_missed(airflow, either_ledger):
+    """A cleared task whose files are all there returns them; with one missing it fails and says why."""
+    ti = TaskInstance()
+    made = airflow.attempt(airflow.operator(), ti)
+    with MagicHourClient(api_key=KEY, base_url=airflow.sim.url) as client:
+        client.delete_job(made["kind"], made["id"])
+    airflow.clock.sleep(120)
+    ti.clear()
+    again = airflow.attempt(airflow.operator(), ti)
+    assert (again["media"], again["status"]) == (made["media"], "complete")
+    airflow.output.joinpath("out", made["file"].rpartition("/")[2]).unlink()
+    with pytest.raises(AirflowFailException, match="is gone"):
+        airflow.attempt(airflow.operator(), ti)
+    assert airflow.creates() == 1
+
+
+def test_records_of_before_an_upgrade_count(airflow, tmp_path):
+    """A job submitted on Airflow 3.2 is gone on with after the upgrade to 3.3, if ledger_path is still set."""
+    airflow.setting("ledger_path", str(tmp_path / "ledger"))
+    operator, ti = airflow.operator("text-to-video", VIDEO, output_path=""), TaskInstance()
+    ti.store = None
+    ti.next_attempt()
+    airflow.start(operator, ti)
+    ti.store = Store()
+    assert airflow.attempt(operator, ti)["id"] == airflow.sim.jobs()[0]["id"]
+    assert ti.record["state"] == "delivered"
+    assert airflow.creates() == 1
+
+
+def test_a_record_made_without_the_request_is_no_reason_to_buy(airflow, either_ledger):
+    """A deferred task whose record was deleted goes on by its event; a clear with the same request buys nothing."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="")
+    ti.next_attempt()
+    deferred = airflow.start(operator, ti)
+    ti.store.delete("magic_hour.job")
+    airflow.resume(operator, ti, deferred)
+    ti.clear()
+    airflow.attempt(operator, ti)
+    assert airflow.creates() == 1
+
+
+def test_an_interruption_before_the_request_leaves_no_intent(airflow, either_ledger, monkeypatch):
+    """An alarm while the intent is announced, or rung while it was written: nothing was sent, nothing is unknown."""
+    for owner, name in ((Report, "intent"), (Ledger, "intend")):
+        ti = TaskInstance()
+
+        def interrupted(*_, **__):
+            raise AirflowTaskTimeout("out of time")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interrupted)
+            with pytest.raises(AirflowTaskTimeout):
+                airflow.attempt(airflow.operator(), ti)
+        assert ti.record is None
+    assert airflow.creates() == 0
+
+
+def test_an_alarm_does_not_hide_what_the_service_said(airflow, either_ledger, capsys, caplog):
+    """A lost answer that names a job, while the alarm rang: the log has the id, and the next attempt pays nothing."""
+    airflow.sim.fault("latency", seconds=0.6)
+    body = '{"message": "' + "m" * 400 + '", "id": "cuidlost1"}'
+    airflow.sim.fault("accept-then-status", status=500, body=body)
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="")
+    with pytest.raises(AirflowTaskTimeout), timeout(0.3):
+        airflow.attempt(operator, ti)
+    assert "names job cuidlost1" in caplog.text + capsys.readouterr().out
+    with pytest.raises(AirflowFailException, match="Nobody can say"):
+        airflow.attempt(operator, ti)
+    assert airflow.creates() == 1
+
+
+def test_an_id_in_an_error_answer_is_told(airflow):
+    """However long the answer is."""
+    body = '{"message": "' + "m" * 400 + '", "id": "cuidlost1"}'
+    airflow.sim.fault("accept-then-status", status=503, body=body)
+    with pytest.raises(AirflowFailException, match="names job cuidlost1"):
+        airflow.attempt(airflow.operator(), TaskInstance())
+    assert airflow.creates() == 1
+
+
+def test_a_request_that_is_no_json_any_more_does_not_stop_the_paid_job(airflow, either_ledger):
+    """What a retry renders is not sent: the paid job is gone on with."""
+    ti = TaskInstance()
+    made = airflow.attempt(airflow.operator(extra_request={"seed": 1}), ti)
+    assert airflow.attempt(airflow.operator(extra_request={"seed": float("nan")}), ti)["id"] == made["id"]
+    assert airflow.creates() == 1
+
+
+def test_a_storage_librarys_own_error_does_not_stop_the_paid_job(airflow, either_ledger, monkeypatch):
+    """A retry needs no input file: one that cannot be read counts as unchanged, whatever the library raises."""
+    request = EDIT | {"assets": {"image_file_paths": [str(PHOTO)]}}
+    ti, operator = TaskInstance(), airflow.operator("ai-image-editor", request, output_path="")
+    made = airflow.attempt(operator, ti)
+
+    def away(path):
+        raise RuntimeError("the token has expired")
+
+    monkeypatch.setattr(inputs, "checksum", away)
+    assert airflow.attempt(operator, ti)["id"] == made["id"]
+    assert airflow.creates() == 1
+
+
+def test_known_credits_are_kept(airflow, either_ledger, monkeypatch):
+    """A look that does not say what was charged does not make it unknown."""
+    real = MagicHourClient.get_job
+    monkeypatch.setattr(
+        MagicHourClient, "get_job", lambda *looks: dataclasses.replace(real(*looks), credits_charged=None)
+    )
+    ti = TaskInstance()
+    airflow.attempt(airflow.operator(), ti)
+    assert ti.record["credits_charged"] == 10
+    assert airflow.creates() == 1
