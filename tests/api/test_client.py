@@ -103,6 +103,17 @@ def test_a_create_whose_answer_is_lost(behave):
         client.create("ai-image-generator", REQUEST)
 
 
+def test_a_create_that_left_by_half():
+    """A body larger than what the sockets hold, cut off while it is written: nobody can tell what was read of it."""
+    request = {"image_count": 1, "style": {"prompt": "x" * 30_000_000}}
+    with (
+        server(closed_before_reading) as url,
+        MagicHourClient(api_key=KEY, base_url=url, timeout=2) as client,
+        pytest.raises(errors.SubmissionUnknownError, match="the request was sent"),
+    ):
+        client.create("ai-image-generator", request)
+
+
 def tls_never_answers(connection: socket.socket) -> None:
     """Answer a TLS greeting with plain text."""
     connection.recv(1000)

@@ -104,6 +104,20 @@ def test_an_execution_timeout_during_a_refused_request_leaves_no_intent(airflow)
     assert airflow.creates() == 1
 
 
+def test_outside_the_main_thread_there_is_no_alarm_to_hold(airflow):
+    """Signals belong to the main thread: in another one the request is sent all the same."""
+    done = []
+    thread = threading.Thread(target=lambda: done.append(airflow.attempt(airflow.operator(), TaskInstance())))
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        thread.start()
+        thread.join(30)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert done[0]["status"] == "complete"
+    assert airflow.creates() == 1
+
+
 def test_an_execution_timeout_elsewhere_is_not_held_back(airflow, monkeypatch):
     """Only the step between request and record is: the alarm of a task that waits rings at once."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="", deferrable=False)
