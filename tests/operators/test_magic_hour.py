@@ -572,6 +572,18 @@ def test_a_broken_connection_on_resume_does_not_hide_the_paid_job(airflow):
 
 
 @both_ledgers
+def test_a_broken_connection_does_not_hide_a_lost_answer(airflow, either_ledger):
+    """What this attempt did not charge is said beside what an earlier one may have."""
+    airflow.sim.fault("close-after-accept")
+    ti, operator = TaskInstance(), airflow.operator()
+    with pytest.raises(AirflowFailException):
+        airflow.attempt(operator, ti)
+    airflow.disconnect()
+    with pytest.raises(AirflowFailException, match="(?s)no Airflow connection.*about this attempt.*Nobody can say"):
+        airflow.attempt(operator, ti)
+    assert airflow.creates() == 1
+
+
 def test_a_request_that_became_invalid_does_not_stop_the_paid_job(airflow):
     """What is rendered at a retry is not sent, so it is not judged."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)

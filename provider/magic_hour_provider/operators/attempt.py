@@ -17,7 +17,7 @@ from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
 from magic_hour_provider.operators.run import Active, JobRun, Wishes, merged
-from magic_hour_provider.record import Record
+from magic_hour_provider.record import Record, unknown_sentence
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,7 +71,12 @@ def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
                 f"{error} That is about this attempt: Magic Hour job {record.job_id} was paid for before and goes "
                 f"on. A retry goes on with it and pays nothing. See {record.page or 'Magic Hour'}"
             ) from error
-        raise airflow_error(error) from error
+        failure = airflow_error(error)
+        if record is not None and record.state == "intent":
+            # "Nothing was charged" is about this attempt only.
+            before = unknown_sentence(record, "an earlier attempt ended while it was sending", where=ledger.where)
+            failure = type(failure)(f"{error} That is about this attempt. {before}")
+        raise failure from error
     with client:
         run = operator._run = JobRun(wishes, context["ti"], ledger, client, operator.log)
         with run.speaking():
