@@ -579,7 +579,7 @@ def test_a_broken_connection_does_not_hide_a_lost_answer(airflow, either_ledger)
     with pytest.raises(AirflowFailException):
         airflow.attempt(operator, ti)
     airflow.disconnect()
-    with pytest.raises(AirflowFailException, match="(?s)no Airflow connection.*about this attempt.*Nobody can say"):
+    with pytest.raises(AirflowFailException, match=r"(?s)no Airflow connection.*about this attempt.*Nobody can say"):
         airflow.attempt(operator, ti)
     assert airflow.creates() == 1
 
