@@ -93,8 +93,8 @@ with DAG("workers_killed", schedule=None), TaskGroup("worker"):
         MagicHourOperator(task_id=name, tool="ai-image-generator", request=PICTURE, pre_execute=dies(name), **RETRY)
 
 with DAG("services_killed", schedule=None):
-    MagicHourOperator(task_id="deferred", tool="text-to-video", request=video(75), **RETRY)
-    MagicHourOperator(task_id="on_the_worker", tool="text-to-video", request=video(75), deferrable=False, **RETRY)
+    MagicHourOperator(task_id="deferred", tool="text-to-video", request=video(60), **RETRY)
+    MagicHourOperator(task_id="on_the_worker", tool="text-to-video", request=video(60), deferrable=False, **RETRY)
 
 with DAG("api_server_killed", schedule=None):
     MagicHourOperator(
@@ -102,8 +102,8 @@ with DAG("api_server_killed", schedule=None):
     )
 
 with DAG("interrupted", schedule=None):
-    MagicHourOperator(task_id="marked_failed", tool="text-to-video", request=video(80), **RETRY)
-    MagicHourOperator(task_id="marked_success", tool="text-to-video", request=video(80), **RETRY)
+    MagicHourOperator(task_id="marked_failed", tool="text-to-video", request=video(60), **RETRY)
+    MagicHourOperator(task_id="marked_success", tool="text-to-video", request=video(60), **RETRY)
     MagicHourOperator(
         task_id="out_of_time",
         tool="text-to-video",
@@ -115,7 +115,7 @@ with DAG("interrupted", schedule=None):
     MagicHourOperator(task_id="out_of_patience", tool="text-to-video", request=video(25), timeout=18, **RETRY)
 
 with DAG("run_out_of_time", schedule=None, dagrun_timeout=timedelta(seconds=15)):
-    MagicHourOperator(task_id="make", tool="text-to-video", request=video(80), **RETRY)
+    MagicHourOperator(task_id="make", tool="text-to-video", request=video(60), **RETRY)
 
 with DAG("mapped", schedule=None, max_active_runs=2):
     MagicHourOperator.partial(task_id="make", tool="ai-image-generator").expand(
