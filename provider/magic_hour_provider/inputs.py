@@ -118,7 +118,7 @@ class Input:
             return [*self.result, 0]
         if self.reference is not None:
             # Uploaded anew it still is the same file.
-            return [self.value["size"], self.value["sha256"]] if "sha256" in self.value else self.reference
+            return [self.value.get("size"), self.value["sha256"]] if "sha256" in self.value else self.reference
         if self.uri is None:
             return _unsigned(self.value)
         try:

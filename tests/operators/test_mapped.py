@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -224,6 +225,14 @@ def test_valid_dags_are_not_refused():
         any_partial(request={"end_seconds": 3, "style": {}}).expand(extra_request=prompts)
         MagicHourTextToVideoOperator.partial(task_id="u", style={}, end_seconds=3).expand(extra_request=before)
         MagicHourTextToVideoOperator.partial(task_id="v", style={}, end_seconds=3).expand_kwargs(before)
+
+
+def test_a_none_among_airflows_arguments_keeps_its_meaning():
+    """There it undoes a default of the DAG, in a mapped task as in any other."""
+    with DAG("none", schedule=None, default_args={"execution_timeout": timedelta(seconds=5), "retries": 3}):
+        mapped = typed_partial(style=STYLE, execution_timeout=None).expand(end_seconds=[3])
+    operator = unmapped(mapped, end_seconds=3)
+    assert (operator.execution_timeout, operator.retries) == (None, 3)
 
 
 def test_extra_request_brings_a_required_argument(airflow):

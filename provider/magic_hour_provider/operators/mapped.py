@@ -30,14 +30,13 @@ def checked(
     """
     made = make(**arguments)
     made._expand_called = True  # it is ours from here on: Airflow need not warn that it was never mapped
-    # None stands for "left out"; on the worker it could not be told from an earlier task's None.
-    kwargs = {name: value for name, value in made.kwargs.items() if name in _REQUIRED_BY_AIRFLOW or value is not None}
+    # In the request None stands for "left out"; on the worker it could not be told from an earlier task's None. Among
+    # Airflow's own arguments it has its meaning: it undoes a default.
+    fields = getattr(operator, "request_fields", ())
+    kwargs = {name: value for name, value in made.kwargs.items() if value is not None or name not in fields}
     partial = _Partial(operator_class=made.operator_class, kwargs=kwargs, params=made.params)
     _check(operator, partial.known, later=True)
     return partial
-
-
-_REQUIRED_BY_AIRFLOW = ("task_id", "dag", "task_group")
 
 
 class _Partial(OperatorPartial):
