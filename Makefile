@@ -55,6 +55,7 @@ check: $(INSTALLED)
 	then echo "api and simulator must not import Airflow." >&2; exit 1; fi
 
 bench: $(INSTALLED)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS) --group bench
 	@found=; for script in benchmarks/*.py; do test -e "$$script" || continue; found=yes; \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; done; \
 	test -n "$$found" || echo "There are no benchmarks yet."
