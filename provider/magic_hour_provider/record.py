@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -183,3 +184,9 @@ def unknown_sentence(
 def new_key() -> str:
     """Return a key for a job's name: 8 random base32 characters."""
     return "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(8))
+
+
+def key_of(name: str | None) -> str | None:
+    """Return the key at the end of a job's name, or None if no task of ours has put one there."""
+    found = re.search(r" #([A-Z2-7]{8})\Z", name or "")
+    return found[1] if found else None
