@@ -23,6 +23,7 @@ from magic_hour_provider.api.errors import BadInputError, MagicHourError
 from magic_hour_provider.api.jobs import Job
 from magic_hour_provider.api.protocol import check_base_url, check_key
 from magic_hour_provider.api.waiting import Outcome, Wait
+from magic_hour_provider.api.webhooks import split_secrets
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -46,6 +47,8 @@ class Settings:
     :param timeout: seconds without progress after which a request counts as lost (extra ``timeout``).
     :param verify: certificates to trust (extra ``verify``: true, false or a path).
     :param proxy: address of a proxy (extra ``proxy``).
+    :param webhook_secrets: what webhooks are signed with (extra ``webhook_secret``): the secret, and the next one while
+        it is replaced.
     """
 
     api_key: str = field(repr=False)
@@ -53,6 +56,7 @@ class Settings:
     timeout: float = DEFAULT_TIMEOUT_S
     verify: Verify = True
     proxy: str | None = field(default=None, repr=False)
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def read(cls, conn: Connection, extra: Mapping[str, Any]) -> Settings:
@@ -68,6 +72,7 @@ class Settings:
                 timeout=_positive(extra, "timeout") or DEFAULT_TIMEOUT_S,
                 verify=_verify(extra.get("verify")),
                 proxy=_proxy(extra.get("proxy")),
+                webhook_secrets=tuple(split_secrets(extra.get("webhook_secret"))),
             )
         except BadInputError as error:
             raise BadInputError(f"In {where}: {error}") from None
@@ -211,9 +216,12 @@ class MagicHourHook(BaseHook):
             extra = await asyncio.to_thread(lambda: conn.extra_dejson)
         return Settings.read(conn, extra)
 
-    def get_conn(self) -> MagicHourClient:
-        """Open the client for a worker; close it after use."""
-        s = self.settings()
+    def get_conn(self, settings: Settings | None = None) -> MagicHourClient:
+        """Open the client for a worker; close it after use.
+
+        :param settings: what the connection says, if it has been resolved already.
+        """
+        s = settings or self.settings()
         return MagicHourClient(
             api_key=s.api_key, base_url=s.base_url, timeout=s.timeout, verify=s.verify, proxy=s.proxy
         )
