@@ -17,12 +17,12 @@ DatabaseAwayError = DBAPIError
 def locked(session: Session, model: type[T], key: Any) -> T | None:
     """Return a row as it is now, which nobody else can change until the session's transaction ends.
 
-    :param key: the row's primary key, in a column named ``id``.
+    :param key: the row's primary key, in a column named ``id``; there is one named ``updated_at`` too.
     """
     if session.get_bind().dialect.name == "sqlite":
         # It has no row locks; a write that changes nothing takes its one lock of writers, as Airflow's own asset
         # manager does.
-        column: Any = model.id  # type: ignore[attr-defined]
-        session.execute(update(model).where(column == key).values(id=column))
+        row: Any = model
+        session.execute(update(model).where(row.id == key).values(id=row.id, updated_at=row.updated_at))
     # "of": other tables are joined to it, and PostgreSQL locks no row that an outer join may leave empty.
     return session.get(model, key, with_for_update={"of": model}, populate_existing=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, MutableMapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.database import DatabaseAwayError
+from magic_hour_provider.plugin.memory import Memory
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ _THREADS = 4
 _ANSWER_S = 0.7  # a delivery that takes longer is answered before its work is done
 _MOST_AT_WORK = 1_000
 _MOST_HELD = 10_000
-_LOOKS = 5  # at a task that is not yet to be resumed
+_LOOKS = 6  # at a task that is not yet to be resumed
 _TRIES = (2.0, 8.0, 30.0)  # seconds between them, for work that was answered and then met a database that is away
 
 
@@ -28,7 +29,7 @@ class InboxFullError(Exception):
     """More deliveries than can be worked on: Magic Hour will send this one again."""
 
 
-Handle = Callable[[Delivery, MutableMapping[int, float], float, bool], float | None]
+Handle = Callable[[Delivery, Memory, float, bool], float | None]
 
 
 class Inbox:
@@ -75,27 +76,29 @@ class Inbox:
         return task
 
     async def _once(self, delivery: Delivery) -> None:
-        seen: dict[int, float] = {}
-        wait = await self._in_thread(delivery, seen, False)
+        memory = Memory()
+        wait = await self._in_thread(delivery, memory, False)
         if wait is None:
             return
         if len(self._held) >= _MOST_HELD:
             log.warning("Too many early deliveries: Magic Hour job %s is left to its watcher.", delivery.id)
             return
-        self._begin(self._held, delivery, self._hold(delivery, seen, wait))
+        self._begin(self._held, delivery, self._hold(delivery, memory, wait))
 
-    async def _in_thread(self, delivery: Delivery, seen: dict[int, float], again: bool) -> float | None:
+    async def _in_thread(self, delivery: Delivery, memory: Memory, again: bool) -> float | None:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: self._handle(delivery, seen, self._clock.now(), again))
+        return await loop.run_in_executor(
+            self._threads, lambda: self._handle(delivery, memory, self._clock.now(), again)
+        )
 
-    async def _hold(self, delivery: Delivery, seen: dict[int, float], wait: float | None) -> None:
+    async def _hold(self, delivery: Delivery, memory: Memory, wait: float | None) -> None:
         """Look again when the task has been away long enough to be resumed."""
         for _ in range(_LOOKS):
             if wait is None:
                 return
             await self._clock.pause(wait)
             try:
-                wait = await self._in_thread(delivery, seen, True)
+                wait = await self._in_thread(delivery, memory, True)
             except DatabaseAwayError as error:
                 log.warning("Magic Hour job %s: the database is away (%s).", delivery.id, type(error).__name__)
 
@@ -114,10 +117,10 @@ class Inbox:
         return None
 
 
-def handle(delivery: Delivery, seen: MutableMapping[int, float], now: float, again: bool) -> float | None:
+def handle(delivery: Delivery, memory: Memory, now: float, again: bool) -> float | None:
     """Do what a delivery is for: resume the tasks that wait, find the owner of a lost job, make an asset event.
 
-    :param seen: kept between the looks of one delivery; see :func:`.resume.resume`.
+    :param memory: kept between the looks of one delivery.
     :param now: the time, in seconds since 1970.
     :param again: whether this is another look for the task, and not the first.
     :returns: seconds until it is worth to look for the task again, or None.
@@ -128,7 +131,7 @@ def handle(delivery: Delivery, seen: MutableMapping[int, float], now: float, aga
     def resumed() -> float | None:
         from magic_hour_provider.plugin.resume import resume
 
-        found = resume(delivery, seen, now)
+        found = resume(delivery, memory, now)
         for task in found.resumed:
             log.info("Magic Hour job %s %s: resumed %s.", delivery.id, delivery.event, task)
         return found.wait_s

@@ -4,12 +4,16 @@ It does what a trigger's event does, from the API server: ``update_hitl_detail``
 ``airflow/api_fastapi/core_api/routes/public/hitl.py``, with ``handle_event_submit`` in ``airflow/models/trigger.py``.
 Neither is a public interface. Tested on Airflow 3.3.2 and 3.1.8, with SQLite and PostgreSQL. Whatever is not as it is
 there is logged, and left to the watcher, which finds every end by looking.
+
+A trigger's event is written without a lock (``Trigger.submit_event``): the triggerer reads the deferred task, and some
+milliseconds later makes it scheduled, whatever it has become. Were it resumed here in between, and queued by a
+scheduler, it would be resumed once more. So it is first handed to another trigger, whose event the settling rule holds
+back, where the first one's event does not find it; and it is resumed a moment later, if it still waits then.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +28,7 @@ from sqlalchemy import and_, select
 from magic_hour_provider.api.jobs import COMPLETE, ERROR
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.database import DatabaseAwayError, locked
+from magic_hour_provider.plugin.memory import Memory
 from magic_hour_provider.triggers.settling import settling_s, shortest_s
 
 if TYPE_CHECKING:
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRIGGER = "magic_hour_provider.triggers.job.MagicHourJobTrigger"
+GRACE_S = 0.2
+"""Seconds for a triggerer that has read a task as deferred to write what it makes of that."""
+
 _STATUS = {"completed": COMPLETE, "errored": ERROR}
 
 
@@ -49,11 +57,9 @@ class Found:
     wait_s: float | None = None
 
 
-def resume(delivery: Delivery, seen: MutableMapping[int, float], now: float) -> Found:
-    """Resume every task that is deferred until this job ends.
+def resume(delivery: Delivery, memory: Memory, now: float) -> Found:
+    """Resume every task that is deferred until this job ends; it takes two looks at the least.
 
-    :param seen: when each trigger was first met, by its id, in seconds since 1970; kept between the looks of one
-        delivery, so that the clock of a worker ahead of ours delays a task once and no longer.
     :param now: the time, in seconds since 1970.
     :raises DatabaseAwayError: the database does not answer; another try may find it back.
     """
@@ -67,7 +73,7 @@ def resume(delivery: Delivery, seen: MutableMapping[int, float], now: float) -> 
     resumed, waits = [], []
     for ti_id, state in waiting:
         if state == TaskInstanceState.DEFERRED:
-            done = _resume_one(ti_id, event, seen, now)
+            done = _resume_one(ti_id, event, memory, now)
             if isinstance(done, str):
                 resumed.append(done)
             elif done is not None:
@@ -91,7 +97,7 @@ def tasks_of(job_id: str) -> Any:
     return columns.join(XComModel, same).where(XComModel.key == f"magic_hour.job.{job_id}")
 
 
-def _resume_one(ti_id: Any, event: dict[str, Any], seen: MutableMapping[int, float], now: float) -> str | float | None:
+def _resume_one(ti_id: Any, event: dict[str, Any], memory: Memory, now: float) -> str | float | None:
     """Return the name of the task that was resumed, or the seconds that it must be left alone, or None."""
     try:
         with create_session(scoped=False) as session:
@@ -99,9 +105,15 @@ def _resume_one(ti_id: Any, event: dict[str, Any], seen: MutableMapping[int, flo
             trigger = _own_trigger(session, ti, event)
             if ti is None or trigger is None:
                 return None
-            deferred_at = min(float(trigger.kwargs["deferred_at"]), seen.setdefault(trigger.id, now))
-            if (wait := settling_s(deferred_at, now)) > 0:
-                return wait
+            if trigger.id not in memory.stand_ins:
+                deferred_at = min(float(trigger.kwargs["deferred_at"]), memory.met_at.setdefault(trigger.id, now))
+                if (wait := settling_s(deferred_at, now)) > 0:
+                    return wait
+                stand_in = _stand_in(session, trigger, now)
+                ti.trigger_id = stand_in.id
+                session.commit()
+                memory.stand_ins.add(stand_in.id)
+                return GRACE_S
             method = ti.next_method
             handle_event_submit(TriggerEvent(event), task_instance=ti, session=session)
             if (ti.state, ti.next_method) != (TaskInstanceState.SCHEDULED, method):
@@ -126,3 +138,14 @@ def _own_trigger(session: Session, ti: TaskInstance | None, event: dict[str, Any
     # Encrypted with the Fernet key, where there is one.
     kwargs = trigger.kwargs
     return trigger if (kwargs["kind"], kwargs["job_id"]) == (event["kind"], event["id"]) else None
+
+
+def _stand_in(session: Session, trigger: Trigger, now: float) -> Trigger:
+    """Add a trigger that goes on waiting for the job if nothing comes of this delivery, as after a restart."""
+    made = Trigger(classpath=trigger.classpath, kwargs={**trigger.kwargs, "deferred_at": now})
+    for name in ("queue", "team_name"):  # not in every Airflow
+        if hasattr(trigger, name):
+            setattr(made, name, getattr(trigger, name))
+    session.add(made)
+    session.flush()
+    return made
