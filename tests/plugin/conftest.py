@@ -66,6 +66,7 @@ def webhooks(airflow_rows: Airflow, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """The receiver, mounted as Airflow mounts it, with a secret in the default connection and a clock to move."""
     from starlette.applications import Starlette
 
+    from magic_hour_provider.plugin.inbox import Inbox
     from magic_hour_provider.plugin.webhooks import make_app
 
     connection = {"conn_type": "magic_hour", "password": KEY}
@@ -77,6 +78,7 @@ def webhooks(airflow_rows: Airflow, monkeypatch: pytest.MonkeyPatch) -> Iterator
         monkeypatch.setenv(f"AIRFLOW_CONN_MAGIC_HOUR_{name}", json.dumps(connection | {"extra": extra}))
     clock = MovedClock()
     root = Starlette()
-    root.mount("/magic-hour", make_app(clock=clock))
+    inbox = Inbox(clock)
+    root.mount("/magic-hour", make_app(inbox=inbox, clock=clock))
     with serving(root) as url:
-        yield Webhooks(url, clock)
+        yield Webhooks(url, clock, inbox)

@@ -177,11 +177,11 @@ class Airflow:
         with create_session(scoped=False) as session:
             return Row(*session.execute(sa.select(*columns).where(self.ti.id == ti_id)).one())
 
-    def intent(self, key: str, *, kind: str = "video", **fields: Any) -> None:
+    def intent(self, tag: str, **fields: Any) -> None:
         """Add the record of a task's intent, and the XCom that tells whose it is."""
-        record = Record("intent", "text-to-video", kind, key, {"style.prompt": "abc"}, name=f"teaser #{key}")
+        record = Record("intent", "text-to-video", "video", tag, {"style.prompt": "abc"}, name=f"teaser #{tag}")
         self.store(asdict(record) | fields)
-        self.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{key}",))
+        self.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{tag}",))
 
     def store(self, value: Any) -> None:
         """Put a value where the task ``lost`` keeps its record."""
@@ -233,10 +233,11 @@ class Webhooks:
     """A receiver on a server of its own.
 
     :param url: of the server.
+    :param inbox: of the receiver.
     """
 
-    def __init__(self, url: str, clock: MovedClock) -> None:
-        self.clock = clock
+    def __init__(self, url: str, clock: MovedClock, inbox: Any = None) -> None:
+        self.clock, self.inbox = clock, inbox
         self.http = httpx.Client(base_url=url, timeout=20, trust_env=False, verify=False)
 
     def send(
@@ -245,6 +246,12 @@ class Webhooks:
         """Send a delivery as Magic Hour does."""
         body = self.body(type_, job_id, **payload)
         return self.post(body, sign(body, SECRET, int(self.clock.now())), path)
+
+    def deliver(self, *args: Any, **payload: Any) -> None:
+        """Send a delivery that is accepted, and wait until its work is done: a busy machine answers before that."""
+        answer = self.send(*args, **payload)
+        assert answer.status_code in (200, 202), answer.text
+        until(lambda: not self.inbox._at_work)
 
     def body(self, type_: str, job_id: str, **payload: Any) -> bytes:
         """Return the body of a delivery, signed links and all."""
