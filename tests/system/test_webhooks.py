@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 HERE = Path(__file__).parent
-TASKS = 12
+TASKS = 10
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def hooked(request):
     world.sim.fault("lost-delivery", event="completed", tool="text-to-video", every=2)
     world.sim.fault("wrong-signature", every=5)
     world.sim.fault("close-after-accept", tool="audio-to-video", hold=60)
-    world.sim.fault("seconds", tool="audio-to-video", seconds=20)
+    world.sim.fault("seconds", tool="audio-to-video", seconds=8)
     world.sim.add_webhook(f"{world.airflow.url}/magic-hour/webhook")
     yield world
     world.sim.clear_webhooks()

@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 
-TASKS = 12
+TASKS = 10
 
 
 class NotedOperator(MagicHourOperator):
@@ -60,5 +60,5 @@ with DAG("worker_lost_with_the_answer", schedule=None):
         tool="audio-to-video",
         request={"assets": {"audio_file_path": "https://example.com/a.mp3"}, "end_seconds": 3},
         retries=1,
-        retry_delay=timedelta(seconds=1),
+        retry_delay=timedelta(seconds=15),
     )
