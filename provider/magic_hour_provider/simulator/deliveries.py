@@ -68,7 +68,7 @@ class Deliveries:
         describe: Callable[[Job, str, float], dict[str, Any]],
     ) -> None:
         self.base_url = ""
-        """Where the simulator is reached, for the links in the payload."""
+        """Where the simulator is reached, for the links in the payload; empty while it does not run."""
         self.on_due: Callable[[], None] = lambda: None
         """Called, from any thread, when something may be due."""
         self._quiet = threading.Condition(lock)
@@ -91,7 +91,7 @@ class Deliveries:
         with self._quiet:
             self.pass_time(self._now())  # it gets nothing of what was before
             self._webhooks[webhook.url] = webhook
-            if self._events or self._waiting:
+            if self.base_url:
                 self.wake()
 
     def clear(self) -> None:

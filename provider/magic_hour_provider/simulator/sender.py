@@ -1,4 +1,4 @@
-"""Sends the deliveries, from a thread of its own that starts with the first of them."""
+"""Sends the deliveries, from a thread of its own that starts with the first webhook."""
 
 from __future__ import annotations
 

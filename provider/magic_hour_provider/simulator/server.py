@@ -144,6 +144,7 @@ class Simulator:
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
         self._url = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}"
         self._service.webhooks.base_url = self._url
+        self._service.webhooks.wake()
         self._server = Server(build_app(self._service, self._renderer, self._api_key, self._log))
         self._thread = threading.Thread(
             target=asyncio.run, args=(self._server.serve([listening]),), name="magic-hour-simulator", daemon=True
