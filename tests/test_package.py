@@ -51,6 +51,8 @@ def test_imports_point_downwards():
         "hooks": 1,
         "media": 2,
         "inputs": 3,
+        "sources": 3,
+        "handover": 3,
         "storage_ledger": 3,
         "ledger": 3,
     }

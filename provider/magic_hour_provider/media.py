@@ -32,7 +32,21 @@ def open_path(uri: str) -> ObjectStoragePath:
     """Return the path of a local name or of a storage URI with its own Airflow connection."""
     from airflow.sdk import ObjectStoragePath
 
+    if uri.startswith("memory://"):
+        _attach_memory()
     return ObjectStoragePath(uri)
+
+
+def _attach_memory() -> None:
+    """Make ``memory://`` known: of fsspec's own file systems Airflow registers local files only (seen on 3.3.2)."""
+    from airflow.sdk.io import attach, has_fs
+
+    store = attach("memory")
+    # Whoever tried it before has left a store without a file system behind; one that a user attached has one.
+    if "fs" not in vars(store) and not has_fs("memory"):
+        import fsspec
+
+        store.fs = fsspec.filesystem("memory")
 
 
 def checksum(path: ObjectStoragePath) -> str:
