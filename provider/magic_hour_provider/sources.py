@@ -19,7 +19,6 @@ from magic_hour_provider.record import UNREADABLE
 # Not there, not allowed, no file, unknown protocol, library or connection.
 _NO_SUCH_FILE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 _NO_SUCH_STORAGE = (ValueError, ImportError, AirflowException)
-_READ_AHEAD = 1024 * 1024  # bytes; what object stores' libraries fetch ahead by themselves is 50 times as much
 
 # What changes when a link of S3, CloudFront, Google or Azure is signed anew; the rest of a query may name the file.
 _OF_SIGNATURES = re.compile(
@@ -96,7 +95,8 @@ def _source(one: Input, kind: str, extension: str) -> Source:
             raise ValueError("it is empty")
 
         def opened() -> Any:
-            return path.open("rb", block_size=_READ_AHEAD)
+            # An upload reads large pieces, each once; libraries of object stores would keep up to 50 MiB ahead of it.
+            return path.open("rb", cache_type="none")
 
         # In the task's own thread: Airflow is asked for the connection here, and not while files are sent.
         with opened() as file:
