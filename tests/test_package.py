@@ -56,6 +56,8 @@ def test_imports_point_downwards():
         "sidecar": 2,
         "delivery": 3,
         "inputs": 3,
+        "sources": 3,
+        "handover": 3,
         "storage_ledger": 3,
         "ledger": 3,
     }

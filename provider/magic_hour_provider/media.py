@@ -26,7 +26,6 @@ STORAGE_ERRORS = (OSError, ValueError, ImportError, AirflowException)
 """What the file systems behind ``ObjectStoragePath`` raise: not there, not allowed, unknown protocol, no connection."""
 
 _BLOCK = 2 * CHUNK  # bytes; s3fs would read 50 MiB ahead
-_known_connections: set[str] = set()
 
 
 def open_path(uri: str) -> ObjectStoragePath:
@@ -37,14 +36,35 @@ def open_path(uri: str) -> ObjectStoragePath:
     """
     from airflow.sdk import ObjectStoragePath
 
-    conn_id = urlsplit(uri).netloc.rpartition("@")[0]
-    if conn_id and conn_id not in _known_connections:  # asked once per process: it is a request to Airflow
+    if uri.startswith("memory://"):
+        _attach_memory()
+    _check_connection(uri)
+    return ObjectStoragePath(uri)
+
+
+def _check_connection(uri: str) -> None:
+    from airflow.sdk.io import attach
+
+    parts = urlsplit(uri)
+    conn_id = parts.netloc.rpartition("@")[0]
+    # A store that was opened before has its file system; so has one that a user attached, without a connection.
+    if conn_id and "fs" not in vars(attach(parts.scheme or "file", conn_id)):
         try:
             BaseHook.get_connection(conn_id)
         except AirflowNotFoundException:
             raise BadInputError(f"there is no Airflow connection {conn_id!r}, which {uri!r} names") from None
-        _known_connections.add(conn_id)
-    return ObjectStoragePath(uri)
+
+
+def _attach_memory() -> None:
+    """Make ``memory://`` known: of fsspec's own file systems Airflow registers local files only (seen on 3.3.2)."""
+    from airflow.sdk.io import attach, has_fs
+
+    store = attach("memory")
+    # Whoever tried it before has left a store without a file system behind; one that a user attached has one.
+    if "fs" not in vars(store) and not has_fs("memory"):
+        import fsspec
+
+        store.fs = fsspec.filesystem("memory")
 
 
 def open_folder(folder: str) -> ObjectStoragePath:

@@ -15,6 +15,7 @@ from magic_hour_provider.api.requests import check, normalized, plain
 from magic_hour_provider.api.waiting import TIMEOUT
 from magic_hour_provider.assets import announce
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
+from magic_hour_provider.inputs import plain_files
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
 from magic_hour_provider.operators.run import Active, JobRun, Wishes, merged
@@ -90,8 +91,8 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     check_body(tool, "extra_request", operator.extra_request or {}, rendered=True)
     rendered = {name: getattr(operator, name) for name in ("request", "extra_request", "output_path")}
     broken = broken_promises(operator._promised, rendered)
-    given = normalized(tool, operator.request)
-    request = merged(given, plain(operator.extra_request or {}))
+    given = normalized(tool, plain_files(tool, plain(operator.request)))
+    request = plain_files(tool, merged(given, plain(operator.extra_request or {})))
     findings = check(tool, given, extra=operator.extra_request, rendered=True)
     timeout = operator.timeout
     return Wishes(
