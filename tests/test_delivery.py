@@ -19,7 +19,7 @@ from magic_hour_provider.api.errors import BadInputError, TransferError
 from magic_hour_provider.api.jobs import Job
 from magic_hour_provider.delivery import collect, deliver, file_stem, stored_media
 from magic_hour_provider.media import checksum, open_path
-from support import KEY, PatientClock
+from support import KEY, PatientClock, at_once
 
 
 def finished(sim, count: int = 1, **options) -> tuple[MagicHourClient, Job]:
@@ -28,24 +28,6 @@ def finished(sim, count: int = 1, **options) -> tuple[MagicHourClient, Job]:
     made = client.create("ai-image-generator", {"image_count": count, "style": {"prompt": "x"}})
     sim.advance(60)
     return client, client.get_job("image", made.id)
-
-
-def at_once(times: int, work) -> list[Exception]:
-    """Do the same in several threads; return what they raised."""
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(times)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return errors
 
 
 # -- every fault in every place ------------------------------------------------------------------------------
