@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
@@ -154,6 +155,7 @@ class TaskInstance:
     def context(self, operator: Any) -> Any:
         """Return what Airflow hands to ``execute``."""
         context = {"ti": self, "task": operator, "dag_run": SimpleNamespace(clear_number=self.clear_number)}
+        context["outlet_events"] = self.outlet_events = OutletEventAccessors()
         if isinstance(self.store, Store):
             context["task_state_store"] = self.store
         return context
