@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import httpx
 
-from magic_hour_provider.api import protocol, transfers, uploads
+from magic_hour_provider.api import downloads, protocol, transfers, uploads
 from magic_hour_provider.api.catalog import BASE_URL, EXTENSIONS, Tool
+from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.api.failures import Answer, transport_error
 from magic_hour_provider.api.jobs import Account, Download, Job, Submission, UploadLink
@@ -221,10 +222,18 @@ class MagicHourClient:
         )
         return reference
 
-    def download_to(self, link: Download, target: BinaryIO) -> transfers.Received:
-        """Stream a finished file into an open binary file."""
+    def download_to(
+        self,
+        link: Download,
+        target: downloads.Target,
+        *,
+        started: Callable[[str], object] = lambda content_type: None,  # noqa: ARG005 (nobody wants to know)
+        fresh: Callable[[Download], Download] | None = None,
+        clock: Clock = CLOCK,
+    ) -> downloads.Received:
+        """Stream a finished file into an open binary file; :func:`.downloads.download` tells what the rest is."""
         with _quiet():
-            return transfers.download(self._storage, link, target)
+            return downloads.download(self._storage, link, target, started=started, fresh=fresh, clock=clock)
 
 
 class AsyncMagicHourClient:

@@ -20,10 +20,12 @@ from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference, library_url
 from magic_hour_provider.api.transfers import Readable
 from magic_hour_provider.api.uploads import Source, upload_all
+from magic_hour_provider.assets import announce
+from magic_hour_provider.delivery import deliver
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.inputs import Input, plain_file
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.media import check_folder, collect, result_object
+from magic_hour_provider.media import check_folder
 from magic_hour_provider.operators.report import Report
 from magic_hour_provider.record import Record
 from magic_hour_provider.sources import check_inputs, check_sizes
@@ -167,7 +169,8 @@ class MagicHourDownloadOperator(_JobOperator):
     """Stores the files of a finished job made elsewhere, in the web app for example, and returns its result.
 
     It looks once; to wait for a job use :class:`~magic_hour_provider.sensors.job.MagicHourJobSensor`, which stores
-    files too. A file that is there already and the same is kept; nothing is overwritten.
+    files too. A file that is there already and the same is kept; nothing is overwritten. ``outlets`` get the files as
+    :class:`~magic_hour_provider.operators.magic_hour.MagicHourOperator` gives them.
 
     :param job: a task's result, ``{"kind": ..., "id": ...}``, or the job's address in the web library.
     :param output_path: folder for the files: any ``ObjectStoragePath``. Default: ``[magic_hour] output_path``.
@@ -203,8 +206,9 @@ class MagicHourDownloadOperator(_JobOperator):
                 failure = job_ended_badly(job, tool=reference.tool, paid_here=False)
                 failure.can_retry = False  # another look would see the same
                 raise failure
-            media = [] if job.kind == "face-detection" else collect(client, job, reference.tool, folder)
-        return result_object(job, reference.tool, media)
+            result = deliver(client, job, reference.tool, folder, clock=self.clock)
+        announce(self.outlets, context, result)
+        return result
 
 
 class MagicHourDeleteOperator(_JobOperator):

@@ -17,12 +17,13 @@ from magic_hour_provider.api.jobs import COMPLETE, GONE, Account, Job
 from magic_hour_provider.api.protocol import create_request
 from magic_hour_provider.api.requests import Findings
 from magic_hour_provider.api.waiting import TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.delivery import deliver, stored_media
 from magic_hour_provider.handover import hand_over
 from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
 from magic_hour_provider.inputs import find_inputs, replaced
 from magic_hour_provider.ledger import Ledger
-from magic_hour_provider.media import Media, check_folder, collect, result_object, stored_media
-from magic_hour_provider.operators.report import Report
+from magic_hour_provider.media import Media, check_folder, result_object
+from magic_hour_provider.operators.report import Report, without_secrets
 from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key
 from magic_hour_provider.sources import check_inputs, identity
 from magic_hour_provider.submission import balance_of, check_floor, submit_once
@@ -316,18 +317,17 @@ class JobRun:
         return result_object(job, record.tool, ())
 
     def _deliver(self, record: Record, job: Job) -> dict[str, Any]:
-        media = []
-        if self.wishes.output_path and job.kind != "face-detection":
-            media = collect(
-                self.client,
-                job,
-                record.tool,
-                self.wishes.output_path,
-                stored=record.files,
-                saved=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
-            )
+        result = deliver(
+            self.client,
+            job,
+            record.tool,
+            self.wishes.output_path,
+            request=without_secrets(self.wishes.request),
+            stored=record.files,
+            saved=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
+            clock=self._clock,
+        )
         self.report.ended(job.status, self._clock.now(), credits_charged=job.credits_charged)
-        result = result_object(job, record.tool, media)
         charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
         self.ledger.delivered(record, result["media"], charged)
         return result
