@@ -56,7 +56,7 @@ def test_what_failed_is_all_that_the_next_run_makes(magic_hour_simulator, campai
     books = magic_hour_simulator.stats()
     assert (books["creates"]["accepted"], books["uploads"]) == (4, 4)
 
-    pictures = [key for key in bucket.keys() if key.startswith("results/") and key.endswith(".png")]
+    pictures = [key for key in sorted(bucket.keys()) if key.startswith("results/") and key.endswith(".png")]
     assert sorted(key.split("/")[1] for key in pictures) == sorted(PHOTOS)
     assert {f"{bucket.uri}/{key}" for key in pictures} == {*kept["made"].values(), *report["made"].values()}
 
