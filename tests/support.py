@@ -11,10 +11,16 @@ from typing import Any, ClassVar
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.handover import hand_over
+from magic_hour_provider.inputs import find_inputs
+from magic_hour_provider.operators.files import MagicHourUploadOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.sources import check_inputs
 from magic_hour_provider.storage_ledger import StorageStore, folder_name
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
@@ -157,7 +163,7 @@ class Connected:
     def __init__(self, sim: Simulator, clock: PatientClock, monkeypatch: pytest.MonkeyPatch, output: Path) -> None:
         self.sim, self.clock, self.output, self._patch = sim, clock, output, monkeypatch
         self.events: list[dict[str, Any]] = []
-        for owner in (MagicHourOperator, MagicHourJobSensor, MagicHourJobTrigger):
+        for owner in (MagicHourOperator, MagicHourUploadOperator, MagicHourJobSensor, MagicHourJobTrigger):
             monkeypatch.setattr(owner, "clock", clock)
         self.connect()
 
@@ -211,6 +217,12 @@ class Connected:
     def creates(self) -> int:
         """How many paid requests the simulator accepted."""
         return self.sim.stats()["creates"]["accepted"]
+
+
+def handed_over(client: MagicHourClient, tool: Tool, request: Any, tier: str | None = None) -> dict[str, Any]:
+    """Return the request as it would be sent, without sending it."""
+    inputs = find_inputs(tool, request)
+    return hand_over(client, request, inputs, check_inputs(inputs, 0.0), tier=tier)
 
 
 async def first_event(trigger: MagicHourJobTrigger) -> dict[str, Any]:

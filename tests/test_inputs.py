@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fsspec
 import pytest
-from airflow.sdk.io import attach
 
 from magic_hour_provider.api.catalog import TOOLS, get_tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import BadInputError
-from magic_hour_provider.inputs import find_inputs, prepare, replaced
+from magic_hour_provider.inputs import find_inputs, replaced
 from magic_hour_provider.media import open_path
-from support import KEY, PHOTO
+from magic_hour_provider.sources import identity
+from support import KEY, PHOTO, handed_over
 
 SWAP = {
     "assets": {
@@ -59,16 +58,10 @@ def test_the_request_given_is_not_changed(sim):
     request = {"assets": {"image_file_paths": (str(PHOTO),)}, "style": {"prompt": "x"}}
     tool = get_tool("ai-image-editor")
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
-        sent = prepare(client, request, find_inputs(tool, request))
+        sent = handed_over(client, tool, request)
     assert request["assets"]["image_file_paths"] == (str(PHOTO),)
     assert sent["assets"]["image_file_paths"][0].startswith("api-assets/")
     assert sim.stats()["uploads"] == 1
-
-
-@pytest.fixture(autouse=True, scope="module")
-def memory():
-    """A storage of the user's own, attached as Airflow's documentation tells."""
-    attach("memory", fs=fsspec.filesystem("memory"))
 
 
 @pytest.mark.parametrize("scheme", ["file://", "memory://photos"])
@@ -81,11 +74,10 @@ def test_a_storage_uri_is_streamed_from_its_storage(sim, tmp_path, scheme):
         file.write(PHOTO.read_bytes())
     tool = get_tool("ai-image-editor")
     request = {"assets": {"image_file_paths": [uri, {"uri": uri, "index": 0}]}, "style": {"prompt": "x"}}
-    found = find_inputs(tool, request)
-    size, checksum = found[0].identity()
+    size, checksum = identity(find_inputs(tool, request)[0])
     assert (size, len(checksum)) == (PHOTO.stat().st_size, 64)
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
-        sent = prepare(client, request, found)
+        sent = handed_over(client, tool, request)
     assert all(path.startswith("api-assets/") for path in sent["assets"]["image_file_paths"])
     assert sim.stats()["uploads"] == 1
 

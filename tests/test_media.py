@@ -9,7 +9,8 @@ import pytest
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.api.jobs import Job
-from magic_hour_provider.media import check_folder, collect, result_object
+from magic_hour_provider.delivery import collect
+from magic_hour_provider.media import check_folder, result_object
 from support import KEY
 
 

@@ -10,9 +10,9 @@ from airflow.sdk.execution_time.timeout import timeout
 
 from magic_hour_provider import inputs
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.inputs import _unsigned
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.operators.report import Report
+from magic_hour_provider.sources import _unsigned
 from support import KEY, PHOTO, Store, TaskInstance
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}

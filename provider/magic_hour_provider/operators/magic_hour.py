@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import BadInputError, signatures
 from magic_hour_provider.api.requests import check, normalized, shown_path
 from magic_hour_provider.links import MagicHourLink
 
@@ -130,6 +130,16 @@ class MagicHourOperator(BaseOperator):
     def given_request(cls, arguments: Mapping[str, Any]) -> Any:
         """Return the request among the arguments of a task that is still to be made; None: not given."""
         return arguments.get("request")
+
+    def render_template(self, content: Any, context: Context, *args: Any, **kwargs: Any) -> Any:
+        """Render as Airflow does, and keep the signatures of the user's own signed links out of its UI and logs."""
+        value = super().render_template(content, context, *args, **kwargs)
+        if not isinstance(content, list | tuple | dict | set):  # whose elements come here one by one
+            for signature in signatures(value):
+                from airflow.sdk.log import mask_secret
+
+                mask_secret(signature)
+        return value
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or go on with the one that an earlier attempt paid for."""
