@@ -67,19 +67,21 @@ def check_inputs(inputs: Sequence[Input], now: float) -> dict[At, Source]:
     :raises BadInputError: one can never be a file, cannot be read, is empty, is of the wrong kind or has expired.
     :raises TransferError: a storage does not answer; a retry may help.
     """
-    found: dict[tuple[str, str | None, str, str], Source] = {}
-    sources: dict[At, Source] = {}
     for one in inputs:
         one.check(now)
+    found: dict[tuple[str, str], Source] = {}
+    sources: dict[At, Source] = {}
     for one in inputs:
         if one.uri is not None:
-            place, source = _source(one, *one.upload_as())
-            sources[one.at] = found.setdefault((*place, source.kind), source)
+            kind, extension = one.upload_as()
+            if (one.uri, kind) not in found:
+                found[one.uri, kind] = _source(one, kind, extension)
+            sources[one.at] = found[one.uri, kind]
     return sources
 
 
-def _source(one: Input, kind: str, extension: str) -> tuple[tuple[str, str | None, str], Source]:
-    """Return where a file is and how to upload it, once it is sure that it can be read."""
+def _source(one: Input, kind: str, extension: str) -> Source:
+    """Return how to upload a file, once it is sure that it can be read."""
     uri = one.uri or ""
     try:
         path = open_path(uri)
@@ -106,7 +108,7 @@ def _source(one: Input, kind: str, extension: str) -> tuple[tuple[str, str | Non
             raise BadInputError(words) from error
         raise TransferError(f"{words} A retry may find its storage back.") from error
     name = f"The file {uri!r} ({one.where})"
-    return (path.protocol or "file", path.conn_id, path.path), Source(name, kind, extension, size, opened)
+    return Source(name, kind, extension, size, opened)
 
 
 def check_sizes(sources: Iterable[Source], tier: str | None) -> None:
