@@ -49,7 +49,7 @@ def download(server: str, folder: str, files: int, mib: int, where: str = "files
     """Store the files of one job, as operators do."""
     from magic_hour_provider.api.client import MagicHourClient
     from magic_hour_provider.api.jobs import Download, Job
-    from magic_hour_provider.media import collect
+    from magic_hour_provider.delivery import collect
 
     links = tuple(Download(f"{server}/{where}/{mib}/clip{number}.mp4") for number in range(files))
     with MagicHourClient(api_key=KEY, base_url=server) as client:
@@ -61,13 +61,16 @@ def upload(server: str, folder: str, files: int, mib: int) -> None:
     """Upload files for one task, as operators do."""
     from magic_hour_provider.api.catalog import FileField
     from magic_hour_provider.api.client import MagicHourClient
-    from magic_hour_provider.inputs import Input, upload_all
+    from magic_hour_provider.api.uploads import upload_all
+    from magic_hour_provider.inputs import Input
+    from magic_hour_provider.sources import check_inputs
 
     field = FileField("assets.video_file_path", ("video",))
     inputs = [Input(("file", number), field, source(folder, number, mib)) for number in range(files)]
+    sources = list(check_inputs(inputs, time.time()).values())
+    assert [one.size for one in sources] == [mib * MIB] * files
     with MagicHourClient(api_key=KEY, base_url=server) as client:
-        sent = upload_all(client, inputs)
-    assert [size for _, size in sent.values()] == [mib * MIB] * files
+        assert len(upload_all(client, sources)) == files
 
 
 def generate(server: str, folder: str, files: int, mib: int) -> None:
