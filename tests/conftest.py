@@ -27,6 +27,7 @@ import pytest  # noqa: E402
 import money_report  # noqa: E402
 from magic_hour_provider import storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
+from places import PLACES, Place  # noqa: E402
 from support import KEY, LEDGERS, Connected, PatientClock, Store, StoredFiles, TaskInstance  # noqa: E402
 
 
@@ -57,6 +58,16 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Bucke
     one = s3.Bucket(s3_server)
     yield one
     one.empty()
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Each kind of place that files can be stored in."""
+    if request.param == "s3":
+        return Place.s3(request.getfixturevalue("bucket"))
+    return (
+        Place.local(tmp_path / "out") if request.param == "local" else Place.memory(f"{tmp_path.name}-{id(tmp_path)}")
+    )
 
 
 @pytest.fixture(params=LEDGERS)

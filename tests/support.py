@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
@@ -152,6 +155,7 @@ class TaskInstance:
     def context(self, operator: Any) -> Any:
         """Return what Airflow hands to ``execute``."""
         context = {"ti": self, "task": operator, "dag_run": SimpleNamespace(clear_number=self.clear_number)}
+        context["outlet_events"] = self.outlet_events = OutletEventAccessors()
         if isinstance(self.store, Store):
             context["task_state_store"] = self.store
         return context
@@ -235,3 +239,21 @@ async def first_event(trigger: MagicHourJobTrigger) -> dict[str, Any]:
     async for event in trigger.run():
         return event.payload
     raise AssertionError("the trigger sent no event")
+
+
+def at_once(times: int, work: Callable[[], object]) -> list[Exception]:
+    """Do the same in several threads; return what they raised."""
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors

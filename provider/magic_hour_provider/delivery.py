@@ -173,16 +173,20 @@ def _kept(row: Mapping[str, Any] | None, folder: str) -> Media | None:
         return None
 
 
-def _not_stored(job: Job, place: ObjectStoragePath, error: Exception) -> TransferError:
-    return TransferError(
-        f"A file of Magic Hour job {job.id} could not be stored in {str(place)!r} ({type(error).__name__}: {error}). "
-        f"The job is paid for and stays collectable: mend the folder; a retry collects it and pays nothing. See "
-        f"{library_url(job.kind, job.id)}"
-    )
+class _NotStoredError(TransferError):
+    """The user's storage did not take a file: another link would not help."""
 
 
 class _StoppedError(Exception):
     """The task is being killed."""
+
+
+def _not_stored(job: Job, place: ObjectStoragePath, error: Exception) -> _NotStoredError:
+    return _NotStoredError(
+        f"A file of Magic Hour job {job.id} could not be stored in {str(place)!r} ({type(error).__name__}: {error}). "
+        f"The job is paid for and stays collectable: mend the folder; a retry collects it and pays nothing. See "
+        f"{library_url(job.kind, job.id)}"
+    )
 
 
 class _Links:
@@ -197,9 +201,14 @@ class _Links:
         """Return another link than the one that has expired or was refused."""
         with self._lock:
             if self.job.downloads[index] == old:
-                again = self._client.get_job(self.job.kind, self.job.id)
+                try:
+                    again = self._client.get_job(self.job.kind, self.job.id)
+                except MagicHourError as error:
+                    raise TransferError(f"the link is not good any more, and there is no other: {error}") from None
                 if again.status != COMPLETE or len(again.downloads) < len(self.job.downloads):
-                    raise TransferError(f"The link has expired, and the job, now {again.status}, names no other.")
+                    raise TransferError(
+                        f"the link is not good any more, and the job, now {again.status}, has no other."
+                    )
                 self.job = again
             return self.job.downloads[index]
 
@@ -291,9 +300,9 @@ def _fetch(client: MagicHourClient, links: _Links, index: int, arrival: _Arrival
             clock=clock,
         )
         return arrival.settle(received)
+    except (_NotStoredError, BadInputError):
+        raise
     except MagicHourError as error:
-        if job.id in str(error):
-            raise
         raise TransferError(
             f"File {index + 1} of Magic Hour job {job.id} could not be fetched: {error} The job is paid for and stays "
             f"collectable: a retry collects it and pays nothing. See {library_url(job.kind, job.id)}",
