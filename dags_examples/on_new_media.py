@@ -37,7 +37,8 @@ with DAG(
     def requests(triggering_asset_events: Any) -> list[dict[str, Any]]:
         """Make a request of each new picture; one run may stand for several."""
         events = triggering_asset_events[NEW_PICTURES]
-        # By reference, as the result in "extra": Magic Hour has these bytes already, and none is uploaded.
+        # "extra" is the result of the task that made the file, with the file's index: given where a file is expected,
+        # it goes by reference, as Magic Hour already has these bytes. "uri" in it is where the file was stored.
         return [{"assets": {"image_file_path": event.extra}} for event in events]
 
     MagicHourOperator.partial(
