@@ -213,6 +213,14 @@ def test_what_can_be_no_file_is_said_before_anything_is_sent(value, words):
         check_inputs(found, 0.0)
 
 
+def test_other_links_are_for_magic_hour_to_judge():
+    """What we cannot read as an address is sent as it is; so is every reference."""
+    given = ["https://[odd/a.png", "HTTPS://example.com/a", "api-assets/x/1.png", "saved-items/1/a.png"]
+    found = find_inputs(get_tool("ai-image-editor"), {"assets": {"image_file_paths": given}})
+    assert check_inputs(found, 0.0) == {}
+    assert [one.job for one in found] == [None] * 4
+
+
 def test_a_gif_only_where_it_is_allowed():
     """GIF is taken by the face swap's video field, as video, and refused elsewhere."""
     request = {"assets": {"video_file_path": "a.gif", "image_file_path": "b.gif"}}

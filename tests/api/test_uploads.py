@@ -82,7 +82,7 @@ def test_files_go_side_by_side_but_not_all_at_once(sim, client):
 
     upload_all(client, [source(size=3_500_000, opened=opened) for _ in range(2 * AT_ONCE)], PatientClock(sim))
     assert most == AT_ONCE
-    assert {max(file.sizes) for file in files} == {1024 * 1024}
+    assert {max(file.sizes) for file in files} == {2 * 1024 * 1024}
 
 
 FAULTS = [
