@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import MagicHourError
-from magic_hour_provider.api.jobs import Job, library_url
+from magic_hour_provider.api.jobs import library_url
 from magic_hour_provider.api.waiting import Outcome, Schedule, Wait
 from magic_hour_provider.triggers.settling import settling_s
-from magic_hour_provider.triggers.watcher import watching
+from magic_hour_provider.triggers.watched import Watched
+from magic_hour_provider.triggers.watcher import watcher_of
+
+
+@cache
+def _schedule(tool: str, kind: str) -> Schedule:
+    known = TOOLS.get(tool)
+    return Schedule.of((known or Tool(tool, kind, "/")).polling_class(), known)
 
 
 class MagicHourJobTrigger(BaseTrigger):
@@ -58,36 +65,40 @@ class MagicHourJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the job and send its event."""
-        outcome = await self._outcome()
-        await self.clock.pause(settling_s(self.deferred_at, self.clock.now()))
+        # Read once, and counted on by a clock that nobody sets: a machine's clock that jumps ends no wait.
+        steady = self.clock.steady()
+        may_send_at = steady + settling_s(self.deferred_at, self.clock.now())
+        outcome = await self._outcome(steady, may_send_at)
+        await self.clock.pause(max(0.0, may_send_at - self.clock.steady()))
         yield TriggerEvent(
             {"kind": self.kind, "id": self.job_id, "status": outcome.status, "error_code": outcome.error_code}
         )
 
-    async def _outcome(self) -> Outcome:
-        tool = TOOLS.get(self.tool)
-        schedule = Schedule.of((tool or Tool(self.tool, self.kind, "/")).polling_class(), tool)
-        wait = Wait(schedule, submitted_at=self.submitted_at, deadline=self.deadline)
-        due = wait.first_look(self.clock.now())
-        shown: str | None = None
-        async with watching(self.conn_id) as watcher:
+    async def _outcome(self, steady: float, may_send_at: float) -> Outcome:
+        job, due = self._watched(steady, may_send_at)
+        watcher = watcher_of(self.conn_id, self.clock)
+        watcher.add(job, due)
+        try:
             while True:
-                await self.clock.pause(max(0.0, due - self.clock.now()))
-                seen: Job | MagicHourError
-                try:
-                    seen = await watcher.look(self.kind, self.job_id)
-                except MagicHourError as error:
-                    seen = error
-                now = self.clock.now()
-                decided = wait.decide(seen, now)
-                # A line where something changed, not one per look.
-                news = seen.status if isinstance(seen, Job) else str(seen)
-                if news != shown:
-                    shown = news
-                    self.log.info("Magic Hour job %s after %.0f s: %s", self.job_id, now - self.submitted_at, news)
-                if isinstance(decided, Outcome):
-                    return decided
-                due = decided
+                await job.changed()
+                sentence, job.sentence = job.sentence, None
+                if sentence is not None:
+                    self.log.info(sentence)
+                if job.failure is not None:
+                    raise job.failure
+                if job.outcome is not None:
+                    return job.outcome
+        finally:
+            await watcher.leave(job)
+
+    def _watched(self, steady: float, may_send_at: float) -> tuple[Watched, float]:
+        ahead = steady - self.clock.now()
+        # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
+        deadline = steady + min(self.deadline + ahead - steady, self.deadline - self.deferred_at)
+        wait = Wait(_schedule(self.tool, self.kind), submitted_at=self.submitted_at + ahead, deadline=deadline)
+        job = Watched(self.kind, self.job_id, wait, not_before=may_send_at, now=steady)
+        # An end that is seen before it may be told is a look in vain.
+        return job, wait.first_look(steady, not_before=may_send_at)
 
     async def on_kill(self) -> None:
         """Say that the job goes on. It is not touched: Airflow calls this also when something else resumes the task."""
