@@ -104,7 +104,9 @@ def short(airflow: LocalAirflow, sim: Simulator, table: Table) -> None:
         for dag_id, rounds in found.items():
             rounds.append(_short(airflow, sim, dag_id))
     table.head("One job of 4 s, waited for on the worker (inline_wait = 30) and deferred at once (0); medians")
-    middle = {dag_id: [statistics.median(column) for column in zip(*rounds, strict=True)] for dag_id, rounds in found.items()}
+    middle = {
+        dag_id: [statistics.median(column) for column in zip(*rounds, strict=True)] for dag_id, rounds in found.items()
+    }
     for dag_id, label in (("stays", "On the worker"), ("defers", "Deferred at once")):
         success, slot, starts = middle[dag_id]
         text = f"{success:.1f} s from submission to success, {slot:.1f} s of a worker's slot, {starts:g} starts"

@@ -61,7 +61,9 @@ class Loopback:
         if self.per_second and self._too_fast():
             self.books.refused += 1
             return _response("429 Too Many Requests", b"{}", b"retry-after: 1\r\n")
-        kind, job = ("databricks", str(json.loads(body)["run_id"])) if body else (path[:4], path.strip("/").split("/")[-1])
+        kind, job = (
+            ("databricks", str(json.loads(body)["run_id"])) if body else (path[:4], path.strip("/").split("/")[-1])
+        )
         self._seen[job] += 1
         ended = bool(self.looks) and self._seen[job] >= self.looks
         if kind == "databricks":

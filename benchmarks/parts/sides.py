@@ -65,18 +65,21 @@ Wait = Callable[[int], AsyncIterator[Any]]
 
 
 def _magic_hour(ask: Round) -> Wait:
-    from magic_hour_provider.api import waiting
-    from magic_hour_provider.triggers.job import MagicHourJobTrigger
+    from magic_hour_provider.api import rate
+    from magic_hour_provider.api.waiting import Schedule
+    from magic_hour_provider.triggers import job
 
     if ask.interval_s:
-        fixed = waiting.Schedule(ask.interval_s, ask.interval_s, ask.interval_s)
-        waiting.Schedule.of = classmethod(lambda *_, **__: fixed)  # type: ignore[method-assign,assignment]
+        # As the peers: the same interval at any age, and no care for the account from the first look on.
+        fixed = Schedule(ask.interval_s, ask.interval_s, ask.interval_s)
+        job._schedule = lambda *_: fixed  # type: ignore[assignment]
+        rate._START = 100_000.0
     # With a fixed interval: submitted long enough ago for a first look at once, as the peers take it.
     then = time.time() - 60 if ask.interval_s else time.time()
     conn_id = f"magic_hour_{ask.scheme}" if ask.interval_s else "magic_hour_polite"
 
     def wait(number: int) -> AsyncIterator[Any]:
-        return MagicHourJobTrigger(
+        return job.MagicHourJobTrigger(
             kind="image",
             job_id=f"job{number}",
             tool="ai-image-generator",
