@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -48,7 +49,8 @@ class Measured:
     """What it took.
 
     :param cpu_s: CPU seconds of the process, user and system.
-    :param lags_s: how late the loop was at every hundredth of a second, sorted.
+    :param lags_s: how late the loop was at every hundredth of a second, sorted; less what other processes had of the
+        core meanwhile, where Linux tells.
     :param bytes_per_job: by how much the process grew, for each job.
     """
 
@@ -76,7 +78,7 @@ def _magic_hour(ask: Round) -> Wait:
         rate._START = 100_000.0
     # With a fixed interval: submitted long enough ago for a first look at once, as the peers take it.
     then = time.time() - 60 if ask.interval_s else time.time()
-    conn_id = f"magic_hour_{ask.scheme}" if ask.interval_s else "magic_hour_polite"
+    conn_id = f"magic_hour_{ask.scheme}" + ("" if ask.interval_s else "_polite")
 
     def wait(number: int) -> AsyncIterator[Any]:
         return job.MagicHourJobTrigger(
@@ -152,13 +154,22 @@ async def _consume(wait: AsyncIterator[Any]) -> list[Any]:
 
 async def _lags(lags: list[float]) -> None:
     """Write down, for every tick that was due, how late it was noticed: a block counts for as long as it lasted."""
-    due = time.monotonic() + _TICK_S
+    due, stolen = time.monotonic() + _TICK_S, _stolen_s()
     while True:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        now = time.monotonic()
+        now, before, stolen = time.monotonic(), stolen, _stolen_s()
+        own = 1 - min(1.0, (stolen - before) / (now - due)) if now > due else 0.0
         while due <= now:
-            lags.append(now - due)
+            lags.append(own * (now - due))
             due += _TICK_S
+
+
+def _stolen_s() -> float:
+    """Return for how long this thread has ever waited for a core that another one had, in seconds."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 async def _measure(ask: Round, make: Callable[[Round], Wait]) -> Measured:
