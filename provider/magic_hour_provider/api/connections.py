@@ -249,7 +249,7 @@ class Pooled:
         self._headers = httpx.Headers(headers)
         self._extensions = {"timeout": timeout.as_dict()}
         self._make = make
-        self._all: list[httpx.AsyncBaseTransport] = []
+        self._all: set[httpx.AsyncBaseTransport] = set()
         self._free: list[httpx.AsyncBaseTransport] = []
         self._places = asyncio.Semaphore(most)
 
@@ -259,7 +259,7 @@ class Pooled:
         async with self._places:
             if not self._free:
                 self._free.append(self._make())
-                self._all.append(self._free[-1])
+                self._all.add(self._free[-1])
             transport = self._free.pop()
             try:
                 with quiet():
