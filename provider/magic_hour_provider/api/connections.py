@@ -1,9 +1,9 @@
-"""The transports of the triggerer's client: each request gets a free connection of its own.
+"""How the triggerer's client sends its looks: each over a free connection of its own.
 
 Hundreds of requests that share httpx's pool cost 18 ms each, as the pool goes through all of them at every change; one
 pool per connection still costs 0.7 ms per look, most of it in layers that a small GET has no use for. So without a
-proxy h11, which speaks HTTP for httpx too, is put straight on asyncio: 0.2 ms per look. With a proxy it is httpx's own
-transport, a pool of one connection each.
+proxy h11, which speaks HTTP for httpx too, is put straight on asyncio. With a proxy it is httpx's own transport, a
+pool of one connection each.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import h11
 import httpx
 
+from magic_hour_provider.api.failures import Answer
 from magic_hour_provider.api.http import quiet
 
 # Load balancers drop connections that were idle for a minute or more, some without a word.
@@ -25,9 +27,17 @@ _CLOSING_S = 1.0
 _LARGEST_ANSWER = 1024 * 1024
 
 
-def _timeout(request: httpx.Request, phase: str) -> float | None:
-    timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
-    return timeouts.get(phase)
+class Getter(Protocol):
+    """Sends GET requests to one host."""
+
+    async def get(self, path: str) -> Answer:
+        """Ask for a path below the base URL.
+
+        :raises httpx.RequestError: no whole answer came.
+        """
+
+    async def aclose(self) -> None:
+        """Close the connections."""
 
 
 class _Connection(asyncio.Protocol):
@@ -38,7 +48,7 @@ class _Connection(asyncio.Protocol):
         self.lost: asyncio.Future[None] = loop.create_future()
         self.idle_since = 0.0
         self._protocol = h11.Connection(h11.CLIENT)
-        self._answer: asyncio.Future[httpx.Response] | None = None
+        self._answer: asyncio.Future[Answer] | None = None
         self._head: h11.Response | None = None
         self._body = bytearray()
         self._heard = False
@@ -68,14 +78,15 @@ class _Connection(asyncio.Protocol):
         """Whether the other side had closed it before it read the request: nothing of an answer has come."""
         return not self._heard
 
-    async def ask(self, request: httpx.Request) -> httpx.Response:
-        """Send a request without a body and return the whole answer."""
+    async def ask(self, head: h11.Request, patience: float) -> Answer:
+        """Send a request without a body and return the whole answer.
+
+        :param patience: seconds to wait for it.
+        """
         self._answer = asyncio.get_running_loop().create_future()
         self._head, self._heard = None, False
         self._body.clear()
-        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
         self.transport.write((self._protocol.send(head) or b"") + (self._protocol.send(h11.EndOfMessage()) or b""))
-        patience = _timeout(request, "read")
         try:
             async with asyncio.timeout(patience):
                 return await self._answer
@@ -83,7 +94,7 @@ class _Connection(asyncio.Protocol):
             # Whatever still comes belongs to nobody.
             self.transport.abort()
             if isinstance(error, TimeoutError):
-                raise httpx.ReadTimeout(f"no whole answer within {patience:g} s", request=request) from None
+                raise httpx.ReadTimeout(f"no whole answer within {patience:g} s") from None
             raise
         finally:
             self._answer = None
@@ -114,52 +125,68 @@ class _Connection(asyncio.Protocol):
                 self._protocol.start_next_cycle()
             else:
                 self.transport.close()
-            try:
-                response = httpx.Response(
-                    self._head.status_code, headers=self._head.headers.raw_items(), content=bytes(self._body)
-                )
-            except httpx.DecodingError as error:
-                self._fail(error)
-            else:
-                self._answer.set_result(response)
+            self._answer.set_result(_answer(self._head, bytes(self._body)))
         elif isinstance(event, h11.ConnectionClosed):
             self._fail(httpx.RemoteProtocolError("the server disconnected without an answer"))
 
-    def _fail(self, error: httpx.TransportError | httpx.DecodingError) -> None:
+    def _fail(self, error: httpx.TransportError) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
 
-class DirectTransport(httpx.AsyncBaseTransport):
-    """Sends requests without a body to one origin.
+def _answer(head: h11.Response, body: bytes) -> Answer:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+    return Answer(head.status_code, headers, body)
 
-    :param ssl_context: certificates to trust; None for plain HTTP.
+
+class Direct:
+    """Getter without a proxy.
+
+    :param base_url: where to.
+    :param headers: sent with every request.
+    :param timeout: seconds for connecting, and for the whole answer.
+    :param verify: certificates to trust, for https.
     :param most: connections at the most; more requests than that wait for one another.
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext | None, most: int) -> None:
-        self._ssl_context = ssl_context
+    def __init__(
+        self,
+        base_url: httpx.URL,
+        headers: Mapping[str, str],
+        timeout: httpx.Timeout,
+        verify: ssl.SSLContext | None,
+        most: int,
+    ) -> None:
+        self._host = base_url.raw_host.decode("ascii")
+        self._port = base_url.port or (443 if base_url.scheme == "https" else 80)
+        self._path = base_url.raw_path.rstrip(b"/")
+        self._verify = verify if base_url.scheme == "https" else None
+        self._timeout = timeout
+        # Checked and normalized once: h11 takes them as they are from then on.
+        pairs = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+        self._headers = h11.Request(method="GET", target="/", headers=[(b"Host", base_url.netloc), *pairs]).headers
         self._free: deque[_Connection] = deque()
         self._all: set[_Connection] = set()
         self._places = asyncio.Semaphore(most)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request and return the whole answer."""
+    async def get(self, path: str) -> Answer:
+        """Ask for a path below the base URL."""
+        head = h11.Request(method=b"GET", target=self._path + path.encode("ascii"), headers=self._headers)
         async with self._places:
             while True:
                 connection = self._kept()
                 reused = connection is not None
                 if connection is None:
-                    connection = await self._connect(request)
+                    connection = await self._connect()
                 try:
-                    response = await connection.ask(request)
+                    answer = await connection.ask(head, self._timeout.read or _IDLE_S)
                 except (httpx.ReadError, httpx.RemoteProtocolError):
                     if reused and connection.was_stale:
                         continue
                     raise
                 if connection.is_usable:
                     self._keep(connection)
-                return response
+                return answer
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -188,53 +215,60 @@ class DirectTransport(httpx.AsyncBaseTransport):
         while now - self._free[0].idle_since >= _IDLE_S:
             self._free.popleft().transport.close()
 
-    async def _connect(self, request: httpx.Request) -> _Connection:
-        secure = request.url.scheme == "https"
-        host = request.url.raw_host.decode("ascii")
+    async def _connect(self) -> _Connection:
         try:
-            async with asyncio.timeout(_timeout(request, "connect")):
+            async with asyncio.timeout(self._timeout.connect):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    _Connection,
-                    host,
-                    request.url.port or (443 if secure else 80),
-                    ssl=self._ssl_context if secure else None,
-                    happy_eyeballs_delay=0.25,
+                    _Connection, self._host, self._port, ssl=self._verify, happy_eyeballs_delay=0.25
                 )
         except TimeoutError:
-            raise httpx.ConnectTimeout("no connection in time", request=request) from None
+            raise httpx.ConnectTimeout("no connection in time") from None
         except OSError as error:
-            raise httpx.ConnectError(str(error), request=request) from error
+            raise httpx.ConnectError(str(error)) from error
         self._all.add(connection)
         connection.lost.add_done_callback(lambda _: self._all.discard(connection))
         return connection
 
 
-class PooledTransport(httpx.AsyncBaseTransport):
-    """Hands each request to a free transport of httpx, each a pool of one connection.
+class Pooled:
+    """Getter over transports of httpx, each with a pool of one connection.
 
     :param make: makes one.
     :param most: how many at the most; more requests than that wait for one another.
     """
 
-    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], most: int) -> None:
+    def __init__(
+        self,
+        base_url: httpx.URL,
+        headers: Mapping[str, str],
+        timeout: httpx.Timeout,
+        make: Callable[[], httpx.AsyncBaseTransport],
+        most: int,
+    ) -> None:
+        self._base_url = str(base_url).rstrip("/")
+        self._headers = httpx.Headers(headers)
+        self._extensions = {"timeout": timeout.as_dict()}
         self._make = make
-        self._all: list[httpx.AsyncBaseTransport] = []
+        self._all: set[httpx.AsyncBaseTransport] = set()
         self._free: list[httpx.AsyncBaseTransport] = []
         self._places = asyncio.Semaphore(most)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request and return the whole answer."""
+    async def get(self, path: str) -> Answer:
+        """Ask for a path below the base URL."""
+        request = httpx.Request("GET", self._base_url + path, headers=self._headers, extensions=self._extensions)
         async with self._places:
             if not self._free:
                 self._free.append(self._make())
-                self._all.append(self._free[-1])
+                self._all.add(self._free[-1])
             transport = self._free.pop()
             try:
                 with quiet():
-                    response = await transport.handle_async_request(request)
-                    await response.aread()
-                    await response.aclose()
-                return response
+                    async with asyncio.timeout(self._extensions["timeout"]["read"]):
+                        response = await transport.handle_async_request(request)
+                        await response.aread()
+                return Answer.of(response)
+            except TimeoutError:
+                raise httpx.ReadTimeout("no whole answer in time") from None
             finally:
                 self._free.append(transport)
 
@@ -245,15 +279,11 @@ class PooledTransport(httpx.AsyncBaseTransport):
                 await transport.aclose()
 
 
-def transport_to(*, verify: ssl.SSLContext | None, proxy: str | None, most: int) -> httpx.AsyncBaseTransport:
-    """Return the transport for one host.
+def proxied(proxy: str, verify: ssl.SSLContext) -> Callable[[], httpx.AsyncBaseTransport]:
+    """Return what makes a transport of one connection through a proxy.
 
-    :param verify: certificates to trust; None for plain HTTP without a proxy.
-    :param proxy: address of a proxy, or None.
-    :param most: connections at the most.
+    :param verify: certificates to trust, the proxy's too.
     """
-    if proxy is None:
-        return DirectTransport(verify, most)
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_S)
     through = httpx.Proxy(proxy, ssl_context=verify)
-    return PooledTransport(lambda: httpx.AsyncHTTPTransport(verify=verify or False, limits=limits, proxy=through), most)
+    return lambda: httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=through)

@@ -5,6 +5,7 @@ The sync loop, the sensor and the triggerer only carry out what is decided here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from magic_hour_provider.api.catalog import PollingClass, Tool
@@ -18,15 +19,10 @@ from magic_hour_provider.api.errors import (
 )
 from magic_hour_provider.api.jobs import GONE, Job
 
-# By age in medians, the gap as a multiple of the class's shortest. Durations spread like a lognormal: few jobs end in
-# the first third of the median, most around it. Looks there, and few before, cost 0.83 of those at a fixed interval
-# that sees the end as late; whatever the tool, and should the median be wrong by 2, never more than 1.10
-# (benchmarks/waiting.py).
-_EARLY = (0.35, 1.75)
-_LIKELY = 0.8
-_FIRST_LOOK = 2.0
-# From here on a job may take any time: the gap grows, and is the class's longest at the second.
-_LATE = (3.0, 10.0)
+# The schedule's shape, chosen by counting looks against a fixed interval with the same delay (benchmarks/waiting.py),
+# so that it saves looks where the median is right and never costs more where it is wrong or durations spread widely.
+_FIRST_LOOK = 2.2  # shortest gaps, at the least
+_LONG_UNTIL, _SHORT_UNTIL, _LONG_FROM = 0.5, 1.5, 4.0  # ages, in medians
 # A job that its kind's route does not know yet may only be new: seconds for which a 404 counts as a failing look.
 _YOUNG_S = 60.0
 # Answers in a row that are none, after which more looks are in vain: with their backoff, about ten minutes of them.
@@ -51,9 +47,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The looks of one job: few while it is young, most around its usual duration, fewer again when it is old.
+    """The looks of one job: an early first one, then gaps inside the class's bounds.
 
-    The gaps are inside the class's bounds, but for the young job's: nearly twice the shortest, as it hardly ends then.
+    Few jobs end before half of the usual duration: until then the gaps are long. Around it they are short, and then
+    they grow with the job's age.
 
     :param shortest_s: shortest gap in seconds.
     :param longest_s: longest gap in seconds.
@@ -71,18 +68,16 @@ class Schedule:
         return cls(*pace.interval_s, median)
 
     def first_look_s(self) -> float:
-        """Return the age in seconds at which to look first."""
-        return _FIRST_LOOK * self.shortest_s
+        """Return the age in seconds at which to look first: between the shortest gap and the median."""
+        between = math.sqrt(self.shortest_s * self.median_s)
+        return max(self.shortest_s, min(self.median_s, max(between, _FIRST_LOOK * self.shortest_s)))
 
     def gap_s(self, age_s: float) -> float:
         """Return the gap in seconds after a look at this age."""
         age = age_s / self.median_s
-        young, early = _EARLY
-        if age < _LIKELY:
-            part = max(0.0, (age - young) / (_LIKELY - young))
-            return self.shortest_s * (early + (1 - early) * part)
-        begin, end = _LATE
-        part = (age - begin) / (end - begin)
+        if age < _LONG_UNTIL:
+            return self.longest_s
+        part = (age - _SHORT_UNTIL) / (_LONG_FROM - _SHORT_UNTIL)
         return self.shortest_s + (self.longest_s - self.shortest_s) * min(1.0, max(0.0, part))
 
 

@@ -22,6 +22,7 @@ from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, MagicHourError
 from magic_hour_provider.api.http import DEFAULT_TIMEOUT_S, Verify, ssl_context
 from magic_hour_provider.api.jobs import Job
+from magic_hour_provider.api.progress import Progress
 from magic_hour_provider.api.protocol import check_base_url, check_key
 from magic_hour_provider.api.rate import USUAL_MOST
 from magic_hour_provider.api.waiting import Outcome, Wait
@@ -263,7 +264,7 @@ def wait_here(
     *,
     first: float,
     until: float,
-    saw: Callable[[Job | MagicHourError], None],
+    saw: Callable[[Job | MagicHourError, str | None], None],
     clock: Clock = CLOCK,
 ) -> tuple[Job | MagicHourError | None, Outcome | None]:
     """Look at a job on this worker until it ends, or until the next look would fall after ``until``.
@@ -271,13 +272,14 @@ def wait_here(
     :param wait: decides when to look; see :class:`magic_hour_provider.api.waiting.Wait`.
     :param first: time of the first look, in seconds since 1970.
     :param until: latest time of a look, in seconds since 1970.
-    :param saw: called with what each look saw.
+    :param saw: called with what each look saw, and the sentence for the task's log if that is news.
     :returns: what the last look saw (None: no look was due), and the outcome, or None while the job is active.
     """
     seen: Job | MagicHourError | None = None
     # The time as it was at the start, counted on by a clock that nobody sets: if the machine's jumps meanwhile, no
     # look is lost and none is made too soon.
     ahead = clock.now() - clock.steady()
+    progress = Progress(job_id, wait, clock.steady() + ahead)
     due = first
     while due <= until:
         if (pause := due - (clock.steady() + ahead)) > 0:
@@ -286,8 +288,9 @@ def wait_here(
             seen = client.get_job(kind, job_id)
         except MagicHourError as error:
             seen = error
-        saw(seen)
-        decided = wait.decide(seen, clock.steady() + ahead)
+        now = clock.steady() + ahead
+        decided = wait.decide(seen, now)
+        saw(seen, progress.saw(seen, decided, now))
         if isinstance(decided, Outcome):
             return seen, decided
         due = decided

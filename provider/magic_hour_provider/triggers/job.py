@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from magic_hour_provider.api.catalog import TOOLS, Tool
+from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, usual_pace
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.jobs import library_url
 from magic_hour_provider.api.waiting import Outcome, Schedule, Wait
@@ -16,11 +16,15 @@ from magic_hour_provider.triggers.settling import settling_s
 from magic_hour_provider.triggers.watched import Watched
 from magic_hour_provider.triggers.watcher import watcher_of
 
+_ALWAYS = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline")
+
 
 @cache
-def _schedule(tool: str, kind: str) -> Schedule:
+def _schedule(tool: str, kind: str, polling: str | None) -> Schedule:
     known = TOOLS.get(tool)
-    return Schedule.of((known or Tool(tool, kind, "/")).polling_class(), known)
+    # A class that a newer version named is the usual one here.
+    pace = POLLING_CLASSES.get(polling or "") or usual_pace(tool, kind)
+    return Schedule.of(pace, known)
 
 
 class MagicHourJobTrigger(BaseTrigger):
@@ -35,6 +39,7 @@ class MagicHourJobTrigger(BaseTrigger):
     :param submitted_at: time of the submission, in seconds since 1970.
     :param deferred_at: time of the deferral, in seconds since 1970.
     :param deadline: when to give up, in seconds since 1970. It stays the same when the triggerer restarts.
+    :param polling: name of the polling class, where the request made it another one than the tool's usual one.
     """
 
     clock: ClassVar[Clock] = CLOCK
@@ -48,6 +53,7 @@ class MagicHourJobTrigger(BaseTrigger):
         submitted_at: float,
         deferred_at: float,
         deadline: float,
+        polling: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kind = kind
@@ -57,11 +63,17 @@ class MagicHourJobTrigger(BaseTrigger):
         self.submitted_at = submitted_at
         self.deferred_at = deferred_at
         self.deadline = deadline
+        self.polling = polling
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments."""
-        names = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline")
-        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
+        """Return the class path and the arguments.
+
+        Triggerers of other versions read them too: what was not needed before is left out where it is not needed now.
+        """
+        arguments = {name: getattr(self, name) for name in _ALWAYS}
+        if self.polling is not None:
+            arguments["polling"] = self.polling
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the job and send its event."""
@@ -95,8 +107,10 @@ class MagicHourJobTrigger(BaseTrigger):
         ahead = steady - self.clock.now()
         # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
         deadline = steady + min(self.deadline + ahead - steady, self.deadline - self.deferred_at)
-        wait = Wait(_schedule(self.tool, self.kind), submitted_at=self.submitted_at + ahead, deadline=deadline)
-        job = Watched(self.kind, self.job_id, wait, not_before=may_send_at, now=steady)
+        wait = Wait(
+            _schedule(self.tool, self.kind, self.polling), submitted_at=self.submitted_at + ahead, deadline=deadline
+        )
+        job = Watched(self.kind, self.job_id, wait, steady, not_before=may_send_at)
         # An end that is seen before it may be told is a look in vain.
         return job, wait.first_look(steady, not_before=may_send_at)
 

@@ -148,7 +148,6 @@ class Watcher:
             self._lines.worked(line)
         except MagicHourError as error:
             seen = error
-        job.looks += 1
         now = self._clock.steady()
         self._note(seen, sent_at, now)
         if job.left:
@@ -164,7 +163,7 @@ class Watcher:
         if isinstance(decided, Outcome) and decided.status == COMPLETE and job.active_at is not None:
             # Somewhere between the look before and this one: the middle is the best guess.
             self._meter.delay(max(now, job.not_before) - (job.active_at + now) / 2)
-        job.saw(seen, decided, now)
+        job.looked(seen, decided, now)
         if not isinstance(decided, Outcome):
             self._push(job, decided)
 
