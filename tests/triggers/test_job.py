@@ -6,9 +6,11 @@ import asyncio
 import gc
 import json
 
+import httpx
 import pytest
 
-from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
+from magic_hour_provider.api.catalog import get_tool
+from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.triggers import watcher as watcher_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
@@ -19,8 +21,15 @@ from support import KEY, first_event
 
 def submit(sim, tool: str = "text-to-video") -> str:
     """Submit a job and return its id."""
-    with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
-        return client.create(tool, {"end_seconds": 3, "style": {"prompt": "x"}}).id
+    return submit_many(sim, 1, tool)[0]
+
+
+def submit_many(sim, count: int, tool: str = "text-to-video") -> list[str]:
+    """Submit jobs and return their ids."""
+    request = {"end_seconds": 3, "style": {"prompt": "x"}}
+    # As the client does, without the client of its own that each of its creates has.
+    with httpx.Client(base_url=sim.url, headers={"Authorization": f"Bearer {KEY}"}) as client:
+        return [client.post(get_tool(tool).path, json=request).json()["id"] for _ in range(count)]
 
 
 def trigger(airflow, job_id: str, **changes) -> MagicHourJobTrigger:
@@ -127,7 +136,7 @@ def test_many_jobs_share_one_client(airflow, monkeypatch):
     original = AsyncMagicHourClient.__init__
     monkeypatch.setattr(AsyncMagicHourClient, "__init__", count)
     monkeypatch.setattr(AsyncMagicHourClient, "get_job", look)
-    ids = [submit(airflow.sim) for _ in range(200)]
+    ids = submit_many(airflow.sim, 200)
 
     async def run():
         events = await asyncio.gather(*(first_event(trigger(airflow, job_id)) for job_id in ids))

@@ -108,8 +108,8 @@ def test_nothing_is_left_of_5000_jobs(virtual):
 
     async def main():
         now = virtual.clock.now()
-        virtual.service.ends = {f"job{n}": 30.0 + n / 10 for n in range(5000)}
-        triggers = [virtual.trigger(f"job{n}", deadline=now + 7200) for n in range(5000)]
+        virtual.service.ends = {f"job{n}": 90.0 + n / 100 for n in range(5000)}
+        triggers = [virtual.trigger(f"job{n}", deadline=now + 7200, polling="long_video") for n in range(5000)]
         alive = weakref.WeakSet(triggers)
         tasks = [asyncio.create_task(first_event(one)) for one in triggers]
         del triggers
@@ -118,8 +118,10 @@ def test_nothing_is_left_of_5000_jobs(virtual):
         gone = weakref.ref(watcher)
         del watcher
         canceled = [task.cancel() for task in tasks[::50]]
-        events = await asyncio.gather(*tasks, return_exceptions=True)
+        # Not the errors of the canceled: their tracebacks hold everything.
+        events = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(one, dict)]
         tasks.clear()
+        await asyncio.sleep(0)  # gather itself holds its results for a moment
         assert watchers() == {}
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert asyncio.get_running_loop()._scheduled == []
@@ -127,7 +129,7 @@ def test_nothing_is_left_of_5000_jobs(virtual):
         assert gone() is None
         assert [one for one in gc.get_objects() if isinstance(one, Watched)] == []
         assert len(alive) == 0
-        return sum(canceled), [event for event in events if isinstance(event, dict)]
+        return sum(canceled), events
 
     canceled, events = run(main())
     assert statuses(events) == {"complete": 5000 - canceled}
@@ -147,13 +149,15 @@ def test_a_waiting_job_is_small(virtual):
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
         tasks += [
-            asyncio.create_task(first_event(virtual.trigger(f"job{n}", deadline=now + 90_000))) for n in range(2000)
+            asyncio.create_task(first_event(virtual.trigger(f"job{n}", deadline=now + 90_000, polling="long_video")))
+            for n in range(1000)
         ]
-        await asyncio.sleep(120)
-        gc.collect()
-        each = (tracemalloc.get_traced_memory()[0] - before) / 2000
-        tracemalloc.stop()
+        await asyncio.sleep(110)
         virtual.service.looks.clear()
+        virtual.logged.clear()
+        gc.collect()
+        each = (tracemalloc.get_traced_memory()[0] - before) / 1000
+        tracemalloc.stop()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -268,7 +272,7 @@ def test_retry_after_holds_the_whole_account(virtual):
         return None
 
     async def main():
-        virtual.service.ends = {f"job{n}": 400.0 for n in range(200)}
+        virtual.service.ends = {f"job{n}": 150.0 for n in range(200)}
         virtual.service.answer = answer
         return await asyncio.gather(*(first_event(virtual.trigger(f"job{n}")) for n in range(200)))
 

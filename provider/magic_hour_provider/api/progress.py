@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.jobs import Job
 from magic_hour_provider.api.waiting import Outcome, Wait
@@ -48,7 +50,7 @@ class Progress:
                 news, self._failing_said_at = f"this look failed: {str(seen).rstrip('.')}", now
         else:
             news = seen.status if seen.status != self.status else None
-            self.status = seen.status
+            self.status = sys.intern(seen.status)  # ten thousand jobs share a few words
         if isinstance(decided, Outcome):
             return self.ended(news or f"no longer waited for ({decided.status})", now)
         if news is None and now - self._said_at < _SIGN_OF_LIFE_S:

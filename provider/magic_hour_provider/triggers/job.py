@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, usual_pace
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.jobs import library_url
-from magic_hour_provider.api.waiting import Outcome, Schedule, Wait
+from magic_hour_provider.api.waiting import Schedule, Wait
 from magic_hour_provider.triggers.settling import settling_s
 from magic_hour_provider.triggers.watched import Watched
 from magic_hour_provider.triggers.watcher import watcher_of
@@ -77,42 +77,39 @@ class MagicHourJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the job and send its event."""
-        # Read once, and counted on by a clock that nobody sets: a machine's clock that jumps ends no wait.
-        steady = self.clock.steady()
-        may_send_at = steady + settling_s(self.deferred_at, self.clock.now())
-        outcome = await self._outcome(steady, may_send_at)
-        await self.clock.pause(max(0.0, may_send_at - self.clock.steady()))
+        job, due = self._watched()
+        watcher = watcher_of(self.conn_id, self.clock)
+        watcher.add(job, due)
+        try:
+            while job.outcome is None:
+                await job.changed()
+                if job.sentence is not None:
+                    self.log.info(job.told())
+                if job.failure is not None:
+                    raise job.failure
+        finally:
+            await watcher.leave(job)
+        await self.clock.pause(max(0.0, job.not_before - self.clock.steady()))
+        outcome = job.outcome
         yield TriggerEvent(
             {"kind": self.kind, "id": self.job_id, "status": outcome.status, "error_code": outcome.error_code}
         )
 
-    async def _outcome(self, steady: float, may_send_at: float) -> Outcome:
-        job, due = self._watched(steady, may_send_at)
-        watcher = watcher_of(self.conn_id, self.clock)
-        watcher.add(job, due)
-        try:
-            while True:
-                await job.changed()
-                sentence, job.sentence = job.sentence, None
-                if sentence is not None:
-                    self.log.info(sentence)
-                if job.failure is not None:
-                    raise job.failure
-                if job.outcome is not None:
-                    return job.outcome
-        finally:
-            await watcher.leave(job)
+    def _watched(self) -> tuple[Watched, float]:
+        """Return the job for the watcher, and when to look first.
 
-    def _watched(self, steady: float, may_send_at: float) -> tuple[Watched, float]:
-        ahead = steady - self.clock.now()
+        The machine's clock is read once, here; from then on time is counted by one that nobody sets, so that a jump
+        ends no wait and begins no burst.
+        """
+        steady, now = self.clock.steady(), self.clock.now()
+        not_before = steady + settling_s(self.deferred_at, now)
         # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
-        deadline = steady + min(self.deadline + ahead - steady, self.deadline - self.deferred_at)
-        wait = Wait(
-            _schedule(self.tool, self.kind, self.polling), submitted_at=self.submitted_at + ahead, deadline=deadline
-        )
-        job = Watched(self.kind, self.job_id, wait, steady, not_before=may_send_at)
+        left = min(self.deadline - now, self.deadline - self.deferred_at)
+        schedule = _schedule(self.tool, self.kind, self.polling)
+        wait = Wait(schedule, submitted_at=steady - (now - self.submitted_at), deadline=steady + left)
+        job = Watched(self.kind, self.job_id, wait, steady, not_before=not_before)
         # An end that is seen before it may be told is a look in vain.
-        return job, wait.first_look(steady, not_before=may_send_at)
+        return job, wait.first_look(steady, not_before=not_before)
 
     async def on_kill(self) -> None:
         """Say that the job goes on. It is not touched: Airflow calls this also when something else resumes the task."""

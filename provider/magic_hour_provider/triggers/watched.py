@@ -57,6 +57,11 @@ class Watched(Progress):
             self._waiter.set_result(None)
         return self._waiter
 
+    def told(self) -> str | None:
+        """Return the sentence that the log is told now."""
+        sentence, self.sentence = self.sentence, None
+        return sentence
+
     def looked(self, seen: Job | MagicHourError, decided: float | Outcome, now: float) -> None:
         """Take what a look saw and what follows from it; wakes the trigger only if that is news."""
         if isinstance(seen, Job) and not seen.ended:
