@@ -62,6 +62,15 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Seconds without progress after which a request counts as lost.",
                         "schema": {"type": ["number", "null"], "default": 60},
                     },
+                    "max_looks_per_second": {
+                        "label": "Looks per second at most",
+                        "description": (
+                            "How many status requests one triggerer sends per second at the most, for all jobs of "
+                            "this connection together. It starts slower and slows down by itself when Magic Hour "
+                            "says so."
+                        ),
+                        "schema": {"type": ["number", "null"], "default": 200},
+                    },
                     "verify": {
                         "label": "TLS certificates",
                         "description": "true, false, or the path of a file with certificates to trust.",

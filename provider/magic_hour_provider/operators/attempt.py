@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from magic_hour_provider.api.catalog import usual_pace
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.jobs import check_id
 from magic_hour_provider.api.requests import check, normalized, plain
-from magic_hour_provider.api.waiting import TIMEOUT
+from magic_hour_provider.api.waiting import REFUSED, TIMEOUT
 from magic_hour_provider.assets import announce
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.inputs import plain_files
@@ -32,7 +33,7 @@ def begin(operator: MagicHourOperator, context: Context) -> dict[str, Any]:
     with _opened(operator, context) as run:
         record, new = run.submit_or_resume()
         outcome = run.wait(record, look_now=not new) if operator.wait_for_completion else run.submitted(record, new=new)
-    return _done(operator, context, outcome)
+    return _done(operator, context, outcome, run.wishes)
 
 
 def go_on(
@@ -52,8 +53,8 @@ def go_on(
         run.report.go_on()
         if event["status"] == TIMEOUT:
             deadline = operator.clock.now()
-        outcome = run.wait(record, look_now=True, deadline=deadline)
-    return _done(operator, context, outcome)
+        outcome = run.wait(record, look_now=True, deadline=deadline, patient=event["status"] != REFUSED)
+    return _done(operator, context, outcome, run.wishes)
 
 
 @contextmanager
@@ -108,18 +109,21 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     )
 
 
-def _done(operator: MagicHourOperator, context: Context, outcome: dict[str, Any] | Active) -> dict[str, Any]:
+def _done(
+    operator: MagicHourOperator, context: Context, outcome: dict[str, Any] | Active, wishes: Wishes
+) -> dict[str, Any]:
     if isinstance(outcome, Active):
-        _defer(operator, outcome)
+        _defer(operator, outcome, wishes)
     announce(operator.outlets, context, outcome)
     return outcome
 
 
-def _defer(operator: MagicHourOperator, active: Active) -> NoReturn:
+def _defer(operator: MagicHourOperator, active: Active, wishes: Wishes) -> NoReturn:
     # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.
     from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
     record, now = active.record, operator.clock.now()
+    pace = wishes.tool.polling_class(wishes.request)
     trigger = MagicHourJobTrigger(
         kind=record.kind,
         job_id=record.job_id or "",
@@ -128,5 +132,6 @@ def _defer(operator: MagicHourOperator, active: Active) -> NoReturn:
         submitted_at=record.submitted_at if record.submitted_at is not None else now,
         deferred_at=now,
         deadline=active.deadline,
+        polling=pace.name if pace != usual_pace(record.tool, record.kind) else None,
     )
     operator.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": active.deadline})

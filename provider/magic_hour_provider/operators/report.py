@@ -68,12 +68,10 @@ class Report:
         if isinstance(before, Mapping):
             self._facts.update({name: before[name] for name in before if name not in ("tool", "request")})
 
-    def looked(self, status: str) -> bool:
-        """Count one look and what it saw; return whether that is news."""
+    def looked(self, status: str) -> None:
+        """Count one look and what it saw."""
         self._facts["looks"] += 1
-        news = status != self._facts.get("status")
         self._facts["status"] = status
-        return news
 
     def intent(self, key: str, name: str | None) -> None:
         """Say that a request is about to be sent; its key finds the task instance (XCom keys are indexed)."""

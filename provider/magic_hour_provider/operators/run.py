@@ -16,7 +16,7 @@ from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Account, Job
 from magic_hour_provider.api.protocol import create_request
 from magic_hour_provider.api.requests import Findings
-from magic_hour_provider.api.waiting import TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.api.waiting import REFUSED, TIMEOUT, Outcome, Schedule, Wait
 from magic_hour_provider.delivery import deliver, stored_media
 from magic_hour_provider.handover import hand_over
 from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
@@ -231,38 +231,38 @@ class JobRun:
         index = f"[{self._ti.map_index}]" if mapped else ""
         return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
 
-    def wait(self, record: Record, *, look_now: bool, deadline: float | None = None) -> dict[str, Any] | Active:
+    def wait(
+        self, record: Record, *, look_now: bool, deadline: float | None = None, patient: bool = True
+    ) -> dict[str, Any] | Active:
         """Wait as long as this worker should, then collect the files or say that the job is still active.
 
         :param look_now: whether the job may have ended already.
         :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
+        :param patient: False: answers could not be read for long, and one more ends the wait.
         """
         now = self._clock.now()
         deadline = now + self.wishes.timeout if deadline is None else deadline
         schedule = Schedule.of(self.wishes.tool.polling_class(self.wishes.request), self.wishes.tool)
         submitted_at = record.submitted_at if record.submitted_at is not None else now
-        wait = Wait(schedule, submitted_at=submitted_at, deadline=deadline)
+        wait = Wait(schedule, submitted_at=submitted_at, deadline=deadline, patient=patient)
         first = now if look_now else wait.first_look(now)
         until = deadline
         if self.wishes.deferrable:
             # A short job is not worth a second process; a long one is not worth a held worker.
             inline = conf.getfloat("magic_hour", "inline_wait", fallback=30.0)
-            stay = submitted_at + inline if schedule.median_s <= inline else 0.0
-            until = min(deadline, stay)
+            until = min(deadline, submitted_at + inline) if schedule.median_s <= inline else 0.0
         if look_now:
             until = max(until, first)  # also after the deadline: the job may have ended in time
         job_id = record.job_id or ""
         seen, outcome = wait_here(
             self.client, record.kind, job_id, wait, first=first, until=until, saw=self._saw, clock=self._clock
         )
-        if outcome is None:
-            return Active(record, deadline)
-        return self._finish(record, seen, outcome)
+        return Active(record, deadline) if outcome is None else self._finish(record, seen, outcome)
 
-    def _saw(self, seen: Job | errors.MagicHourError) -> None:
-        news = seen.status if isinstance(seen, Job) else str(seen)
-        if self.report.looked(news):
-            self._log.info("Magic Hour job %s: %s", self.report.facts.get("id"), news)
+    def _saw(self, seen: Job | errors.MagicHourError, sentence: str | None) -> None:
+        self.report.looked(seen.status if isinstance(seen, Job) else str(seen))
+        if sentence is not None:
+            self._log.info(sentence)
 
     def _finish(self, record: Record, seen: Job | errors.MagicHourError | None, outcome: Outcome) -> dict[str, Any]:
         job = seen if isinstance(seen, Job) else Job(id=record.job_id or "", kind=record.kind, status=GONE)
@@ -274,7 +274,7 @@ class JobRun:
                 f"when this attempt's timeout ended. The job goes on and stays charged; a retry goes on waiting for it "
                 f"and pays nothing. See {record.page or 'Magic Hour'}"
             )
-        if outcome.status == "refused" and isinstance(seen, errors.MagicHourError):
+        if outcome.status == REFUSED and isinstance(seen, errors.MagicHourError):
             raise type(seen)(
                 f"Magic Hour job {record.job_id} ({record.tool}) is paid for and goes on, but it cannot be looked at: "
                 f"{seen} When that is mended, {self._collect_again(record)} See {record.page or 'Magic Hour'}"
