@@ -57,6 +57,14 @@ def get_provider_info() -> dict[str, Any]:
                     },
                 },
                 "conn-fields": {
+                    "webhook_secret": {
+                        "label": "Webhook secret",
+                        "description": (
+                            "From Magic Hour's Developer Hub, for webhooks to /magic-hour/webhook on this Airflow's "
+                            "API server; two of them, with a blank between, while one takes the place of the other."
+                        ),
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
                     "timeout": {
                         "label": "Request timeout (seconds)",
                         "description": "Seconds without progress after which a request counts as lost.",

@@ -19,7 +19,7 @@ from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.inputs import plain_files
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
-from magic_hour_provider.operators.run import Active, JobRun, Wishes, merged
+from magic_hour_provider.operators.run import Active, JobRun, Wishes
 from magic_hour_provider.record import Record, unknown_sentence
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
         ledger = Ledger.of(context, operator.clock, str(operator.output_path or ""), operator._output_template)
         record = ledger.read()
         wishes = _wishes(operator)
-        client = MagicHourHook(operator.magic_hour_conn_id).get_conn()
+        hook = MagicHourHook(operator.magic_hour_conn_id)
+        settings = hook.settings()
+        wishes = replace(wishes, webhooks=bool(settings.webhook_secrets))
+        client = hook.get_conn(settings)
     except MagicHourError as error:
         if record is not None and record.job_id is not None:
             # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
@@ -80,6 +83,9 @@ def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
         raise failure from error
     with client:
         run = operator._run = JobRun(wishes, context["ti"], ledger, client, operator.log)
+        if record is not None and record.state == "intent":
+            # Airflow clears the XComs of an attempt as the next one begins, and a webhook may name the job later.
+            run.report.intent(record.key, record.name)
         with run.speaking():
             yield run
 
@@ -93,7 +99,7 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     rendered = {name: getattr(operator, name) for name in ("request", "extra_request", "output_path")}
     broken = broken_promises(operator._promised, rendered)
     given = normalized(tool, plain_files(tool, plain(operator.request)))
-    request = plain_files(tool, merged(given, plain(operator.extra_request or {})))
+    request = plain_files(tool, _merged(given, plain(operator.extra_request or {})))
     findings = check(tool, given, extra=operator.extra_request, rendered=True)
     timeout = operator.timeout
     return Wishes(
@@ -107,6 +113,15 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
         on_unknown_submission=operator.on_unknown_submission,
         on_clear=operator.on_clear,
     )
+
+
+def _merged(request: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``request`` with ``extra`` merged in deeply; lists are replaced."""
+    result = dict(request)
+    for name, value in (extra or {}).items():
+        before = result.get(name)
+        result[name] = _merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 def _done(
