@@ -70,6 +70,15 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Seconds without progress after which a request counts as lost.",
                         "schema": {"type": ["number", "null"], "default": 60},
                     },
+                    "max_looks_per_second": {
+                        "label": "Looks per second at most",
+                        "description": (
+                            "How many status requests one triggerer sends per second at the most, for all jobs of "
+                            "this connection together. It starts slower and slows down by itself when Magic Hour "
+                            "says so."
+                        ),
+                        "schema": {"type": ["number", "null"], "default": 200},
+                    },
                     "verify": {
                         "label": "TLS certificates",
                         "description": "true, false, or the path of a file with certificates to trust.",
@@ -128,6 +137,16 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "integer",
                         "example": "500",
                         "default": "0",
+                    },
+                    "sidecar": {
+                        "description": (
+                            "Beside the files of each job a small one, <tool>-<id>.json, says what they are and what "
+                            "was asked for, without secrets."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
                     },
                     "tag_names": {
                         "description": (

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -147,6 +148,19 @@ def _wait_by_moving_the_clock_of(simulator: Simulator, patch: pytest.MonkeyPatch
         simulator.advance(seconds)
         await asyncio.sleep(0)
 
+    def call_later(
+        _: Clock, seconds: float, callback: Callable[[], None], context: Context | None = None
+    ) -> asyncio.Handle:
+        due = simulator.now() + seconds
+
+        def call() -> None:
+            simulator.advance(max(0.0, due - simulator.now()))
+            callback()
+
+        return asyncio.get_running_loop().call_soon(call, context=context)
+
     patch.setattr(Clock, "now", lambda _: simulator.now())
+    patch.setattr(Clock, "steady", lambda _: simulator.now())
     patch.setattr(Clock, "sleep", lambda _, seconds: simulator.advance(seconds))
     patch.setattr(Clock, "pause", pause)
+    patch.setattr(Clock, "call_later", call_later)

@@ -152,6 +152,8 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(Endpoint(row["method"], row["path"]) for
 EXTENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {kind: tuple(names) for kind, names in _FACTS["uploads"]["extensions"].items()}
 )
+MAX_UPLOAD_BYTES: Mapping[str, int] = MappingProxyType(_FACTS["uploads"]["max_bytes"])
+"""How large one uploaded file may be, by the account's plan."""
 REFERENCE_PREFIXES: tuple[str, ...] = tuple(_FACTS["uploads"]["reference_prefixes"])
 
 
@@ -170,3 +172,8 @@ def get_tool(tool: str | Tool) -> Tool:
         f"{tool!r} is not a Magic Hour tool this version knows: {hint} "
         "For a tool newer than this package pass Tool(slug, kind, path). Nothing was sent and nothing was charged."
     )
+
+
+def usual_pace(slug: str, kind: str) -> PollingClass:
+    """Return the polling class of a tool where its request is not known; of a tool not known, that of its kind."""
+    return (TOOLS.get(slug) or Tool(slug, kind, "/")).polling_class()

@@ -6,6 +6,7 @@ Each error is a sentence for a person, and each knows whether another try can he
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 # What must never be in an error text, a log or an XCom: bearer keys, passwords in addresses, and the part of a link
 # that opens a file. A link is cut up to the next blank: a signature may hold nearly any other character.
@@ -35,6 +36,17 @@ def redact(text: str, *, limit: int | None = None) -> str:
     return text if limit is None or len(text) <= limit else f"{text[:limit]}…"
 
 
+_SIGNATURE = re.compile(r"(?i)[?&](?:x-(?:amz|goog)-signature|signature|sig)=([^\s&#]+)")
+
+
+def signatures(value: object) -> list[str]:
+    """Return the signatures of the signed links in a text, or in JSON: of S3, CloudFront, Google and Azure."""
+    if isinstance(value, str):
+        return _SIGNATURE.findall(value)
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return [signature for element in inner for signature in signatures(element)]
+
+
 class MagicHourError(Exception):
     """Base of all errors of this package.
 
@@ -45,6 +57,8 @@ class MagicHourError(Exception):
 
     can_retry: bool = False
     """Whether another try can help without anybody changing anything."""
+    retry_after: float | None = None
+    """Seconds that the service asks us to wait (429, 503), where it does."""
 
     def __init__(self, message: str, *, status_code: int | None = None, code: str | None = None) -> None:
         super().__init__(redact(message))
@@ -93,9 +107,16 @@ class RateLimitedError(MagicHourError):
 
 
 class ServerFaultError(MagicHourError):
-    """5xx on a request that is safe to repeat."""
+    """5xx on a request that is safe to repeat.
+
+    :param retry_after: seconds the service asks us to wait, or None.
+    """
 
     can_retry = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None, status_code: int | None = None) -> None:
+        super().__init__(message, status_code=status_code)
+        self.retry_after = retry_after
 
 
 class UnreachableError(MagicHourError):
@@ -180,3 +201,7 @@ class TransferError(MagicHourError):
     """A file could not be moved whole; nothing half-written is left behind."""
 
     can_retry = True
+
+
+class InputChangedError(TransferError):
+    """A file became longer or shorter while it was uploaded; nothing of it is used."""

@@ -164,6 +164,7 @@ def check(answer: Answer, doing: str) -> Answer:
     raise refusal(answer, doing, "The request changed nothing.") or errors.ServerFaultError(
         f"Magic Hour has a fault when {doing} (HTTP {answer.status}): {_said(answer)[0]}. The request changed "
         "nothing; try again later.",
+        retry_after=retry_after(answer.headers),
         status_code=answer.status,
     )
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from magic_hour_provider.api.catalog import usual_pace
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.jobs import check_id
 from magic_hour_provider.api.requests import check, normalized, plain
-from magic_hour_provider.api.waiting import TIMEOUT
+from magic_hour_provider.api.waiting import REFUSED, TIMEOUT
+from magic_hour_provider.assets import announce
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
+from magic_hour_provider.inputs import plain_files
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
 from magic_hour_provider.operators.run import Active, JobRun, Wishes
@@ -29,10 +32,8 @@ def begin(operator: MagicHourOperator, context: Context) -> dict[str, Any]:
     """Submit the job, or go on with the one that an earlier attempt paid for; return the task's result, or defer."""
     with _opened(operator, context) as run:
         record, new = run.submit_or_resume()
-        if not operator.wait_for_completion:
-            return run.submitted(record, new=new)
-        outcome = run.wait(record, look_now=not new)
-    return outcome if isinstance(outcome, dict) else _defer(operator, outcome)
+        outcome = run.wait(record, look_now=not new) if operator.wait_for_completion else run.submitted(record, new=new)
+    return _done(operator, context, outcome, run.wishes)
 
 
 def go_on(
@@ -52,8 +53,8 @@ def go_on(
         run.report.go_on()
         if event["status"] == TIMEOUT:
             deadline = operator.clock.now()
-        outcome = run.wait(record, look_now=True, deadline=deadline)
-    return outcome if isinstance(outcome, dict) else _defer(operator, outcome)
+        outcome = run.wait(record, look_now=True, deadline=deadline, patient=event["status"] != REFUSED)
+    return _done(operator, context, outcome, run.wishes)
 
 
 @contextmanager
@@ -97,8 +98,8 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     check_body(tool, "extra_request", operator.extra_request or {}, rendered=True)
     rendered = {name: getattr(operator, name) for name in ("request", "extra_request", "output_path")}
     broken = broken_promises(operator._promised, rendered)
-    given = normalized(tool, operator.request)
-    request = _merged(given, plain(operator.extra_request or {}))
+    given = normalized(tool, plain_files(tool, plain(operator.request)))
+    request = plain_files(tool, _merged(given, plain(operator.extra_request or {})))
     findings = check(tool, given, extra=operator.extra_request, rendered=True)
     timeout = operator.timeout
     return Wishes(
@@ -123,11 +124,21 @@ def _merged(request: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict
     return result
 
 
-def _defer(operator: MagicHourOperator, active: Active) -> NoReturn:
+def _done(
+    operator: MagicHourOperator, context: Context, outcome: dict[str, Any] | Active, wishes: Wishes
+) -> dict[str, Any]:
+    if isinstance(outcome, Active):
+        _defer(operator, outcome, wishes)
+    announce(operator.outlets, context, outcome)
+    return outcome
+
+
+def _defer(operator: MagicHourOperator, active: Active, wishes: Wishes) -> NoReturn:
     # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.
     from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
     record, now = active.record, operator.clock.now()
+    pace = wishes.tool.polling_class(wishes.request)
     trigger = MagicHourJobTrigger(
         kind=record.kind,
         job_id=record.job_id or "",
@@ -136,5 +147,6 @@ def _defer(operator: MagicHourOperator, active: Active) -> NoReturn:
         submitted_at=record.submitted_at if record.submitted_at is not None else now,
         deferred_at=now,
         deadline=active.deadline,
+        polling=pace.name if pace != usual_pace(record.tool, record.kind) else None,
     )
     operator.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": active.deadline})

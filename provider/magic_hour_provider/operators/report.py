@@ -21,12 +21,12 @@ def _iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _shown(value: Any) -> Any:
-    """Return the request without anything secret: the signatures of signed links are cut."""
+def without_secrets(value: Any) -> Any:
+    """Return the request, or a part of it, without anything secret: the signatures of signed links are cut."""
     if isinstance(value, Mapping):
-        return {str(name): _shown(inner) for name, inner in value.items()}
+        return {str(name): without_secrets(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_shown(inner) for inner in value]
+        return [without_secrets(inner) for inner in value]
     if isinstance(value, str):
         return redact(value)
     return value if isinstance(value, int | float | bool | None) else str(value)
@@ -34,7 +34,7 @@ def _shown(value: Any) -> Any:
 
 def shown_request(request: Mapping[str, Any]) -> Any:
     """Return a request for people to read: no secrets, at most 16 KiB as JSON."""
-    shown = _shown(request)
+    shown = without_secrets(request)
     text = json.dumps(shown)
     if len(text) <= _MAX_REQUEST:
         return shown
@@ -68,12 +68,10 @@ class Report:
         if isinstance(before, Mapping):
             self._facts.update({name: before[name] for name in before if name not in ("tool", "request")})
 
-    def looked(self, status: str) -> bool:
-        """Count one look and what it saw; return whether that is news."""
+    def looked(self, status: str) -> None:
+        """Count one look and what it saw."""
         self._facts["looks"] += 1
-        news = status != self._facts.get("status")
         self._facts["status"] = status
-        return news
 
     def intent(self, key: str, name: str | None) -> None:
         """Say that a request is about to be sent; its key finds the task instance (XCom keys are indexed)."""

@@ -16,14 +16,17 @@ from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Account, Job
 from magic_hour_provider.api.protocol import create_request
 from magic_hour_provider.api.requests import Findings
-from magic_hour_provider.api.waiting import TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.api.waiting import REFUSED, TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.delivery import deliver, stored_media
+from magic_hour_provider.handover import hand_over
 from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
-from magic_hour_provider.inputs import check_inputs, find_inputs, prepare, replaced
+from magic_hour_provider.inputs import find_inputs, replaced
 from magic_hour_provider.ledger import Ledger
-from magic_hour_provider.media import Media, check_folder, collect, result_object, stored_media
-from magic_hour_provider.operators.report import Report
+from magic_hour_provider.media import Media, check_folder, result_object
+from magic_hour_provider.operators.report import Report, without_secrets
 from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key, tagged_name
-from magic_hour_provider.submission import balance_of, submit_once
+from magic_hour_provider.sources import check_inputs, identity
+from magic_hour_provider.submission import balance_of, check_floor, submit_once
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -127,7 +130,7 @@ class JobRun:
         wishes = self.wishes
         inputs = find_inputs(wishes.tool, wishes.request)
         now = fingerprint(
-            replaced(wishes.request, [(one, one.identity()) for one in inputs]),
+            replaced(wishes.request, [(one, identity(one)) for one in inputs]),
             connection=wishes.conn_id,
             host=self.client.base_url,
             tool=wishes.tool.slug,
@@ -151,12 +154,13 @@ class JobRun:
         # From here on a job will be paid for: everything that can fail for free comes first.
         wishes.findings.refuse(wishes.tool)
         create_request(wishes.tool, wishes.request)  # what is no JSON is said here, in words
-        check_inputs(inputs, self._clock.now())
+        sources = check_inputs(inputs, self._clock.now())
         if wishes.output_path:
             check_folder(wishes.output_path)
         account = self._account()
-        self._check_floor(account)
-        body = prepare(self.client, wishes.request, inputs)
+        check_floor(account)
+        tier = account.tier if account else None
+        body = hand_over(self.client, wishes.request, inputs, sources, tier=tier, clock=self._clock)
         return self._pay(now, body, account), True
 
     def _account(self) -> Account | None:
@@ -168,26 +172,6 @@ class JobRun:
         except errors.MagicHourError as error:
             self._log.info("The balance could not be asked for, which changes nothing: %s", error)
             return None
-
-    def _check_floor(self, account: Account | None) -> None:
-        """Refuse to pay when the account has fewer credits than ``[magic_hour] min_credits_left``.
-
-        A floor, not a lock: tasks that look at the same moment all see the same balance.
-        """
-        floor = conf.getint("magic_hour", "min_credits_left", fallback=0)
-        if floor <= 0 or (account is not None and account.usage_based):
-            return
-        if account is None or account.credits is None:
-            raise errors.UnreachableError(
-                f"[magic_hour] min_credits_left is {floor}, and Magic Hour did not say how many credits the account "
-                "has. No job was made and nothing was charged; a retry asks again."
-            )
-        if account.credits < floor:
-            raise errors.NoCreditsError(
-                f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {floor}. No job "
-                "was made and nothing was charged. Top up at https://magichour.ai/pricing or lower the setting, then "
-                "clear the task."
-            )
 
     def _pay(self, now: dict[str, str], body: dict[str, Any], account: Account | None) -> Record:
         tool, key = self.wishes.tool, new_key()
@@ -241,38 +225,38 @@ class JobRun:
         index = f"[{self._ti.map_index}]" if mapped else ""
         return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
 
-    def wait(self, record: Record, *, look_now: bool, deadline: float | None = None) -> dict[str, Any] | Active:
+    def wait(
+        self, record: Record, *, look_now: bool, deadline: float | None = None, patient: bool = True
+    ) -> dict[str, Any] | Active:
         """Wait as long as this worker should, then collect the files or say that the job is still active.
 
         :param look_now: whether the job may have ended already.
         :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
+        :param patient: False: answers could not be read for long, and one more ends the wait.
         """
         now = self._clock.now()
         deadline = now + self.wishes.timeout if deadline is None else deadline
         schedule = Schedule.of(self.wishes.tool.polling_class(self.wishes.request), self.wishes.tool)
         submitted_at = record.submitted_at if record.submitted_at is not None else now
-        wait = Wait(schedule, submitted_at=submitted_at, deadline=deadline)
+        wait = Wait(schedule, submitted_at=submitted_at, deadline=deadline, patient=patient)
         first = now if look_now else wait.first_look(now)
         until = deadline
         if self.wishes.deferrable:
             # A short job is not worth a second process; a long one is not worth a held worker.
             inline = conf.getfloat("magic_hour", "inline_wait", fallback=30.0)
-            stay = submitted_at + inline if schedule.median_s <= inline else 0.0
-            until = min(deadline, stay)
+            until = min(deadline, submitted_at + inline) if schedule.median_s <= inline else 0.0
         if look_now:
             until = max(until, first)  # also after the deadline: the job may have ended in time
         job_id = record.job_id or ""
         seen, outcome = wait_here(
             self.client, record.kind, job_id, wait, first=first, until=until, saw=self._saw, clock=self._clock
         )
-        if outcome is None:
-            return Active(record, deadline)
-        return self._finish(record, seen, outcome)
+        return Active(record, deadline) if outcome is None else self._finish(record, seen, outcome)
 
-    def _saw(self, seen: Job | errors.MagicHourError) -> None:
-        news = seen.status if isinstance(seen, Job) else str(seen)
-        if self.report.looked(news):
-            self._log.info("Magic Hour job %s: %s", self.report.facts.get("id"), news)
+    def _saw(self, seen: Job | errors.MagicHourError, sentence: str | None) -> None:
+        self.report.looked(seen.status if isinstance(seen, Job) else str(seen))
+        if sentence is not None:
+            self._log.info(sentence)
 
     def _finish(self, record: Record, seen: Job | errors.MagicHourError | None, outcome: Outcome) -> dict[str, Any]:
         job = seen if isinstance(seen, Job) else Job(id=record.job_id or "", kind=record.kind, status=GONE)
@@ -284,7 +268,7 @@ class JobRun:
                 f"when this attempt's timeout ended. The job goes on and stays charged; a retry goes on waiting for it "
                 f"and pays nothing. See {record.page or 'Magic Hour'}"
             )
-        if outcome.status == "refused" and isinstance(seen, errors.MagicHourError):
+        if outcome.status == REFUSED and isinstance(seen, errors.MagicHourError):
             raise type(seen)(
                 f"Magic Hour job {record.job_id} ({record.tool}) is paid for and goes on, but it cannot be looked at: "
                 f"{seen} When that is mended, {self._collect_again(record)} See {record.page or 'Magic Hour'}"
@@ -327,18 +311,17 @@ class JobRun:
         return result_object(job, record.tool, ())
 
     def _deliver(self, record: Record, job: Job) -> dict[str, Any]:
-        media = []
-        if self.wishes.output_path and job.kind != "face-detection":
-            media = collect(
-                self.client,
-                job,
-                record.tool,
-                self.wishes.output_path,
-                stored=record.files,
-                saved=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
-            )
+        result = deliver(
+            self.client,
+            job,
+            record.tool,
+            self.wishes.output_path,
+            request=without_secrets(self.wishes.request),
+            stored=record.files,
+            saved=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
+            clock=self._clock,
+        )
         self.report.ended(job.status, self._clock.now(), credits_charged=job.credits_charged)
-        result = result_object(job, record.tool, media)
         charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
         self.ledger.delivered(record, result["media"], charged)
         return result

@@ -46,6 +46,10 @@ class Choices:
         ``left_out``.
     :param body_limit_bytes: the largest JSON body taken, in bytes (open; 4 MiB); larger ones are answered 413.
     :param upload_limit_bytes: the largest upload taken, in bytes; 0 for that of the account's tier.
+    :param looks_per_second: how many looks are answered within any second (429 is documented, numbers are not); more
+        are answered 429. 0 for no limit.
+    :param retry_after: whether such a 429 has a ``Retry-After`` header, of 1 s (none is documented): ``given``, or
+        ``left_out``.
     :raises ValueError: a value is none of these; the text lists them.
     """
 
@@ -66,6 +70,8 @@ class Choices:
     webhook_deprecated: Literal["given", "left_out"] = "given"
     body_limit_bytes: int = 4 * 1024 * 1024
     upload_limit_bytes: int = 0
+    looks_per_second: int = 0
+    retry_after: Literal["given", "left_out"] = "given"
 
     def __post_init__(self) -> None:
         for name, allowed in allowed_values().items():

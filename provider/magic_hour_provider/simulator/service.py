@@ -21,6 +21,7 @@ from magic_hour_provider.simulator.jobs import Ending, Job, LinkMaker, details, 
 from magic_hour_provider.simulator.links import DOWNLOAD_LIFE_S, Links
 from magic_hour_provider.simulator.making import Maker, shape
 from magic_hour_provider.simulator.orders import FaultBook
+from magic_hour_provider.simulator.pace import Pace
 from magic_hour_provider.simulator.uploads import Upload, Uploads
 
 _FARTHEST_S = 100 * 365 * 24 * 3600
@@ -59,6 +60,7 @@ class Service:
         self.faults = FaultBook(seed)
         self.links = Links(f"simulator {seed}")
         self.books = Bookkeeper(balance, choices.refunded_credits)
+        self._pace = Pace(choices)
         self._tier = tier
         self._usage_based = usage_based
         self._seed = seed
@@ -130,10 +132,11 @@ class Service:
     def look(self, kind: str, job_id: str) -> Job:
         """Return a job, for its details.
 
-        :raises ApiError: there is none of this kind and id.
+        :raises ApiError: there is none of this kind and id, or too many have been asked for.
         """
         with self._lock:
             now = self.now()
+            self._pace.check(now)
             self.books.count("looks")
             job = self._jobs.get(job_id)
             if job is not None:
