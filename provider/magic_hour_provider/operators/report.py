@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from magic_hour_provider.api.errors import redact
+from magic_hour_provider.api.jobs import CANCELED, ERROR, GONE
 from magic_hour_provider.links import JOB_XCOM, MagicHourLink
 from magic_hour_provider.record import Record
 
@@ -94,6 +95,17 @@ class Report:
         if record.page:
             self._push(MagicHourLink.xcom_key, record.page)
         self.push()
+
+    def settled(self, status: str, credits_charged: int | None) -> None:
+        """Note how the job itself ended; pushed with the attempt's end."""
+        self._facts["status"] = status
+        if credits_charged is not None:
+            self._facts["credits_charged"] = credits_charged
+
+    @property
+    def job_ended_badly(self) -> bool:
+        """Whether the job has failed, was canceled or is gone."""
+        return self._facts.get("status") in (ERROR, CANCELED, GONE)
 
     def ended(self, status: str, now: float, *, error: str | None = None, credits_charged: int | None = None) -> None:
         """Say how the attempt ended, and when (in seconds since 1970), with the sentence of a failure."""

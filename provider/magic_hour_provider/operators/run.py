@@ -130,7 +130,7 @@ class JobRun:
             if isinstance(error, errors.SubmissionUnknownError) and not error.made:
                 error.can_retry = self.wishes.on_unknown_submission == "resubmit"
             status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
-            if isinstance(error, errors.WaitTimedOutError | errors.TransferError):
+            if isinstance(error, errors.WaitTimedOutError | errors.TransferError) or self.report.job_ended_badly:
                 status = str(self.report.facts.get("status", status))
             self.report.ended(status, self._clock.now(), error=str(error))
             raise airflow_error(error) from error
@@ -301,6 +301,7 @@ class JobRun:
             done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
             self.report.ended(COMPLETE, self._clock.now(), credits_charged=record.credits_charged)
             return result_object(done, record.tool, media)
+        self.report.settled(job.status, job.credits_charged)
         failure = job_ended_badly(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
         self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure
