@@ -32,6 +32,7 @@ class Attempt:
 
     :param state: Airflow's word, or None where it was not scheduled yet.
     :param label: Airflow's own name for a mapped one, if it has one.
+    :param makes_media: False for an operator that only uploads or deletes.
     :param xcoms: those of :data:`KEYS` that there are.
     """
 
@@ -39,6 +40,7 @@ class Attempt:
     map_index: int
     state: str | None
     label: str | None = None
+    makes_media: bool = True
     xcoms: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -28,13 +28,13 @@ def what_was_paid(job: Mapping[str, Any], status: str | None) -> str:
         return "Not certain. The message says what is known of the charge."
     if not job.get("id"):
         return "Nothing was charged by this attempt."
+    charged = number_of(job.get("credits_charged"))
     if status == ERROR:
-        return "Refunded. Magic Hour refunds jobs that fail."
+        return "Refunded. It costs 0 credits." if charged == 0 else "Refunded. Magic Hour refunds jobs that fail."
     if status == CANCELED:
         return "Canceled videos are refunded in full."
     if status == GONE:
         return "The job was paid for. It is gone, and nothing is paid again by itself."
-    charged = number_of(job.get("credits_charged"))
     return f"{'The charge' if charged is None else f'{charged} credits'} stays. The job is recorded and not lost."
 
 

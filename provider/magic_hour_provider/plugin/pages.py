@@ -40,12 +40,12 @@ def _head(attempt: Attempt) -> dict[str, Any]:
 def _line(attempt: Attempt, page: dict[str, Any]) -> str | None:
     """Return the one line of a task instance that shows nothing; None while its job is under way."""
     job = page["job"]
+    if not attempt.makes_media:
+        return "This task makes no media: it uploads or deletes."
     if attempt.stage == "idle":
         return "This task was skipped, so it made nothing."
     if page["live"]:
         return "Nothing to see yet." if job is None else None
-    if "deleted" in attempt.result:
-        return "This task deletes what a job has made at Magic Hour."
     if job is None:
         return "This task has made no media."
     if job["faces"] is not None:
@@ -59,10 +59,9 @@ def _outline(attempt: Attempt) -> list[tuple[int | None, str | None]]:
     """Return the tiles of a task instance: the index of a file, or None where there is none, and its kind."""
     if attempt.media:
         return [(index, expected_kind(name_of(uri))) for index, (uri, _) in enumerate(attempt.media)]
-    told = {**attempt.result, **attempt.job}
-    if attempt.stage == "idle" or (attempt.stage == "done" and ("deleted" in told or "tool" not in told)):
-        return []  # skipped; or an upload or a deletion, which make no media
-    kind = told.get("kind")
+    if attempt.stage == "idle" or not attempt.makes_media:
+        return []
+    kind = {**attempt.result, **attempt.job}.get("kind")
     return [(None, kind if isinstance(kind, str) else None)]
 
 
@@ -95,6 +94,7 @@ def run_page(
         "kinds": Counter(one[2] for one in every if one[2]),
         "stages": Counter(one[0].stage for one in every),
         "matching": len(chosen),
+        "with_file": sum(one[1] is not None for one in chosen),
         "tiles": [_tile(attempt, index, its_kind, roots) for attempt, index, its_kind in part],
     }
 

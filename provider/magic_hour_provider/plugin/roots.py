@@ -107,7 +107,8 @@ def _parsed(uri: str) -> tuple[str, tuple[str, str, tuple[str, ...]] | None]:
         # Before anything else: names are compared after links and dots are resolved, against the resolved root.
         absolute = not bucket and "\0" not in rest and rest.startswith("/")
         return uri, ("", "", Path(os.path.realpath(rest)).parts[1:]) if absolute else None
-    parts = tuple(rest.strip("/").split("/")) if rest.strip("/") else ()
+    key = rest.removeprefix("/").removesuffix("/")
+    parts = tuple(key.split("/")) if key else ()
     if not bucket or any(part in ("", ".", "..") for part in parts):
         return uri, None
     return uri, (scheme, bucket, parts)

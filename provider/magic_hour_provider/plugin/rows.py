@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _MOST_KNOWN = 64
+_NO_MEDIA = ("MagicHourUploadOperator", "MagicHourDeleteOperator")
 
 
 def attempts(
@@ -53,7 +55,7 @@ def attempts(
         return None
     ours = _ours(session, dag_id, {row.dag_version_id for row in found})
     rows = [row for row in found if row.task_id in ours[row.dag_version_id]]
-    rows.sort(key=lambda row: (ours[row.dag_version_id].index(row.task_id), row.task_id, row.map_index))
+    rows.sort(key=lambda row: (ours[row.dag_version_id][row.task_id].place, row.task_id, row.map_index))
     xcoms: dict[tuple[str, int], dict[str, Any]] = {}
     if rows:
         if task_id is None:
@@ -62,7 +64,12 @@ def attempts(
             xcoms.setdefault((one.task_id, one.map_index), {})[one.key] = _value(one.value)
     return [
         Attempt(
-            row.task_id, row.map_index, row.state, row.rendered_map_index, xcoms.get((row.task_id, row.map_index), {})
+            row.task_id,
+            row.map_index,
+            row.state,
+            row.rendered_map_index,
+            ours[row.dag_version_id][row.task_id].makes_media,
+            xcoms.get((row.task_id, row.map_index), {}),
         )
         for row in rows
     ]
@@ -85,8 +92,23 @@ def _value(stored: Any) -> Any:
         return None
 
 
-def _ours(session: Session, dag_id: str, versions: Iterable[Any]) -> dict[Any, tuple[str, ...]]:
-    """Return the names of our tasks by the DAG's version; task instances older than versions count by the latest."""
+@dataclass(frozen=True)
+class Task:
+    """A task of a DAG that runs an operator of ours.
+
+    :param place: in the order in which the DAG's tasks run.
+    :param makes_media: False for an operator that only uploads or deletes.
+    """
+
+    place: int
+    makes_media: bool
+
+
+Tasks = dict[str, Task]
+
+
+def _ours(session: Session, dag_id: str, versions: Iterable[Any]) -> dict[Any, Tasks]:
+    """Return our tasks by name, by the DAG's version; task instances older than versions count by the latest."""
     found = {}
     for version in versions:
         query = select(SerializedDagModel.id, SerializedDagModel.dag_hash)
@@ -94,37 +116,37 @@ def _ours(session: Session, dag_id: str, versions: Iterable[Any]) -> dict[Any, t
             SerializedDagModel.dag_id == dag_id if version is None else SerializedDagModel.dag_version_id == version
         )
         row = session.execute(query.order_by(SerializedDagModel.created_at.desc()).limit(1)).first()
-        found[version] = _tasks(session, row.id, row.dag_hash) if row else ()
+        found[version] = _tasks(session, row.id, row.dag_hash) if row else {}
     return found
 
 
-_known: dict[tuple[Any, str], tuple[str, ...]] = {}
+_known: dict[tuple[Any, str], Tasks] = {}
 
 
-def _tasks(session: Session, key: Any, dag_hash: str) -> tuple[str, ...]:
-    """Return the names of our tasks in one serialized DAG, in the order in which they run; reading one is slow."""
+def _tasks(session: Session, key: Any, dag_hash: str) -> Tasks:
+    """Return our tasks in one serialized DAG; reading one is slow, so some are kept."""
     known = _known.get((key, dag_hash))
     if known is None:
         stored = session.get(SerializedDagModel, key)
         dag = stored.dag if stored is not None else None
-        known = _in_order(dag.tasks) if dag is not None else ()
+        known = tasks_of(dag.tasks) if dag is not None else {}
         while len(_known) >= _MOST_KNOWN:
-            _known.pop(next(iter(_known), None), None)  # type: ignore[arg-type]
+            _known.pop(next(iter(_known)), None)
         _known[key, dag_hash] = known
     return known
 
 
-def _in_order(tasks: Iterable[Any]) -> tuple[str, ...]:
-    ours = {task.task_id for task in tasks if is_ours(task)}
-    order = TopologicalSorter({task.task_id: sorted(task.upstream_task_ids) for task in tasks}).static_order()
-    return tuple(task_id for task_id in order if task_id in ours)
-
-
-def is_ours(task: Any) -> bool:
-    """Whether a serialized task runs an operator of this package, or of a class that inherits from one.
+def tasks_of(tasks: Iterable[Any]) -> Tasks:
+    """Return those of a serialized DAG's tasks that run our operators, or classes that inherit from them.
 
     Such a class has a module of its own, but the link to the job's page is still among its links.
     """
-    module = str(getattr(task, "_task_module", ""))
-    links = {getattr(link, "xcom_key", None) for link in task.operator_extra_links}
-    return module.startswith("magic_hour_provider.") or MagicHourLink.xcom_key in links
+    by_name = {task.task_id: task for task in tasks}
+    order = TopologicalSorter({name: sorted(task.upstream_task_ids) for name, task in by_name.items()}).static_order()
+    found = {}
+    for place, name in enumerate(order):
+        task = by_name[name]
+        module, links = str(task._task_module), {link.xcom_key for link in task.operator_extra_links}
+        if module.startswith("magic_hour_provider.") or MagicHourLink.xcom_key in links:
+            found[name] = Task(place, task.task_type not in _NO_MEDIA)
+    return found

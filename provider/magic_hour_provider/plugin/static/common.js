@@ -205,14 +205,20 @@ export function downloadLink(base, file) {
   return link;
 }
 
-export function copyButton(text, what) {
-  const words = make("span", {}, what);
-  const button = make("button", { class: "button", type: "button", title: text }, icon("copy"), words);
+export function copyButton(text, what, { bare = false } = {}) {
+  const words = make("span", { class: bare ? "unseen" : null, "aria-live": "polite" }, what);
+  const mark = make("span", { class: "mark" }, icon("copy"));
+  const button = make("button", { class: bare ? "button bare" : "button", type: "button", title: bare ? what : text }, mark, words);
   let back;
   button.addEventListener("click", async () => {
-    words.textContent = (await copied(text)) ? "Copied" : "Not copied";
+    const done = await copied(text);
+    words.textContent = done ? "Copied" : "Not copied";
+    mark.replaceChildren(icon(done ? "done" : "failed"));
     clearTimeout(back);
-    back = setTimeout(() => { words.textContent = what; }, 1500);
+    back = setTimeout(() => {
+      words.textContent = what;
+      mark.replaceChildren(icon("copy"));
+    }, 1500);
   });
   return button;
 }

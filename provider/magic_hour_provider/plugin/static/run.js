@@ -19,7 +19,7 @@ const drawn = new Map(); // by key: what was drawn of a tile, and its element
 const lightbox = new Lightbox(document.getElementById("lightbox"), {
   base: baseOf,
   tiles: () => tiles.filter((tile) => tile.file),
-  total: () => facts.totals.files,
+  total: () => facts.with_file,
   extend: () => extend(),
 });
 
@@ -27,10 +27,12 @@ watch();
 
 function watch() {
   const mine = ++turn;
+  let fresh = true;
   repeat(async () => {
     if (mine !== turn) return false;
     const before = facts?.totals.files;
-    await read(0, Math.max(tiles.length, PAGE), mine);
+    await read(0, fresh ? PAGE : Math.max(tiles.length, PAGE), mine, fresh);
+    fresh = false;
     if (before !== undefined && facts.totals.files > before) {
       news.textContent = `${count(facts.totals.files - before, "new file")}.`;
     }
@@ -39,13 +41,13 @@ function watch() {
 }
 
 /** Read some tiles, and draw all that are known then. */
-async function read(offset, limit, mine) {
+async function read(offset, limit, mine, fresh = false) {
   const query = new URLSearchParams({ offset, limit: Math.min(limit, 1000) });
   for (const [name, value] of Object.entries(filter)) if (value) query.set(name, value);
   const answer = await ask(`${BASE}/facts?${query}`);
   if (mine !== turn) return;
   facts = answer;
-  tiles = tiles.slice(0, offset).concat(answer.tiles, offset ? [] : tiles.slice(limit));
+  tiles = tiles.slice(0, offset).concat(answer.tiles, offset || fresh ? [] : tiles.slice(1000));
   draw();
 }
 
@@ -128,7 +130,7 @@ function drawTotals() {
   const { files, credits, seconds } = facts.totals;
   const rows = [[count(files, "file").replace(/ .*/, ""), files === 1 ? "file" : "files"],
     [Number(credits).toLocaleString(), credits === 1 ? "credit" : "credits"],
-    [duration(seconds), "from order to end"]];
+    [duration(seconds), "in the making"]];
   const totals = rows.map(([number, name]) => make("div", {}, make("dt", {}, name), make("dd", {}, number)));
   document.getElementById("totals").replaceChildren(...totals);
 }
@@ -158,7 +160,6 @@ function group(name, title, words, counts) {
 
 function choose(name, value) {
   filter[name] = value;
-  tiles = [];
   watch();
 }
 

@@ -146,10 +146,10 @@ function drawPanel() {
     ["Took", job.submitted_at && job.ended_at && !trouble ? duration(job.ended_at - job.submitted_at) : null],
     ["Looks", job.looks || null],
     ["Tool", make("code", {}, job.tool)],
-    ["Job", job.id && make("span", { class: "copied" }, make("code", {}, job.id), copyButton(job.id, "Copy"))],
+    ["Job", job.id && make("span", { class: "copied" }, make("code", {}, job.id), copyButton(job.id, "Copy job id", { bare: true }))],
     ["Name", job.name],
     ["Library", job.library_url
-      && make("span", { class: "copied" }, make("code", {}, job.library_url), copyButton(job.library_url, "Copy"))],
+      && make("span", { class: "copied" }, make("code", {}, job.library_url), copyButton(job.library_url, "Copy link", { bare: true }))],
   ].filter(([, value]) => value !== null && value !== undefined);
   panel.append(make("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])));
   const request = job.fields.filter(({ value }) => value !== job.prompt);

@@ -45,6 +45,8 @@
         root.style.removeProperty(ours);
       }
     }
+    const body = airflow?.querySelector("body");
+    if (body) root.style.setProperty("--font", getComputedStyle(body).fontFamily);
   }
 
   apply();
