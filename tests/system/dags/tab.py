@@ -36,4 +36,4 @@ with DAG("tab", schedule=None, max_active_tasks=16):
     not_ours()
 
 with DAG("tab_slow", schedule=None):
-    MagicHourOperator(task_id="slow", tool="text-to-video", request=film("a slow river [[seconds:500]]"))
+    MagicHourOperator(task_id="slow", tool="text-to-video", request=film("a slow river [[seconds:20]]"))
