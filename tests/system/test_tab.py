@@ -301,3 +301,26 @@ def test_a_forged_xcom_is_refused(world, runs, visit):
     finally:
         value = json.loads(before) if isinstance(before, str) else before
         world.airflow.api("PATCH", xcom, json={"value": value})
+
+
+def test_a_person_picks_one_of_four(world, visit):
+    """The example DAG: the question leads to the tab; only the picked picture is animated and published."""
+    airflow, dag_id = world.airflow, "pick_by_eye"
+    run_id = airflow.trigger(dag_id)
+    airflow.wait_for_task(dag_id, run_id, "pick", ("awaiting_input", "deferred"), 120)
+    asked = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/pick/-1/hitlDetails"
+    link = re.search(r"\((http[^)]+)\)", until(lambda: airflow.api("GET", asked)["body"])).group(1)
+    someone = visit()
+    someone.page.goto(link)
+    tab = someone.page.frame_locator("iframe[title='Media']")
+    tab.locator(".thumb").nth(3).wait_for()
+    assert tab.locator(".thumb").count() == 4
+    someone.keep("pick-by-eye")
+    airflow.api("PATCH", asked, json={"chosen_options": ["3"], "params_input": {}})
+    assert airflow.wait_for_run(dag_id, run_id, 180) == "success"
+    files = airflow.xcom(dag_id, run_id, "variants")["files"]
+    assert airflow.xcom(dag_id, run_id, "picked") == files[2]
+    jobs = [job["tool"] for job in world.sim.jobs() if job["name"].startswith(f"{dag_id}.")]
+    assert sorted(jobs) == ["ai-image-generator", "image-to-video"]
+    published = Path(airflow.xcom(dag_id, run_id, "publish"))
+    assert (published.parent.name, published.read_bytes()[4:8]) == ("published", b"ftyp")

@@ -129,10 +129,7 @@ class JobRun:
                 )
             if isinstance(error, errors.SubmissionUnknownError) and not error.made:
                 error.can_retry = self.wishes.on_unknown_submission == "resubmit"
-            status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
-            if isinstance(error, errors.WaitTimedOutError | errors.TransferError) or self.report.job_ended_badly:
-                status = str(self.report.facts.get("status", status))
-            self.report.ended(status, self._clock.now(), error=str(error))
+            self.report.failed(error, self._clock.now())
             raise airflow_error(error) from error
 
     def submit_or_resume(self) -> tuple[Record, bool]:

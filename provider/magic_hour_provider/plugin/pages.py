@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from magic_hour_provider.api.jobs import CANCELED, ERROR, is_id
-from magic_hour_provider.plugin.facts import Attempt, file_of, job_of, name_of, trouble_of
+from magic_hour_provider.plugin.facts import Attempt, file_of, job_of, trouble_of
 from magic_hour_provider.plugin.kinds import expected_kind
 from magic_hour_provider.plugin.plain import number_of, seconds_of
 from magic_hour_provider.plugin.roots import Root
@@ -58,7 +58,7 @@ def _line(attempt: Attempt, page: dict[str, Any]) -> str | None:
 def _outline(attempt: Attempt) -> list[tuple[int | None, str | None]]:
     """Return the tiles of a task instance: the index of a file, or None where there is none, and its kind."""
     if attempt.media:
-        return [(index, expected_kind(name_of(uri))) for index, (uri, _) in enumerate(attempt.media)]
+        return [(index, expected_kind(uri.rpartition("/")[2])) for index, (uri, _) in enumerate(attempt.media)]
     if attempt.stage == "idle" or not attempt.makes_media:
         return []
     kind = {**attempt.result, **attempt.job}.get("kind")
