@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.common.compat.sdk import conf
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, ObjectStoragePath, task
 
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
 # Where the four lie side by side: the Media tab of the task that made them.
-TAB = (
-    "{{ conf.get('api', 'base_url', fallback='').rstrip('/') }}/dags/{{ dag.dag_id }}/runs/{{ run_id | urlencode }}"
-    "/tasks/variants/plugin/magic-hour-media"
-)
+AIRFLOW = conf.get("api", "base_url", fallback="").rstrip("/")
+TAB = AIRFLOW + "/dags/{{ dag.dag_id }}/runs/{{ run_id | urlencode }}/tasks/variants/plugin/magic-hour-media"
 
 with DAG(
     dag_id="pick_by_eye",

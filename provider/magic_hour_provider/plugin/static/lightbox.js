@@ -17,7 +17,7 @@ export class Lightbox {
 
   open(tile) {
     this.show(tile);
-    if (!this.dialog.open) this.dialog.showModal();
+    this.dialog.showModal();
     this.dialog.focus();
   }
 
@@ -30,7 +30,12 @@ export class Lightbox {
     const at = this.position() + step;
     if (at >= this.sheet.tiles().length - 1) await this.sheet.extend();
     const next = this.sheet.tiles()[at];
-    if (next) this.show(next);
+    if (!next) return;
+    const pressed = document.activeElement?.closest(".previous") ? ".previous" : document.activeElement?.closest(".next") ? ".next" : null;
+    this.show(next);
+    // What had the focus is gone: its successor gets it, or the dialog, so that keys still arrive.
+    const successor = pressed && this.dialog.querySelector(`${pressed}:not(:disabled)`);
+    (successor ?? this.dialog).focus();
   }
 
   pressed(event) {
@@ -57,7 +62,7 @@ export class Lightbox {
         make("button", { type: "button", class: "arrow close", "aria-label": "Close", click: () => this.dialog.close() }, icon("close"))),
       arrow("previous", "Previous", -1, at === 0),
       player(base, file, prompt, { autoplay: file.kind === "video", loaded: (text) => { measures.textContent = text; } }),
-      arrow("next", "Next", 1, false),
+      arrow("next", "Next", 1, at + 1 >= this.sheet.total()),
       make("footer", {},
         prompt ? make("p", { class: "prompt" }, prompt) : null,
         make("div", { class: "caption" }, make("span", {}, tile.title ?? ""), make("span", { class: "muted" }, size(file.size) ?? ""),

@@ -116,7 +116,7 @@ function underway() {
     ? [make("p", { class: "doing" }, `${job.title}: ${job.status ?? "submitted"}`),
       make("p", { class: "muted", "data-age": job.submitted_at }),
       make("div", { class: "track" }, make("div", { class: "done" })),
-      make("p", { class: "muted", "data-expected": job.expected_at })]
+      make("p", { class: "muted", "data-expected": "" })]
     : [make("p", { class: "doing" }, "Getting ready"), make("p", { class: "muted" }, "No job was ordered yet.")];
   return make("div", { class: "frame underway" }, make("div", { class: "sheen" }), make("div", { class: "words" }, ...words));
 }
