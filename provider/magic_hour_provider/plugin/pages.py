@@ -93,6 +93,7 @@ def run_page(
         "totals": _totals(attempts),
         "kinds": Counter(one[2] for one in every if one[2]),
         "stages": Counter(one[0].stage for one in every),
+        "tasks": Counter(one[0].task_id for one in chosen),
         "matching": len(chosen),
         "with_file": sum(one[1] is not None for one in chosen),
         "tiles": [_tile(attempt, index, its_kind, roots) for attempt, index, its_kind in part],

@@ -111,7 +111,7 @@ function section(task, elements) {
     found = make("section", { "data-task": task, "aria-label": task },
       make("h2", {}, make("span", {}, task), make("span", { class: "muted" })), make("div", { class: "tiles" }));
   }
-  found.querySelector(".muted").textContent = String(elements.length);
+  found.querySelector(".muted").textContent = Number(facts.tasks[task] ?? elements.length).toLocaleString();
   const list = found.querySelector(".tiles");
   elements.forEach((element, at) => {
     if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
@@ -128,9 +128,9 @@ function place(sections) {
 
 function drawTotals() {
   const { files, credits, seconds } = facts.totals;
-  const rows = [[count(files, "file").replace(/ .*/, ""), files === 1 ? "file" : "files"],
-    [Number(credits).toLocaleString(), credits === 1 ? "credit" : "credits"],
-    [duration(seconds), "in the making"]];
+  const rows = [[Number(files).toLocaleString(), files === 1 ? "file" : "files"],
+    [Number(credits).toLocaleString(), credits === 1 ? "credit" : "credits"]];
+  if (seconds) rows.push([duration(seconds), "in the making"]);
   const totals = rows.map(([number, name]) => make("div", {}, make("dt", {}, name), make("dd", {}, number)));
   document.getElementById("totals").replaceChildren(...totals);
 }
