@@ -37,7 +37,7 @@ def put_run(dag: DAG, run_id: str = RUN, *, state: str = "success") -> None:
             )
             session.flush()
         SerializedDagModel.write_dag(LazyDeserializedDAG.from_dag(dag), bundle_name=BUNDLE, session=session)
-        session.flush()
+    with create_session() as session:
         for run in session.query(DagRun).filter_by(dag_id=dag.dag_id, run_id=run_id):
             session.delete(run)
         session.flush()
@@ -65,8 +65,11 @@ def put_task(
     with create_session() as session:
         where = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id, "map_index": map_index}
         assert session.query(TaskInstance).filter_by(**where).update({"state": state}) == 1
-        for key, value in (xcoms or {}).items():
-            XComModel.set(key, value, **where, serialize=False, session=session)
+        run = session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).one()
+        session.query(XComModel).filter(XComModel.key.in_(xcoms or {})).filter_by(**where).delete()
+        session.add_all(
+            XComModel(dag_run_id=run.id, key=key, value=value, **where) for key, value in (xcoms or {}).items()
+        )
 
 
 def make_app() -> Any:

@@ -82,14 +82,16 @@ def goes_on(session: Session, dag_id: str, run_id: str) -> bool:
 
 
 def _value(stored: Any) -> Any:
-    """Return an XCom's value. Workers store JSON; Airflow's REST API stores a text that holds JSON.
+    """Return an XCom's value. Workers store JSON; Airflow's REST API stores a text that holds JSON, up to 3.1 twice.
 
     Nothing is made of it but JSON: an XCom could name any class.
     """
     try:
-        return json.loads(stored) if isinstance(stored, str) else stored
+        for _ in range(2):
+            stored = json.loads(stored) if isinstance(stored, str) else stored
     except (ValueError, RecursionError):
         return None
+    return stored
 
 
 @dataclass(frozen=True)
