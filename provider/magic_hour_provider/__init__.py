@@ -106,6 +106,18 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@media/{{ dag.dag_id }}/{{ run_id }}",
                         "default": "",
                     },
+                    "media_roots": {
+                        "description": (
+                            "Folders whose files the Media tab may show, separated by commas or new lines: absolute "
+                            "paths that the API server can read, or object storage addresses with their own "
+                            "connection. Nothing outside them is ever served. Empty: output_path, if it is no "
+                            "template; else none."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@media/campaigns, /mnt/media",
+                        "default": "",
+                    },
                     "ledger_path": {
                         "description": (
                             "Airflow 3.1 and 3.2: folder for the records of what was paid for, which all workers of "

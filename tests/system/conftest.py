@@ -35,6 +35,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             },
             environment={
                 "AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output),
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:",  # the other has no role
                 # A task whose supervisor is gone too is found by its missing heartbeats, by the scheduler that takes
                 # over what a dead one had queued. Shorter, and a task outlives no restart of the API server.
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",

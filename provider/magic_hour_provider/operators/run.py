@@ -114,10 +114,7 @@ class JobRun:
                 error.can_retry = self.wishes.on_unknown_submission == "resubmit" or (
                     self.record is not None and self._may_be_told
                 )
-            status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
-            if isinstance(error, errors.WaitTimedOutError | errors.TransferError):
-                status = str(self.report.facts.get("status", status))
-            self.report.ended(status, self._clock.now(), error=str(error))
+            self.report.failed(error, self._clock.now())
             raise airflow_error(error) from error
 
     @property
@@ -279,6 +276,7 @@ class JobRun:
             done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
             self.report.ended(COMPLETE, self._clock.now(), credits_charged=record.credits_charged)
             return result_object(done, record.tool, media)
+        self.report.settled(job.status, job.credits_charged)
         failure = job_ended_badly(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
         self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure

@@ -10,15 +10,18 @@ from airflow.providers.common.compat.sdk import AirflowPlugin
 
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.plugin.lazy import LazyApp
+from magic_hour_provider.plugin.views import MEDIA_APP, MEDIA_VIEWS
 
 
 class MagicHourPlugin(AirflowPlugin):
-    """Registers the link from a task to its job in Magic Hour's library, and the receiver of its webhooks."""
+    """Registers the link from a task to its job in the library, the Media tab, and the receiver of webhooks."""
 
     name = "magic_hour"
     operator_extra_links = [MagicHourLink()]
+    external_views = MEDIA_VIEWS
     fastapi_apps = [
-        # The first prefix that fits counts: longer ones come before this one.
+        # The first prefix that fits counts: longer ones come before shorter ones.
+        MEDIA_APP,
         {
             "name": "Magic Hour webhooks",
             "app": LazyApp("magic_hour_provider.plugin.webhooks:make_app"),
