@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import io
+import mmap
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -128,29 +129,59 @@ class LocalTarget:
             self._syncing.result()
 
 
-class _Part(io.BytesIO):
-    """A part that waits to be sent, and can be sent again.
+class _Part(io.RawIOBase):
+    """A part that waits to be sent, and can be sent again. Its memory is taken once and given back to the system.
 
     botocore asks where a body stands before it reads it, and takes that for its start. s3fs repeats a call with a body
     that the try before has read to its end; what stands there starts over.
     """
 
-    _was_read = False
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _PART)  # the heap would keep what many threads free, and grow
+        self._at = self.size = 0
+        self._was_read = False
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes."""
-        data = super().read(size)
-        self._was_read = super().tell() == len(self.getbuffer())
-        return data
+    def take(self, data: memoryview) -> int:
+        """Add what there is room for; return how much that is."""
+        taken = min(len(data), _PART - self.size)
+        self._memory[self.size : self.size + taken] = data[:taken]
+        self.size += taken
+        return taken
+
+    def empty(self) -> None:
+        """Begin the next part."""
+        self._at = self.size = 0
+
+    def readable(self) -> bool:
+        """It is there to be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Again and again."""
+        return True
+
+    def readinto(self, target: Any, /) -> int:
+        """Hand out the next bytes."""
+        stop = min(self._at + len(target), self.size)
+        target[: stop - self._at] = self._memory[self._at : stop]
+        given, self._at = stop - self._at, stop
+        self._was_read = self._at == self.size
+        return given
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go somewhere."""
         self._was_read = False
-        return super().seek(offset, whence)
+        self._at = offset + (0, self._at, self.size)[whence]
+        return self._at
 
     def tell(self) -> int:
         """Return where the next bytes come from."""
-        return self.seek(0) if self._was_read else super().tell()
+        return self.seek(0) if self._was_read else self._at
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+        super().close()
 
 
 class S3Target:
@@ -170,7 +201,7 @@ class S3Target:
         self._at = {"Bucket": bucket, "Key": key}
         self._upload: str | None = None
         self._parts: list[dict[str, Any]] = []
-        self._buffer = _Part()
+        self._part = _Part()
 
     def begin(self) -> None:
         """Begin an upload in parts."""
@@ -180,16 +211,14 @@ class S3Target:
         """Take the next bytes, and send a part when it is full."""
         left = memoryview(data)
         while left:
-            room = _PART - self._buffer.tell()
-            self._buffer.write(left[:room])
-            left = left[room:]
-            if self._buffer.tell() == _PART:
+            left = left[self._part.take(left) :]
+            if self._part.size == _PART:
                 self._send()
         return len(data)
 
     def seek(self, offset: int, /) -> object:
         """Go back to the start."""
-        self.discard()
+        self._abort()
         return offset
 
     def truncate(self) -> object:
@@ -209,11 +238,17 @@ class S3Target:
             else:
                 raise _taken(self._path) from error
         self._upload = None
+        self._part.close()
         self._fs.invalidate_cache(self._path)
 
     def discard(self) -> None:
         """Abort the upload, so that nobody pays for its parts."""
-        self._buffer, self._parts = _Part(), []
+        self._abort()
+        self._part.close()
+
+    def _abort(self) -> None:
+        self._part.empty()
+        self._parts = []
         if self._upload is not None:
             upload, self._upload = self._upload, None
             with contextlib.suppress(OSError):
@@ -225,19 +260,18 @@ class S3Target:
         number = len(self._parts) + 1
         sent = self._fs.call_s3("upload_part", PartNumber=number, UploadId=self._upload, **self._body(), **self._at)
         self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-        self._buffer = _Part()
+        self._part.empty()
 
     def _body(self) -> dict[str, Any]:
         # Given apart, so that a body which is not read from its start can only fail and never pass for an empty one.
-        size = self._buffer.seek(0, io.SEEK_END)
-        self._buffer.seek(0)
-        return {"Body": self._buffer, "ContentLength": size}
+        self._part.seek(0)
+        return {"Body": self._part, "ContentLength": self._part.size}
 
     def _complete(self, condition: dict[str, str]) -> None:
         if self._upload is None:
             self._fs.call_s3("put_object", **self._body(), **self._at, **self._kept_as, **condition)
             return
-        if self._buffer.tell():
+        if self._part.size:
             self._send()
         parts = {"Parts": self._parts}
         self._fs.call_s3(
