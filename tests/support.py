@@ -223,6 +223,11 @@ class Connected:
         return self.sim.stats()["creates"]["accepted"]
 
 
+def stored(sim: Simulator, reference: str) -> bytes:
+    """Return what arrived under the reference of an upload."""
+    return (Path(sim._temporary.name) / "uploads" / reference.removeprefix("api-assets/")).read_bytes()
+
+
 def handed_over(client: MagicHourClient, tool: Tool, request: Any, tier: str | None = None) -> dict[str, Any]:
     """Return the request as it would be sent, without sending it."""
     inputs = find_inputs(tool, request)

@@ -378,7 +378,6 @@ def test_leftovers_of_a_killed_attempt(sim, tmp_path):
     client, job = finished(sim)
     dead = tmp_path / f".t-{job.id}-1.png.AAAAAAAA.part"
     dead.write_bytes(b"half")
-    os.utime(dead, (time.time() - 60, time.time() - 60))
     living = targets.LocalTarget(tmp_path / f"t-{job.id}-1.png")
     living.write(b"half")
     (alive,) = [path for path in tmp_path.iterdir() if path != dead]
@@ -392,6 +391,25 @@ def test_leftovers_of_a_killed_attempt(sim, tmp_path):
     living.discard()
     assert not alive.exists()
     assert sim.stats()["creates"]["accepted"] == 1
+
+
+def test_a_new_file_that_was_taken_for_a_leftover(tmp_path, monkeypatch):
+    """Another task removes a temporary file before its writer has locked it: the writer begins another one."""
+    flock, removed = storage.fcntl.flock, []
+
+    def late(file, how):
+        if not removed:
+            removed.extend(tmp_path.iterdir())
+            storage.remove_leftovers(tmp_path, ".a.png.*.part")
+        return flock(file, how)
+
+    monkeypatch.setattr(storage.fcntl, "flock", late)
+    target = targets.LocalTarget(tmp_path / "a.png")
+    target.write(b"whole")
+    target.commit()
+    assert [path.exists() for path in removed] == [False]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"whole"
 
 
 def test_an_object_has_its_content_type(sim, bucket):

@@ -158,8 +158,6 @@ def plain_file(value: Any) -> Any:
     """
     from airflow.sdk import ObjectStoragePath
 
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
     if isinstance(value, ObjectStoragePath):
         return str(value)
     if isinstance(value, Mapping):
@@ -168,7 +166,7 @@ def plain_file(value: Any) -> Any:
     asset = getattr(value, "asset", value)  # that of an event
     uri, name = getattr(asset, "uri", None), getattr(asset, "name", None)
     if not isinstance(uri, str):
-        return value
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
     # Airflow cuts "#..." and some "?..." off an asset's URI, where they belong to the key; its name still has them.
     whole = isinstance(name, str) and name.startswith(uri) and name[len(uri) :][:1] in ("?", "#")
     return name if whole else uri

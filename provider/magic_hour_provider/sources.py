@@ -16,10 +16,11 @@ from magic_hour_provider.inputs import At, Input
 from magic_hour_provider.media import NOTHING, checksum, open_path
 from magic_hour_provider.record import UNREADABLE
 
+_Place = tuple[str, str | None, str, str]  # protocol, connection, path, and the kind to upload it as
+
 # Not there, not allowed, no file, unknown protocol, library or connection.
 _NO_SUCH_FILE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 _NO_SUCH_STORAGE = (ValueError, ImportError, AirflowException)
-_READ_AHEAD = 1024 * 1024  # bytes; what object stores' libraries fetch ahead by themselves is 50 times as much
 
 # What changes when a link of S3, CloudFront, Google or Azure is signed anew; the rest of a query may name the file.
 _OF_SIGNATURES = re.compile(
@@ -67,22 +68,25 @@ def check_inputs(inputs: Sequence[Input], now: float) -> dict[At, Source]:
     :raises BadInputError: one can never be a file, cannot be read, is empty, is of the wrong kind or has expired.
     :raises TransferError: a storage does not answer; a retry may help.
     """
-    found: dict[tuple[str, str | None, str, str], Source] = {}
-    sources: dict[At, Source] = {}
     for one in inputs:
         one.check(now)
-    for one in inputs:
-        if one.uri is not None:
-            place, source = _source(one, *one.upload_as())
-            sources[one.at] = found.setdefault((*place, source.kind), source)
-    return sources
+    found: dict[_Place, Source] = {}
+    return {one.at: _source(one, found) for one in inputs if one.uri is not None}
 
 
-def _source(one: Input, kind: str, extension: str) -> tuple[tuple[str, str | None, str], Source]:
-    """Return where a file is and how to upload it, once it is sure that it can be read."""
+def _source(one: Input, found: dict[_Place, Source]) -> Source:
+    """Return how to upload a file, once it is sure that it can be read.
+
+    :param found: the files found before, however their URIs were written; this one is added.
+    """
     uri = one.uri or ""
+    kind, extension = one.upload_as()
     try:
         path = open_path(uri)
+        # On Airflow 3.1 a path without a connection has no such attribute.
+        place = (path.protocol or "file", getattr(path, "conn_id", None), path.path, kind)
+        if place in found:
+            return found[place]
         path.fs.invalidate_cache(path.path)
         info = path.fs.info(path.path)
         if info.get("type") == "directory":
@@ -94,7 +98,8 @@ def _source(one: Input, kind: str, extension: str) -> tuple[tuple[str, str | Non
             raise ValueError("it is empty")
 
         def opened() -> Any:
-            return path.open("rb", block_size=_READ_AHEAD)
+            # An upload reads large pieces, each once; libraries of object stores would keep up to 50 MiB ahead of it.
+            return path.open("rb", cache_type="none")
 
         # In the task's own thread: Airflow is asked for the connection here, and not while files are sent.
         with opened() as file:
@@ -105,8 +110,8 @@ def _source(one: Input, kind: str, extension: str) -> tuple[tuple[str, str | Non
         if isinstance(error, (*_NO_SUCH_FILE, *_NO_SUCH_STORAGE)):
             raise BadInputError(words) from error
         raise TransferError(f"{words} A retry may find its storage back.") from error
-    name = f"The file {uri!r} ({one.where})"
-    return (path.protocol or "file", path.conn_id, path.path), Source(name, kind, extension, size, opened)
+    found[place] = Source(f"The file {uri!r} ({one.where})", kind, extension, size, opened)
+    return found[place]
 
 
 def check_sizes(sources: Iterable[Source], tier: str | None) -> None:

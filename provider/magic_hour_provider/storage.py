@@ -8,7 +8,7 @@ import fcntl
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from magic_hour_provider.record import new_key
 
@@ -19,7 +19,6 @@ S3 = ("s3", "s3a", "s3n")
 OBJECT_STORES = (*S3, "gs", "gcs", "abfs", "abfss", "az")
 
 _LEFTOVER_S = 3600.0  # age of a temporary file whose writer is surely gone
-_SURELY_LOCKED_S = 10.0  # age at which a writer has had the time to lock its temporary file
 _NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
@@ -68,21 +67,32 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """Open a new temporary file beside a path, and lock it: a lock ends with its process, however that ends."""
+    while True:
+        part = path.with_name(f".{path.name}.{new_key()}.part")  # two tasks may collect the same job
+        file = part.open("xb")
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if part.exists():
+            return part, file
+        file.close()  # not locked yet, it was taken for a killed one's
+
+
 def remove_leftovers(folder: Path, pattern: str) -> None:
     """Remove temporary files whose writers were killed; those of a living one are locked by it."""
     for leftover in folder.glob(pattern):
-        with contextlib.suppress(OSError):
-            age = time.time() - leftover.stat().st_mtime
-            if age > _SURELY_LOCKED_S and (_unlocked(leftover) or age > _LEFTOVER_S):
-                leftover.unlink()
+        with contextlib.suppress(OSError), leftover.open("rb") as file:
+            if not _lock(file) and time.time() - leftover.stat().st_mtime <= _LEFTOVER_S:
+                continue
+            leftover.unlink()
 
 
-def _unlocked(path: Path) -> bool:
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # locked, or a file system without locks: there only age tells
-            return False
+def _lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked, or a file system without locks: there only age tells
+        return False
     return True
 
 

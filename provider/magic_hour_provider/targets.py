@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import io
 import mmap
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from magic_hour_provider.record import new_key
-from magic_hour_provider.storage import OBJECT_STORES, S3, is_there, local_path, sync_data, sync_folder
+from magic_hour_provider.storage import OBJECT_STORES, S3, is_there, local_path, open_temporary, sync_data, sync_folder
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -72,10 +71,7 @@ class LocalTarget:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part = path.with_name(f".{path.name}.{new_key()}.part")  # two tasks may collect the same job
-        self._file = self._part.open("xb")
-        with contextlib.suppress(OSError):
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._part, self._file = open_temporary(path)
         self._unsynced = 0
         self._syncs: ThreadPoolExecutor | None = None
         self._syncing: Future[None] | None = None
@@ -102,8 +98,7 @@ class LocalTarget:
         self._file.flush()
         self._settle()
         sync_data(self._file.fileno())
-        self._file.close()
-        try:
+        try:  # with the file still open, and locked
             os.link(self._part, self._path)
             self._part.unlink()
         except FileExistsError:
@@ -112,6 +107,7 @@ class LocalTarget:
             if self._path.exists():
                 raise _taken(self._path) from None
             self._part.rename(self._path)
+        self._file.close()
         sync_folder(self._path.parent)
 
     def discard(self) -> None:

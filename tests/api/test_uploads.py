@@ -6,7 +6,6 @@ import io
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -23,7 +22,7 @@ from magic_hour_provider.api.errors import (
 from magic_hour_provider.api.uploads import AT_ONCE, PAUSES_S, Source, patiently, upload_all
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.choices import Choices
-from support import KEY, PatientClock
+from support import KEY, PatientClock, stored
 
 
 class Counted(io.BytesIO):
@@ -47,18 +46,6 @@ def source(content: bytes = b"x" * 3_000_000, name: str = "a.png", *, size: int 
     return Source(name, "image", "png", len(content) if size is None else size, opened or (lambda: io.BytesIO(content)))
 
 
-def stored(folder: Path, reference: str) -> bytes:
-    """Return what arrived under a reference."""
-    return (folder / "uploads" / reference.removeprefix("api-assets/")).read_bytes()
-
-
-@pytest.fixture
-def sim(tmp_path):
-    """A simulator whose uploads can be looked at."""
-    with Simulator(api_key=KEY, manual_clock=True, storage=tmp_path) as one:
-        yield one
-
-
 @pytest.fixture
 def client(sim):
     """A client of the simulator that gives up on silence after a second."""
@@ -66,11 +53,11 @@ def client(sim):
         yield one
 
 
-def test_many_files_over_one_request_for_links(sim, client, tmp_path):
+def test_many_files_over_one_request_for_links(sim, client):
     """Each arrives whole and in its place; the links of all are asked for at once."""
     contents = [bytes([number]) * (number * 100_000 + 1) for number in range(9)]
     references = upload_all(client, [source(content) for content in contents], PatientClock(sim))
-    assert [stored(tmp_path, reference) for reference in references] == contents
+    assert [stored(sim, reference) for reference in references] == contents
     assert sim.stats()["requests"] == {"upload-urls": 1, "upload": 9}
     assert upload_all(client, []) == []
 
@@ -95,7 +82,7 @@ def test_files_go_side_by_side_but_not_all_at_once(sim, client):
 
     upload_all(client, [source(size=3_500_000, opened=opened) for _ in range(2 * AT_ONCE)], PatientClock(sim))
     assert most == AT_ONCE
-    assert {max(file.sizes) for file in files} == {1024 * 1024}
+    assert {max(file.sizes) for file in files} == {2 * 1024 * 1024}
 
 
 FAULTS = [
@@ -116,21 +103,21 @@ FAULTS = [
 
 @pytest.mark.parametrize("reuse", ["allowed", "refused"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(str(value) for value in fault.values()))
-def test_a_fault_is_met_by_sending_the_file_again_whole(fault, reuse, tmp_path):
+def test_a_fault_is_met_by_sending_the_file_again_whole(fault, reuse):
     """Whatever breaks, the reference that is used names a whole file, also where a link takes one file only."""
     choices = Choices(upload_link_reuse=reuse)
-    with Simulator(api_key=KEY, manual_clock=True, storage=tmp_path, choices=choices) as sim:
+    with Simulator(api_key=KEY, manual_clock=True, choices=choices) as sim:
         clock = PatientClock(sim)
         with MagicHourClient(api_key=KEY, base_url=sim.url, timeout=0.5) as client:
             sim.fault(**({"endpoint": "upload"} | fault))
             content = b"0123456789" * 200_000
             (reference,) = upload_all(client, [source(content)], clock)
-        assert stored(tmp_path, reference) == content
+        assert stored(sim, reference) == content
         assert clock.waits == [fault.get("retry_after", PAUSES_S[0])]
         assert sim.stats()["creates"]["accepted"] == 0
 
 
-def test_links_that_expire_while_others_are_sent_are_replaced(sim, client, tmp_path):
+def test_links_that_expire_while_others_are_sent_are_replaced(sim, client):
     """A file whose turn comes late gets a link of its own."""
     clock, contents = PatientClock(sim), [b"a" * 1000, b"b" * 1000]
 
@@ -140,7 +127,7 @@ def test_links_that_expire_while_others_are_sent_are_replaced(sim, client, tmp_p
         return io.BytesIO(contents[1])
 
     references = upload_all(client, [source(contents[0]), source(contents[1], opened=late)], clock)
-    assert [stored(tmp_path, reference) for reference in references] == contents
+    assert [stored(sim, reference) for reference in references] == contents
     assert sim.stats()["requests"]["upload-urls"] >= 2
 
 
@@ -173,7 +160,7 @@ def test_a_file_that_changes_while_it_is_sent(sim, client, told, words):
     assert sim.stats()["requests"].get("upload", 0) <= 1
 
 
-def test_a_storage_that_breaks_off(sim, client, tmp_path):
+def test_a_storage_that_breaks_off(sim, client):
     """An error of the file's own storage in the middle is met like any other, and named if it stays."""
 
     class Broken(io.BytesIO):
@@ -185,7 +172,7 @@ def test_a_storage_that_breaks_off(sim, client, tmp_path):
     content = b"x" * 3_000_000
     opened = iter([Broken(content), io.BytesIO(content)])
     (reference,) = upload_all(client, [source(content, opened=lambda: next(opened))], PatientClock(sim))
-    assert stored(tmp_path, reference) == content
+    assert stored(sim, reference) == content
     with pytest.raises(TransferError, match=r"could not be read to its end .*peer went away"):
         upload_all(client, [source(content, opened=lambda: Broken(content))], PatientClock(sim))
     with pytest.raises(TransferError, match=r"could not be read to its end .*no such file"):

@@ -11,6 +11,7 @@ from magic_hour_provider.api.errors import InputChangedError, TransferError
 from magic_hour_provider.api.jobs import UploadLink
 
 CHUNK = 1024 * 1024  # bytes held in memory at a time
+_PIECE = 2 * CHUNK  # of an upload; an object store is asked once for each
 _NOTHING = "No job was made and nothing was charged."
 
 
@@ -25,7 +26,7 @@ def _exactly(source: Readable, size: int, name: str) -> Iterator[bytes]:
     """Yield the whole file in pieces, but only if it has the size that the storage was told."""
     left = size
     while left:
-        chunk = source.read(min(CHUNK, left))
+        chunk = source.read(min(_PIECE, left))
         if not chunk:
             raise InputChangedError(
                 f"{name} became shorter while it was uploaded: {size} bytes at first, then {size - left}. {_NOTHING} "

@@ -35,7 +35,8 @@ class MagicHourOperator(BaseOperator):
     :param tool: slug of the tool, as in Magic Hour's documentation (``text-to-video``), or a
         :class:`~magic_hour_provider.api.catalog.Tool` for one newer than this package.
     :param request: JSON body of the tool's create endpoint (https://docs.magichour.ai/api-reference). File fields take
-        a public URL, a Magic Hour reference, a path, any ``ObjectStoragePath`` URI or an earlier task's result.
+        a public URL, a Magic Hour reference, a path, any ``ObjectStoragePath`` or its URI, an ``Asset``, or an earlier
+        task's result (its first file; ``{**result, "index": 2}`` is the third).
     :param magic_hour_conn_id: the connection.
     :param output_path: folder for the files: any ``ObjectStoragePath`` (``s3://conn@bucket/x``). Default: the setting
         ``[magic_hour] output_path``; empty: nothing is downloaded.
