@@ -83,7 +83,8 @@ def _source(one: Input, found: dict[_Place, Source]) -> Source:
     kind, extension = one.upload_as()
     try:
         path = open_path(uri)
-        place = (path.protocol or "file", path.conn_id, path.path, kind)
+        # On Airflow 3.1 a path without a connection has no such attribute.
+        place = (path.protocol or "file", getattr(path, "conn_id", None), path.path, kind)
         if place in found:
             return found[place]
         path.fs.invalidate_cache(path.path)
