@@ -51,6 +51,7 @@ def test_imports_point_downwards():
         "hooks": 1,
         "assets": 1,
         "storage": 2,
+        "s3_target": 2,
         "targets": 2,
         "s3_target": 2,
         "media": 2,
