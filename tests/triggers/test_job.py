@@ -19,7 +19,7 @@ from magic_hour_provider.triggers import watcher as watcher_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 from magic_hour_provider.triggers.settling import settling_s
 from magic_hour_provider.triggers.watcher import MAX_IN_FLIGHT
-from support import DATA, KEY, TaskInstance, first_event
+from support import DATA, KEY, first_event
 
 
 def submit(sim, tool: str = "text-to-video") -> str:
@@ -71,22 +71,6 @@ def test_serialize_is_all_the_trigger_is(airflow):
     assert KEY not in repr(one)
     assert trigger(airflow, "abc", polling="long_video").serialize()[1]["polling"] == "long_video"
     assert trigger(airflow, "abc", polling="of a later version")._watched()[0].wait.schedule.longest_s == 5
-
-
-def test_the_request_decides_the_pace(airflow):
-    """Video-to-video of version v1 takes an hour: its trigger looks every 30 s, that of another every 10 to 15 s."""
-    request = {
-        "start_seconds": 0,
-        "end_seconds": 3,
-        "assets": {"video_source": "file", "video_file_path": "https://example.com/x.mp4"},
-        "style": {"art_style": "Watercolor", "version": "v1", "prompt": None, "prompt_type": "default"},
-    }
-    for version, polling in (("v1", "long_video"), ("v2", None)):
-        request["style"]["version"] = version
-        one = airflow.operator("video-to-video", json.loads(json.dumps(request)))
-        outcome = airflow.start(one, TaskInstance(version))
-        assert outcome.trigger.polling == polling
-    assert airflow.creates() == 2
 
 
 @pytest.mark.parametrize(
