@@ -57,6 +57,14 @@ def get_provider_info() -> dict[str, Any]:
                     },
                 },
                 "conn-fields": {
+                    "webhook_secret": {
+                        "label": "Webhook secret",
+                        "description": (
+                            "From Magic Hour's Developer Hub, for webhooks to /magic-hour/webhook on this Airflow's "
+                            "API server; two of them, with a blank between, while one takes the place of the other."
+                        ),
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
                     "timeout": {
                         "label": "Request timeout (seconds)",
                         "description": "Seconds without progress after which a request counts as lost.",
@@ -96,6 +104,18 @@ def get_provider_info() -> dict[str, Any]:
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "s3://aws_default@media/{{ dag.dag_id }}/{{ run_id }}",
+                        "default": "",
+                    },
+                    "media_roots": {
+                        "description": (
+                            "Folders whose files the Media tab may show, separated by commas or new lines: absolute "
+                            "paths that the API server can read, or object storage addresses with their own "
+                            "connection. Nothing outside them is ever served. Empty: output_path, if it is no "
+                            "template; else none."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@media/campaigns, /mnt/media",
                         "default": "",
                     },
                     "ledger_path": {

@@ -66,6 +66,11 @@ class Ledger:
         """Whether nothing outlives this attempt: there is no store."""
         return self._store is None
 
+    @property
+    def in_airflow(self) -> bool:
+        """Whether the record is in Airflow's own store, where the API server can complete it."""
+        return self._store is not None and not isinstance(self._store, StorageStore)
+
     @classmethod
     def of(
         cls, context: Mapping[str, Any], clock: Clock = CLOCK, output_path: str = "", output_template: Any = None
@@ -206,8 +211,8 @@ class Ledger:
         """Take an intent back, as surely nothing was made: what was recorded and wished for before counts again."""
         try:
             now = self.read()
-            if now is not None and now.key != record.key:
-                log.error("Another attempt has written the record meanwhile (job %s); it is left.", now.job_id)
+            if now is not None and (now.key, now.state) != (record.key, "intent"):
+                log.error("The record has been written meanwhile, for job %s; it is left.", now.job_id)
                 return
             if self._wished and self._store is not None:
                 self._store.set(REGENERATE, True, retention=_never_expire())
@@ -263,6 +268,15 @@ class Ledger:
                 log.warning("The record of paid job %s could not be written yet (%s).", submission.id, error)
                 self.clock.sleep(pause)
                 pause = min(pause * 2, 15.0)
+
+    def identified(self, record: Record) -> Record | None:
+        """Return the record if a webhook has named the intent's job meanwhile (:mod:`.plugin.orphans`), else None."""
+        try:
+            now = self.read()
+        except Exception:  # any failure of the store: what is known of the lost answer must not be lost over it
+            log.exception("The record of the paid request #%s could not be read.", record.key)
+            return None
+        return now if now is not None and (now.key, now.state) == (record.key, "submitted") else None
 
     def resumed(self, record: Record) -> Record:
         """Note that this attempt goes on with the record, so that its own retries are not taken for a clear."""

@@ -70,6 +70,13 @@ class BadInputError(MagicHourError, ValueError):
     """Something we were given cannot work; found before any request was sent."""
 
 
+class SignatureError(MagicHourError):
+    """A webhook delivery does not prove that Magic Hour sent it just now. It does not say why: a forger would learn."""
+
+    def __init__(self) -> None:
+        super().__init__("The delivery's signature is wrong, missing or too old: it was not read.")
+
+
 class BadKeyError(MagicHourError):
     """401: the API key is wrong, missing or revoked."""
 

@@ -22,7 +22,8 @@ from magic_hour_provider.api.jobs import GONE, Job
 # The schedule's shape, chosen by counting looks against a fixed interval with the same delay (benchmarks/waiting.py),
 # so that it saves looks where the median is right and never costs more where it is wrong or durations spread widely.
 _FIRST_LOOK = 2.2  # shortest gaps, at the least
-_LONG_UNTIL, _SHORT_UNTIL, _LONG_FROM = 0.5, 1.5, 4.0  # ages, in medians
+_BETWEEN = 0.95
+_LONG_UNTIL, _SHORT_FROM, _SHORT_UNTIL, _LONG_FROM = 0.35, 0.8, 1.5, 4.0  # ages, in medians
 # A job that its kind's route does not know yet may only be new: seconds for which a 404 counts as a failing look.
 _YOUNG_S = 60.0
 # Answers in a row that are none, after which more looks are in vain: with their backoff, about ten minutes of them.
@@ -49,7 +50,7 @@ class Outcome:
 class Schedule:
     """The looks of one job: an early first one, then gaps inside the class's bounds.
 
-    Few jobs end before half of the usual duration: until then the gaps are long. Around it they are short, and then
+    Few jobs end in the first third of the usual duration: there the gaps are long. Around it they are short, and then
     they grow with the job's age.
 
     :param shortest_s: shortest gap in seconds.
@@ -69,15 +70,16 @@ class Schedule:
 
     def first_look_s(self) -> float:
         """Return the age in seconds at which to look first: between the shortest gap and the median."""
-        between = math.sqrt(self.shortest_s * self.median_s)
+        between = _BETWEEN * math.sqrt(self.shortest_s * self.median_s)
         return max(self.shortest_s, min(self.median_s, max(between, _FIRST_LOOK * self.shortest_s)))
 
     def gap_s(self, age_s: float) -> float:
         """Return the gap in seconds after a look at this age."""
         age = age_s / self.median_s
-        if age < _LONG_UNTIL:
-            return self.longest_s
-        part = (age - _SHORT_UNTIL) / (_LONG_FROM - _SHORT_UNTIL)
+        if age < _SHORT_FROM:
+            part = (_SHORT_FROM - age) / (_SHORT_FROM - _LONG_UNTIL)
+        else:
+            part = (age - _SHORT_UNTIL) / (_LONG_FROM - _SHORT_UNTIL)
         return self.shortest_s + (self.longest_s - self.shortest_s) * min(1.0, max(0.0, part))
 
 

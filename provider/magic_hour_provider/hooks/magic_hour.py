@@ -26,6 +26,7 @@ from magic_hour_provider.api.progress import Progress
 from magic_hour_provider.api.protocol import check_base_url, check_key
 from magic_hour_provider.api.rate import USUAL_MOST
 from magic_hour_provider.api.waiting import Outcome, Wait
+from magic_hour_provider.api.webhooks import split_secrets
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -51,6 +52,8 @@ class Settings:
     :param proxy: address of a proxy (extra ``proxy``).
     :param max_looks_per_second: how many looks per second one triggerer sends at the most (extra
         ``max_looks_per_second``).
+    :param webhook_secrets: what webhooks are signed with (extra ``webhook_secret``): the secret, and the next one while
+        it is replaced.
     """
 
     api_key: str = field(repr=False)
@@ -59,6 +62,7 @@ class Settings:
     verify: Verify = True
     proxy: str | None = field(default=None, repr=False)
     max_looks_per_second: float = USUAL_MOST
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def read(cls, conn: Connection, extra: Mapping[str, Any]) -> Settings:
@@ -75,6 +79,7 @@ class Settings:
                 verify=_verify(extra.get("verify")),
                 proxy=_proxy(extra.get("proxy")),
                 max_looks_per_second=_positive(extra, "max_looks_per_second") or USUAL_MOST,
+                webhook_secrets=tuple(split_secrets(extra.get("webhook_secret"))),
             )
         except BadInputError as error:
             raise BadInputError(f"In {where}: {error}") from None
@@ -218,9 +223,12 @@ class MagicHourHook(BaseHook):
             extra = await asyncio.to_thread(lambda: conn.extra_dejson)
         return Settings.read(conn, extra)
 
-    def get_conn(self) -> MagicHourClient:
-        """Open the client for a worker; close it after use."""
-        s = self.settings()
+    def get_conn(self, settings: Settings | None = None) -> MagicHourClient:
+        """Open the client for a worker; close it after use.
+
+        :param settings: what the connection says, if it has been resolved already.
+        """
+        s = settings or self.settings()
         return MagicHourClient(
             api_key=s.api_key, base_url=s.base_url, timeout=s.timeout, verify=s.verify, proxy=s.proxy
         )

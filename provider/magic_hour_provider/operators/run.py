@@ -24,14 +24,13 @@ from magic_hour_provider.inputs import find_inputs, replaced
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.media import Media, check_folder, result_object
 from magic_hour_provider.operators.report import Report, without_secrets
-from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key
+from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key, tagged_name
 from magic_hour_provider.sources import check_inputs, identity
 from magic_hour_provider.submission import balance_of, check_floor, submit_once
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-_NAME_LENGTH = 100
 _TAG_NAMES = ("all", "automatic", "none")
 
 
@@ -43,6 +42,7 @@ class Wishes:
     :param output_path: folder for files, or empty.
     :param timeout: seconds this attempt waits.
     :param findings: what is wrong with the request; matters only if it is sent.
+    :param webhooks: whether Magic Hour may tell Airflow's API server which job was made.
     """
 
     tool: Tool
@@ -54,6 +54,7 @@ class Wishes:
     findings: Findings
     on_unknown_submission: str
     on_clear: str
+    webhooks: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,27 +66,6 @@ class Active:
 
     record: Record
     deadline: float
-
-
-def merged(request: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return ``request`` with ``extra`` merged in deeply; lists are replaced."""
-    result = dict(request)
-    for name, value in (extra or {}).items():
-        before = result.get(name)
-        result[name] = merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
-    return result
-
-
-def tagged_name(given: str | None, automatic: str, key: str, tag_names: str) -> str | None:
-    """Return the job's name: the only thread back to a job whose answer was lost. None leaves it to the service.
-
-    :param given: the user's own name, if any.
-    :param tag_names: ``all``, ``automatic`` (the user's own names stay as they are) or ``none``.
-    """
-    if tag_names == "none" or (given and tag_names == "automatic"):
-        return given
-    tag = f" #{key}"
-    return f"{(given or automatic)[: _NAME_LENGTH - len(tag)]}{tag}"
 
 
 class JobRun:
@@ -131,12 +111,16 @@ class JobRun:
                     f"MagicHourDownloadOperator(job=...)."
                 )
             if isinstance(error, errors.SubmissionUnknownError) and not error.made:
-                error.can_retry = self.wishes.on_unknown_submission == "resubmit"
-            status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
-            if isinstance(error, errors.WaitTimedOutError | errors.TransferError):
-                status = str(self.report.facts.get("status", status))
-            self.report.ended(status, self._clock.now(), error=str(error))
+                error.can_retry = self.wishes.on_unknown_submission == "resubmit" or (
+                    self.record is not None and self._may_be_told
+                )
+            self.report.failed(error, self._clock.now())
             raise airflow_error(error) from error
+
+    @property
+    def _may_be_told(self) -> bool:
+        """Whether a webhook may name a job whose answer was lost, before the next attempt."""
+        return self.wishes.webhooks and self.ledger.in_airflow
 
     def submit_or_resume(self) -> tuple[Record, bool]:
         """Return the record of the job to wait for, and whether it was just submitted."""
@@ -213,7 +197,14 @@ class JobRun:
 
         resubmits = self.wishes.on_unknown_submission == "resubmit"
         self.record = record = submit_once(
-            self.ledger, self.client, tool, body, intend, account=account, resubmits=resubmits
+            self.ledger,
+            self.client,
+            tool,
+            body,
+            intend,
+            account=account,
+            resubmits=resubmits,
+            may_be_told=self._may_be_told,
         )
         self.report.job(record, "queued")
         self._log.info(
@@ -285,6 +276,7 @@ class JobRun:
             done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
             self.report.ended(COMPLETE, self._clock.now(), credits_charged=record.credits_charged)
             return result_object(done, record.tool, media)
+        self.report.settled(job.status, job.credits_charged)
         failure = job_ended_badly(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
         self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure
