@@ -20,13 +20,13 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from parts.slots import Slots  # noqa: E402
-from parts.table import Table  # noqa: E402
-
 from deferred_rows import put_deferred, resumed  # noqa: E402
 from local_airflow import LocalAirflow  # noqa: E402
-from magic_hour_provider.simulator import Simulator  # noqa: E402
+from parts.slots import Slots  # noqa: E402
+from parts.table import Table  # noqa: E402
 from process_tree import stoppable  # noqa: E402
+
+from magic_hour_provider.simulator import Simulator  # noqa: E402
 
 KEY = "mhk_live_benchmark0123456789"
 MANY = 2000
