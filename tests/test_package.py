@@ -48,6 +48,7 @@ def test_imports_point_downwards():
         "record": 1,
         "plan": 2,
         "links": 1,
+        "metrics": 1,
         "hooks": 1,
         "assets": 1,
         "storage": 2,
