@@ -1,4 +1,4 @@
-"""What waiting costs on a real Airflow: thousands of jobs in a real triggerer, and a short job with and without deferral.
+"""What waiting costs on a real Airflow: thousands of jobs in a real triggerer; one short job, deferred and not.
 
 An ``airflow triggerer`` waits for 2,000 task instances that were put into its database as deferred: every one must get
 its event, and Airflow must not warn of a blocked loop. Then one short job at a time, which the task waits for on its
@@ -20,13 +20,13 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from deferred_rows import put_deferred, resumed  # noqa: E402
-from local_airflow import LocalAirflow  # noqa: E402
 from parts.slots import Slots  # noqa: E402
 from parts.table import Table  # noqa: E402
-from process_tree import stoppable  # noqa: E402
 
+from deferred_rows import put_deferred, resumed  # noqa: E402
+from local_airflow import LocalAirflow  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
+from process_tree import stoppable  # noqa: E402
 
 KEY = "mhk_live_benchmark0123456789"
 MANY = 2000
@@ -131,15 +131,19 @@ def _short(airflow: LocalAirflow, sim: Simulator, dag_id: str) -> tuple[float, f
 def main() -> int:
     """Print the tables; the exit code is 0 when every figure is what it must be."""
     table = Table()
-    with tempfile.TemporaryDirectory() as name, stoppable(), Simulator(api_key=KEY, credits=10**7) as sim:
-        with LocalAirflow(
+    with (
+        tempfile.TemporaryDirectory() as name,
+        stoppable(),
+        Simulator(api_key=KEY, credits=10**7) as sim,
+        LocalAirflow(
             Path(name),
             dags_folder=Path(__file__).parent / "parts" / "dags",
             connections={"magic_hour_default": {"conn_type": "magic_hour", "host": sim.url, "password": KEY}},
             environment={"AIRFLOW__TRIGGERER__CAPACITY": str(2 * MANY)},
-        ) as airflow:
-            short(airflow, sim, table)
-            crowd(airflow, sim, table)
+        ) as airflow,
+    ):
+        short(airflow, sim, table)
+        crowd(airflow, sim, table)
     return 0 if table.kept else 1
 
 
