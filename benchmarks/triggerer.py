@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from parts.slots import Slots  # noqa: E402
 from parts.table import Table  # noqa: E402
+from parts.usage import Usage  # noqa: E402
 
 from deferred_rows import put_deferred, resumed  # noqa: E402
 from local_airflow import LocalAirflow  # noqa: E402
@@ -56,40 +57,33 @@ def crowd(airflow: LocalAirflow, sim: Simulator, table: Table) -> None:
     ids = submit(sim, MANY)
     run_id = airflow.trigger("crowd")
     log = airflow.log_of("triggerer")
-    before, looks = len(log.read_text()), sim.stats()["looks"]
-    processes = airflow.processes("triggerer")
-    cpu = sum(_cpu_s(process) for process in processes)
-    largest = max(processes, key=_cpu_s)
+    written, looks = len(log.read_text()), sim.stats()["looks"]
     now = time.time()
     rows = [trigger(job_id, now) for job_id in ids]
+    usage = Usage(lambda: airflow.processes("triggerer"))
     put_deferred(
         airflow.environment, dag_id="crowd", run_id=run_id, task_id="make", method="execute_complete", triggers=rows
     )
-    begin, resident = time.monotonic(), 0
+    begin = time.monotonic()
     while (left := _deferred(airflow, run_id)) and time.monotonic() < begin + LONGEST_S:
-        resident = max(resident, *(process.memory_info().rss for process in processes))
+        usage.read()
         time.sleep(1)
     spent = time.monotonic() - begin
-    cpu = sum(_cpu_s(process) for process in processes) - cpu
+    usage.read()
     good = sum(
         row["state"] == "scheduled" and row["event"]["id"] == job_id and row["event"]["status"] == "complete"
         for row, job_id in zip(resumed(airflow.environment, "crowd", run_id), ids, strict=True)
     )
-    blocked = [line for line in log.read_text()[before:].splitlines() if BLOCKED in line]
+    blocked = [line for line in log.read_text()[written:].splitlines() if BLOCKED in line]
     table.head(f"{MANY:,} deferred task instances, jobs of {JOB_S} s, one airflow triggerer")
     table.row("Task instances without their event", MANY - good, must=0)
     table.row("Warnings of a blocked loop", len(blocked), must=0)
     table.note("Seconds until the last event", f"{spent:.0f}; {left} left")
-    table.note("CPU of the triggerer, both processes", f"{cpu:.1f} s, {1000 * cpu / MANY:.1f} ms per task instance")
-    table.note("Largest resident process", f"{resident / 2**20:.0f} MiB (pid {largest.pid})")
+    table.note("CPU of the triggerer", f"{usage.cpu_s:.1f} s, {1000 * usage.cpu_s / MANY:.1f} ms per task instance")
+    table.note("Its largest process", f"{usage.largest / 2**20:.0f} MiB resident, grown by {usage.grown / 2**20:.0f}")
     table.note("Looks", f"{sim.stats()['looks'] - looks:,}")
     for line in blocked:
         print(line, file=sys.stderr)
-
-
-def _cpu_s(process: Any) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _deferred(airflow: LocalAirflow, run_id: str) -> int:
