@@ -18,11 +18,16 @@ for _name in list(os.environ):
     if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__MAGIC_HOUR__")) or _name == "MAGIC_HOUR_API_KEY":
         del os.environ[_name]
 
+import s3  # noqa: E402
+
+s3.keep_on_loopback()
+
 import pytest  # noqa: E402
 
 import money_report  # noqa: E402
 from magic_hour_provider import storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
+from places import PLACES, Place  # noqa: E402
 from support import KEY, LEDGERS, Connected, PatientClock, Store, StoredFiles, TaskInstance  # noqa: E402
 
 
@@ -37,6 +42,32 @@ def sim() -> Iterator[Simulator]:
 def airflow(sim: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connected:
     """The connection to the simulator, and attempts of tasks that wait without real time passing."""
     return Connected(sim, PatientClock(sim), monkeypatch, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 on loopback, started when a test first asks for it."""
+    with s3.serving() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Bucket]:
+    """An empty bucket; ``f"{bucket.uri}/key"`` is what users write, with the connection in it."""
+    monkeypatch.setenv(f"AIRFLOW_CONN_{s3.CONN_ID.upper()}", s3.connection(s3_server))
+    one = s3.Bucket(s3_server)
+    yield one
+    one.empty()
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Each kind of place that files can be stored in."""
+    if request.param == "s3":
+        return Place.s3(request.getfixturevalue("bucket"))
+    return (
+        Place.local(tmp_path / "out") if request.param == "local" else Place.memory(f"{tmp_path.name}-{id(tmp_path)}")
+    )
 
 
 @pytest.fixture(params=LEDGERS)

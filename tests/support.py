@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from contextvars import Context
 from pathlib import Path
@@ -12,11 +13,18 @@ from typing import Any, ClassVar
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
+from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.handover import hand_over
+from magic_hour_provider.inputs import find_inputs
+from magic_hour_provider.operators.files import MagicHourUploadOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.sources import check_inputs
 from magic_hour_provider.storage_ledger import StorageStore, folder_name
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
@@ -164,6 +172,7 @@ class TaskInstance:
     def context(self, operator: Any) -> Any:
         """Return what Airflow hands to ``execute``."""
         context = {"ti": self, "task": operator, "dag_run": SimpleNamespace(clear_number=self.clear_number)}
+        context["outlet_events"] = self.outlet_events = OutletEventAccessors()
         if isinstance(self.store, Store):
             context["task_state_store"] = self.store
         return context
@@ -175,7 +184,7 @@ class Connected:
     def __init__(self, sim: Simulator, clock: PatientClock, monkeypatch: pytest.MonkeyPatch, output: Path) -> None:
         self.sim, self.clock, self.output, self._patch = sim, clock, output, monkeypatch
         self.events: list[dict[str, Any]] = []
-        for owner in (MagicHourOperator, MagicHourJobSensor, MagicHourJobTrigger):
+        for owner in (MagicHourOperator, MagicHourUploadOperator, MagicHourJobSensor, MagicHourJobTrigger):
             monkeypatch.setattr(owner, "clock", clock)
         self.connect()
 
@@ -231,8 +240,37 @@ class Connected:
         return self.sim.stats()["creates"]["accepted"]
 
 
+def stored(sim: Simulator, reference: str) -> bytes:
+    """Return what arrived under the reference of an upload."""
+    return (Path(sim._temporary.name) / "uploads" / reference.removeprefix("api-assets/")).read_bytes()
+
+
+def handed_over(client: MagicHourClient, tool: Tool, request: Any, tier: str | None = None) -> dict[str, Any]:
+    """Return the request as it would be sent, without sending it."""
+    inputs = find_inputs(tool, request)
+    return hand_over(client, request, inputs, check_inputs(inputs, 0.0), tier=tier)
+
+
 async def first_event(trigger: MagicHourJobTrigger) -> dict[str, Any]:
     """Run a trigger until its event."""
     async for event in trigger.run():
         return event.payload
     raise AssertionError("the trigger sent no event")
+
+
+def at_once(times: int, work: Callable[[], object]) -> list[Exception]:
+    """Do the same in several threads; return what they raised."""
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors

@@ -1,42 +1,14 @@
-"""Files on their way into storage."""
+"""Paths in the user's storage, and whether files can be written there."""
 
 from __future__ import annotations
 
-import threading
-
 import pytest
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
-from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import BadInputError
-from magic_hour_provider.api.jobs import Job
-from magic_hour_provider.media import check_folder, collect, result_object
-from support import KEY
-
-
-def finished(sim, count: int = 1) -> tuple[MagicHourClient, Job]:
-    """Return a client and a finished image job."""
-    client = MagicHourClient(api_key=KEY, base_url=sim.url)
-    made = client.create("ai-image-generator", {"image_count": count, "style": {"prompt": "x"}})
-    sim.advance(60)
-    return client, client.get_job("image", made.id)
-
-
-def at_once(times: int, work) -> list[Exception]:
-    """Do the same in several threads; return what they raised."""
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(times)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return errors
+from magic_hour_provider.media import check_folder, open_path
+from support import at_once
 
 
 def test_many_tasks_try_one_folder_at_once(tmp_path):
@@ -45,31 +17,55 @@ def test_many_tasks_try_one_folder_at_once(tmp_path):
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
-def test_two_tasks_collect_one_job_at_once(sim, tmp_path):
-    """The operator and a sensor may store the same job: both end with the same whole file and nothing else."""
-    client, job = finished(sim)
-    assert at_once(4, lambda: collect(client, job, "ai-image-generator", str(tmp_path))) == []
-    (path,) = tmp_path.iterdir()
-    assert path.name == f"ai-image-generator-{job.id}-1.png"
-    assert sim.stats()["creates"]["accepted"] == 1
-
-
-def test_what_is_stored_is_not_fetched_again(sim, tmp_path):
-    """A file of an earlier attempt is kept while it is there and unchanged, else fetched."""
-    client, job = finished(sim, count=4)
-    first = result_object(job, "t", collect(client, job, "t", str(tmp_path)))["media"]
-    assert sim.stats()["downloads"] == 4
-    (tmp_path / f"t-{job.id}-2.png").unlink()
-    again = collect(client, job, "t", str(tmp_path), stored=first)
-    assert [one.uri for one in again] == [one["uri"] for one in first]
-    assert sim.stats()["downloads"] == 5
-    collect(client, job, "t", str(tmp_path / "elsewhere"), stored=first)
-    assert len(list((tmp_path / "elsewhere").iterdir())) == 4
-    assert sim.stats()["creates"]["accepted"] == 1
-
-
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "nosuch://bucket/x", "s3://no_such_connection@bucket/x"])
 def test_a_folder_that_cannot_be_written(folder):
     """Whatever its storage says, the person reads one sentence with the folder in it."""
     with pytest.raises(BadInputError, match="cannot be written"):
         check_folder(folder)
+
+
+def test_a_folder_is_tried_and_left_as_it_was(place):
+    """Nothing of the trial remains, and the folder can be written."""
+    check_folder(place.uri)
+    assert (place.names(), place.unfinished()) == ([], [])
+
+
+def test_the_trial_of_a_bucket_makes_no_object(bucket):
+    """Not even for a moment: listeners would wake, versions remain, and a right to delete be needed."""
+    bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    check_folder(f"{bucket.uri}/out")
+    assert "Versions" not in bucket.client.list_object_versions(Bucket=bucket.name)
+
+
+def test_the_trial_makes_no_bucket(bucket):
+    """A slip in a bucket's name is an error, and no new bucket on the user's account."""
+    with pytest.raises(BadInputError, match="cannot be written"):
+        check_folder(bucket.uri.replace(bucket.name, "slipped-name") + "/out")
+    assert "slipped-name" not in [one["Name"] for one in bucket.client.list_buckets()["Buckets"]]
+
+
+def test_a_connection_that_does_not_exist(monkeypatch):
+    """It is said before any storage is asked; libraries would go on without credentials."""
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("something was asked"))
+    with pytest.raises(BadInputError, match="no Airflow connection 'no_such_connection'"):
+        open_path("s3://no_such_connection@bucket/x")
+    with pytest.raises(BadInputError, match="no Airflow connection 'no_such_connection'"):
+        check_folder("s3://no_such_connection@bucket/x")
+
+
+def test_a_store_that_the_user_attached_needs_no_connection():
+    """Airflow's ``attach`` gives a file system a name of its own; no connection is looked for."""
+    attach("memory", "attached-by-hand", fs=MemoryFileSystem())
+    check_folder("memory://attached-by-hand@bucket/out")
+
+
+@pytest.mark.parametrize("folder", ["/data/../etc", "..", "a/../../b", "s3://aws_test@bucket/x/..", "memory://a/../b"])
+def test_a_folder_that_climbs_out(folder, bucket):
+    """A template's value must not lead out of the folder that the path begins with."""
+    with pytest.raises(BadInputError, match=r"has '\.\.' in it"):
+        check_folder(folder)
+
+
+def test_dots_in_names_are_names(tmp_path):
+    """Only a whole ``..`` climbs."""
+    check_folder(str(tmp_path / "v1..2" / "...x"))

@@ -130,6 +130,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "500",
                         "default": "0",
                     },
+                    "sidecar": {
+                        "description": (
+                            "Beside the files of each job a small one, <tool>-<id>.json, says what they are and what "
+                            "was asked for, without secrets."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
+                    },
                     "tag_names": {
                         "description": (
                             "Which job names carry a key that finds a job whose answer was lost: 'all', 'automatic' "

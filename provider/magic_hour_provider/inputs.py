@@ -1,37 +1,39 @@
-"""Files going in: paths, URIs and result objects become what Magic Hour takes.
+"""Files going in: what a request's file fields hold, and what can be said of it before anything is sent.
 
-A file field takes a public URL, a Magic Hour reference, a library address, a path or any ``ObjectStoragePath`` URI, or
-the result object of an earlier task. Which fields take files is decided by the catalog, never guessed from names.
+A file field takes a public URL, a Magic Hour reference, a library address, a path or any ``ObjectStoragePath`` (as text
+or as the object), an Airflow ``Asset``, the result object of an earlier task, or an entry of its ``media`` list. Which
+fields take files is decided by the catalog, never guessed from names.
 """
 
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
-from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import BadInputError
-from magic_hour_provider.api.jobs import check_id, library_url
-from magic_hour_provider.media import NOTHING, STORAGE_ERRORS, checksum, open_path
-from magic_hour_provider.record import UNREADABLE
+from magic_hour_provider.api.jobs import check_id, library_url, parse_library_url
+from magic_hour_provider.media import NOTHING
+
+At = tuple[str | int, ...]
+"""Where a file stands in a request: keys and indexes from its top."""
 
 
 @dataclass(frozen=True)
 class Input:
     """One file given in a request.
 
-    :param at: where it stands: keys and indexes from the request's top.
+    :param at: where it stands.
     :param field: what the catalog says of the field.
-    :param value: what the user gave.
+    :param value: what the user gave, as :func:`plain_file` makes it.
     """
 
-    at: tuple[str | int, ...]
+    at: At
     field: FileField
     value: Any
 
@@ -48,6 +50,16 @@ class Input:
         return None
 
     @property
+    def job(self) -> tuple[str, str] | None:
+        """``(kind, id)`` of the job whose output is meant, by a result object or by its library address."""
+        return self.result or (parse_library_url(self.value) if isinstance(self.value, str) else None)
+
+    @property
+    def index(self) -> int:
+        """Which of that job's files is meant, from 0: ``{**result, "index": 2}`` is the third."""
+        return self.value.get("index", 0) if isinstance(self.value, Mapping) else 0
+
+    @property
     def reference(self) -> str | None:
         """The reference of an upload, if the result of an upload task was given."""
         value = self.value.get("file_path") if isinstance(self.value, Mapping) and self.result is None else None
@@ -56,12 +68,10 @@ class Input:
     @property
     def uri(self) -> str | None:
         """The path or storage URI to upload, or None if there is nothing to upload."""
-        value = self.value.get("uri") if isinstance(self.value, Mapping) and self.result is None else self.value
-        if not isinstance(value, str):
+        value = self.value
+        if not isinstance(value, str) or value.startswith(REFERENCE_PREFIXES):
             return None
-        if urlsplit(value).scheme in ("http", "https") or value.startswith(REFERENCE_PREFIXES):
-            return None
-        return value
+        return None if re.match(r"(?i)https?:", value) else value
 
     def check(self, now: float) -> None:
         """Refuse what can never be a file.
@@ -69,25 +79,56 @@ class Input:
         :param now: the time, in seconds since 1970.
         :raises BadInputError: the message names the field and what it takes.
         """
-        if self.result is not None:
-            kind, job_id = self.result
-            check_id(job_id)
-            if library_url(kind, job_id) is None:
-                raise BadInputError(
-                    f"{self.where} got the result of a {kind} job, which has no file to go on with. {NOTHING}"
-                )
+        if self.job is not None:
+            self._check_job(*self.job)
         elif self.reference is not None:
-            expires = self.value.get("expires_at")
-            if isinstance(expires, str) and datetime.fromisoformat(expires).timestamp() <= now:
-                raise BadInputError(
-                    f"{self.where} got an upload that Magic Hour has deleted at {expires}: run the task that uploads "
-                    f"it again. {NOTHING}"
-                )
-        elif self.uri is None and not isinstance(self.value, str):
+            self._check_reference(now)
+        elif not isinstance(self.value, str):
             raise BadInputError(
-                f"{self.where} takes a public URL, a Magic Hour reference, a path, a storage URI or the result of an "
-                f"earlier task; it got {type(self.value).__name__}. {NOTHING}"
+                f"{self.where} takes a public URL, a Magic Hour reference, a path, a storage URI, an Asset or the "
+                f"result of an earlier task; it got {type(self.value).__name__}. {NOTHING}"
             )
+        elif not self.value.strip():
+            raise BadInputError(f"{self.where} is empty text, as a template without a value leaves it. {NOTHING}")
+        elif re.match(r"[\[{]\s*['\"{]", self.value):
+            raise BadInputError(
+                f"{self.where} got the text of a dict or a list, which is what a template makes of an earlier task's "
+                f"result: give task.output itself, or set render_template_as_native_obj on the DAG. {NOTHING}"
+            )
+
+    def _check_job(self, kind: str, job_id: str) -> None:
+        check_id(job_id)
+        if library_url(kind, job_id) is None:
+            raise BadInputError(
+                f"{self.where} got the result of a {kind} job, which has no file to go on with. {NOTHING}"
+            )
+        # What an image tool makes may be a GIF, and that tool's may be a clip: its file tells.
+        if kind not in self.field.accepts and not (kind == "image" and "video" in self.field.accepts):
+            raise BadInputError(f"{self.where} takes {self.takes}; it got the result of {kind} job {job_id}. {NOTHING}")
+        if isinstance(self.index, bool) or not isinstance(self.index, int) or self.index < 0:
+            raise BadInputError(
+                f"{self.where}: the index of a job's file is a whole number from 0; it is {self.index!r}. {NOTHING}"
+            )
+
+    def _check_reference(self, now: float) -> None:
+        expires, extension = self.value.get("expires_at"), self.value.get("extension")
+        if isinstance(expires, str) and datetime.fromisoformat(expires).timestamp() <= now:
+            raise BadInputError(
+                f"{self.where} got an upload that Magic Hour has deleted at {expires}: run the task that uploads it "
+                f"again. {NOTHING}"
+            )
+        if isinstance(extension, str) and not self.fits(extension):
+            raise BadInputError(f"{self.where} takes {self.takes}; it got the upload of a {extension!r}. {NOTHING}")
+
+    @property
+    def takes(self) -> str:
+        """What the field takes, for people: ``image files (png, jpg, ...)``."""
+        listed = dict.fromkeys(ext for kind in self.field.accepts for ext in EXTENSIONS[kind])
+        return f"{' or '.join(self.field.accepts)} files ({', '.join(listed)})"
+
+    def fits(self, extension: str) -> bool:
+        """Whether the field takes files of this extension."""
+        return any(extension in EXTENSIONS[kind] for kind in self.field.accepts)
 
     def upload_as(self) -> tuple[str, str]:
         """Return the upload's (type, extension).
@@ -97,65 +138,49 @@ class Input:
         uri = self.uri or ""
         name = uri.rstrip("/").rpartition("/")[2]
         extension = name.rpartition(".")[2].lower() if "." in name.strip(".") else ""
-        takes = [(kind, ext) for kind in self.field.accepts for ext in EXTENSIONS[kind]]
-        listed = ", ".join(dict.fromkeys(ext for _, ext in takes))
         if not extension:
             raise BadInputError(
-                f"{self.where}: {uri!r} has no extension, so Magic Hour cannot know what it is. Name the file with "
-                f"one of: {listed}. {NOTHING}"
+                f"{self.where}: {uri!r} has no extension, so Magic Hour cannot know what it is. It takes "
+                f"{self.takes}. {NOTHING}"
             )
-        for kind, ext in takes:
-            if ext == extension:
+        for kind in self.field.accepts:
+            if extension in EXTENSIONS[kind]:
                 # There is no upload type "gif"; Magic Hour's own CLI sends such files as video.
                 return ("video" if kind == "gif" else kind), extension
-        raise BadInputError(
-            f"{self.where} takes {' or '.join(self.field.accepts)} files ({listed}); {uri!r} is none. {NOTHING}"
-        )
-
-    def identity(self) -> Any:
-        """Return what tells this input from another one: for the fingerprint, without uploading anything."""
-        if self.result is not None:
-            return [*self.result, 0]
-        if self.reference is not None:
-            # Uploaded anew it still is the same file.
-            return [self.value.get("size"), self.value["sha256"]] if "sha256" in self.value else self.reference
-        if self.uri is None:
-            return _unsigned(self.value)
-        try:
-            path = open_path(self.uri)
-            info = path.fs.info(path.path)
-            for name in ("ETag", "etag", "md5Hash", "content_md5"):
-                if info.get(name):
-                    return str(info[name])
-            return [info["size"], checksum(path)]
-        except Exception:  # noqa: BLE001 (each storage library has errors of its own)
-            # At a later attempt the file may be gone and is not needed. When it is, `prepare` says what is wrong.
-            return UNREADABLE
+        raise BadInputError(f"{self.where} takes {self.takes}; {uri!r} is none. {NOTHING}")
 
 
-_SIGNED = re.compile(r"(?i)[?&](x-(?:amz|goog)-signature|signature|sig)=")
-# What changes when a link of S3, CloudFront, Google or Azure is signed anew; the rest of a query may name the file.
-_OF_SIGNATURES = re.compile(
-    r"(?i)x-(?:amz|goog|ms)-.*|signature|sig|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
-    r"|s[etprv]|spr|sr|sk(?:oid|tid|t|e|s|v)"
-)
+def plain_file(value: Any) -> Any:
+    """Return what stands for a file as JSON: objects that name one become its path or URI.
+
+    :param value: a ``Path``, an ``ObjectStoragePath``, an ``Asset`` or a reference to one by URI, an asset event, or an
+        entry of a result's ``media`` list, which is the stored file; anything else is returned as it is.
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    if isinstance(value, ObjectStoragePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        entry = isinstance(value.get("uri"), str) and not ("id" in value and "kind" in value)
+        return value["uri"] if entry else value
+    asset = getattr(value, "asset", value)  # that of an event
+    uri, name = getattr(asset, "uri", None), getattr(asset, "name", None)
+    if not isinstance(uri, str):
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+    # Airflow cuts "#..." and some "?..." off an asset's URI, where they belong to the key; its name still has them.
+    whole = isinstance(name, str) and name.startswith(uri) and name[len(uri) :][:1] in ("?", "#")
+    return name if whole else uri
 
 
-def _unsigned(value: Any) -> Any:
-    """Return a link without its signature: signed anew it still is the same file."""
-    if isinstance(value, str) and _SIGNED.search(value):
-        place, _, query = value.partition("?")
-        kept = [part for part in parse_qsl(query, keep_blank_values=True) if not _OF_SIGNATURES.fullmatch(part[0])]
-        return [place, kept] if kept else place
-    return value
+def plain_files(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the request whose file fields are JSON; see :func:`plain_file`."""
+    return replaced(request, [(one, one.value) for one in find_inputs(tool, request)])
 
 
 def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
     """Return the files given in a request, in the catalog's order."""
 
-    def walk(
-        value: Any, parts: Sequence[str], at: tuple[str | int, ...]
-    ) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    def walk(value: Any, parts: Sequence[str], at: At) -> Iterator[tuple[At, Any]]:
         if not parts:
             yield at, value
             return
@@ -169,20 +194,11 @@ def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
             for index, element in enumerate(inner):
                 yield from walk(element, parts[1:], (*at, name, index))
 
-    return [Input(at, field, value) for field in tool.files for at, value in walk(request, field.field.split("."), ())]
-
-
-def check_inputs(inputs: Sequence[Input], now: float) -> None:
-    """Refuse inputs that cannot work, before any request leaves.
-
-    :param now: the time, in seconds since 1970.
-    :raises BadInputError: one can never be a file, cannot be read, is of the wrong kind or has expired.
-    """
-    for one in inputs:
-        one.check(now)
-        if one.uri is not None:
-            one.upload_as()
-            _size(one.uri, one.where)
+    return [
+        Input(at, field, plain_file(value))
+        for field in tool.files
+        for at, value in walk(request, field.field.split("."), ())
+    ]
 
 
 def replaced(request: Mapping[str, Any], values: Sequence[tuple[Input, Any]]) -> dict[str, Any]:
@@ -196,62 +212,3 @@ def replaced(request: Mapping[str, Any], values: Sequence[tuple[Input, Any]]) ->
             target = target[part]
         target[one.at[-1]] = value
     return copied
-
-
-def prepare(client: MagicHourClient, request: Mapping[str, Any], inputs: Sequence[Input]) -> dict[str, Any]:
-    """Return the request with every input as Magic Hour takes it. Uploads what has to be; that costs nothing.
-
-    :raises BadInputError: a file cannot be read or is of the wrong kind; found before anything is uploaded.
-    :raises MagicHourError: an upload did not work.
-    """
-    uploaded = upload_all(client, inputs)
-    values: list[tuple[Input, Any]] = []
-    for one in inputs:
-        if one.uri is not None:
-            values.append((one, uploaded[one.uri, one.upload_as()[0]][0]))
-        elif one.result is not None:
-            values.append((one, _chained(client, one)))
-        elif one.reference is not None:
-            values.append((one, one.reference))
-    return replaced(request, values)
-
-
-def upload_all(client: MagicHourClient, inputs: Sequence[Input]) -> dict[tuple[str, str], tuple[str, int]]:
-    """Upload what has to be uploaded, each file once.
-
-    :returns: for each (URI, type) the reference, and the size in bytes.
-    :raises BadInputError: a file cannot be read or is of the wrong kind; found before the first byte is sent.
-    :raises MagicHourError: an upload did not work.
-    """
-    uploads = {(one.uri, one.upload_as()[0]): one for one in inputs if one.uri is not None}
-    sizes = {key: _size(key[0], one.where) for key, one in uploads.items()}
-    if not uploads:
-        return {}
-    links = client.upload_links([one.upload_as() for one in uploads.values()])
-    for key, link in zip(uploads, links, strict=True):
-        with open_path(key[0]).open("rb") as file:
-            client.upload_to(link, file, sizes[key])
-    return {key: (link.file_path, sizes[key]) for key, link in zip(uploads, links, strict=True)}
-
-
-def _chained(client: MagicHourClient, one: Input) -> str:
-    """Return the address under which Magic Hour finds an earlier job's file; no byte passes through us."""
-    kind, job_id = one.result or ("", "")
-    if len(one.value.get("media") or ()) > 1:
-        # A library address names a job, not one of its files: those are told apart by a link of their own.
-        job = client.get_job(kind, job_id)
-        if job.downloads:
-            return job.downloads[0].url
-    return library_url(kind, job_id) or ""
-
-
-def _size(uri: str, where: str) -> int:
-    try:
-        path = open_path(uri)
-        with path.open("rb") as file:
-            file.read(1)
-        return int(path.fs.info(path.path)["size"])
-    except STORAGE_ERRORS as error:
-        raise BadInputError(
-            f"{where}: the file {uri!r} cannot be read ({type(error).__name__}: {error}). {NOTHING}"
-        ) from error

@@ -14,22 +14,19 @@ Only a file that is surely not there counts as "no record"; whatever else goes w
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
-import os
 import re
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.media import open_path
-from magic_hour_provider.record import KEY, RecordError, new_key, unreadable
+from magic_hour_provider.record import KEY, RecordError, unreadable
+from magic_hour_provider.storage import read_file, remove_file, replace_file
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -37,8 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HIDDEN = ".magic-hour-ledger"
-_LEFTOVER_S = 3600.0  # age of a temporary file whose writer is surely gone
-_NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 _TEMPLATES = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -116,7 +111,7 @@ class StorageStore:
         """
         with self._speaking("read", key):
             try:
-                data = _read(self._path(key))
+                data = read_file(self._path(key))
             except FileNotFoundError:
                 return default
         if key != KEY:
@@ -132,7 +127,7 @@ class StorageStore:
         :raises RecordError: it cannot be written.
         """
         with self._speaking("written", key):
-            _replace(self._path(key), json.dumps(value, indent=1).encode())
+            replace_file(self._path(key), json.dumps(value, indent=1).encode())
 
     def delete(self, key: str) -> None:
         """Remove a file; a missing one is no error.
@@ -140,7 +135,7 @@ class StorageStore:
         :raises RecordError: it cannot be removed.
         """
         with self._speaking("removed", key), contextlib.suppress(FileNotFoundError):
-            _remove(self._path(key))
+            remove_file(self._path(key))
 
     def _path(self, key: str) -> ObjectStoragePath:
         return open_path(f"{self.folder}/{key}")
@@ -166,78 +161,3 @@ def _wish(data: bytes, where: str) -> str | bool:
             "nothing was charged."
         )
     return text.lower() == "true" or text
-
-
-def _local(path: ObjectStoragePath) -> Path | None:
-    from fsspec.implementations.local import LocalFileSystem
-
-    return Path(path.path) if isinstance(path.fs, LocalFileSystem) else None
-
-
-def _read(path: ObjectStoragePath) -> bytes:
-    if local := _local(path):
-        return local.read_bytes()
-    # A listing of before the record was written would make it look missing.
-    path.fs.invalidate_cache()
-    data: bytes = path.fs.cat_file(path.path)
-    return data
-
-
-def _remove(path: ObjectStoragePath) -> None:
-    if local := _local(path):
-        local.unlink()
-        _sync(local.parent)
-    else:
-        path.fs.rm_file(path.path)
-
-
-def _replace(path: ObjectStoragePath, data: bytes) -> None:
-    if local := _local(path):
-        _replace_local(local, data)
-        return
-    # An object store shows an object when all of it is there. File servers may show half of it for a moment, which is
-    # a record that cannot be read, and never "no record".
-    try:
-        path.fs.pipe_file(path.path, data)
-    except FileNotFoundError:
-        path.fs.makedirs(path.path.rpartition("/")[0], exist_ok=True)
-        path.fs.pipe_file(path.path, data)
-
-
-def _replace_local(path: Path, data: bytes) -> None:
-    # Not by fsspec: its rename may copy, and its writing is not synced.
-    _make(path.parent)
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - leftover.stat().st_mtime > _LEFTOVER_S:
-                leftover.unlink()
-    fresh = path.with_name(f".{path.name}.{new_key()}.tmp")
-    try:
-        with fresh.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _make(folder: Path) -> None:
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make names last through a loss of power, where the file system can."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        if error.errno not in _NO_SUCH_SYNC:
-            raise

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from airflow.providers.common.compat.sdk import conf
+
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
@@ -144,3 +146,24 @@ def balance_of(client: MagicHourClient) -> int | None:
         return client.account().credits
     except errors.MagicHourError:
         return None
+
+
+def check_floor(account: Account | None) -> None:
+    """Refuse to pay when the account has fewer credits than ``[magic_hour] min_credits_left``.
+
+    A floor, not a lock: tasks that look at the same moment all see the same balance.
+    """
+    floor = conf.getint("magic_hour", "min_credits_left", fallback=0)
+    if floor <= 0 or (account is not None and account.usage_based):
+        return
+    if account is None or account.credits is None:
+        raise errors.UnreachableError(
+            f"[magic_hour] min_credits_left is {floor}, and Magic Hour did not say how many credits the account "
+            "has. No job was made and nothing was charged; a retry asks again."
+        )
+    if account.credits < floor:
+        raise errors.NoCreditsError(
+            f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {floor}. No job "
+            "was made and nothing was charged. Top up at https://magichour.ai/pricing or lower the setting, then "
+            "clear the task."
+        )

@@ -8,11 +8,11 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
-from magic_hour_provider import inputs
+from magic_hour_provider import sources
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.inputs import _unsigned
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.operators.report import Report
+from magic_hour_provider.sources import _unsigned
 from support import KEY, PHOTO, Store, TaskInstance
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
@@ -188,7 +188,7 @@ def test_a_storage_librarys_own_error_does_not_stop_the_paid_job(airflow, either
     def away(path):
         raise RuntimeError("the token has expired")
 
-    monkeypatch.setattr(inputs, "checksum", away)
+    monkeypatch.setattr(sources, "checksum", away)
     assert airflow.attempt(operator, ti)["id"] == made["id"]
     assert airflow.creates() == 1
 

@@ -47,7 +47,8 @@ def test_every_file_of_a_job_is_stored(airflow):
     result = airflow.attempt(airflow.operator(request={"image_count": 4, "style": {"prompt": "x"}}), ti)
     names = [Path(uri).name for uri in result["files"]]
     assert names == [f"ai-image-generator-{result['id']}-{n}.png" for n in (1, 2, 3, 4)]
-    assert sorted(p.name for p in (airflow.output / "out").iterdir()) == sorted(names)
+    sidecar = f"ai-image-generator-{result['id']}.json"
+    assert sorted(p.name for p in (airflow.output / "out").iterdir()) == sorted([*names, sidecar])
     assert airflow.creates() == 1
 
 
@@ -672,7 +673,7 @@ def test_a_revoked_key_while_waiting(airflow):
 @both_ledgers
 def test_a_failing_download_is_collected_by_a_retry(airflow):
     """The job is paid for: a retry fetches its file and makes no new job; no half file is left."""
-    airflow.sim.fault("status", endpoint="download", status=500)
+    airflow.sim.fault("status", endpoint="download", status=500, count=5)
     ti, operator = TaskInstance(), airflow.operator()
     with pytest.raises(AirflowException, match="refused a download"):
         airflow.attempt(operator, ti)

@@ -152,6 +152,8 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(Endpoint(row["method"], row["path"]) for
 EXTENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {kind: tuple(names) for kind, names in _FACTS["uploads"]["extensions"].items()}
 )
+MAX_UPLOAD_BYTES: Mapping[str, int] = MappingProxyType(_FACTS["uploads"]["max_bytes"])
+"""How large one uploaded file may be, by the account's plan."""
 REFERENCE_PREFIXES: tuple[str, ...] = tuple(_FACTS["uploads"]["reference_prefixes"])
 
 

@@ -5,15 +5,16 @@ Both carry out what :mod:`magic_hour_provider.api.protocol` decides; neither rep
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import httpx
 
-from magic_hour_provider.api import http, protocol, transfers
+from magic_hour_provider.api import downloads, http, protocol, transfers, uploads
 from magic_hour_provider.api.async_client import AsyncMagicHourClient
 from magic_hour_provider.api.catalog import BASE_URL, EXTENSIONS, Tool
+from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.api.failures import Answer, transport_error
 from magic_hour_provider.api.jobs import Account, Download, Job, Submission, UploadLink
@@ -132,13 +133,16 @@ class MagicHourClient:
         request = protocol.upload_links_request(items)
         return protocol.read_upload_links(self._send(request, "asking for upload links"), len(items))
 
-    def upload_to(self, link: UploadLink, source: BinaryIO, size: int) -> None:
-        """Stream an open file of ``size`` bytes to an upload link."""
+    def upload_to(self, link: UploadLink, source: transfers.Readable, size: int, name: str = "An input file") -> None:
+        """Stream an open file of ``size`` bytes to an upload link, once.
+
+        :param name: what people call the file.
+        """
         with http.quiet():
-            transfers.upload(self._storage, link, source, size)
+            transfers.upload(self._storage, link, source, size, name)
 
     def upload(self, source: str | Path) -> str:
-        """Upload a local file.
+        """Upload a local file; a failure is met with up to three more tries.
 
         :param source: path of the file; its extension tells its kind.
         :returns: the reference to use in requests, valid for 7 days.
@@ -149,19 +153,31 @@ class MagicHourClient:
         if kind is None:
             raise BadInputError(f"{path} has no extension that Magic Hour takes. Nothing was sent.")
         try:
-            file = path.open("rb")
+            with path.open("rb"):
+                size = path.stat().st_size
         except OSError as error:
             raise BadInputError(f"{path} cannot be read: {error.strerror}. Nothing was sent.") from None
-        with file:
-            # There is no upload type "gif"; the official CLI sends such files as video.
-            (link,) = self.upload_links([("video" if kind == "gif" else kind, extension)])
-            self.upload_to(link, file, path.stat().st_size)
-        return link.file_path
+        if not size:
+            raise BadInputError(f"{path} is empty. Nothing was sent.")
+        # There is no upload type "gif"; the official CLI sends such files as video.
+        kind = "video" if kind == "gif" else kind
+        (reference,) = uploads.upload_all(
+            self, [uploads.Source(str(path), kind, extension, size, lambda: path.open("rb"))]
+        )
+        return reference
 
-    def download_to(self, link: Download, target: BinaryIO) -> transfers.Received:
-        """Stream a finished file into an open binary file."""
+    def download_to(
+        self,
+        link: Download,
+        target: downloads.Target,
+        *,
+        started: Callable[[str], object] = lambda content_type: None,  # noqa: ARG005 (nobody wants to know)
+        fresh: Callable[[Download], Download] | None = None,
+        clock: Clock = CLOCK,
+    ) -> downloads.Received:
+        """Stream a finished file into an open binary file; :func:`.downloads.download` tells what the rest is."""
         with http.quiet():
-            return transfers.download(self._storage, link, target)
+            return downloads.download(self._storage, link, target, started=started, fresh=fresh, clock=clock)
 
 
 def _send_with(client: httpx.Client, base_url: str, request: protocol.Request) -> httpx.Response:

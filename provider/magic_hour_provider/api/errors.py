@@ -6,6 +6,7 @@ Each error is a sentence for a person, and each knows whether another try can he
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 # What must never be in an error text, a log or an XCom: bearer keys, passwords in addresses, and the part of a link
 # that opens a file. A link is cut up to the next blank: a signature may hold nearly any other character.
@@ -33,6 +34,17 @@ def redact(text: str, *, limit: int | None = None) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text if limit is None or len(text) <= limit else f"{text[:limit]}…"
+
+
+_SIGNATURE = re.compile(r"(?i)[?&](?:x-(?:amz|goog)-signature|signature|sig)=([^\s&#]+)")
+
+
+def signatures(value: object) -> list[str]:
+    """Return the signatures of the signed links in a text, or in JSON: of S3, CloudFront, Google and Azure."""
+    if isinstance(value, str):
+        return _SIGNATURE.findall(value)
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return [signature for element in inner for signature in signatures(element)]
 
 
 class MagicHourError(Exception):
@@ -182,3 +194,7 @@ class TransferError(MagicHourError):
     """A file could not be moved whole; nothing half-written is left behind."""
 
     can_retry = True
+
+
+class InputChangedError(TransferError):
+    """A file became longer or shorter while it was uploaded; nothing of it is used."""

@@ -55,7 +55,10 @@ def library_url(kind: str, job_id: str) -> str | None:
 
 def parse_library_url(url: str) -> tuple[str, str] | None:
     """Return ``(kind, id)`` of a library address, or None if it is none."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
     if parts.hostname not in ("magichour.ai", "www.magichour.ai") or parts.path.rstrip("/") != "/my-library":
         return None
     for key, value in parse_qsl(parts.query):

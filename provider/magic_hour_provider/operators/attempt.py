@@ -14,7 +14,9 @@ from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.jobs import check_id
 from magic_hour_provider.api.requests import check, normalized, plain
 from magic_hour_provider.api.waiting import REFUSED, TIMEOUT
+from magic_hour_provider.assets import announce
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
+from magic_hour_provider.inputs import plain_files
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
 from magic_hour_provider.operators.run import Active, JobRun, Wishes, merged
@@ -30,10 +32,8 @@ def begin(operator: MagicHourOperator, context: Context) -> dict[str, Any]:
     """Submit the job, or go on with the one that an earlier attempt paid for; return the task's result, or defer."""
     with _opened(operator, context) as run:
         record, new = run.submit_or_resume()
-        if not operator.wait_for_completion:
-            return run.submitted(record, new=new)
-        outcome = run.wait(record, look_now=not new)
-    return outcome if isinstance(outcome, dict) else _defer(operator, outcome, run.wishes)
+        outcome = run.wait(record, look_now=not new) if operator.wait_for_completion else run.submitted(record, new=new)
+    return _done(operator, context, run.wishes, outcome)
 
 
 def go_on(
@@ -54,7 +54,7 @@ def go_on(
         if event["status"] == TIMEOUT:
             deadline = operator.clock.now()
         outcome = run.wait(record, look_now=True, deadline=deadline, patient=event["status"] != REFUSED)
-    return outcome if isinstance(outcome, dict) else _defer(operator, outcome, run.wishes)
+    return _done(operator, context, run.wishes, outcome)
 
 
 @contextmanager
@@ -92,8 +92,8 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     check_body(tool, "extra_request", operator.extra_request or {}, rendered=True)
     rendered = {name: getattr(operator, name) for name in ("request", "extra_request", "output_path")}
     broken = broken_promises(operator._promised, rendered)
-    given = normalized(tool, operator.request)
-    request = merged(given, plain(operator.extra_request or {}))
+    given = normalized(tool, plain_files(tool, plain(operator.request)))
+    request = plain_files(tool, merged(given, plain(operator.extra_request or {})))
     findings = check(tool, given, extra=operator.extra_request, rendered=True)
     timeout = operator.timeout
     return Wishes(
@@ -107,6 +107,15 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
         on_unknown_submission=operator.on_unknown_submission,
         on_clear=operator.on_clear,
     )
+
+
+def _done(
+    operator: MagicHourOperator, context: Context, wishes: Wishes, outcome: dict[str, Any] | Active
+) -> dict[str, Any]:
+    if isinstance(outcome, Active):
+        _defer(operator, outcome, wishes)
+    announce(operator.outlets, context, outcome)
+    return outcome
 
 
 def _defer(operator: MagicHourOperator, active: Active, wishes: Wishes) -> NoReturn:

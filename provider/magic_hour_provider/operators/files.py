@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from magic_hour_provider import DEFAULT_CONN_ID
-from magic_hour_provider.api.catalog import FileField
+from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, FileField
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, JobCanceledError, MagicHourError, NotFoundError, TransferError
 from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference, library_url
+from magic_hour_provider.api.transfers import Readable
+from magic_hour_provider.api.uploads import Source, upload_all
+from magic_hour_provider.assets import announce
+from magic_hour_provider.delivery import deliver
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
-from magic_hour_provider.inputs import Input, check_inputs, upload_all
+from magic_hour_provider.inputs import Input, plain_file
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.media import check_folder, checksum, collect, open_path, result_object
+from magic_hour_provider.media import check_folder
 from magic_hour_provider.operators.report import Report
 from magic_hour_provider.record import Record
+from magic_hour_provider.sources import check_inputs, check_sizes
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -57,7 +64,8 @@ class MagicHourUploadOperator(_FilesOperator):
     ``upload.output`` or ``upload.output["file_path"]`` where a request takes a file. Magic Hour keeps an upload for
     7 days; a retry uploads anew.
 
-    :param source: path or ``ObjectStoragePath`` URI of the file; its extension tells what it is.
+    :param source: the file: a path, an ``ObjectStoragePath`` or its URI, or an ``Asset``; its extension tells what it
+        is.
     :param type: ``image``, ``video`` or ``audio``, where the extension does not say (``webm``).
     :param magic_hour_conn_id: the connection.
     :raises AirflowFailException: the file cannot be read, or is of no kind that Magic Hour takes.
@@ -65,7 +73,7 @@ class MagicHourUploadOperator(_FilesOperator):
 
     template_fields: Sequence[str] = ("source",)
 
-    def __init__(self, *, source: str, type: str | None = None, **kwargs: Any) -> None:  # noqa: A002 (the API's word)
+    def __init__(self, *, source: Any, type: str | None = None, **kwargs: Any) -> None:  # noqa: A002 (the API's word)
         super().__init__(**kwargs)
         self.source = source
         self.type = type
@@ -76,26 +84,62 @@ class MagicHourUploadOperator(_FilesOperator):
         """Upload the file and return its reference."""
         kinds = (self.type,) if self.type else ("image", "video", "audio", "gif")
         with self._client() as client:
-            one = Input(("source",), FileField("source", kinds), self.source)
+            one = Input(("source",), FileField("source", kinds), plain_file(self.source))
             if one.uri is None:
                 raise BadInputError(
                     f"source is {str(self.source)[:120]!r}, which needs no upload: give it to the request as it is. "
                     "Nothing was sent."
                 )
-            check_inputs([one], self.clock.now())
-            kind, extension = one.upload_as()
-            ((path, size),) = upload_all(client, [one]).values()
-        # From before the upload: the reference must not outlive the file.
-        expires = datetime.fromtimestamp(self.clock.now(), UTC) + KEPT
-        self.log.info("Uploaded %s (%s bytes); Magic Hour keeps it until %s.", self.source, size, expires)
+            (source,) = check_inputs([one], self.clock.now()).values()
+            check_sizes([source], _tier(client, source))
+            reading = _Hashing(source)
+            # From before the upload: the reference must not outlive the file.
+            expires = datetime.fromtimestamp(self.clock.now(), UTC) + KEPT
+            (path,) = upload_all(client, [replace(source, open=reading.opened)], self.clock)
+        self.log.info("Uploaded %s (%s bytes); Magic Hour keeps it until %s.", one.uri, source.size, expires)
         return {
             "file_path": path,
             "expires_at": expires.isoformat(timespec="seconds"),
-            "type": kind,
-            "extension": extension,
-            "size": size,
-            "sha256": checksum(open_path(one.uri)),
+            "type": source.kind,
+            "extension": source.extension,
+            "size": source.size,
+            "sha256": reading.sha256,
         }
+
+
+def _tier(client: MagicHourClient, source: Source) -> str | None:
+    """Return the account's plan where it matters to a file, as far as it can be had."""
+    if source.size <= min(MAX_UPLOAD_BYTES.values()):
+        return None
+    try:
+        return client.account().tier
+    except MagicHourError:
+        return None  # the upload says what is wrong
+
+
+class _Hashing:
+    """Reads a file for its upload and makes its checksum on the way: it need not be read twice."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @contextmanager
+    def opened(self) -> Iterator[Readable]:
+        """Open the file; each try begins anew."""
+        self._digest = hashlib.sha256()
+        with self._source.open() as self._file:
+            yield self
+
+    def read(self, size: int, /) -> bytes:
+        """Read on."""
+        chunk = self._file.read(size)
+        self._digest.update(chunk)
+        return chunk
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of what was read, in hexadecimal digits."""
+        return self._digest.hexdigest()
 
 
 class _JobOperator(_FilesOperator):
@@ -125,7 +169,8 @@ class MagicHourDownloadOperator(_JobOperator):
     """Stores the files of a finished job made elsewhere, in the web app for example, and returns its result.
 
     It looks once; to wait for a job use :class:`~magic_hour_provider.sensors.job.MagicHourJobSensor`, which stores
-    files too. A file that is there already and the same is kept; nothing is overwritten.
+    files too. A file that is there already and the same is kept; nothing is overwritten. ``outlets`` get the files as
+    :class:`~magic_hour_provider.operators.magic_hour.MagicHourOperator` gives them.
 
     :param job: a task's result, ``{"kind": ..., "id": ...}``, or the job's address in the web library.
     :param output_path: folder for the files: any ``ObjectStoragePath``. Default: ``[magic_hour] output_path``.
@@ -161,8 +206,9 @@ class MagicHourDownloadOperator(_JobOperator):
                 failure = job_ended_badly(job, tool=reference.tool, paid_here=False)
                 failure.can_retry = False  # another look would see the same
                 raise failure
-            media = [] if job.kind == "face-detection" else collect(client, job, reference.tool, folder)
-        return result_object(job, reference.tool, media)
+            result = deliver(client, job, reference.tool, folder, clock=self.clock)
+        announce(self.outlets, context, result)
+        return result
 
 
 class MagicHourDeleteOperator(_JobOperator):

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import BadInputError, signatures
 from magic_hour_provider.api.requests import check, normalized, shown_path
 from magic_hour_provider.links import MagicHourLink
 
@@ -35,7 +35,8 @@ class MagicHourOperator(BaseOperator):
     :param tool: slug of the tool, as in Magic Hour's documentation (``text-to-video``), or a
         :class:`~magic_hour_provider.api.catalog.Tool` for one newer than this package.
     :param request: JSON body of the tool's create endpoint (https://docs.magichour.ai/api-reference). File fields take
-        a public URL, a Magic Hour reference, a path, any ``ObjectStoragePath`` URI or an earlier task's result.
+        a public URL, a Magic Hour reference, a path, any ``ObjectStoragePath`` or its URI, an ``Asset``, or an earlier
+        task's result (its first file; ``{**result, "index": 2}`` is the third).
     :param magic_hour_conn_id: the connection.
     :param output_path: folder for the files: any ``ObjectStoragePath`` (``s3://conn@bucket/x``). Default: the setting
         ``[magic_hour] output_path``; empty: nothing is downloaded.
@@ -130,6 +131,16 @@ class MagicHourOperator(BaseOperator):
     def given_request(cls, arguments: Mapping[str, Any]) -> Any:
         """Return the request among the arguments of a task that is still to be made; None: not given."""
         return arguments.get("request")
+
+    def render_template(self, content: Any, context: Context, *args: Any, **kwargs: Any) -> Any:
+        """Render as Airflow does, and keep the signatures of the user's own signed links out of its UI and logs."""
+        value = super().render_template(content, context, *args, **kwargs)
+        if not isinstance(content, list | tuple | dict | set):  # whose elements come here one by one
+            for signature in signatures(value):
+                from airflow.sdk.log import mask_secret
+
+                mask_secret(signature)
+        return value
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or go on with the one that an earlier attempt paid for."""

@@ -21,12 +21,12 @@ def _iso(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _shown(value: Any) -> Any:
-    """Return the request without anything secret: the signatures of signed links are cut."""
+def without_secrets(value: Any) -> Any:
+    """Return the request, or a part of it, without anything secret: the signatures of signed links are cut."""
     if isinstance(value, Mapping):
-        return {str(name): _shown(inner) for name, inner in value.items()}
+        return {str(name): without_secrets(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_shown(inner) for inner in value]
+        return [without_secrets(inner) for inner in value]
     if isinstance(value, str):
         return redact(value)
     return value if isinstance(value, int | float | bool | None) else str(value)
@@ -34,7 +34,7 @@ def _shown(value: Any) -> Any:
 
 def shown_request(request: Mapping[str, Any]) -> Any:
     """Return a request for people to read: no secrets, at most 16 KiB as JSON."""
-    shown = _shown(request)
+    shown = without_secrets(request)
     text = json.dumps(shown)
     if len(text) <= _MAX_REQUEST:
         return shown

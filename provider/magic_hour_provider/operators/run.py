@@ -17,13 +17,16 @@ from magic_hour_provider.api.jobs import COMPLETE, GONE, Account, Job
 from magic_hour_provider.api.protocol import create_request
 from magic_hour_provider.api.requests import Findings
 from magic_hour_provider.api.waiting import REFUSED, TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.delivery import deliver, stored_media
+from magic_hour_provider.handover import hand_over
 from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
-from magic_hour_provider.inputs import check_inputs, find_inputs, prepare, replaced
+from magic_hour_provider.inputs import find_inputs, replaced
 from magic_hour_provider.ledger import Ledger
-from magic_hour_provider.media import Media, check_folder, collect, result_object, stored_media
-from magic_hour_provider.operators.report import Report
+from magic_hour_provider.media import Media, check_folder, result_object
+from magic_hour_provider.operators.report import Report, without_secrets
 from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key
-from magic_hour_provider.submission import balance_of, submit_once
+from magic_hour_provider.sources import check_inputs, identity
+from magic_hour_provider.submission import balance_of, check_floor, submit_once
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -140,7 +143,7 @@ class JobRun:
         wishes = self.wishes
         inputs = find_inputs(wishes.tool, wishes.request)
         now = fingerprint(
-            replaced(wishes.request, [(one, one.identity()) for one in inputs]),
+            replaced(wishes.request, [(one, identity(one)) for one in inputs]),
             connection=wishes.conn_id,
             host=self.client.base_url,
             tool=wishes.tool.slug,
@@ -164,12 +167,13 @@ class JobRun:
         # From here on a job will be paid for: everything that can fail for free comes first.
         wishes.findings.refuse(wishes.tool)
         create_request(wishes.tool, wishes.request)  # what is no JSON is said here, in words
-        check_inputs(inputs, self._clock.now())
+        sources = check_inputs(inputs, self._clock.now())
         if wishes.output_path:
             check_folder(wishes.output_path)
         account = self._account()
-        self._check_floor(account)
-        body = prepare(self.client, wishes.request, inputs)
+        check_floor(account)
+        tier = account.tier if account else None
+        body = hand_over(self.client, wishes.request, inputs, sources, tier=tier, clock=self._clock)
         return self._pay(now, body, account), True
 
     def _account(self) -> Account | None:
@@ -181,26 +185,6 @@ class JobRun:
         except errors.MagicHourError as error:
             self._log.info("The balance could not be asked for, which changes nothing: %s", error)
             return None
-
-    def _check_floor(self, account: Account | None) -> None:
-        """Refuse to pay when the account has fewer credits than ``[magic_hour] min_credits_left``.
-
-        A floor, not a lock: tasks that look at the same moment all see the same balance.
-        """
-        floor = conf.getint("magic_hour", "min_credits_left", fallback=0)
-        if floor <= 0 or (account is not None and account.usage_based):
-            return
-        if account is None or account.credits is None:
-            raise errors.UnreachableError(
-                f"[magic_hour] min_credits_left is {floor}, and Magic Hour did not say how many credits the account "
-                "has. No job was made and nothing was charged; a retry asks again."
-            )
-        if account.credits < floor:
-            raise errors.NoCreditsError(
-                f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {floor}. No job "
-                "was made and nothing was charged. Top up at https://magichour.ai/pricing or lower the setting, then "
-                "clear the task."
-            )
 
     def _pay(self, now: dict[str, str], body: dict[str, Any], account: Account | None) -> Record:
         tool, key = self.wishes.tool, new_key()
@@ -333,18 +317,17 @@ class JobRun:
         return result_object(job, record.tool, ())
 
     def _deliver(self, record: Record, job: Job) -> dict[str, Any]:
-        media = []
-        if self.wishes.output_path and job.kind != "face-detection":
-            media = collect(
-                self.client,
-                job,
-                record.tool,
-                self.wishes.output_path,
-                stored=record.files,
-                saved=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
-            )
+        result = deliver(
+            self.client,
+            job,
+            record.tool,
+            self.wishes.output_path,
+            request=without_secrets(self.wishes.request),
+            stored=record.files,
+            saved=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
+            clock=self._clock,
+        )
         self.report.ended(job.status, self._clock.now(), credits_charged=job.credits_charged)
-        result = result_object(job, record.tool, media)
         charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
         self.ledger.delivered(record, result["media"], charged)
         return result

@@ -22,9 +22,10 @@ from magic_hour_provider.api.errors import BadInputError, MagicHourError
 from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.waiting import REFUSED, TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.assets import announce
+from magic_hour_provider.delivery import deliver
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.media import collect, result_object
 from magic_hour_provider.operators.report import Report
 from magic_hour_provider.record import Record
 from magic_hour_provider.triggers.settling import shortest_s
@@ -128,11 +129,10 @@ class MagicHourJobSensor(BaseSensorOperator):
                 failure.can_retry = False
                 report.ended(job.status, self.clock.now(), error=str(failure), credits_charged=job.credits_charged)
                 raise failure
-            media = []
-            if self.output_path and job.kind != "face-detection":
-                media = collect(client, job, reference.tool, str(self.output_path))
+            result = deliver(client, job, reference.tool, str(self.output_path or ""), clock=self.clock)
             report.ended(job.status, self.clock.now(), credits_charged=job.credits_charged)
-            return result_object(job, reference.tool, media)
+        announce(self.outlets, context, result)
+        return result
 
     def _started(self, context: Mapping[str, Any]) -> float:
         ti = context["ti"]
@@ -163,6 +163,7 @@ class MagicHourJobSensor(BaseSensorOperator):
         self, context: Context, event: Mapping[str, Any], deadline: float | None = None
     ) -> dict[str, Any]:
         """Go on after the trigger's event; the worker looks itself."""
+        self._wait = None
         found = self._poke(context, patient=event["status"] != REFUSED)
         if found.is_done and isinstance(found.xcom_value, dict):
             return found.xcom_value

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from magic_hour_provider.api.catalog import EXTENSIONS
+from magic_hour_provider.api.catalog import EXTENSIONS, MAX_UPLOAD_BYTES
 from magic_hour_provider.simulator.choices import Choices
 from magic_hour_provider.simulator.errors import ApiError, invalid, missing
 from magic_hour_provider.simulator.jobs import iso
 from magic_hour_provider.simulator.links import Links
 
 UPLOAD_KEPT_S = 7 * 24 * 3600
-_MB = 10**6
-LIMITS: Mapping[str, int] = {"free": 200 * _MB, "creator": 2000 * _MB, "pro": 5000 * _MB, "business": 10_000 * _MB}
 _KINDS = ("video", "audio", "image")
 _MAX_PER_REQUEST = 100
 
@@ -46,7 +43,7 @@ class Uploads:
 
     def __init__(self, folder: Path, links: Links, choices: Choices, tier: str) -> None:
         self.by_reference: dict[str, Upload] = {}
-        self.limit = choices.upload_limit_bytes or LIMITS[tier]
+        self.limit = choices.upload_limit_bytes or MAX_UPLOAD_BYTES[tier]
         self._folder = folder
         self._links = links
         self._choices = choices

@@ -41,13 +41,12 @@ class Dying:
     def write(self, data: bytes) -> None:
         """Write half of what came, and die."""
         self._file.write(data[: len(data) // 2])
-        self._file.flush()
         die()
 
 
-def half_a_download(client: MagicHourClient, link: Any, target: Any) -> Any:
+def half_a_download(client: MagicHourClient, link: Any, target: Any, **options: Any) -> Any:
     """Stand in for ``MagicHourClient.download_to``."""
-    return DOWNLOAD_TO(client, link, Dying(target))
+    return DOWNLOAD_TO(client, link, Dying(target), **options)
 
 
 DOWNLOAD_TO = MagicHourClient.download_to

@@ -1,0 +1,67 @@
+"""The places that files are stored in, each as tests look at it beside Airflow's back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PLACES = ("local", "memory", "s3")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder for files, empty at first.
+
+    :param uri: as users write it.
+    :param names: names what is in it, hidden files included.
+    :param read: returns a file's bytes.
+    :param write: puts a file there.
+    :param unfinished: names uploads that were begun and not ended.
+    """
+
+    uri: str
+    names: Callable[[], list[str]]
+    read: Callable[[str], bytes]
+    write: Callable[[str, bytes], object]
+    unfinished: Callable[[], list[str]] = list
+
+    @classmethod
+    def local(cls, folder: Path) -> Place:
+        """Return a folder on this machine."""
+
+        def write(name: str, data: bytes) -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+
+        return cls(
+            f"file://{folder}",
+            lambda: sorted(path.name for path in folder.iterdir()) if folder.exists() else [],
+            lambda name: (folder / name).read_bytes(),
+            write,
+        )
+
+    @classmethod
+    def memory(cls, name: str) -> Place:
+        """Return a folder in this process's memory."""
+        import fsspec
+
+        fs = fsspec.filesystem("memory")
+        return cls(
+            f"memory://{name}/out",
+            lambda: sorted(path.rpartition("/")[2] for path in fs.find(f"/{name}/out")),
+            lambda file: fs.cat_file(f"/{name}/out/{file}"),
+            lambda file, data: fs.pipe_file(f"/{name}/out/{file}", data),
+        )
+
+    @classmethod
+    def s3(cls, bucket: Any) -> Place:
+        """Return a prefix of a bucket."""
+        return cls(
+            f"{bucket.uri}/out",
+            lambda: sorted(key.removeprefix("out/") for key in bucket.keys()),  # noqa: SIM118 (its own method)
+            lambda name: bucket.read(f"out/{name}"),
+            lambda name, data: bucket.write(f"out/{name}", data),
+            bucket.unfinished,
+        )

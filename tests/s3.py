@@ -1,0 +1,88 @@
+"""S3 as S3 behaves: moto's server on loopback, behind an Airflow connection."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+CONN_ID = "aws_test"
+_NOWHERE = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    # What names no address of its own meets a closed port, and never Amazon.
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+}
+
+
+def keep_on_loopback() -> None:
+    """Replace whatever this machine knows of AWS, before anything reads it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(_NOWHERE)
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Run an S3 of its own in this process; give its address."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def connection(endpoint: str, **extra: Any) -> str:
+    """Return the Airflow connection to it, as an ``AIRFLOW_CONN_...`` variable takes it."""
+    whole = {"endpoint_url": endpoint, "region_name": "us-east-1"} | extra
+    return json.dumps({"conn_type": "aws", "login": "testing", "password": "testing", "extra": whole})
+
+
+class Bucket:
+    """A bucket of its own, and what tests ask of it beside Airflow's back.
+
+    :param endpoint: address of the server.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        import boto3
+
+        self.endpoint = endpoint
+        self.name = f"media-{uuid.uuid4().hex[:12]}"
+        self.uri = f"s3://{CONN_ID}@{self.name}"
+        self.client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        self.client.create_bucket(Bucket=self.name)
+
+    def keys(self) -> list[str]:
+        """Name the objects in it."""
+        return [one["Key"] for one in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])]
+
+    def read(self, key: str) -> bytes:
+        """Return an object's bytes."""
+        body: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        return body
+
+    def write(self, key: str, data: bytes) -> str:
+        """Put an object; return its URI."""
+        self.client.put_object(Bucket=self.name, Key=key, Body=data)
+        return f"{self.uri}/{key}"
+
+    def unfinished(self) -> list[str]:
+        """Name the keys of multipart uploads that were neither completed nor aborted: users pay for them."""
+        return [one["Key"] for one in self.client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])]
+
+    def empty(self) -> None:
+        """Remove all objects: the server keeps them in this process's memory."""
+        for key in self.keys():
+            self.client.delete_object(Bucket=self.name, Key=key)
