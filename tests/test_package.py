@@ -54,7 +54,6 @@ def test_imports_point_downwards():
         "storage": 2,
         "s3_target": 2,
         "targets": 2,
-        "s3_target": 2,
         "media": 2,
         "sidecar": 2,
         "arrivals": 3,

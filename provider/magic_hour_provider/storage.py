@@ -35,11 +35,6 @@ def is_there(fs: Any, path: str) -> bool:
         return False
 
 
-def taken(path: object) -> FileExistsError:
-    """Return the error that says so of a name."""
-    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-
-
 def make_place(place: ObjectStoragePath) -> None:
     """Make a folder, where folders exist. In object stores a missing one would become a bucket."""
     if local := local_path(place):
