@@ -118,9 +118,14 @@ class LocalAirflow:
             lambda: self._health().get(name, "") > before.get(name, ""), 90, f"the new {name} did not become healthy"
         )
 
-    def processes(self) -> list[psutil.Process]:
-        """Every process of this Airflow: components, their helpers, executor workers, tasks."""
-        return [process for program in self._programs.values() for process in program.processes()]
+    def processes(self, name: str | None = None) -> list[psutil.Process]:
+        """Every process of this Airflow, or of one component: its helpers, executor workers and tasks included."""
+        programs = self._programs.values() if name is None else [self._programs[name]]
+        return [process for program in programs for process in program.processes()]
+
+    def running(self, component: str) -> list[str]:
+        """The names of the running programs of one component."""
+        return [name for name in self._programs if name.startswith(component)]
 
     def wait_until_healthy(self, seconds: float = 90) -> None:
         """Wait until the components that should be up say that they are.

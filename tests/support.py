@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -51,10 +52,26 @@ class PatientClock(Clock):
         self.waits.append(seconds)
         self.sim.advance(seconds)
 
+    def steady(self) -> float:
+        """Return the simulator's time too: tests that tell both clocks apart move one by hand."""
+        return self.now()
+
     async def pause(self, seconds: float) -> None:
         """Let the simulator's time pass, and others on the loop run."""
         self.sleep(seconds)
         await asyncio.sleep(0)
+
+    def call_later(
+        self, seconds: float, callback: Callable[[], None], context: Context | None = None
+    ) -> asyncio.Handle:
+        """Let the simulator's time pass on the loop's next turn, and call."""
+        due = self.now() + seconds
+
+        def call() -> None:
+            self.sleep(max(0.0, due - self.now()))
+            callback()
+
+        return asyncio.get_running_loop().call_soon(call, context=context)
 
 
 class Store:

@@ -48,11 +48,12 @@ def test_imports_point_downwards():
         "record": 1,
         "plan": 2,
         "links": 1,
+        "metrics": 1,
         "hooks": 1,
         "assets": 1,
         "storage": 2,
-        "targets": 2,
         "s3_target": 2,
+        "targets": 2,
         "media": 2,
         "sidecar": 2,
         "arrivals": 3,
@@ -112,6 +113,29 @@ def test_the_entry_points():
     assert [one.load()()["package-name"] for one in providers] == ["airflow-provider-magic-hour"]
     plugins = {one.name: one for one in entry_points(group="airflow.plugins")}
     assert plugins["magic_hour"].load().name == "magic_hour"
+
+
+def test_the_plugin_costs_other_components_nothing():
+    """Every component of Airflow imports it: no airflow-core, web framework or database is loaded by that."""
+    script = """
+import sys, json
+from airflow.providers.common.compat.sdk import AirflowPlugin, BaseOperatorLink, XCom
+class Core:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("fastapi", "starlette", "uvicorn", "sqlalchemy") or name.startswith(
+            ("airflow.models", "airflow.api_fastapi", "airflow.utils.session", "airflow.triggers", "airflow.assets")
+        ):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Core())
+before = set(sys.modules)
+from magic_hour_provider.plugin import MagicHourPlugin
+print(json.dumps([one["url_prefix"] for one in MagicHourPlugin.fastapi_apps]))
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    prefixes, new = map(json.loads, done.stdout.strip().splitlines()[-2:])
+    assert prefixes[-1] == "/magic-hour"
+    assert {name.split(".")[0] for name in new} - sys.stdlib_module_names <= {"magic_hour_provider", "airflow"}
 
 
 def test_pytest_starts_as_fast_as_without_us():

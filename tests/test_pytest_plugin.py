@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from magic_hour_provider.api.clock import CLOCK
+from magic_hour_provider.api.webhooks import read_delivery, split_secrets, verify
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.simulator import Simulator
 
@@ -39,6 +42,34 @@ def test_waiting_takes_no_time(magic_hour_simulator):
     assert 3600 <= CLOCK.now() - before < 3660
     assert magic_hour_simulator.now() >= before + 3600
     assert time.monotonic() - began < 60
+
+
+def test_webhooks(magic_hour_simulator):
+    """The simulator sends webhooks, and the connection has the secret with which a receiver can check them."""
+    received = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append((self.headers, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        magic_hour_simulator.add_webhook(f"http://127.0.0.1:{server.server_address[1]}/hook")
+        with MagicHourHook().get_conn() as client:
+            job = client.create("ai-image-generator", LOOK)
+        CLOCK.sleep(60)
+        magic_hour_simulator.wait_for_deliveries()
+        server.shutdown()
+    secrets = split_secrets(MagicHourHook().get_connection("magic_hour_default").extra_dejson["webhook_secret"])
+    for headers, body in received:
+        verify(body, headers, secrets, CLOCK.now())
+    assert [read_delivery(body).key for _, body in received] == [f"{job.id}:image.started", f"{job.id}:image.completed"]
+    assert creates(magic_hour_simulator) == 1
 
 
 @pytest.mark.magic_hour(real_time=True, conn_id=["one", "TWO"], credits=7, tier="pro")
@@ -109,6 +140,8 @@ def test_everything_is_undone(pytester: pytest.Pytester, monkeypatch: pytest.Mon
         ("credits='9'", "The marker magic_hour option credits must be a whole number, not '9'."),
         ("tier='gold'", "magic_hour_simulator cannot start: tier must be one of free,"),
         ("conn_id=[]", "The marker magic_hour option conn_id must be a connection id or a list of them, not []."),
+        ("webhook=8080", "The marker magic_hour option webhook must be an http address of this machine, not 8080."),
+        ("webhook='http://10.0.0.1/'", "cannot start: The simulator sends webhooks to this machine only"),
         ("real_time=1", "The marker magic_hour option real_time must be True or False, not 1."),
     ],
 )

@@ -10,6 +10,7 @@ import magic_hour_provider
 from magic_hour_provider import pytest_plugin
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator.__main__ import _parser
+from magic_hour_provider.simulator.faults import FAULTS, WEBHOOK
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -45,18 +46,27 @@ def test_the_settings_are_documented():
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(options)
 
 
+def test_the_examples_are_listed():
+    """The table of examples names every DAG file there is, and no other."""
+    table = TEXT.split("| DAG | Shows |")[1].split("\n\n")[0]
+    listed = re.findall(r"^\| \[`\w+`\]\(dags_examples/(\w+)\.py\) \|", table, re.M)
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / "dags_examples").glob("*.py"))
+
+
 def test_the_example_test_is_a_test_of_ours():
     """The test that the README shows is, to the letter, the one that our own suite runs."""
     assert f"```python\n{(ROOT / 'tests' / 'examples' / 'test_product_teaser.py').read_text()}```\n" in TEXT
 
 
 def test_the_options_of_the_simulator_are_documented():
-    """The README names every option of the marker ``magic_hour``, and the settings and commands it names exist."""
+    """The README names every option of the marker ``magic_hour`` and every fault of webhooks; what it names exists."""
     section = TEXT.split("## The simulator\n")[1].split("\n## ")[0]
     named = set(re.findall(r"`(\w+)(?:=\w+)?`", section.split("Options are given by")[1]))
     assert named == {*pytest_plugin._OPTIONS, pytest_plugin._INI_SPEED}
     for option in re.findall(r"--[a-z-]+", section):
         assert option in _parser("key").format_help()
+    of_webhooks = {name for name, kind in FAULTS.items() if WEBHOOK in kind.endpoints}
+    assert of_webhooks <= set(re.findall(r"`([a-z-]+)`", section))
     scripts = {one.name for one in entry_points(group="console_scripts")}
     assert "magic-hour-simulator" in section
     assert "magic-hour-simulator" in scripts

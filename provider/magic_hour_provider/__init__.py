@@ -57,10 +57,27 @@ def get_provider_info() -> dict[str, Any]:
                     },
                 },
                 "conn-fields": {
+                    "webhook_secret": {
+                        "label": "Webhook secret",
+                        "description": (
+                            "From Magic Hour's Developer Hub, for webhooks to /magic-hour/webhook on this Airflow's "
+                            "API server; two of them, with a blank between, while one takes the place of the other."
+                        ),
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
                     "timeout": {
                         "label": "Request timeout (seconds)",
                         "description": "Seconds without progress after which a request counts as lost.",
                         "schema": {"type": ["number", "null"], "default": 60},
+                    },
+                    "max_looks_per_second": {
+                        "label": "Looks per second at most",
+                        "description": (
+                            "How many status requests one triggerer sends per second at the most, for all jobs of "
+                            "this connection together. It starts slower and slows down by itself when Magic Hour "
+                            "says so."
+                        ),
+                        "schema": {"type": ["number", "null"], "default": 200},
                     },
                     "verify": {
                         "label": "TLS certificates",
@@ -87,6 +104,18 @@ def get_provider_info() -> dict[str, Any]:
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "s3://aws_default@media/{{ dag.dag_id }}/{{ run_id }}",
+                        "default": "",
+                    },
+                    "media_roots": {
+                        "description": (
+                            "Folders whose files the Media tab may show, separated by commas or new lines: absolute "
+                            "paths that the API server can read, or object storage addresses with their own "
+                            "connection. Nothing outside them is ever served. Empty: output_path, if it is no "
+                            "template; else none."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@media/campaigns, /mnt/media",
                         "default": "",
                     },
                     "ledger_path": {

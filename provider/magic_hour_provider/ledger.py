@@ -17,6 +17,7 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.jobs import Submission, check_id, parse_library_url
+from magic_hour_provider.metrics import count_credits
 from magic_hour_provider.plan import Attempt, Plan, plan
 from magic_hour_provider.record import ADOPT, KEY, REGENERATE, Record, RecordError, State, task_state
 from magic_hour_provider.storage_ledger import StorageStore, storage_store
@@ -64,6 +65,11 @@ class Ledger:
     def forgetful(self) -> bool:
         """Whether nothing outlives this attempt: there is no store."""
         return self._store is None
+
+    @property
+    def in_airflow(self) -> bool:
+        """Whether the record is in Airflow's own store, where the API server can complete it."""
+        return self._store is not None and not isinstance(self._store, StorageStore)
 
     @classmethod
     def of(
@@ -205,8 +211,8 @@ class Ledger:
         """Take an intent back, as surely nothing was made: what was recorded and wished for before counts again."""
         try:
             now = self.read()
-            if now is not None and now.key != record.key:
-                log.error("Another attempt has written the record meanwhile (job %s); it is left.", now.job_id)
+            if now is not None and (now.key, now.state) != (record.key, "intent"):
+                log.error("The record has been written meanwhile, for job %s; it is left.", now.job_id)
                 return
             if self._wished and self._store is not None:
                 self._store.set(REGENERATE, True, retention=_never_expire())
@@ -263,6 +269,15 @@ class Ledger:
                 self.clock.sleep(pause)
                 pause = min(pause * 2, 15.0)
 
+    def identified(self, record: Record) -> Record | None:
+        """Return the record if a webhook has named the intent's job meanwhile (:mod:`.plugin.orphans`), else None."""
+        try:
+            now = self.read()
+        except Exception:  # any failure of the store: what is known of the lost answer must not be lost over it
+            log.exception("The record of the paid request #%s could not be read.", record.key)
+            return None
+        return now if now is not None and (now.key, now.state) == (record.key, "submitted") else None
+
     def resumed(self, record: Record) -> Record:
         """Note that this attempt goes on with the record, so that its own retries are not taken for a clear."""
         before = self.read()
@@ -274,6 +289,8 @@ class Ledger:
 
     def delivered(self, record: Record, files: list[dict[str, Any]], credits_charged: int | None) -> Record:
         """Note that the job's files are stored."""
+        if record.state != "delivered":
+            count_credits(credits_charged, record.tool)
         return self._advance(replace(record, state="delivered", files=files, credits_charged=credits_charged))
 
     def ended(self, record: Record, error: errors.MagicHourError) -> Record:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -24,6 +25,7 @@ _OPTIONS: dict[str, tuple[tuple[type, ...], str]] = {
     "credits": ((int,), "a whole number"),
     "tier": ((str,), "the name of a tier"),
     "seed": ((int,), "a whole number"),
+    "webhook": ((str,), "an http address of this machine"),
     "conn_id": ((str, list, tuple), "a connection id or a list of them"),
     "real_time": ((bool,), "True or False"),
 }
@@ -38,7 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker ``magic_hour``."""
     config.addinivalue_line(
         "markers",
-        "magic_hour(speed=1, credits=100_000, tier='creator', seed=0, conn_id='magic_hour_default', real_time=False): "
+        "magic_hour(speed=1, credits=100_000, tier='creator', seed=0, webhook=None, conn_id='magic_hour_default', "
+        "real_time=False): "
         "options of the fixture magic_hour_simulator",
     )
 
@@ -48,7 +51,8 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     """An offline Magic Hour for this test, and the Airflow connection to it: a whole DAG runs for no credits.
 
     Yields the ``Simulator``: ``stats()`` and ``jobs()`` are its books, ``fault(...)`` orders a failure,
-    ``advance(seconds)`` moves its clock. Operators, sensors and triggers that wait in the test's own process, as in
+    ``advance(seconds)`` moves its clock, ``add_webhook(url)`` has it send webhooks, signed with the secret that the
+    connection has. Operators, sensors and triggers that wait in the test's own process, as in
     ``dag.test()``, move that clock too instead of passing real time: a job of 11 minutes takes none. While the test
     runs, ``MAGIC_HOUR_API_KEY`` is hidden. Options, by ``@pytest.mark.magic_hour(...)`` on a test, a class or a module:
 
@@ -56,6 +60,7 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     - ``credits``: balance at the start (100,000);
     - ``tier``: the account's tier: ``free``, ``creator``, ``pro`` or ``business`` (``creator``);
     - ``seed``: one seed gives the same job ids (0);
+    - ``webhook``: where it sends webhooks, as ``add_webhook`` does, if that is known beforehand;
     - ``conn_id``: the connection that is set (``magic_hour_default``), or a list of several. Name every one that the
       DAG uses: any other still leads to wherever it leads;
     - ``real_time``: True leaves waiting alone, for tasks that run in processes of their own; give ``speed`` with it.
@@ -66,12 +71,18 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     try:
         from magic_hour_provider.simulator import Simulator
         from magic_hour_provider.simulator.server import DEFAULT_API_KEY
+        from magic_hour_provider.simulator.webhooks import DEFAULT_SECRET
 
         simulator = Simulator(**options)
     except (ModuleNotFoundError, ValueError) as bad:
         pytest.fail(f"magic_hour_simulator cannot start: {bad}", pytrace=False)
     with simulator, pytest.MonkeyPatch.context() as patch:
-        connection = {"conn_type": "magic_hour", "host": simulator.url, "password": DEFAULT_API_KEY}
+        connection = {
+            "conn_type": "magic_hour",
+            "host": simulator.url,
+            "password": DEFAULT_API_KEY,
+            "extra": {"webhook_secret": DEFAULT_SECRET},
+        }
         _connect(connection, conn_ids, patch)
         if not real_time:
             _wait_by_moving_the_clock_of(simulator, patch)
@@ -118,7 +129,7 @@ def _refuse(reason: str) -> NoReturn:
     pytest.fail(f"The marker magic_hour {reason}.", pytrace=False)
 
 
-def _connect(connection: dict[str, str], conn_ids: list[str], patch: pytest.MonkeyPatch) -> None:
+def _connect(connection: dict[str, Any], conn_ids: list[str], patch: pytest.MonkeyPatch) -> None:
     """Set Airflow connections to the simulator, and hide the key that would be used if one of them did not exist."""
     for conn_id in conn_ids:
         patch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
@@ -137,6 +148,19 @@ def _wait_by_moving_the_clock_of(simulator: Simulator, patch: pytest.MonkeyPatch
         simulator.advance(seconds)
         await asyncio.sleep(0)
 
+    def call_later(
+        _: Clock, seconds: float, callback: Callable[[], None], context: Context | None = None
+    ) -> asyncio.Handle:
+        due = simulator.now() + seconds
+
+        def call() -> None:
+            simulator.advance(max(0.0, due - simulator.now()))
+            callback()
+
+        return asyncio.get_running_loop().call_soon(call, context=context)
+
     patch.setattr(Clock, "now", lambda _: simulator.now())
+    patch.setattr(Clock, "steady", lambda _: simulator.now())
     patch.setattr(Clock, "sleep", lambda _, seconds: simulator.advance(seconds))
     patch.setattr(Clock, "pause", pause)
+    patch.setattr(Clock, "call_later", call_later)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ UNREADABLE = "magic-hour:unreadable-file"
 State = Literal["intent", "submitted", "delivered", "failed", "ended"]
 
 _HISTORY = 20  # ended records kept
+_NAME_LENGTH = 100
 
 
 class RecordError(MagicHourError):
@@ -155,12 +157,14 @@ def unknown_sentence(
     balance: int | None = None,
     where: Callable[[str], str] = task_state,
     resubmits: bool = False,
+    may_be_told: bool = False,
 ) -> str:
     """Say what is known of a submission whose answer was lost, and what a person can do.
 
     :param balance: credits now, if known.
     :param where: names a key's place for a person.
     :param resubmits: whether the next attempt sends the request again.
+    :param may_be_told: whether a webhook may name the job before the next attempt.
     """
     money = ""
     if record.balance is not None:
@@ -169,6 +173,8 @@ def unknown_sentence(
     then = (
         "As on_unknown_submission is 'resubmit', the next attempt sends the request again, which may pay twice."
         if resubmits
+        else "Nothing is sent again by itself; a retry goes on with the job if a webhook has named it by then."
+        if may_be_told
         else "Nothing is sent again by itself."
     )
     return (
@@ -183,3 +189,21 @@ def unknown_sentence(
 def new_key() -> str:
     """Return a key for a job's name: 8 random base32 characters."""
     return "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(8))
+
+
+def tagged_name(given: str | None, automatic: str, key: str, tag_names: str) -> str | None:
+    """Return the job's name: the only thread back to a job whose answer was lost. None leaves it to the service.
+
+    :param given: the user's own name, if any.
+    :param tag_names: ``all``, ``automatic`` (the user's own names stay as they are) or ``none``.
+    """
+    if tag_names == "none" or (given and tag_names == "automatic"):
+        return given
+    tag = f" #{key}"
+    return f"{(given or automatic)[: _NAME_LENGTH - len(tag)]}{tag}"
+
+
+def key_of(name: str | None) -> str | None:
+    """Return the key at the end of a job's name, or None if no task of ours has put one there."""
+    found = re.search(r" #([A-Z2-7]{8})\Z", name or "")
+    return found[1] if found else None

@@ -32,6 +32,7 @@ def submit_once(
     *,
     account: Account | None,
     resubmits: bool = False,
+    may_be_told: bool = False,
 ) -> Record:
     """Write the intent to pay and send the paid request. The only place that does.
 
@@ -41,6 +42,7 @@ def submit_once(
     :param intend: writes the intent, and returns it.
     :param account: the account before the request, if it could be asked for.
     :param resubmits: whether the next attempt sends it again if the answer is lost: the error says so.
+    :param may_be_told: whether a webhook may name the job then, before the next attempt: the error says so too.
     :returns: the record with the job's id, already written.
     :raises MagicHourError: refused or unreachable: the intent is taken back. Unknown: it stays.
     """
@@ -77,13 +79,23 @@ def submit_once(
             settled = account is not None and not account.usage_based and account.credits is not None
             if error.no_job_claimed and settled and gateways < 2:
                 sleep(_BAD_GATEWAY_S)
+            if (found := ledger.identified(record)) is not None:
+                log.info("A webhook has named the job whose answer was lost: %s. Going on with it.", found.job_id)
+                return found
             after = balance_of(client)
             if error.no_job_claimed and settled and gateways < 2 and account and after == account.credits:
                 gateways += 1
                 log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
                 continue
             raise errors.SubmissionUnknownError(
-                unknown_sentence(record, str(error), balance=after, where=ledger.where, resubmits=resubmits),
+                unknown_sentence(
+                    record,
+                    str(error),
+                    balance=after,
+                    where=ledger.where,
+                    resubmits=resubmits,
+                    may_be_told=may_be_told,
+                ),
                 status_code=error.status_code,
                 job_id=error.job_id,
             ) from error

@@ -510,9 +510,13 @@ def test_a_job_that_ended_for_good(airflow, outcome, deferrable):
     """Input failures, canceled and vanished jobs never pay again on a retry; after a clear one new job is made."""
     airflow.sim.fault("outcome", **outcome)
     ti, operator = TaskInstance(), airflow.operator("lip-sync", lip_sync(), deferrable=deferrable)
+    told = []
     for _ in range(2):
         with pytest.raises(AirflowFailException, match=airflow_id(airflow)):
             airflow.attempt(operator, ti)
+        told.append(ti.xcoms["magic_hour_job"])
+    assert told[0]["status"] == outcome["status"]
+    assert (told[0]["credits_charged"] == 0) is (outcome["status"] != "gone")
     assert airflow.creates() == 1
     ti.clear()
     assert airflow.attempt(operator, ti)["status"] == "complete"

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from simulator_support import IMAGE_REQUEST, connected
+from simulator_support import IMAGE_REQUEST, Receiver, connected
 
 from magic_hour_provider.simulator import Books, Choices, Simulator
 from magic_hour_provider.simulator.choices import allowed_values, read_choices
@@ -115,6 +115,43 @@ def _large_upload(sim: Simulator, http: httpx.Client) -> object:
     return at_once, in_parts
 
 
+def _many_looks(sim: Simulator, http: httpx.Client) -> object:
+    path = f"/v1/image-projects/{_job(http)}"
+    first = [http.get(path) for _ in range(5)]
+    sim.fault("latency", endpoint="look", seconds=0)  # past the fast path the limit is the same
+    last = http.get(path)
+    sim.advance(1)
+    assert [http.get(path).status_code for _ in range(2)] == [200, 200]
+    answered = sum(answer.status_code == 200 for answer in (*first, last)) + 2
+    assert sim.books() == Books(creates=1, credits=10, looks=answered)
+    return [answer.status_code for answer in first].count(429), last.status_code, last.headers.get("retry-after")
+
+
+def _delivered(sim: Simulator, http: httpx.Client) -> object:
+    with Receiver() as receiver:
+        sim.add_webhook(receiver.url)
+        _job(http)
+        sim.advance(1000)
+        sim.wait_for_deliveries()
+    assert sim.books() == Books(creates=1, credits=10, deliveries=len(receiver.requests))
+    last = receiver.bodies[-1]
+    job = last.get("payload") or last["object"]
+    return receiver.events, sorted(last), "total_frame_cost" in job
+
+
+def _repeated(sim: Simulator, http: httpx.Client) -> object:
+    with Receiver(lambda number, _: 503 if number < 3 else 200) as receiver:
+        sim.add_webhook(receiver.url, events=["image.completed"])
+        _job(http)
+        for seconds in (1000, 1, 2):
+            sim.advance(seconds)
+            sim.wait_for_deliveries()
+    assert sim.books() == Books(creates=1, credits=10, deliveries=3)
+    return [len({headers[name] for headers, _ in receiver.requests}) for name in SIGNED]
+
+
+SIGNED = ("magic-hour-event-timestamp", "magic-hour-event-signature")
+BOTH = ["image.started", "image.completed"]
 UNKNOWN_FIELD = {"brand_new": 1}
 UNKNOWN_MODEL = {"model": "next-week"}
 PAID_MODEL = {"model": "nano-banana-pro"}
@@ -149,10 +186,19 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
     (_create(PAID_MODEL), {"plan_limit": "payment_required"}, FREE, (402, "plan_upgrade_required")),
     (_error_body, {}, {}, CODE),
     (_error_body, {"error_code": "left_out"}, {}, ("message",)),
+    (_delivered, {}, {}, (BOTH, ["payload", "type"], True)),
+    (_delivered, {"image_started": "skipped"}, {}, (BOTH[1:], ["payload", "type"], True)),
+    (_delivered, {"webhook_envelope": "object"}, {}, (BOTH, ["object", "type"], True)),
+    (_delivered, {"webhook_deprecated": "left_out"}, {}, (BOTH, ["payload", "type"], False)),
+    (_repeated, {}, {}, [3, 3]),
+    (_repeated, {"webhook_repeats": "signed_once"}, {}, [1, 1]),
     (_large_body, {}, {}, 200),
     (_large_body, {"body_limit_bytes": 1000}, {}, 413),
     (_large_upload, {}, {}, (200, 200)),
     (_large_upload, {"upload_limit_bytes": 1999}, {}, (413, 413)),
+    (_many_looks, {}, {}, (0, 200, None)),
+    (_many_looks, {"looks_per_second": 3}, {}, (2, 429, "1")),
+    (_many_looks, {"looks_per_second": 3, "retry_after": "left_out"}, {}, (2, 429, None)),
 ]
 
 

@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
-from simulator_support import IMAGE_REQUEST, KEY
+from simulator_support import IMAGE_REQUEST, KEY, Receiver
 
+from magic_hour_provider.api.webhooks import verify
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.__main__ import main
 
@@ -63,6 +65,8 @@ def test_startup_log_and_end(tmp_path: Path) -> None:
         (["--spread", "2"], "spread must be a number from 0 to 1"),
         (["--usage-based", "--tier", "free"], "its tier cannot be free"),
         (["--choose", "deleted_job=maybe"], "deleted_job must be not_found or disabled"),
+        (["--webhook", "https://example.com/hook"], "sends webhooks to this machine only"),
+        (["--webhook", "http://127.0.0.1:1", "--webhook-secret", ""], "secret must be printable text"),
         (["--choose", "colour=red"], "There is no choice 'colour': use one of refunded_credits"),
     ],
 )
@@ -121,6 +125,29 @@ def test_a_clock_by_hand_and_choices() -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_webhooks_of_the_command() -> None:
+    """It sends webhooks where the command line says, signed with its secret, and has a line for each in its log."""
+    with Receiver() as receiver:
+        process = _started("--webhook", receiver.url + "?token=hidden", "--webhook-secret", "whsec_mine")
+        try:
+            assert process.stdout
+            url = process.stdout.readline().split()[4]
+            with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, verify=False) as http:
+                request = {"image_count": 1, "style": {"prompt": "[[seconds:0.1]]"}}
+                job = http.post("/v1/ai-image-generator", json=request).json()["id"]
+            lines = [process.stdout.readline().split(" ", 1)[1] for _ in range(3)]
+            sent = f"{job} to {receiver.url} 200\n"
+            assert lines[1:] == [f"webhook image.started {sent}", f"webhook image.completed {sent}"]
+            assert httpx.get(f"{url}/_simulator/stats").json()["creates"]["accepted"] == 1
+        finally:
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "hidden" not in out + err
+    for headers, body in receiver.requests:
+        verify(body, headers, ["whsec_mine"], time.time())
 
 
 def test_it_warns_when_others_can_reach_it() -> None:

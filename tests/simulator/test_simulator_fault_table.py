@@ -15,7 +15,7 @@ from simulator_support import IMAGE_REQUEST, KEY, connected
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.faults import AFTER, DELAY, FAULTS, INSTEAD, FaultError
+from magic_hour_provider.simulator.faults import AFTER, DELAY, FAULTS, INSTEAD, WEBHOOK, FaultError
 
 CREATE = "/v1/ai-image-generator"
 ITEMS = {"items": [{"type": "image", "extension": "png"}]}
@@ -57,7 +57,7 @@ ROWS = {
     "seconds": Row({"seconds": 1}, "200"),
 }
 ENDPOINTS = ("create", "look", "upload", "download")
-CASES = [(fault, endpoint) for fault in FAULTS for endpoint in ENDPOINTS]
+CASES = [(fault, endpoint) for fault in ROWS for endpoint in ENDPOINTS]
 ALLOWED = [(fault, endpoint) for fault, endpoint in CASES if endpoint in FAULTS[fault].endpoints]
 
 Stream = contextlib.AbstractContextManager[httpx.Response]
@@ -122,8 +122,8 @@ def changes(sim: Simulator, before: dict[str, int]) -> dict[str, int]:
 
 
 def test_every_fault_has_a_row() -> None:
-    """A fault without a row here is not tested."""
-    assert list(ROWS) == list(FAULTS)
+    """A fault without a row here is not tested, but for those of webhooks, which have a table of their own."""
+    assert list(ROWS) == [name for name, kind in FAULTS.items() if kind.endpoints != (WEBHOOK,)]
 
 
 @pytest.mark.parametrize(("fault", "endpoint"), CASES)

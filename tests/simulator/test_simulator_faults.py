@@ -228,6 +228,22 @@ def test_how_often(sim: Simulator, client: httpx.Client) -> None:
     assert answers == [[503] * 3, [503] * 3, [200] * 3, [503, 503, 200]]
 
 
+def test_every_second(sim: Simulator, client: httpx.Client) -> None:
+    """Every second or third request is struck, for ever or so many times; a request that fails by itself counts not."""
+    struck = []
+    for order in ({"every": 2}, {"every": 3}, {"every": 2, "count": 1}, {"every": 1, "count": 1}):
+        sim.fault("status", endpoint="account", status=503, **order)
+        struck.append([client.get("/v1/account").status_code == 503 for _ in range(6)])
+        sim.clear_faults()
+    assert struck[0] == [False, True] * 3
+    assert struck[1] == [False, False, True] * 2
+    assert struck[2] == [False, True, False, False, False, False]
+    assert struck[3] == [True, False, False, False, False, False]
+    sim.fault("accept-then-status", status=500, every=2)
+    answers = [client.post(CREATE, json=body).status_code for body in (IMAGE_REQUEST, {}, IMAGE_REQUEST)]
+    assert (answers, _creates(sim)) == ([200, 400, 500], (2, 1))
+
+
 def test_a_fault_put_back_stays_in_its_place(sim: Simulator, client: httpx.Client) -> None:
     """Faults that wait for an accepted create keep their order when others come before them, and clear for good."""
     sim.fault("accept-then-status", status=500)
@@ -274,6 +290,15 @@ def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
         ({"fault": "status", "status": "500"}, "200 to 599"),
         ({"fault": "status", "status": 500, "count": 0}, "count"),
         ({"fault": "status", "status": 500, "count": 1.5}, "count"),
+        ({"fault": "status", "status": 500, "every": 0}, "every"),
+        ({"fault": "status", "status": 500, "every": True}, "every"),
+        ({"fault": "status", "status": 500, "endpoint": "webhook"}, "can only be 'create' or"),
+        ({"fault": "lost-delivery", "endpoint": "create"}, "can only be 'webhook'"),
+        ({"fault": "lost-delivery", "event": "canceled"}, "started or completed or errored"),
+        ({"fault": "late-delivery"}, "seconds must say"),
+        ({"fault": "reordered-delivery", "event": "completed"}, "no option"),
+        ({"fault": "old-timestamp", "seconds": -1}, "0 or more"),
+        ({"fault": "wrong-signature", "tool": "moon"}, "text-to-video"),
         ({"fault": "status", "status": 500, "endpoint": "moon"}, "upload-urls"),
         ({"fault": "status", "status": 500, "endpoint": []}, "upload-urls"),
         ({"fault": "status", "status": 500, "tool": "moon"}, "text-to-video"),

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from system_support import World
 
 from local_airflow import LocalAirflow
 from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.simulator.webhooks import DEFAULT_SECRET
 from support import KEY
 
 HERE = Path(__file__).parent
-
-
-@dataclass
-class World:
-    """A running Airflow, its Magic Hour, and the folders that finished files and the storage ledger are in."""
-
-    airflow: LocalAirflow
-    sim: Simulator
-    output: Path
-    ledger: Path
-
-    def made_by(self, tool: str) -> list[dict[str, Any]]:
-        """Return the jobs that the simulator accepted for a tool."""
-        return [job for job in self.sim.jobs() if job["tool"] == tool]
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +30,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             home / "home",
             dags_folder=dags,
             connections={
-                "magic_hour_default": connection | {"password": KEY},
+                "magic_hour_default": connection | {"password": KEY, "extra": {"webhook_secret": DEFAULT_SECRET}},
                 "magic_hour_wrong": connection | {"password": "mhk_live_wrong"},
             },
             environment={
                 "AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output),
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:",  # the other has no role
                 # A task whose supervisor is gone too is found by its missing heartbeats, by the scheduler that takes
                 # over what a dead one had queued. Shorter, and a task outlives no restart of the API server.
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from local_airflow import LocalAirflow
+from magic_hour_provider.simulator import Simulator
 
 T = TypeVar("T")
+
+
+@dataclass
+class World:
+    """A running Airflow, its Magic Hour, and the folders that finished files and the storage ledger are in."""
+
+    airflow: LocalAirflow
+    sim: Simulator
+    output: Path
+    ledger: Path
+
+    def made_by(self, tool: str) -> list[dict[str, Any]]:
+        """Return the jobs that the simulator accepted for a tool."""
+        return [job for job in self.sim.jobs() if job["tool"] == tool]
 
 
 def until(found: Callable[[], T], seconds: float = 60) -> T:

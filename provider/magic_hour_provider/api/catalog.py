@@ -172,3 +172,8 @@ def get_tool(tool: str | Tool) -> Tool:
         f"{tool!r} is not a Magic Hour tool this version knows: {hint} "
         "For a tool newer than this package pass Tool(slug, kind, path). Nothing was sent and nothing was charged."
     )
+
+
+def usual_pace(slug: str, kind: str) -> PollingClass:
+    """Return the polling class of a tool where its request is not known; of a tool not known, that of its kind."""
+    return (TOOLS.get(slug) or Tool(slug, kind, "/")).polling_class()

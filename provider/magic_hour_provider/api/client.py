@@ -1,81 +1,25 @@
-"""The clients: one that does everything for a worker, one that only looks for the triggerer.
+"""The client of a worker, which does everything; beside it the triggerer's, which only looks.
 
 Both carry out what :mod:`magic_hour_provider.api.protocol` decides; neither repeats the other's logic.
 """
 
 from __future__ import annotations
 
-import logging
-import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
-from magic_hour_provider.api import downloads, protocol, transfers, uploads
+from magic_hour_provider.api import downloads, http, protocol, transfers, uploads
+from magic_hour_provider.api.async_client import AsyncMagicHourClient
 from magic_hour_provider.api.catalog import BASE_URL, EXTENSIONS, Tool
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.api.failures import Answer, transport_error
 from magic_hour_provider.api.jobs import Account, Download, Job, Submission, UploadLink
 
-DEFAULT_TIMEOUT_S = 60.0
-CONNECT_TIMEOUT_S = 10.0
-USER_AGENT = "airflow-provider-magic-hour"
-
-Verify = bool | str | ssl.SSLContext
-
-# httpx logs every URL it asks for at INFO, the signature of a signed link included, and one line per look besides.
-# While one of our requests is under way its lines are dropped; nobody else's are touched.
-_ours: ContextVar[bool] = ContextVar("magic_hour_request", default=False)
-
-
-class _DropOurs(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 (the signature is logging's)
-        return not _ours.get()
-
-
-_DROP = _DropOurs()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # Filters are not inherited by child loggers, and logging may be set up anew at any time: each use makes sure.
-    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy"):
-        logging.getLogger(name).addFilter(_DROP)
-    token = _ours.set(True)
-    try:
-        yield
-    finally:
-        _ours.reset(token)
-
-
-def ssl_context(verify: Verify = True) -> Verify:
-    """Return a context that many clients share: reading the certificates takes tens of milliseconds each time.
-
-    :param verify: True for the usual certificates, False for none, or the path of a file with others.
-    """
-    if isinstance(verify, ssl.SSLContext) or verify is False:
-        return verify
-    if isinstance(verify, str):
-        if not Path(verify).exists():
-            raise BadInputError(f"The connection's 'verify' names {verify!r}, which does not exist on this machine.")
-        place = Path(verify)
-        return ssl.create_default_context(
-            cafile=str(place) if place.is_file() else None, capath=str(place) if place.is_dir() else None
-        )
-    return httpx.create_ssl_context()
-
-
-def _headers(api_key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {protocol.check_key(api_key)}", "User-Agent": USER_AGENT}
-
-
-def _timeout(seconds: float) -> httpx.Timeout:
-    return httpx.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_S))
+__all__ = ["AsyncMagicHourClient", "MagicHourClient"]
 
 
 class MagicHourClient:
@@ -95,22 +39,22 @@ class MagicHourClient:
         *,
         api_key: str,
         base_url: str = BASE_URL,
-        timeout: float = DEFAULT_TIMEOUT_S,
-        verify: Verify = True,
+        timeout: float = http.DEFAULT_TIMEOUT_S,
+        verify: http.Verify = True,
         proxy: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.base_url = protocol.check_base_url(base_url)
-        self._headers = _headers(api_key)
+        self._headers = http.headers(api_key)
         self._common: dict[str, Any] = {
-            "timeout": _timeout(timeout),
-            "verify": ssl_context(verify),
+            "timeout": http.timeout(timeout),
+            "verify": http.ssl_context(verify),
             "proxy": proxy,
             "transport": transport,
         }
         self._api = httpx.Client(headers=self._headers, follow_redirects=False, **self._common)
         # Storage gets its own client: a signed link carries its own permission and must never meet our key.
-        self._storage = httpx.Client(headers={"User-Agent": USER_AGENT}, follow_redirects=True, **self._common)
+        self._storage = httpx.Client(headers={"User-Agent": http.USER_AGENT}, follow_redirects=True, **self._common)
 
     def __enter__(self) -> Self:
         return self
@@ -120,13 +64,13 @@ class MagicHourClient:
 
     def close(self) -> None:
         """Close the connections."""
-        with _quiet():
+        with http.quiet():
             self._api.close()
             self._storage.close()
 
     def _send(self, request: protocol.Request, doing: str) -> Answer:
         try:
-            with _quiet():
+            with http.quiet():
                 return Answer.of(_send_with(self._api, self.base_url, request))
         except httpx.RequestError as error:
             raise transport_error(error, doing) from None
@@ -145,7 +89,7 @@ class MagicHourClient:
         built = protocol.create_request(tool, request)
         outcome: Answer | httpx.RequestError
         with (
-            _quiet(),
+            http.quiet(),
             httpx.Client(headers=self._headers, follow_redirects=False, **self._common) as fresh,
         ):
             try:
@@ -194,7 +138,7 @@ class MagicHourClient:
 
         :param name: what people call the file.
         """
-        with _quiet():
+        with http.quiet():
             transfers.upload(self._storage, link, source, size, name)
 
     def upload(self, source: str | Path) -> str:
@@ -232,60 +176,11 @@ class MagicHourClient:
         clock: Clock = CLOCK,
     ) -> downloads.Received:
         """Stream a finished file into an open binary file; :func:`.downloads.download` tells what the rest is."""
-        with _quiet():
+        with http.quiet():
             return downloads.download(self._storage, link, target, started=started, fresh=fresh, clock=clock)
 
 
-class AsyncMagicHourClient:
-    """Looks at jobs from an event loop, and does nothing else. Close it with :meth:`aclose`.
-
-    :param verify: certificates to trust; give an SSL context made off the loop, as reading the usual ones blocks it.
-    :param max_connections: sockets kept at the most.
-    """
-
-    def __init__(
-        self,
-        *,
-        api_key: str,
-        base_url: str = BASE_URL,
-        timeout: float = DEFAULT_TIMEOUT_S,
-        verify: Verify = True,
-        proxy: str | None = None,
-        max_connections: int = 32,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self.base_url = protocol.check_base_url(base_url)
-        self._api = httpx.AsyncClient(
-            headers=_headers(api_key),
-            timeout=_timeout(timeout),
-            verify=verify,
-            proxy=proxy,
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
-            transport=transport,
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        with _quiet():
-            await self._api.aclose()
-
-    async def get_job(self, kind: str, job_id: str) -> Job:
-        """Look at a job once; as :meth:`MagicHourClient.get_job`."""
-        request = protocol.get_job_request(kind, job_id)
-        try:
-            with _quiet():
-                response = await self._api.request(request.method, self.base_url + request.path)
-        except httpx.RequestError as error:
-            raise transport_error(error, f"looking at {kind} job {job_id}") from None
-        return protocol.read_job(Answer.of(response), kind, job_id)
-
-
-def _send_with(http: httpx.Client, base_url: str, request: protocol.Request) -> httpx.Response:
-    return http.request(request.method, base_url + request.path, json=request.json, params=dict(request.params) or None)
+def _send_with(client: httpx.Client, base_url: str, request: protocol.Request) -> httpx.Response:
+    return client.request(
+        request.method, base_url + request.path, json=request.json, params=dict(request.params) or None
+    )

@@ -57,6 +57,8 @@ class MagicHourError(Exception):
 
     can_retry: bool = False
     """Whether another try can help without anybody changing anything."""
+    retry_after: float | None = None
+    """Seconds that the service asks us to wait (429, 503), where it does."""
 
     def __init__(self, message: str, *, status_code: int | None = None, code: str | None = None) -> None:
         super().__init__(redact(message))
@@ -66,6 +68,13 @@ class MagicHourError(Exception):
 
 class BadInputError(MagicHourError, ValueError):
     """Something we were given cannot work; found before any request was sent."""
+
+
+class SignatureError(MagicHourError):
+    """A webhook delivery does not prove that Magic Hour sent it just now. It does not say why: a forger would learn."""
+
+    def __init__(self) -> None:
+        super().__init__("The delivery's signature is wrong, missing or too old: it was not read.")
 
 
 class BadKeyError(MagicHourError):
@@ -98,9 +107,16 @@ class RateLimitedError(MagicHourError):
 
 
 class ServerFaultError(MagicHourError):
-    """5xx on a request that is safe to repeat."""
+    """5xx on a request that is safe to repeat.
+
+    :param retry_after: seconds the service asks us to wait, or None.
+    """
 
     can_retry = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None, status_code: int | None = None) -> None:
+        super().__init__(message, status_code=status_code)
+        self.retry_after = retry_after
 
 
 class UnreachableError(MagicHourError):

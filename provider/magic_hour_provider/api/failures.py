@@ -63,6 +63,14 @@ def text_of(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def whole_of(value: Any) -> int | None:
+    """Return a number as a whole one; None for anything else, also for JSON's numbers that are too large to be one."""
+    try:
+        return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except (OverflowError, ValueError):
+        return None
+
+
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
     """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a readable one."""
     text = (headers.get("retry-after") or "").strip()
@@ -156,6 +164,7 @@ def check(answer: Answer, doing: str) -> Answer:
     raise refusal(answer, doing, "The request changed nothing.") or errors.ServerFaultError(
         f"Magic Hour has a fault when {doing} (HTTP {answer.status}): {_said(answer)[0]}. The request changed "
         "nothing; try again later.",
+        retry_after=retry_after(answer.headers),
         status_code=answer.status,
     )
 

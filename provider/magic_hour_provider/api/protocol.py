@@ -25,6 +25,7 @@ from magic_hour_provider.api.failures import (
     shown,
     text_of,
     transport_error,
+    whole_of,
     words_of,
 )
 from magic_hour_provider.api.jobs import GONE, Account, Download, Job, Submission, UploadLink, check_id, is_id
@@ -144,10 +145,6 @@ def saved_items_request(
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
-def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _rows(value: Any) -> list[dict[str, Any]]:
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
@@ -183,7 +180,7 @@ def read_create(outcome: Answer | httpx.RequestError, tool: str | Tool) -> Submi
     body = json_object(outcome) or {}
     job_id = body.get("id")
     if outcome.ok and is_id(job_id):
-        return Submission(id=job_id, kind=tool.kind, credits_charged=_whole(body.get("credits_charged")))
+        return Submission(id=job_id, kind=tool.kind, credits_charged=whole_of(body.get("credits_charged")))
     refused = None if outcome.ok else refusal(outcome, doing, NOT_CHARGED)
     if refused is not None:
         raise refused
@@ -206,7 +203,7 @@ def read_job(answer: Answer, kind: str, job_id: str) -> Job:
         kind=kind,
         status=GONE if body.get("enabled") is False else text_of(body.get("status")) or "unknown",
         name=text_of(body.get("name")),
-        credits_charged=_whole(body.get("credits_charged")),
+        credits_charged=whole_of(body.get("credits_charged")),
         downloads=tuple(
             Download(row["url"], text_of(row.get("expires_at")))
             for row in _rows(body.get("downloads"))
@@ -231,7 +228,7 @@ def read_account(answer: Answer) -> Account:
         id=text_of(body.get("id")),
         email=text_of(body.get("email")),
         tier=text_of(body.get("tier")),
-        credits=_whole(body.get("credits")),
+        credits=whole_of(body.get("credits")),
         usage_based=body.get("subscription") is None,
     )
 

@@ -17,12 +17,16 @@ from airflow.providers.common.compat.sdk import (
 
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import BASE_URL
-from magic_hour_provider.api.client import DEFAULT_TIMEOUT_S, AsyncMagicHourClient, MagicHourClient, Verify
+from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, MagicHourError
+from magic_hour_provider.api.http import DEFAULT_TIMEOUT_S, Verify, ssl_context
 from magic_hour_provider.api.jobs import Job
+from magic_hour_provider.api.progress import Progress
 from magic_hour_provider.api.protocol import check_base_url, check_key
+from magic_hour_provider.api.rate import USUAL_MOST
 from magic_hour_provider.api.waiting import Outcome, Wait
+from magic_hour_provider.api.webhooks import split_secrets
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -46,6 +50,10 @@ class Settings:
     :param timeout: seconds without progress after which a request counts as lost (extra ``timeout``).
     :param verify: certificates to trust (extra ``verify``: true, false or a path).
     :param proxy: address of a proxy (extra ``proxy``).
+    :param max_looks_per_second: how many looks per second one triggerer sends at the most (extra
+        ``max_looks_per_second``).
+    :param webhook_secrets: what webhooks are signed with (extra ``webhook_secret``): the secret, and the next one while
+        it is replaced.
     """
 
     api_key: str = field(repr=False)
@@ -53,6 +61,8 @@ class Settings:
     timeout: float = DEFAULT_TIMEOUT_S
     verify: Verify = True
     proxy: str | None = field(default=None, repr=False)
+    max_looks_per_second: float = USUAL_MOST
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def read(cls, conn: Connection, extra: Mapping[str, Any]) -> Settings:
@@ -68,6 +78,8 @@ class Settings:
                 timeout=_positive(extra, "timeout") or DEFAULT_TIMEOUT_S,
                 verify=_verify(extra.get("verify")),
                 proxy=_proxy(extra.get("proxy")),
+                max_looks_per_second=_positive(extra, "max_looks_per_second") or USUAL_MOST,
+                webhook_secrets=tuple(split_secrets(extra.get("webhook_secret"))),
             )
         except BadInputError as error:
             raise BadInputError(f"In {where}: {error}") from None
@@ -211,23 +223,27 @@ class MagicHourHook(BaseHook):
             extra = await asyncio.to_thread(lambda: conn.extra_dejson)
         return Settings.read(conn, extra)
 
-    def get_conn(self) -> MagicHourClient:
-        """Open the client for a worker; close it after use."""
-        s = self.settings()
+    def get_conn(self, settings: Settings | None = None) -> MagicHourClient:
+        """Open the client for a worker; close it after use.
+
+        :param settings: what the connection says, if it has been resolved already.
+        """
+        s = settings or self.settings()
         return MagicHourClient(
             api_key=s.api_key, base_url=s.base_url, timeout=s.timeout, verify=s.verify, proxy=s.proxy
         )
 
-    async def get_async_conn(self, *, max_connections: int = 32) -> AsyncMagicHourClient:
+    async def get_async_conn(
+        self, *, settings: Settings | None = None, max_connections: int = 32
+    ) -> AsyncMagicHourClient:
         """Open the client for a triggerer; the certificates are read off the event loop, as that takes long.
 
+        :param settings: what the connection says, where that is known already.
         :param max_connections: sockets kept at the most.
         """
         import asyncio
 
-        from magic_hour_provider.api.client import ssl_context
-
-        s = await self.async_settings()
+        s = settings or await self.async_settings()
         return AsyncMagicHourClient(
             api_key=s.api_key,
             base_url=s.base_url,
@@ -256,7 +272,7 @@ def wait_here(
     *,
     first: float,
     until: float,
-    saw: Callable[[Job | MagicHourError], None],
+    saw: Callable[[Job | MagicHourError, str | None], None],
     clock: Clock = CLOCK,
 ) -> tuple[Job | MagicHourError | None, Outcome | None]:
     """Look at a job on this worker until it ends, or until the next look would fall after ``until``.
@@ -264,20 +280,25 @@ def wait_here(
     :param wait: decides when to look; see :class:`magic_hour_provider.api.waiting.Wait`.
     :param first: time of the first look, in seconds since 1970.
     :param until: latest time of a look, in seconds since 1970.
-    :param saw: called with what each look saw.
+    :param saw: called with what each look saw, and the sentence for the task's log if that is news.
     :returns: what the last look saw (None: no look was due), and the outcome, or None while the job is active.
     """
     seen: Job | MagicHourError | None = None
+    # The time as it was at the start, counted on by a clock that nobody sets: if the machine's jumps meanwhile, no
+    # look is lost and none is made too soon.
+    ahead = clock.now() - clock.steady()
+    progress = Progress(job_id, wait, clock.steady() + ahead)
     due = first
     while due <= until:
-        if (pause := due - clock.now()) > 0:
+        if (pause := due - (clock.steady() + ahead)) > 0:
             clock.sleep(pause)
         try:
             seen = client.get_job(kind, job_id)
         except MagicHourError as error:
             seen = error
-        saw(seen)
-        decided = wait.decide(seen, clock.now())
+        now = clock.steady() + ahead
+        decided = wait.decide(seen, now)
+        saw(seen, progress.saw(seen, decided, now))
         if isinstance(decided, Outcome):
             return seen, decided
         due = decided

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from magic_hour_provider.api.catalog import usual_pace
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.jobs import check_id
 from magic_hour_provider.api.requests import check, normalized, plain
-from magic_hour_provider.api.waiting import TIMEOUT
+from magic_hour_provider.api.waiting import REFUSED, TIMEOUT
 from magic_hour_provider.assets import announce
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.inputs import plain_files
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
-from magic_hour_provider.operators.run import Active, JobRun, Wishes, merged
+from magic_hour_provider.operators.run import Active, JobRun, Wishes
 from magic_hour_provider.record import Record, unknown_sentence
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def begin(operator: MagicHourOperator, context: Context) -> dict[str, Any]:
     with _opened(operator, context) as run:
         record, new = run.submit_or_resume()
         outcome = run.wait(record, look_now=not new) if operator.wait_for_completion else run.submitted(record, new=new)
-    return _done(operator, context, outcome)
+    return _done(operator, context, outcome, run.wishes)
 
 
 def go_on(
@@ -52,8 +53,8 @@ def go_on(
         run.report.go_on()
         if event["status"] == TIMEOUT:
             deadline = operator.clock.now()
-        outcome = run.wait(record, look_now=True, deadline=deadline)
-    return _done(operator, context, outcome)
+        outcome = run.wait(record, look_now=True, deadline=deadline, patient=event["status"] != REFUSED)
+    return _done(operator, context, outcome, run.wishes)
 
 
 @contextmanager
@@ -63,7 +64,10 @@ def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
         ledger = Ledger.of(context, operator.clock, str(operator.output_path or ""), operator._output_template)
         record = ledger.read()
         wishes = _wishes(operator)
-        client = MagicHourHook(operator.magic_hour_conn_id).get_conn()
+        hook = MagicHourHook(operator.magic_hour_conn_id)
+        settings = hook.settings()
+        wishes = replace(wishes, webhooks=bool(settings.webhook_secrets))
+        client = hook.get_conn(settings)
     except MagicHourError as error:
         if record is not None and record.job_id is not None:
             # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
@@ -79,6 +83,9 @@ def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
         raise failure from error
     with client:
         run = operator._run = JobRun(wishes, context["ti"], ledger, client, operator.log)
+        if record is not None and record.state == "intent":
+            # Airflow clears the XComs of an attempt as the next one begins, and a webhook may name the job later.
+            run.report.intent(record.key, record.name)
         with run.speaking():
             yield run
 
@@ -92,7 +99,7 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     rendered = {name: getattr(operator, name) for name in ("request", "extra_request", "output_path")}
     broken = broken_promises(operator._promised, rendered)
     given = normalized(tool, plain_files(tool, plain(operator.request)))
-    request = plain_files(tool, merged(given, plain(operator.extra_request or {})))
+    request = plain_files(tool, _merged(given, plain(operator.extra_request or {})))
     findings = check(tool, given, extra=operator.extra_request, rendered=True)
     timeout = operator.timeout
     return Wishes(
@@ -108,18 +115,30 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     )
 
 
-def _done(operator: MagicHourOperator, context: Context, outcome: dict[str, Any] | Active) -> dict[str, Any]:
+def _merged(request: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``request`` with ``extra`` merged in deeply; lists are replaced."""
+    result = dict(request)
+    for name, value in (extra or {}).items():
+        before = result.get(name)
+        result[name] = _merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _done(
+    operator: MagicHourOperator, context: Context, outcome: dict[str, Any] | Active, wishes: Wishes
+) -> dict[str, Any]:
     if isinstance(outcome, Active):
-        _defer(operator, outcome)
+        _defer(operator, outcome, wishes)
     announce(operator.outlets, context, outcome)
     return outcome
 
 
-def _defer(operator: MagicHourOperator, active: Active) -> NoReturn:
+def _defer(operator: MagicHourOperator, active: Active, wishes: Wishes) -> NoReturn:
     # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.
     from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
     record, now = active.record, operator.clock.now()
+    pace = wishes.tool.polling_class(wishes.request)
     trigger = MagicHourJobTrigger(
         kind=record.kind,
         job_id=record.job_id or "",
@@ -128,5 +147,6 @@ def _defer(operator: MagicHourOperator, active: Active) -> NoReturn:
         submitted_at=record.submitted_at if record.submitted_at is not None else now,
         deferred_at=now,
         deadline=active.deadline,
+        polling=pace.name if pace != usual_pace(record.tool, record.kind) else None,
     )
     operator.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": active.deadline})

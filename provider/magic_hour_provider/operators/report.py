@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from magic_hour_provider.api.errors import redact
+from magic_hour_provider.api.errors import (
+    MagicHourError,
+    SubmissionUnknownError,
+    TransferError,
+    WaitTimedOutError,
+    redact,
+)
+from magic_hour_provider.api.jobs import CANCELED, ERROR, GONE
 from magic_hour_provider.links import JOB_XCOM, MagicHourLink
 from magic_hour_provider.record import Record
 
@@ -68,12 +75,10 @@ class Report:
         if isinstance(before, Mapping):
             self._facts.update({name: before[name] for name in before if name not in ("tool", "request")})
 
-    def looked(self, status: str) -> bool:
-        """Count one look and what it saw; return whether that is news."""
+    def looked(self, status: str) -> None:
+        """Count one look and what it saw."""
         self._facts["looks"] += 1
-        news = status != self._facts.get("status")
         self._facts["status"] = status
-        return news
 
     def intent(self, key: str, name: str | None) -> None:
         """Say that a request is about to be sent; its key finds the task instance (XCom keys are indexed)."""
@@ -94,6 +99,21 @@ class Report:
         if record.page:
             self._push(MagicHourLink.xcom_key, record.page)
         self.push()
+
+    def settled(self, status: str, credits_charged: int | None) -> None:
+        """Note how the job itself ended; pushed with the attempt's end."""
+        self._facts["status"] = status
+        if credits_charged is not None:
+            self._facts["credits_charged"] = credits_charged
+
+    def failed(self, error: MagicHourError, now: float) -> None:
+        """Say that the attempt failed; the status stays the job's own where the job is known to go on or has ended."""
+        status, job = "failed", self._facts.get("status")
+        if isinstance(error, SubmissionUnknownError):
+            status = "unknown"
+        elif isinstance(error, WaitTimedOutError | TransferError) or job in (ERROR, CANCELED, GONE):
+            status = str(job or status)
+        self.ended(status, now, error=str(error))
 
     def ended(self, status: str, now: float, *, error: str | None = None, credits_charged: int | None = None) -> None:
         """Say how the attempt ended, and when (in seconds since 1970), with the sentence of a failure."""

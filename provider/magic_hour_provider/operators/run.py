@@ -16,7 +16,7 @@ from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Account, Job
 from magic_hour_provider.api.protocol import create_request
 from magic_hour_provider.api.requests import Findings
-from magic_hour_provider.api.waiting import TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.api.waiting import REFUSED, TIMEOUT, Outcome, Schedule, Wait
 from magic_hour_provider.delivery import deliver, stored_media
 from magic_hour_provider.handover import hand_over
 from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
@@ -24,14 +24,13 @@ from magic_hour_provider.inputs import find_inputs, replaced
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.media import Media, check_folder, result_object
 from magic_hour_provider.operators.report import Report, without_secrets
-from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key
+from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key, tagged_name
 from magic_hour_provider.sources import check_inputs, identity
 from magic_hour_provider.submission import balance_of, check_floor, submit_once
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-_NAME_LENGTH = 100
 _TAG_NAMES = ("all", "automatic", "none")
 
 
@@ -43,6 +42,7 @@ class Wishes:
     :param output_path: folder for files, or empty.
     :param timeout: seconds this attempt waits.
     :param findings: what is wrong with the request; matters only if it is sent.
+    :param webhooks: whether Magic Hour may tell Airflow's API server which job was made.
     """
 
     tool: Tool
@@ -54,6 +54,7 @@ class Wishes:
     findings: Findings
     on_unknown_submission: str
     on_clear: str
+    webhooks: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,27 +66,6 @@ class Active:
 
     record: Record
     deadline: float
-
-
-def merged(request: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return ``request`` with ``extra`` merged in deeply; lists are replaced."""
-    result = dict(request)
-    for name, value in (extra or {}).items():
-        before = result.get(name)
-        result[name] = merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
-    return result
-
-
-def tagged_name(given: str | None, automatic: str, key: str, tag_names: str) -> str | None:
-    """Return the job's name: the only thread back to a job whose answer was lost. None leaves it to the service.
-
-    :param given: the user's own name, if any.
-    :param tag_names: ``all``, ``automatic`` (the user's own names stay as they are) or ``none``.
-    """
-    if tag_names == "none" or (given and tag_names == "automatic"):
-        return given
-    tag = f" #{key}"
-    return f"{(given or automatic)[: _NAME_LENGTH - len(tag)]}{tag}"
 
 
 class JobRun:
@@ -131,12 +111,16 @@ class JobRun:
                     f"MagicHourDownloadOperator(job=...)."
                 )
             if isinstance(error, errors.SubmissionUnknownError) and not error.made:
-                error.can_retry = self.wishes.on_unknown_submission == "resubmit"
-            status = "unknown" if isinstance(error, errors.SubmissionUnknownError) else "failed"
-            if isinstance(error, errors.WaitTimedOutError | errors.TransferError):
-                status = str(self.report.facts.get("status", status))
-            self.report.ended(status, self._clock.now(), error=str(error))
+                error.can_retry = self.wishes.on_unknown_submission == "resubmit" or (
+                    self.record is not None and self._may_be_told
+                )
+            self.report.failed(error, self._clock.now())
             raise airflow_error(error) from error
+
+    @property
+    def _may_be_told(self) -> bool:
+        """Whether a webhook may name a job whose answer was lost, before the next attempt."""
+        return self.wishes.webhooks and self.ledger.in_airflow
 
     def submit_or_resume(self) -> tuple[Record, bool]:
         """Return the record of the job to wait for, and whether it was just submitted."""
@@ -213,7 +197,14 @@ class JobRun:
 
         resubmits = self.wishes.on_unknown_submission == "resubmit"
         self.record = record = submit_once(
-            self.ledger, self.client, tool, body, intend, account=account, resubmits=resubmits
+            self.ledger,
+            self.client,
+            tool,
+            body,
+            intend,
+            account=account,
+            resubmits=resubmits,
+            may_be_told=self._may_be_told,
         )
         self.report.job(record, "queued")
         self._log.info(
@@ -231,38 +222,38 @@ class JobRun:
         index = f"[{self._ti.map_index}]" if mapped else ""
         return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
 
-    def wait(self, record: Record, *, look_now: bool, deadline: float | None = None) -> dict[str, Any] | Active:
+    def wait(
+        self, record: Record, *, look_now: bool, deadline: float | None = None, patient: bool = True
+    ) -> dict[str, Any] | Active:
         """Wait as long as this worker should, then collect the files or say that the job is still active.
 
         :param look_now: whether the job may have ended already.
         :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
+        :param patient: False: answers could not be read for long, and one more ends the wait.
         """
         now = self._clock.now()
         deadline = now + self.wishes.timeout if deadline is None else deadline
         schedule = Schedule.of(self.wishes.tool.polling_class(self.wishes.request), self.wishes.tool)
         submitted_at = record.submitted_at if record.submitted_at is not None else now
-        wait = Wait(schedule, submitted_at=submitted_at, deadline=deadline)
+        wait = Wait(schedule, submitted_at=submitted_at, deadline=deadline, patient=patient)
         first = now if look_now else wait.first_look(now)
         until = deadline
         if self.wishes.deferrable:
             # A short job is not worth a second process; a long one is not worth a held worker.
             inline = conf.getfloat("magic_hour", "inline_wait", fallback=30.0)
-            stay = submitted_at + inline if schedule.median_s <= inline else 0.0
-            until = min(deadline, stay)
+            until = min(deadline, submitted_at + inline) if schedule.median_s <= inline else 0.0
         if look_now:
             until = max(until, first)  # also after the deadline: the job may have ended in time
         job_id = record.job_id or ""
         seen, outcome = wait_here(
             self.client, record.kind, job_id, wait, first=first, until=until, saw=self._saw, clock=self._clock
         )
-        if outcome is None:
-            return Active(record, deadline)
-        return self._finish(record, seen, outcome)
+        return Active(record, deadline) if outcome is None else self._finish(record, seen, outcome)
 
-    def _saw(self, seen: Job | errors.MagicHourError) -> None:
-        news = seen.status if isinstance(seen, Job) else str(seen)
-        if self.report.looked(news):
-            self._log.info("Magic Hour job %s: %s", self.report.facts.get("id"), news)
+    def _saw(self, seen: Job | errors.MagicHourError, sentence: str | None) -> None:
+        self.report.looked(seen.status if isinstance(seen, Job) else str(seen))
+        if sentence is not None:
+            self._log.info(sentence)
 
     def _finish(self, record: Record, seen: Job | errors.MagicHourError | None, outcome: Outcome) -> dict[str, Any]:
         job = seen if isinstance(seen, Job) else Job(id=record.job_id or "", kind=record.kind, status=GONE)
@@ -274,7 +265,7 @@ class JobRun:
                 f"when this attempt's timeout ended. The job goes on and stays charged; a retry goes on waiting for it "
                 f"and pays nothing. See {record.page or 'Magic Hour'}"
             )
-        if outcome.status == "refused" and isinstance(seen, errors.MagicHourError):
+        if outcome.status == REFUSED and isinstance(seen, errors.MagicHourError):
             raise type(seen)(
                 f"Magic Hour job {record.job_id} ({record.tool}) is paid for and goes on, but it cannot be looked at: "
                 f"{seen} When that is mended, {self._collect_again(record)} See {record.page or 'Magic Hour'}"
@@ -285,6 +276,7 @@ class JobRun:
             done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
             self.report.ended(COMPLETE, self._clock.now(), credits_charged=record.credits_charged)
             return result_object(done, record.tool, media)
+        self.report.settled(job.status, job.credits_charged)
         failure = job_ended_badly(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
         self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -20,7 +21,7 @@ from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, MagicHourError
 from magic_hour_provider.api.failures import job_ended_badly
 from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference
-from magic_hour_provider.api.waiting import TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.api.waiting import REFUSED, TIMEOUT, Outcome, Schedule, Wait
 from magic_hour_provider.assets import announce
 from magic_hour_provider.delivery import deliver
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
@@ -77,6 +78,8 @@ class MagicHourJobSensor(BaseSensorOperator):
             output_path if output_path is not None else conf.get("magic_hour", "output_path", fallback="")
         )
         self.deferrable = deferrable
+        self._wait: Wait | None = None
+        self._seen: Job | MagicHourError | None = None
 
     def _reference(self) -> JobReference:
         reference = JobReference.read(self.job)
@@ -86,13 +89,16 @@ class MagicHourJobSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once. A look that fails is only a look: the sensor's timeout bounds them."""
+        return self._poke(context)
+
+    def _poke(self, context: Context, *, patient: bool = True) -> PokeReturnValue:
         try:
-            result = self._look(context)
+            result = self._look(context, patient=patient)
         except MagicHourError as error:
             raise airflow_error(error) from error
         return PokeReturnValue(result is not None, result)
 
-    def _look(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _look(self, context: Mapping[str, Any], *, patient: bool) -> dict[str, Any] | None:
         reference = self._reference()
         record = Record("submitted", reference.tool, reference.kind, "", {}, job_id=reference.id)
         report = Report(context["ti"], reference.tool, {})
@@ -103,8 +109,12 @@ class MagicHourJobSensor(BaseSensorOperator):
             except MagicHourError as error:
                 seen = error
             # Only the judgement is asked for here, not when to look again: that is the sensor's own interval.
-            wait = Wait(Schedule(1, 1, 1), submitted_at=self._started(context), deadline=float("inf"))
-            decided = wait.decide(seen, self.clock.now())
+            if self._wait is None:
+                self._wait = Wait(
+                    Schedule(1, 1, 1), submitted_at=self._started(context), deadline=float("inf"), patient=patient
+                )
+            self._seen = seen
+            decided = self._wait.decide(seen, self.clock.now())
             if not isinstance(decided, Outcome):
                 self.log.info("Magic Hour job %s: %s", reference.id, seen.status if isinstance(seen, Job) else seen)
                 report.job(record, seen.status if isinstance(seen, Job) else "unseen")
@@ -129,6 +139,12 @@ class MagicHourJobSensor(BaseSensorOperator):
         first = (ti.get_first_reschedule_date(context) if self.reschedule else None) or ti.start_date
         return first.timestamp() if first is not None else self.clock.now()
 
+    def _get_next_poke_interval(self, *arguments: Any, **named: Any) -> float:
+        """Wait as long as every sensor does, and no shorter than Magic Hour asks for."""
+        usual: float = super()._get_next_poke_interval(*arguments, **named)
+        asked = self._seen.retry_after if isinstance(self._seen, MagicHourError) else None
+        return max(usual, asked or 0.0)
+
     def execute(self, context: Context) -> Any:
         """Wait: in the triggerer, or as the sensor's ``mode`` says."""
         if not self.deferrable:
@@ -147,7 +163,8 @@ class MagicHourJobSensor(BaseSensorOperator):
         self, context: Context, event: Mapping[str, Any], deadline: float | None = None
     ) -> dict[str, Any]:
         """Go on after the trigger's event; the worker looks itself."""
-        found = self.poke(context)
+        self._wait = None
+        found = self._poke(context, patient=event["status"] != REFUSED)
         if found.is_done and isinstance(found.xcom_value, dict):
             return found.xcom_value
         if event["status"] == TIMEOUT:
@@ -167,8 +184,16 @@ class MagicHourJobSensor(BaseSensorOperator):
             job_id=reference.id,
             tool=reference.tool,
             conn_id=self.magic_hour_conn_id,
-            submitted_at=now,
+            submitted_at=self._submitted_at(now),
             deferred_at=now,
             deadline=deadline,
         )
         self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deadline})
+
+    def _submitted_at(self, now: float) -> float:
+        """Return when the job was made, as its age says how often to look; now, where that is not known."""
+        made = self._seen.created_at if isinstance(self._seen, Job) else None
+        try:
+            return min(now, datetime.fromisoformat(made or "").timestamp())
+        except ValueError:
+            return now

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from magic_hour_provider.simulator.account import TIERS
 from magic_hour_provider.simulator.choices import Choices, allowed_values, read_choices
+from magic_hour_provider.simulator.webhooks import DEFAULT_SECRET
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -37,6 +38,16 @@ def _parser(default_key: str) -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUE",
         help="what it does where Magic Hour's behaviour is not established; repeatable: " + _choices(),
+    )
+    parser.add_argument(
+        "--webhook",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="send webhooks there: an http address of this machine; repeatable (more by POST /_simulator/webhooks)",
+    )
+    parser.add_argument(
+        "--webhook-secret", metavar="SECRET", default=DEFAULT_SECRET, help="what --webhook signs with (%(default)s)"
     )
     parser.add_argument("--quiet", action="store_true", help="no line per request")
     parser.add_argument("--storage", metavar="DIR", help="folder for files (default: a temporary one)")
@@ -97,6 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
             spread=options.spread,
             usage_based=options.usage_based,
             choices=read_choices(options.choose),
+            webhook=options.webhook,
+            webhook_secret=options.webhook_secret,
         )
     except ValueError as bad:
         print(f"Error: {bad}", file=sys.stderr)

@@ -51,7 +51,7 @@ def build_app(service: Service, renderer: Renderer, api_key: str, log: Callable[
 
     async def refuse(_: Request, refusal: Exception) -> Response:
         known = cast(ApiError, refusal)
-        return error(known.status, known.code, known.message, with_code=with_code)
+        return error(known.status, known.code, known.message, known.headers, with_code=with_code)
 
     async def unknown_route(request: Request, _: Exception) -> Response:
         return error(404, "not_found", f"There is no {request.method} at this path.", with_code=with_code)

@@ -3,15 +3,45 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
-from dataclasses import dataclass, fields
+from collections import Counter, deque
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from typing import Any
 
 from magic_hour_provider.simulator.jobs import Job, iso
 
 _JOBS_SHOWN = 100
+_ATTEMPTS_KEPT = 10_000
 _REFUNDED = ("error", "canceled")
+
+# How a webhook request that was sent went: answered with 2xx, with something else, not at all, or too late.
+ACCEPTED, REFUSED, NO_ANSWER, TOO_SLOW = SENT = ("accepted", "refused", "no_answer", "too_slow")
+# What becomes of a delivery that is not sent: a fault lost it, or it has been repeated long enough.
+LOST, GIVEN_UP = NOT_SENT = ("lost", "given_up")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to deliver an event to a webhook.
+
+    :param at: when, in seconds since 1970 on the simulator's clock.
+    :param url: of the webhook.
+    :param type: the event, such as ``video.completed``.
+    :param id: of the job.
+    :param attempt: 1 for the first; 0 for one that was never sent.
+    :param outcome: one of :data:`SENT` and :data:`NOT_SENT`.
+    :param status: of the answer, or None.
+    :param fault: name of the fault that struck it, or None.
+    """
+
+    at: float
+    url: str
+    type: str
+    id: str
+    attempt: int
+    outcome: str
+    status: int | None
+    fault: str | None
 
 
 @dataclass(frozen=True)
@@ -27,6 +57,7 @@ class Books:
     :param uploads: files that arrived whole.
     :param downloads: files asked for and had.
     :param deletes: jobs deleted.
+    :param deliveries: webhook requests sent, whatever came of them.
     """
 
     creates: int = 0
@@ -36,11 +67,16 @@ class Books:
     uploads: int = 0
     downloads: int = 0
     deletes: int = 0
+    deliveries: int = 0
 
     def __str__(self) -> str:
         counts = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        words = [f"{count} {name if count != 1 else name.removesuffix('s')}" for name, count in counts if count]
+        words = [f"{count} {name if count != 1 else _one_of(name)}" for name, count in counts if count]
         return ", ".join(words) or "nothing"
+
+
+def _one_of(name: str) -> str:
+    return name[:-3] + "y" if name.endswith("ies") else name.removesuffix("s")
 
 
 class Bookkeeper:
@@ -56,6 +92,8 @@ class Bookkeeper:
         self._refunded_shows = refunded_shows
         self._counts = dict.fromkeys(("accepted", "refused", "looks", "uploads", "downloads", "deletes"), 0)
         self._taken = self._refunded = self._settled = 0
+        self._outcomes: Counter[str] = Counter()
+        self._attempts: deque[Attempt] = deque(maxlen=_ATTEMPTS_KEPT)
         # Jobs whose money is not settled, by the time they end; the number keeps jobs themselves from being compared.
         self._open: list[tuple[float, int, Job]] = []
 
@@ -67,6 +105,15 @@ class Bookkeeper:
     def count(self, what: str) -> None:
         """Count one of ``refused``, ``looks``, ``uploads``, ``downloads`` and ``deletes``."""
         self._counts[what] += 1
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Note an attempt to deliver an event to a webhook."""
+        self._outcomes[attempt.outcome] += 1
+        self._attempts.append(attempt)
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Return the last 10,000 attempts to deliver an event to a webhook, the oldest first."""
+        return [asdict(attempt) | {"at": iso(attempt.at)} for attempt in self._attempts]
 
     def accepted(self, job: Job) -> None:
         """Take a job's credits."""
@@ -105,8 +152,12 @@ class Bookkeeper:
         return Books(
             creates=counts["accepted"],
             credits=self._taken - self._refunded,
+            deliveries=self._sent(),
             **{name: counts[name] for name in ("refused", "looks", "uploads", "downloads", "deletes")},
         )
+
+    def _sent(self) -> int:
+        return sum(self._outcomes[outcome] for outcome in SENT)
 
     def stats(self, jobs: dict[str, Job], struck: dict[str, int]) -> dict[str, Any]:
         """Return the books in full.
@@ -128,4 +179,13 @@ class Bookkeeper:
         last = list(islice(reversed(jobs.values()), _JOBS_SHOWN))[::-1]
         looks = {job.id: {"looks": job.looks, "times": [iso(time) for time in job.look_times]} for job in last}
         requests = dict(sorted(self.requests.items()))
-        return {"creates": creates, "credits": money, **counts, "requests": requests, "faults": struck, "jobs": looks}
+        webhooks = {"sent": self._sent()} | {outcome: self._outcomes[outcome] for outcome in (*SENT, *NOT_SENT)}
+        return {
+            "creates": creates,
+            "credits": money,
+            **counts,
+            "requests": requests,
+            "faults": struck,
+            "webhooks": webhooks,
+            "jobs": looks,
+        }

@@ -36,8 +36,20 @@ class Choices:
         ``forbidden`` (403), or ``payment_required`` (402, code ``plan_upgrade_required``).
     :param error_code: whether the body of an error has a ``code`` beside its ``message`` (older descriptions have
         none): ``given``, or ``left_out``.
+    :param image_started: whether webhooks get ``image.started`` (it may be skipped for fast jobs): ``sent``, or
+        ``skipped``.
+    :param webhook_repeats: whether a repeated delivery has a timestamp and a signature of its own (open):
+        ``signed_anew``, or ``signed_once``, which a receiver finds too old after 300 seconds.
+    :param webhook_envelope: where a delivery has the job (the sources contradict each other): ``payload``, or
+        ``object``.
+    :param webhook_deprecated: whether a delivery has the deprecated fields of the details (open): ``given``, or
+        ``left_out``.
     :param body_limit_bytes: the largest JSON body taken, in bytes (open; 4 MiB); larger ones are answered 413.
     :param upload_limit_bytes: the largest upload taken, in bytes; 0 for that of the account's tier.
+    :param looks_per_second: how many looks are answered within any second (429 is documented, numbers are not); more
+        are answered 429. 0 for no limit.
+    :param retry_after: whether such a 429 has a ``Retry-After`` header, of 1 s (none is documented): ``given``, or
+        ``left_out``.
     :raises ValueError: a value is none of these; the text lists them.
     """
 
@@ -52,8 +64,14 @@ class Choices:
     missing_file: Literal["failed_job", "refused"] = "failed_job"
     plan_limit: Literal["forbidden", "payment_required"] = "forbidden"
     error_code: Literal["given", "left_out"] = "given"
+    image_started: Literal["sent", "skipped"] = "sent"
+    webhook_repeats: Literal["signed_anew", "signed_once"] = "signed_anew"
+    webhook_envelope: Literal["payload", "object"] = "payload"
+    webhook_deprecated: Literal["given", "left_out"] = "given"
     body_limit_bytes: int = 4 * 1024 * 1024
     upload_limit_bytes: int = 0
+    looks_per_second: int = 0
+    retry_after: Literal["given", "left_out"] = "given"
 
     def __post_init__(self) -> None:
         for name, allowed in allowed_values().items():

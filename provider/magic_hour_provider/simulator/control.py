@@ -1,4 +1,4 @@
-"""The simulator's own routes, under ``/_simulator``: its clock, its faults and its books. They need no key."""
+"""The simulator's own routes, under ``/_simulator``: clock, faults, webhooks and books. They need no key."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from magic_hour_provider.simulator.errors import invalid
 from magic_hour_provider.simulator.faults import FaultError, make_fault
 from magic_hour_provider.simulator.service import Service
 from magic_hour_provider.simulator.strike import Handler
+from magic_hour_provider.simulator.webhooks import WebhookError, make_webhook
 from magic_hour_provider.simulator.wire import json_answer, read_json
 
 
@@ -34,6 +35,10 @@ class Control:
             Route("/_simulator/faults", _plain(service.faults.listed), methods=["GET"]),
             Route("/_simulator/faults", self._add_fault, methods=["POST"]),
             Route("/_simulator/faults", self._clear_faults, methods=["DELETE"]),
+            Route("/_simulator/webhooks", _plain(service.webhooks.listed), methods=["GET"]),
+            Route("/_simulator/webhooks", self._add_webhook, methods=["POST"]),
+            Route("/_simulator/webhooks", self._clear_webhooks, methods=["DELETE"]),
+            Route("/_simulator/deliveries", _plain(service.deliveries), methods=["GET"]),
             Route("/_simulator/advance", self._advance, methods=["POST"]),
         ]
 
@@ -52,6 +57,19 @@ class Control:
 
     async def _clear_faults(self, _: Request) -> Response:
         self._service.faults.clear()
+        return Response(None, 204)
+
+    async def _add_webhook(self, request: Request) -> Response:
+        body = await self._object(request)
+        try:
+            webhook = make_webhook(body)
+        except WebhookError as bad:
+            raise invalid(str(bad)) from bad
+        self._service.webhooks.add(webhook)
+        return json_answer(webhook.listed(), 201)
+
+    async def _clear_webhooks(self, _: Request) -> Response:
+        self._service.webhooks.clear()
         return Response(None, 204)
 
     async def _object(self, request: Request) -> dict[str, Any]:

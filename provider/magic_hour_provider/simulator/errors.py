@@ -9,13 +9,20 @@ class ApiError(Exception):
     :param status: the HTTP status to answer.
     :param code: the error code to answer.
     :param message: one sentence for people.
+    :param retry_after: whole seconds for the ``Retry-After`` header; None for no header.
     """
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the answer, beside those of every answer."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
 def invalid(message: str) -> ApiError:

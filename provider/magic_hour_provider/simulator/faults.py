@@ -11,12 +11,16 @@ from typing import Any
 from magic_hour_provider.api.catalog import TOOLS
 
 ENDPOINTS = ("create", "look", "delete", "upload-urls", "upload", "download", "account", "saved-items")
-_OF_A_JOB = ("create", "look", "delete", "download")  # their requests belong to a tool, and to words
+WEBHOOK = "webhook"  # no request to the simulator, but one that it sends
+_OF_A_JOB = ("create", "look", "delete", "download", WEBHOOK)  # their requests belong to a tool, and to words
 _WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint not in ("delete", "upload"))
 
 # When a fault strikes. INSTEAD: the request is not acted upon. AFTER: it is, and its answer is spoilt.
-DELAY, INSTEAD, AFTER, JOB = "delay", "instead", "after", "job"
+# PLAN: a webhook's delivery is sent otherwise. SIGN: one attempt of it is signed otherwise.
+DELAY, INSTEAD, AFTER, JOB, PLAN, SIGN = "delay", "instead", "after", "job", "plan", "sign"
 _HOLD_S = 600.0
+_AGE_S = 3600.0
+_EVENTS = ("started", "completed", "errored")
 _ANSWER = ("status", "retry_after", "html", "body", "code", "message")
 
 
@@ -52,6 +56,12 @@ FAULTS: Mapping[str, FaultKind] = {
     "slow": FaultKind(AFTER, ("bytes_per_second",), _WITH_BODY, "acts, and sends the body no faster than this"),
     "outcome": FaultKind(JOB, ("status", "code", "message", "at_once"), ("create",), "decides how the next job ends"),
     "seconds": FaultKind(JOB, ("seconds",), ("create",), "decides how long the next job takes"),
+    "lost-delivery": FaultKind(PLAN, ("event",), (WEBHOOK,), "never sends a webhook's delivery"),
+    "duplicate-delivery": FaultKind(PLAN, ("event",), (WEBHOOK,), "sends a webhook's delivery twice"),
+    "late-delivery": FaultKind(PLAN, ("seconds", "event"), (WEBHOOK,), "sends a webhook's delivery later"),
+    "reordered-delivery": FaultKind(PLAN, (), (WEBHOOK,), "sends 'started' behind the job's last delivery"),
+    "wrong-signature": FaultKind(SIGN, ("event",), (WEBHOOK,), "signs an attempt of a delivery wrongly"),
+    "old-timestamp": FaultKind(SIGN, ("seconds", "event"), (WEBHOOK,), "signs an attempt as if sent long ago"),
 }
 
 
@@ -66,10 +76,12 @@ class Fault:
     Requests without the right key are refused before any fault can strike.
 
     :param fault: its name, a key of :data:`FAULTS`.
-    :param count: how many times it strikes; None for every time. 1, or every time when a probability is given.
+    :param count: how many times it strikes; None for every time. 1, or every time when ``probability`` or ``every``
+        is given.
     :param probability: how likely it strikes a request that fits, from 0 to 1.
+    :param every: 2 strikes every second request that fits, beginning with the second, and so on; 1 strikes each.
     :param endpoint: where it strikes, one of :data:`ENDPOINTS`; by default ``create``, and ``download`` for a fault
-        that cannot strike there.
+        that cannot strike there, ``webhook`` for one of deliveries, which are sent and not received.
     :param tool: slug of the only tool it strikes; None for any.
     :param prompt: a regular expression, such as a plain word; it strikes only requests, and looks at jobs, whose
         words it is found in, in capitals or not. None for any.
@@ -83,12 +95,15 @@ class Fault:
     :param code: error code, of the answer or of the job.
     :param message: error message, of the answer or of the job.
     :param at_once: the outcome shows at the first look, not at the end of the job's time.
-    :param seconds: how long the job takes, in seconds of the simulator's clock; for ``latency`` real seconds.
+    :param seconds: how long the job takes, in seconds of the simulator's clock; for ``latency`` real seconds; for
+        ``late-delivery`` how much later, and for ``old-timestamp`` how long ago (3600), on the simulator's clock.
+    :param event: the only event it strikes: ``started``, ``completed`` or ``errored``; None for any.
     """
 
     fault: str
     count: int | None = 1
     probability: float = 1.0
+    every: int = 1
     endpoint: str = "create"
     tool: str | None = None
     prompt: str | None = None
@@ -102,6 +117,7 @@ class Fault:
     message: str | None = None
     at_once: bool = False
     seconds: float | None = None
+    event: str | None = None
 
     @property
     def stage(self) -> str:
@@ -114,6 +130,11 @@ class Fault:
         if self.hold is None:
             return _HOLD_S if self.fault.startswith("stall") else 0.0
         return self.hold
+
+    @property
+    def age_s(self) -> float:
+        """How old an old timestamp is, in seconds."""
+        return _AGE_S if self.seconds is None else self.seconds
 
     def order(self) -> dict[str, Any]:
         """Return the options that were given, as ``GET /_simulator/faults`` lists them."""
@@ -132,14 +153,16 @@ def make_fault(options: Mapping[str, Any]) -> Fault:
     if not isinstance(name, str) or name not in FAULTS:
         raise FaultError(f"There is no fault {name!r}: use one of {', '.join(FAULTS)}.")
     kind = FAULTS[name]
-    valid = ("fault", "count", "probability", "endpoint", "tool", "prompt", *kind.options)
+    valid = ("fault", "count", "probability", "every", "endpoint", "tool", "prompt", *kind.options)
     unknown = [key for key in options if key not in valid]
     _check(not unknown, f"The fault {name!r} has no option {unknown[:1]}: it takes {', '.join(valid)}.")
     given = dict(options)
-    if "probability" in given:
+    if "probability" in given or "every" in given:
         given.setdefault("count", None)
     if "endpoint" not in given and "create" not in kind.endpoints:
         given["endpoint"] = kind.endpoints[-1]
+    if name == "reordered-delivery":
+        given["event"] = "started"  # nothing comes after the others
     fault = Fault(**given)
     _check_where(fault, kind)
     _check_values(fault)
@@ -151,7 +174,12 @@ def _check_where(fault: Fault, kind: FaultKind) -> None:
     whole = count is None or (isinstance(count, int) and not isinstance(count, bool) and count > 0)
     _check(whole, "count must be a whole number above 0, or null for every time.")
     _check(_is_number(chance) and 0 <= chance <= 1, "probability must be a number from 0 to 1.")
-    _check(endpoint in ENDPOINTS, f"There is no endpoint {endpoint!r}: use one of {', '.join(ENDPOINTS)}.")
+    every = fault.every
+    _check(
+        isinstance(every, int) and not isinstance(every, bool) and every > 0, "every must be a whole number above 0."
+    )
+    known = (*ENDPOINTS, WEBHOOK)
+    _check(endpoint in known, f"There is no endpoint {endpoint!r}: use one of {', '.join(known)}.")
     _check(
         endpoint in kind.endpoints,
         f"The fault {fault.fault!r} {kind.does}, so its endpoint can only be {' or '.join(map(repr, kind.endpoints))}.",
@@ -190,7 +218,9 @@ def _check_values(fault: Fault) -> None:
     elif name == "slow":
         speed = fault.bytes_per_second
         _check(_is_number(speed) and speed != 0, "bytes_per_second must be a number above 0.")
-    _check(name not in ("seconds", "latency") or fault.seconds is not None, "seconds must say how long it takes.")
+    _check(fault.event in (None, *_EVENTS), f"event must be {' or '.join(_EVENTS)}.")
+    timed = name in ("seconds", "latency", "late-delivery")
+    _check(not timed or fault.seconds is not None, "seconds must say how long it takes.")
 
 
 def _check(good: bool, sentence: str) -> None:

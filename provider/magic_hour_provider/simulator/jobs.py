@@ -118,16 +118,21 @@ class Job:
         """When its time is over, in seconds since 1970 on the simulator's clock."""
         return self.created + self.duration
 
+    @property
+    def renders(self) -> float:
+        """When it leaves the queue, in seconds since 1970 on the simulator's clock."""
+        return self.created + self.duration * _QUEUED_PART
+
     def is_over(self, now: float) -> bool:
         """Say whether the job has reached its ending."""
-        return self.ending.at_once or now >= self.created + self.duration
+        return self.ending.at_once or now >= self.ends
 
     def status(self, now: float) -> str:
         """Return the status at a time, in seconds since 1970 on the simulator's clock."""
         if self.is_over(now):
             return self.ending.status
         # A job that is to stay in the queue must not be seen rendering before.
-        if self.ending.status == "queued" or now - self.created < self.duration * _QUEUED_PART:
+        if self.ending.status == "queued" or now < self.renders:
             return "queued"
         return "rendering"
 

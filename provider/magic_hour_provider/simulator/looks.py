@@ -45,7 +45,7 @@ class QuickLook:
             job = self._service.look(kind, job_id)
         except ApiError as refusal:
             with_code = self._service.choices.error_code == "given"
-            answer = error(refusal.status, refusal.code, refusal.message, with_code=with_code)
+            answer = error(refusal.status, refusal.code, refusal.message, refusal.headers, with_code=with_code)
             await send({"type": "http.response.start", "status": refusal.status, "headers": answer.raw_headers})
             await send({"type": "http.response.body", "body": answer.body})
             return True

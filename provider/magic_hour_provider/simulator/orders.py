@@ -21,6 +21,7 @@ class Order:
     :param dice: decides whether a fault with a probability strikes.
     :param struck: how many times it has struck.
     :param cancelled: whether it has been cleared.
+    :param met: how many requests that fit it has met.
     """
 
     fault: Fault
@@ -28,13 +29,21 @@ class Order:
     dice: random.Random
     struck: int = 0
     cancelled: bool = False
+    met: int = 0
 
-    def fits(self, stages: tuple[str, ...], endpoint: str, tool: str | None, words: str | None) -> bool:
+    def fits(
+        self, stages: tuple[str, ...], endpoint: str, tool: str | None, words: str | None, event: str | None
+    ) -> bool:
         """Say whether it may strike a request; see :meth:`FaultBook.take`."""
         fault = self.fault
         if fault.stage not in stages or fault.endpoint != endpoint or fault.tool not in (None, tool):
             return False
+        if fault.event not in (None, event):
+            return False
         if fault.prompt is not None and (words is None or not re.search(fault.prompt, words, re.IGNORECASE)):
+            return False
+        self.met += 1
+        if self.met % fault.every:
             return False
         return fault.probability >= 1 or self.dice.random() < fault.probability
 
@@ -89,6 +98,7 @@ class FaultBook:
         words: str | None,
         *,
         name: str | None = None,
+        event: str | None = None,
         prompted: bool = False,
     ) -> Order | None:
         """Return the oldest order that fits a request, and count it down; None when none fits.
@@ -99,6 +109,7 @@ class FaultBook:
         :param words: the words of the request or of its job; None while they are not known, which passes over
             the orders that look for some.
         :param name: the only kind of fault wanted; None for any.
+        :param event: the event of a webhook's delivery, such as ``completed``.
         :param prompted: whether only orders that look for words are wanted.
         """
         if not self._orders:
@@ -107,7 +118,7 @@ class FaultBook:
             for order in self._orders:
                 if prompted and order.fault.prompt is None:
                     continue
-                if name in (None, order.fault.fault) and order.fits(stages, endpoint, tool, words):
+                if name in (None, order.fault.fault) and order.fits(stages, endpoint, tool, words, event):
                     order.struck += 1
                     self._struck[order.fault.fault] += 1
                     if order.left is not None:
@@ -121,6 +132,7 @@ class FaultBook:
         """Undo a :meth:`take`: the request failed by itself and the fault has not struck."""
         with self._lock:
             order.struck -= 1
+            order.met -= 1
             self._struck[order.fault.fault] -= 1
             if order.left is not None:
                 order.left += 1

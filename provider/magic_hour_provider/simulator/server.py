@@ -7,7 +7,7 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,8 +18,10 @@ from magic_hour_provider.simulator.books import Books
 from magic_hour_provider.simulator.choices import Choices
 from magic_hour_provider.simulator.faults import make_fault
 from magic_hour_provider.simulator.render import Renderer
+from magic_hour_provider.simulator.sender import Sender
 from magic_hour_provider.simulator.service import Service
 from magic_hour_provider.simulator.serving import Server, listen
+from magic_hour_provider.simulator.webhooks import make_webhook
 
 DEFAULT_API_KEY = "mhk_live_simulator"
 _START_S = 30.0
@@ -38,13 +40,17 @@ class Simulator:
     :param clock: returns the time in seconds since 1970; None for the real time. Jobs take theirs on it.
     :param host: address to listen on.
     :param storage: folder for uploads and outputs, kept at the end; None for a temporary one.
-    :param log: called with one line per request, from the server's thread; None for silence.
+    :param log: called with one line per request that comes in or goes out, from threads of the simulator; None for
+        silence.
     :param manual_clock: time stands still, at the same moment in every run, but for :meth:`advance`.
     :param spread: how far durations stray from the median, as a part of it, from 0 to 1: with 0.3 a job of 100 s
         takes from 70 to 130 s, as the seed has it.
     :param usage_based: the account pays later: it has no subscription, and its balance may go below 0.
     :param choices: how it behaves where Magic Hour's behaviour is not established.
-    :raises ValueError: a number or the tier makes no sense, or the storage is no folder.
+    :param webhook: where webhooks are sent: an http address of this machine, or several; more options, and webhooks
+        made later, by :meth:`add_webhook`.
+    :param webhook_secret: what they are signed with; None for ``whsec_simulator``.
+    :raises ValueError: a number, the tier or an address makes no sense, or the storage is no folder.
     """
 
     def __init__(
@@ -64,6 +70,8 @@ class Simulator:
         spread: float = 0.0,
         usage_based: bool = False,
         choices: Choices = Choices(),  # noqa: B008 - frozen
+        webhook: str | Sequence[str] = (),
+        webhook_secret: str | None = None,
     ) -> None:
         if not 0 < speed < math.inf:
             raise ValueError(f"speed must be a number above 0, not {speed}.")
@@ -81,6 +89,8 @@ class Simulator:
             raise ValueError("A usage-based account is a paid one: its tier cannot be free.")
         if not api_key:
             raise ValueError("api_key must not be empty.")
+        urls = [webhook] if isinstance(webhook, str) else webhook
+        webhooks = [make_webhook({"url": url, "secret": webhook_secret}) for url in urls]
         self._address = (host, port)
         self._api_key = api_key
         self._log = log
@@ -103,6 +113,10 @@ class Simulator:
             spread=spread,
             usage_based=usage_based,
         )
+        self._sender = Sender(self._service.webhooks, log)
+        self._service.webhooks.on_due = self._sender.wake
+        for one in webhooks:
+            self._service.webhooks.add(one)
         self._renderer = Renderer(folder / "outputs")
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -129,6 +143,8 @@ class Simulator:
         # 0.0.0.0 means every address, and a client needs one.
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
         self._url = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}"
+        self._service.webhooks.base_url = self._url
+        self._service.webhooks.wake()
         self._server = Server(build_app(self._service, self._renderer, self._api_key, self._log))
         self._thread = threading.Thread(
             target=asyncio.run, args=(self._server.serve([listening]),), name="magic-hour-simulator", daemon=True
@@ -143,6 +159,7 @@ class Simulator:
 
     def close(self) -> None:
         """Stop serving and remove the temporary folder. Open connections are cut, as nobody is left to wait for."""
+        self._sender.close()
         if self._server is not None and self._thread is not None:
             self._server.stop()
             self._thread.join()
@@ -189,6 +206,47 @@ class Simulator:
     def clear_faults(self) -> None:
         """Cancel the faults that have not struck yet."""
         self._service.faults.clear()
+
+    def add_webhook(
+        self,
+        url: str,
+        secret: str | None = None,
+        events: Sequence[str] | None = None,
+        answer_within: float | None = None,
+    ) -> None:
+        """Register a webhook, as ``POST /_simulator/webhooks`` does; one with the same address is replaced.
+
+        Its deliveries are sent in the background when the simulator's clock has come to their time;
+        :meth:`wait_for_deliveries` waits for them.
+
+        :param url: where to; an http address of this machine.
+        :param secret: what its requests are signed with; None for ``whsec_simulator``.
+        :param events: the events it wants, such as ``video.completed``; None for all.
+        :param answer_within: how long an answer may take, in real seconds; None for 10.
+        :raises WebhookError: one of them makes no sense.
+        """
+        options = {"url": url, "secret": secret, "events": events, "answer_within": answer_within}
+        self._service.webhooks.add(make_webhook(options))
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """Return the webhooks, as ``GET /_simulator/webhooks`` answers."""
+        return self._service.webhooks.listed()
+
+    def clear_webhooks(self) -> None:
+        """Remove all webhooks; what has not been sent never will be."""
+        self._service.webhooks.clear()
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Return the last 10,000 attempts to deliver an event, as ``GET /_simulator/deliveries`` answers."""
+        return self._service.deliveries()
+
+    def wait_for_deliveries(self, timeout: float = 30.0) -> None:
+        """Wait until every delivery that is due on the simulator's clock has been answered or has failed.
+
+        :param timeout: how long, in real seconds.
+        :raises TimeoutError: it takes longer.
+        """
+        self._service.webhooks.wait(timeout)
 
     def now(self) -> float:
         """Return the simulator's time, in seconds since 1970."""

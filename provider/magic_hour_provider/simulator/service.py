@@ -13,6 +13,7 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.simulator.account import account_details, saved_items, saved_page
 from magic_hour_provider.simulator.books import Bookkeeper, Books
 from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.deliveries import Deliveries
 from magic_hour_provider.simulator.errors import ApiError, invalid, missing
 from magic_hour_provider.simulator.faults import JOB, Fault
 from magic_hour_provider.simulator.inputs import Inputs
@@ -20,6 +21,7 @@ from magic_hour_provider.simulator.jobs import Ending, Job, LinkMaker, details, 
 from magic_hour_provider.simulator.links import DOWNLOAD_LIFE_S, Links
 from magic_hour_provider.simulator.making import Maker, shape
 from magic_hour_provider.simulator.orders import FaultBook
+from magic_hour_provider.simulator.pace import Pace
 from magic_hour_provider.simulator.uploads import Upload, Uploads
 
 _FARTHEST_S = 100 * 365 * 24 * 3600
@@ -58,12 +60,14 @@ class Service:
         self.faults = FaultBook(seed)
         self.links = Links(f"simulator {seed}")
         self.books = Bookkeeper(balance, choices.refunded_credits)
+        self._pace = Pace(choices)
         self._tier = tier
         self._usage_based = usage_based
         self._seed = seed
         self._clock = clock
         self._ahead = 0.0
         self._lock = threading.RLock()
+        self.webhooks = Deliveries(self._lock, self.now, self.faults, self.books, choices, self._details_at)
         self._jobs: dict[str, Job] = {}
         self._saved = {job.id: job for job in saved_items()}
         self._uploads = Uploads(storage / "uploads", self.links, choices, tier)
@@ -89,6 +93,7 @@ class Service:
             if self._ahead + seconds > _FARTHEST_S:
                 raise invalid("The clock can be moved a hundred years ahead at most.")
             self._ahead += seconds
+            self.webhooks.wake()
 
     # --- jobs
 
@@ -101,7 +106,7 @@ class Service:
         with self._lock:
             now = self.now()
             job = self._maker.job(tool, request, self._next_id(), now)
-            self.books.settle(now)
+            self._settle(now)
             balance = self.books.balance
             if job.price > balance and not self._usage_based:
                 sentence = f"This takes {job.price} credits and the account has {balance}: top it up."
@@ -110,6 +115,7 @@ class Service:
             self._shape(job, spells)
             self._jobs[job.id] = job
             self.books.accepted(job)
+            self.webhooks.expect(job)
             return job
 
     def _shape(self, job: Job, spells: Sequence[Fault]) -> None:
@@ -126,16 +132,17 @@ class Service:
     def look(self, kind: str, job_id: str) -> Job:
         """Return a job, for its details.
 
-        :raises ApiError: there is none of this kind and id.
+        :raises ApiError: there is none of this kind and id, or too many have been asked for.
         """
         with self._lock:
             now = self.now()
+            self._pace.check(now)
             self.books.count("looks")
             job = self._jobs.get(job_id)
             if job is not None:
                 job.looks += 1
                 job.look_times.append(now)
-            self.books.settle(now)
+            self._settle(now)
             if job is None or (job.deleted and self.choices.deleted_job == "not_found"):
                 raise missing(f"The {kind} project")
             if job.status(now) == "gone" or (job.tool.kind != kind and self.choices.wrong_kind == "not_found"):
@@ -152,7 +159,7 @@ class Service:
             now = self.now()
             if job is None or job.deleted or job.tool.kind != kind or job.status(now) == "gone":
                 raise missing(f"The {kind} project")
-            self.books.settle(now)
+            self._settle(now)
             if job.status(now) in _ACTIVE:
                 if self.choices.delete_active == "refused":
                     sentence = "The project is still active, so it cannot be deleted."
@@ -169,7 +176,9 @@ class Service:
 
         :param base_url: where the client reaches the simulator, for the links.
         """
-        now = self.now()
+        return self._details_at(job, base_url, self.now())
+
+    def _details_at(self, job: Job, base_url: str, now: float) -> dict[str, Any]:
         return details(job, now, self._link_maker(base_url, now))
 
     def output(self, job_id: str, number: int) -> Job:
@@ -248,7 +257,7 @@ class Service:
         """Return what ``GET /v1/account`` answers."""
         with self._lock:
             now = self.now()
-            self.books.settle(now)
+            self._settle(now)
             return account_details(self._tier, self.books.balance, now, self._usage_based)
 
     def saved_items(self, limit: str, cursor: str, kind: str, base_url: str) -> dict[str, Any]:
@@ -266,23 +275,35 @@ class Service:
     def stats(self) -> dict[str, Any]:
         """Return the books in full, as :meth:`.books.Bookkeeper.stats` does."""
         with self._lock:
-            self.books.settle(self.now())
-            return self.books.stats(self._jobs, self.faults.struck())
+            self._settle(self.now())
+            stats = self.books.stats(self._jobs, self.faults.struck())
+            stats["webhooks"] |= self.webhooks.stats()
+            return stats
 
     def brief(self) -> Books:
         """Return the books in brief."""
         with self._lock:
-            self.books.settle(self.now())
+            self._settle(self.now())
             return self.books.brief()
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return every job ever accepted, the oldest first; deleted ones too."""
         with self._lock:
             now = self.now()
-            self.books.settle(now)
+            self._settle(now)
             return [summary(job, now) for job in self._jobs.values()]
 
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Return the last attempts to deliver an event to a webhook, the oldest first."""
+        with self._lock:
+            return self.books.deliveries()
+
     # --- small parts
+
+    def _settle(self, now: float) -> None:
+        """Let happen what has happened up to now, in its order: deliveries show a job as it was at their time."""
+        self.webhooks.pass_time(now)
+        self.books.settle(now)
 
     def _job_or_none(self, job_id: str) -> Job | None:
         job = self._jobs.get(job_id) or self._saved.get(job_id)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from magic_hour_provider.api.catalog import TOOLS, Tool
+from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, usual_pace
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import MagicHourError
-from magic_hour_provider.api.jobs import Job, library_url
-from magic_hour_provider.api.waiting import Outcome, Schedule, Wait
+from magic_hour_provider.api.jobs import library_url
+from magic_hour_provider.api.waiting import Schedule, Wait
 from magic_hour_provider.triggers.settling import settling_s
-from magic_hour_provider.triggers.watcher import watching
+from magic_hour_provider.triggers.watched import Watched
+from magic_hour_provider.triggers.watcher import watcher_of
+
+_ALWAYS = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline")
+
+
+@cache
+def _schedule(tool: str, kind: str, polling: str | None) -> Schedule:
+    known = TOOLS.get(tool)
+    # A class that a newer version named is the usual one here.
+    pace = POLLING_CLASSES.get(polling or "") or usual_pace(tool, kind)
+    return Schedule.of(pace, known)
 
 
 class MagicHourJobTrigger(BaseTrigger):
@@ -28,6 +39,7 @@ class MagicHourJobTrigger(BaseTrigger):
     :param submitted_at: time of the submission, in seconds since 1970.
     :param deferred_at: time of the deferral, in seconds since 1970.
     :param deadline: when to give up, in seconds since 1970. It stays the same when the triggerer restarts.
+    :param polling: name of the polling class, where the request made it another one than the tool's usual one.
     """
 
     clock: ClassVar[Clock] = CLOCK
@@ -41,6 +53,7 @@ class MagicHourJobTrigger(BaseTrigger):
         submitted_at: float,
         deferred_at: float,
         deadline: float,
+        polling: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kind = kind
@@ -50,44 +63,55 @@ class MagicHourJobTrigger(BaseTrigger):
         self.submitted_at = submitted_at
         self.deferred_at = deferred_at
         self.deadline = deadline
+        self.polling = polling
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments."""
-        names = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline")
-        return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
+        """Return the class path and the arguments.
+
+        Triggerers of other versions read them too: what was not needed before is left out where it is not needed now.
+        """
+        arguments = {name: getattr(self, name) for name in _ALWAYS}
+        if self.polling is not None:
+            arguments["polling"] = self.polling
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the job and send its event."""
-        outcome = await self._outcome()
-        await self.clock.pause(settling_s(self.deferred_at, self.clock.now()))
+        job, due = self._watched()
+        watcher = watcher_of(self.conn_id, self.clock)
+        watcher.add(job, due)
+        try:
+            while job.outcome is None or job.sentence is not None:
+                await job.changed()
+                if (sentence := job.told()) is not None:
+                    # Off the loop: the log is a pipe to a process that does not read while it writes to the database,
+                    # and when it is full, writing blocks (seen for 4 s, with 100 jobs that ended at once).
+                    await self.log.ainfo(sentence)
+                if job.failure is not None:
+                    raise job.failure
+        finally:
+            await watcher.leave(job)
+        await self.clock.pause(max(0.0, job.not_before - self.clock.steady()))
+        outcome = job.outcome
         yield TriggerEvent(
             {"kind": self.kind, "id": self.job_id, "status": outcome.status, "error_code": outcome.error_code}
         )
 
-    async def _outcome(self) -> Outcome:
-        tool = TOOLS.get(self.tool)
-        schedule = Schedule.of((tool or Tool(self.tool, self.kind, "/")).polling_class(), tool)
-        wait = Wait(schedule, submitted_at=self.submitted_at, deadline=self.deadline)
-        due = wait.first_look(self.clock.now())
-        shown: str | None = None
-        async with watching(self.conn_id) as watcher:
-            while True:
-                await self.clock.pause(max(0.0, due - self.clock.now()))
-                seen: Job | MagicHourError
-                try:
-                    seen = await watcher.look(self.kind, self.job_id)
-                except MagicHourError as error:
-                    seen = error
-                now = self.clock.now()
-                decided = wait.decide(seen, now)
-                # A line where something changed, not one per look.
-                news = seen.status if isinstance(seen, Job) else str(seen)
-                if news != shown:
-                    shown = news
-                    self.log.info("Magic Hour job %s after %.0f s: %s", self.job_id, now - self.submitted_at, news)
-                if isinstance(decided, Outcome):
-                    return decided
-                due = decided
+    def _watched(self) -> tuple[Watched, float]:
+        """Return the job for the watcher, and when to look first.
+
+        The machine's clock is read once, here; from then on time is counted by one that nobody sets, so that a jump
+        ends no wait and begins no burst.
+        """
+        steady, now = self.clock.steady(), self.clock.now()
+        not_before = steady + settling_s(self.deferred_at, now)
+        # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
+        left = min(self.deadline - now, self.deadline - self.deferred_at)
+        schedule = _schedule(self.tool, self.kind, self.polling)
+        wait = Wait(schedule, submitted_at=steady - (now - self.submitted_at), deadline=steady + left)
+        job = Watched(self.kind, self.job_id, wait, steady, not_before=not_before)
+        # An end that is seen before it may be told is a look in vain.
+        return job, wait.first_look(steady, not_before=not_before)
 
     async def on_kill(self) -> None:
         """Say that the job goes on. It is not touched: Airflow calls this also when something else resumes the task."""

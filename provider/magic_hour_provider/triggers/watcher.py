@@ -1,23 +1,34 @@
-"""One watcher per event loop and connection: all jobs of a triggerer process share one client.
+"""One watcher per event loop and connection: all jobs of a triggerer process look like one polite client.
 
-A client of its own per trigger would cost 24 ms of blocked loop each (its SSL context), and hundreds of requests
-waiting on one pool cost more still: so the looks in flight are bounded here, before they reach the pool.
+A client of its own per trigger would cost 24 ms of blocked loop each (its SSL context); a sleeping task per job costs
+memory. So there is one heap of due times, one timer, one client, few looks in flight and one rate for the account.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import heapq
+from functools import partial
+from itertools import count
 from weakref import WeakKeyDictionary
 
-from magic_hour_provider.api.client import AsyncMagicHourClient
-from magic_hour_provider.api.errors import BadKeyError, MagicHourError, UnreachableError
-from magic_hour_provider.api.jobs import Job
-from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.api.errors import BadInputError, MagicHourError, RateLimitedError
+from magic_hour_provider.api.jobs import COMPLETE, Job
+from magic_hour_provider.api.rate import Rate
+from magic_hour_provider.api.waiting import TIMEOUT, Outcome, is_refusal
+from magic_hour_provider.hooks.magic_hour import Settings
+from magic_hour_provider.triggers.line import Line, Lines
+from magic_hour_provider.triggers.metrics import FAILING_LOOKS, LOOKS, RATE_LIMITED, Meter
+from magic_hour_provider.triggers.watched import Watched
 
 MAX_IN_FLIGHT = 32
+
+# A connection that cannot be read may be Airflow's API in trouble: seconds until the second and last try.
+_READ_AGAIN_S = 10.0
+# How far beyond its deadline a job may be that could not be looked at, as everything stalls.
+_OVERDUE_S = 10.0
 
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = WeakKeyDictionary()
 
@@ -25,82 +36,180 @@ _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = We
 class Watcher:
     """Looks at the jobs of one connection. Never logs: its work belongs to no single task.
 
+    Get one with :func:`watcher_of`.
+
     :param conn_id: the connection.
+    :param clock: the time.
     """
 
-    def __init__(self, conn_id: str) -> None:
+    def __init__(self, conn_id: str, clock: Clock) -> None:
         self.conn_id = conn_id
-        self.jobs = 0
-        self._client: asyncio.Task[AsyncMagicHourClient] | None = None
-        self._old: list[AsyncMagicHourClient] = []
-        self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self.rate = Rate()
+        self.jobs: set[Watched] = set()
+        self._clock = clock
+        # An empty context: a task started while a trigger calls would inherit that trigger's log.
+        self._context = contextvars.Context()
+        self._lines = Lines(conn_id, self._context, MAX_IN_FLIGHT, self._opened)
+        self._meter = Meter(conn_id)
+        self._due: list[tuple[float, int, Watched]] = []
+        self._order = count()
+        self._looks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = float("inf")
+        self._checked_at = clock.steady()
+        self._closing: asyncio.Task[None] | None = None
 
-    async def look(self, kind: str, job_id: str) -> Job:
-        """Look at a job once; waits its turn.
+    def add(self, job: Watched, due: float) -> None:
+        """Look at a job from a time on."""
+        self.jobs.add(job)
+        self._push(job, due)
 
-        :raises MagicHourError: the look failed, or the connection cannot work.
-        """
-        async with self._in_flight:
-            client = await self._shared_client()
-            try:
-                return await client.get_job(kind, job_id)
-            except BadKeyError:
-                # The key may have been replaced: whoever looks next resolves the connection anew.
-                if self._client is not None and self._client.done() and self._client.result() is client:
-                    self._old.append(client)
-                    self._client = None
-                raise
-
-    async def _shared_client(self) -> AsyncMagicHourClient:
-        if self._client is None or (self._client.done() and _failed(self._client)):
-            # In an empty context: the client's making belongs to no single task, and must not write into its log.
-            self._client = contextvars.Context().run(
-                asyncio.create_task, MagicHourHook(self.conn_id).get_async_conn(max_connections=MAX_IN_FLIGHT)
-            )
-        try:
-            # Shielded: the trigger that asked first may be canceled while the others need the client too.
-            return await asyncio.shield(self._client)
-        except MagicHourError:
-            raise
-        except Exception as error:
-            # Airflow's API may be away for a moment: a look that fails, not the end of every wait.
-            raise UnreachableError(
-                f"The connection {self.conn_id!r} could not be read ({type(error).__name__}); trying again."
-            ) from error
-
-    async def close(self) -> None:
-        """Close the clients."""
-        old, self._old = self._old, []
-        for client in old:
-            await client.aclose()
-        made, self._client = self._client, None
-        if made is None:
+    async def leave(self, job: Watched) -> None:
+        """Forget a job; the last one to leave closes everything and waits for that."""
+        job.left = True
+        self.jobs.discard(job)
+        if len(self._due) > 64 and len(self._due) > 2 * len(self.jobs):
+            self._due = [entry for entry in self._due if not entry[2].left]
+            heapq.heapify(self._due)
+        if self.jobs or self._closing is not None:
             return
-        if not made.done():
-            made.cancel()
-            await asyncio.wait([made])
-        if not _failed(made):
-            await made.result().aclose()
+        # Out of the table first: a job that comes while this one closes gets a new watcher.
+        _watchers[asyncio.get_running_loop()].pop(self.conn_id)
+        self._closing = asyncio.get_running_loop().create_task(self._close(), context=self._context)
+        await asyncio.shield(self._closing)
+
+    def _opened(self, settings: Settings) -> None:
+        self.rate.limit(settings.max_looks_per_second)
+
+    # -- when
+
+    def _push(self, job: Watched, due: float) -> None:
+        heapq.heappush(self._due, (due, next(self._order), job))
+        self._set_timer(due)
+
+    def _set_timer(self, at: float) -> None:
+        if at >= self._timer_at or self._closing is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._clock.call_later(max(0.0, at - self._clock.steady()), self._tick, self._context)
+
+    def _tick(self) -> None:
+        """Start the looks that are due; the only place that does."""
+        self._timer, self._timer_at = None, float("inf")
+        try:
+            now = self._clock.steady()
+            self._check(now)
+            while self._due and self._due[0][0] <= now:
+                if len(self._looks) >= MAX_IN_FLIGHT:
+                    return  # the next one that ends calls again
+                if self.rate.next_at > now:
+                    self.rate.waited(now)
+                    break
+                job = heapq.heappop(self._due)[2]
+                if not job.left and job.outcome is None:
+                    self._start_look(job, now)
+            if self._due:
+                self._set_timer(max(self._due[0][0], min(self.rate.next_at, now + _OVERDUE_S)))
+        except BaseException as failure:
+            # Without this nobody would ever look again, and every trigger would wait for ever.
+            for job in self.jobs:
+                job.fail(failure)
+            raise
+
+    def _check(self, now: float) -> None:
+        """Every now and then: send figures, and end the waits that a stalling service has kept beyond their time."""
+        if self._meter.is_due(now):
+            self._meter.send(len(self.jobs), now)
+        if now - self._checked_at >= _OVERDUE_S:
+            self._checked_at = now
+            for job in self.jobs:
+                if job.outcome is None and not job.looking and job.wait.deadline < now - _OVERDUE_S:
+                    job.end(Outcome(TIMEOUT), "not looked at in time, as the service keeps us waiting", now)
+
+    # -- what
+
+    def _start_look(self, job: Watched, now: float) -> None:
+        self.rate.sent(now)
+        job.looking = True
+        task = asyncio.get_running_loop().create_task(self._look(job, now), context=self._context)
+        self._looks.add(task)
+        task.add_done_callback(partial(self._looked, job), context=self._context)
+
+    async def _look(self, job: Watched, sent_at: float) -> None:
+        line, reading = None, 0
+        seen: Job | MagicHourError
+        try:
+            line = await self._lines.current()
+            reading = line.reading
+            with self._lines.used(line) as client:
+                seen = await client.get_job(job.kind, job.job_id)
+            self._lines.worked(line)
+        except MagicHourError as error:
+            seen = error
+        now = self._clock.steady()
+        self._note(seen, sent_at, now)
+        if job.left:
+            return
+        decided: float | Outcome | None = None
+        if isinstance(seen, Job):
+            job.refusals = 0
+        elif job.refusals == 0:
+            decided = self._second_chance(seen, line, reading, now)
+            job.refusals = int(decided is not None)
+        if decided is None:
+            decided = job.wait.decide(seen, now)
+        if isinstance(decided, Outcome) and decided.status == COMPLETE and job.active_at is not None:
+            # Somewhere between the look before and this one: the middle is the best guess.
+            self._meter.delay(max(now, job.not_before) - (job.active_at + now) / 2)
+        job.looked(seen, decided, now)
+        if not isinstance(decided, Outcome):
+            self._push(job, decided)
+
+    def _second_chance(self, seen: MagicHourError, line: Line | None, reading: int, now: float) -> float | None:
+        """Return when to look again at a job whose look was refused, or None if that is the end."""
+        if line is None:
+            return now + _READ_AGAIN_S if isinstance(seen, BadInputError) else None
+        return now if is_refusal(seen) and self._lines.refused(line, reading) else None
+
+    def _note(self, seen: Job | MagicHourError, sent_at: float, now: float) -> None:
+        self._meter.count(LOOKS)
+        if isinstance(seen, MagicHourError):
+            self._meter.count(FAILING_LOOKS)
+        if isinstance(seen, RateLimitedError):
+            self._meter.count(RATE_LIMITED)
+            self.rate.refused(sent_at, now, seen.retry_after)
+        else:
+            self.rate.answered(sent_at)
+
+    def _looked(self, job: Watched, task: asyncio.Task[None]) -> None:
+        self._looks.discard(task)
+        job.looking = False
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            job.fail(failure)
+        if self._due:
+            self._set_timer(max(self._due[0][0], self._clock.steady()))
+
+    async def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for look in self._looks:
+            look.cancel()
+        if self._looks:
+            await asyncio.wait(self._looks)
+        self._due.clear()
+        await self._lines.aclose()
+        await self._meter.send(0, self._clock.steady())
 
 
-def _failed(task: asyncio.Task[AsyncMagicHourClient]) -> bool:
-    return task.cancelled() or task.exception() is not None
+def watcher_of(conn_id: str, clock: Clock) -> Watcher:
+    """Return this event loop's watcher of a connection; it closes when its last job leaves.
 
-
-@asynccontextmanager
-async def watching(conn_id: str) -> AsyncIterator[Watcher]:
-    """Give the watcher of this event loop and connection; the last one to leave closes it."""
+    :param clock: the time; of a watcher that is there already it stays what it is.
+    """
     of_loop = _watchers.setdefault(asyncio.get_running_loop(), {})
     watcher = of_loop.get(conn_id)
     if watcher is None:
-        watcher = of_loop[conn_id] = Watcher(conn_id)
-    watcher.jobs += 1
-    try:
-        yield watcher
-    finally:
-        watcher.jobs -= 1
-        if watcher.jobs == 0:
-            # Out of the table first: a job that comes while this one closes gets a new watcher.
-            if of_loop.get(conn_id) is watcher:
-                del of_loop[conn_id]
-            await watcher.close()
+        watcher = of_loop[conn_id] = Watcher(conn_id, clock)
+    return watcher

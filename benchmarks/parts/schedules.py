@@ -1,0 +1,89 @@
+"""How many looks a schedule costs, beside looks at a fixed interval that see the end as late on average.
+
+No time passes: durations are lognormal around a median, at a thousand evenly spread quantiles, so a run repeats to the
+digit. The peer looks first one interval after the submission, which is kind to it: the real ones look at once, too.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+
+from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS
+from magic_hour_provider.api.jobs import Job
+from magic_hour_provider.api.waiting import Outcome, Schedule, Wait
+
+_SAMPLES = 1000
+_QUANTILES = [NormalDist().inv_cdf((n + 0.5) / _SAMPLES) for n in range(_SAMPLES)]
+_FOR_EVER = 10.0**9
+_ACTIVE = Job(id="job", kind="image", status="rendering")
+SIGMAS = (0.5, 0.9)
+WRONG = (1.0, 0.5, 2.0)
+"""The true median as a multiple of the one that the schedule believes in."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One schedule meeting one spread of durations.
+
+    :param who: a tool, or a polling class where a tool of no published median takes its middle.
+    :param wrong: the true median as a multiple of the one believed in.
+    :param looks: looks per job.
+    :param delay_s: seconds from the end of a job to the look that sees it, on average.
+    :param ratio: looks beside those at a fixed interval with the same delay.
+    """
+
+    who: str
+    sigma: float
+    wrong: float
+    looks: float
+    delay_s: float
+    ratio: float
+
+
+def cells() -> Iterator[Cell]:
+    """Measure every polling class and every tool, with every spread and every mistake."""
+    for who, schedule in _schedules():
+        for sigma in SIGMAS:
+            for wrong in WRONG:
+                durations = [schedule.median_s * wrong * math.exp(sigma * z) for z in _QUANTILES]
+                looks_at = list(_looks_at(schedule, durations[-1]))
+                seen_by = [bisect_left(looks_at, duration) for duration in durations]
+                looks = fmean(seen_by) + 1
+                delay = fmean(looks_at[last] - end for last, end in zip(seen_by, durations, strict=True))
+                yield Cell(who, sigma, wrong, looks, delay, looks / _fixed_looks(durations, delay))
+
+
+def _schedules() -> Iterator[tuple[str, Schedule]]:
+    for name, pace in POLLING_CLASSES.items():
+        yield name, Schedule.of(pace)
+    for slug, tool in TOOLS.items():
+        classes = sorted(set(tool.polling_by[1].values())) if tool.polling_by else [tool.polling]
+        for name in classes:
+            yield f"{slug} ({name})", Schedule.of(POLLING_CLASSES[name], tool)
+
+
+def _looks_at(schedule: Schedule, longest: float) -> Iterator[float]:
+    """Give the ages at which an active job is looked at, until one is past the longest duration."""
+    wait = Wait(schedule, submitted_at=0.0, deadline=_FOR_EVER)
+    age = wait.first_look(0.0)
+    while True:
+        yield age
+        if age >= longest:
+            return
+        decided = wait.decide(_ACTIVE, age)
+        assert not isinstance(decided, Outcome), decided
+        age = decided
+
+
+def _fixed_looks(durations: Sequence[float], delay: float) -> float:
+    """Return the looks per job at the fixed interval that has this delay on average."""
+    low, high = delay / 10, 10 * delay
+    for _ in range(30):
+        interval = math.sqrt(low * high)
+        late = fmean(math.ceil(duration / interval) * interval - duration for duration in durations)
+        low, high = (interval, high) if late < delay else (low, interval)
+    return fmean(math.ceil(duration / low) for duration in durations)

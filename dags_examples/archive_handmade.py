@@ -1,0 +1,41 @@
+"""Keeps what people make by hand in Magic Hour's web app, as soon as it is finished."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, Asset, task
+
+from magic_hour_provider.operators.files import MagicHourDownloadOperator
+from magic_hour_provider.record import key_of
+
+FINISHED = [Asset(f"magic-hour://{kind}/completed") for kind in ("video", "image", "audio")]
+
+with DAG(
+    dag_id="archive_handmade",
+    # Webhooks make these events, of every job in the account: see the README.
+    schedule=FINISHED[0] | FINISHED[1] | FINISHED[2],
+    catchup=False,
+    max_active_runs=1,  # what finishes while a run is under way is in the next one
+    tags=["magic-hour", "example"],
+    default_args={"retries": 3},  # storing a file again costs nothing
+    doc_md="""
+### Archive what was made by hand
+
+Runs whenever anybody in the account finishes a video, an image or a sound, and stores its files. Needs webhooks, the
+connection `magic_hour_default`, and a folder: `[magic_hour] output_path`, or `output_path=` on the operator.
+
+Jobs of this or another Airflow are left out: their names end with the key that our operators put there.
+""",
+) as dag:
+
+    @task
+    def made_by_hand(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
+        """Return the jobs that the events of this run are about; each event names one."""
+        events = [event.extra for of_asset in triggering_asset_events.values() for event in of_asset]
+        jobs = {
+            extra["id"]: {"kind": extra["kind"], "id": extra["id"]} for extra in events if not key_of(extra["name"])
+        }
+        return list(jobs.values())
+
+    MagicHourDownloadOperator.partial(task_id="store").expand(job=made_by_hand())

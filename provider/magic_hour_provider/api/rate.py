@@ -1,0 +1,74 @@
+"""How fast one account may be asked: careful at the start, halved when the service says so, slowly faster again."""
+
+from __future__ import annotations
+
+USUAL_MOST = 200.0
+"""Looks per second at the most, unless the connection says otherwise: a tenth of one core at 0.5 ms per look."""
+
+_START = 10.0
+_LEAST = 0.05
+# While nothing is known of the service's limit, each answer raises the rate by this: it doubles in 3.5 s.
+_GROWTH = 0.2
+# From half of a rate that was refused back to that rate: half a minute, so that few looks are lost to trying.
+_RECOVERY_S = 60.0
+# Looks that a busy event loop sent late may be made up for, at most by so many seconds' worth.
+_CATCH_UP_S = 0.05
+# The longest wait that is believed: one day of Retry-After is a fault, and would stop every job of the account.
+_LONGEST_PAUSE_S = 3600.0
+
+
+class Rate:
+    """The rate of one account. Additive increase, multiplicative decrease; all times are of one steady clock.
+
+    It rises only while it is what holds looks back: a rate that was never used says nothing about the service.
+
+    :param most: looks per second at the most.
+    """
+
+    def __init__(self, most: float = USUAL_MOST) -> None:
+        self.most = most
+        self.per_second = min(_START, most)
+        self.next_at = 0.0
+        """When the next look may be sent."""
+        self._refused_at_rate: float | None = None
+        self._cut_at = float("-inf")
+        self._waited_at = float("-inf")
+
+    def limit(self, most: float) -> None:
+        """Set how many looks per second there are at the most."""
+        self.most = most
+        self.per_second = min(self.per_second, most)
+
+    def waited(self, now: float) -> None:
+        """Note that a look is due and has to wait for its turn."""
+        self._waited_at = now
+
+    def sent(self, now: float) -> None:
+        """Note that a look is sent."""
+        self.next_at = max(self.next_at, now - _CATCH_UP_S) + 1 / self.per_second
+
+    def answered(self, sent_at: float) -> None:
+        """Note that a look was answered, and not by a 429.
+
+        :param sent_at: when that look was sent.
+        """
+        if self._waited_at < sent_at - 1 or sent_at < self._cut_at:
+            return
+        if self._refused_at_rate is None:
+            self.per_second += _GROWTH
+        else:
+            self.per_second += self._refused_at_rate / (_RECOVERY_S * self.per_second)
+        self.per_second = min(self.per_second, self.most)
+
+    def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
+        """Note a 429: nobody looks before ``Retry-After`` is over, and then at half the rate.
+
+        :param sent_at: when that look was sent; those sent before a cut do not cut again.
+        :param retry_after: seconds that the service asks for, or None.
+        """
+        if sent_at >= self._cut_at:
+            self._refused_at_rate = self.per_second
+            self.per_second = max(_LEAST, self.per_second / 2)
+            self._cut_at = now
+        pause = min(retry_after or 0.0, _LONGEST_PAUSE_S)
+        self.next_at = max(self.next_at, now + max(pause, 1 / self.per_second))

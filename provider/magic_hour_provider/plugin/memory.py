@@ -1,0 +1,18 @@
+"""What an API server remembers of a delivery that it has not done with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Memory:
+    """What is kept between the looks of one delivery.
+
+    :param met_at: when each trigger was first met, by its id, in seconds since 1970: a worker's clock that is ahead of
+        ours delays its task once and no longer.
+    :param stand_ins: ids of the triggers that tasks were handed to.
+    """
+
+    met_at: dict[int, float] = field(default_factory=dict)
+    stand_ins: set[int] = field(default_factory=set)

@@ -1,0 +1,233 @@
+// A run as a contact sheet. Pictures and films load when they come near, and films are let go when they are far.
+import { address, ask, count, described, duration, icon, make, named, note, repeat, short } from "./common.js";
+import { Lightbox } from "./lightbox.js";
+
+const BASE = location.pathname.replace(/\/$/, "");
+const EVERY = 4000; // milliseconds
+const PAGE = 120; // tiles at a time; the server sends no more than 1000
+const KINDS = { image: "Images", video: "Videos", audio: "Sounds", "face-detection": "Faces", other: "Others" };
+const STAGES = { done: "Done", working: "Working", waiting: "Waiting", failed: "Failed" };
+
+const sheet = document.getElementById("sheet");
+const news = document.getElementById("news");
+const more = document.getElementById("more");
+const filter = { kind: "", stage: "" };
+let facts = null;
+let tiles = []; // what the server said of the first ones, in order
+let turn = 0; // counts changes of the filter: answers to older questions are dropped
+const drawn = new Map(); // by key: what was drawn of a tile, and its element
+const lightbox = new Lightbox(document.getElementById("lightbox"), {
+  base: baseOf,
+  tiles: () => tiles.filter((tile) => tile.file),
+  total: () => facts.with_file,
+  extend: () => extend(),
+});
+
+watch();
+
+function watch() {
+  const mine = ++turn;
+  let fresh = true;
+  repeat(async () => {
+    if (mine !== turn) return false;
+    const before = facts?.totals.files;
+    await read(0, fresh ? PAGE : Math.max(tiles.length, PAGE), mine, fresh);
+    fresh = false;
+    if (before !== undefined && facts.totals.files > before) {
+      news.textContent = `${count(facts.totals.files - before, "new file")}.`;
+    }
+    return mine === turn && facts.live;
+  }, EVERY);
+}
+
+/** Read some tiles, and draw all that are known then. */
+async function read(offset, limit, mine, fresh = false) {
+  const query = new URLSearchParams({ offset, limit: Math.min(limit, 1000) });
+  for (const [name, value] of Object.entries(filter)) if (value) query.set(name, value);
+  const answer = await ask(`${BASE}/facts?${query}`);
+  if (mine !== turn) return;
+  facts = answer;
+  tiles = tiles.slice(0, offset).concat(answer.tiles, offset || fresh ? [] : tiles.slice(1000));
+  draw();
+}
+
+/** Read the tiles after those that are there; false when there are no more. */
+async function extend() {
+  if (!facts || tiles.length >= facts.matching) return false;
+  extend.running ??= read(tiles.length, PAGE, turn).finally(() => { extend.running = null; });
+  await extend.running;
+  return true;
+}
+
+const end = new IntersectionObserver(async (seen) => {
+  if (!seen.some((one) => one.isIntersecting) || !(await extend().catch(() => false))) return;
+  end.unobserve(more); // it may still be in sight: ask again
+  end.observe(more);
+}, { rootMargin: "1500px" });
+end.observe(more);
+
+// Drawing
+
+function draw() {
+  sheet.removeAttribute("aria-busy");
+  drawTotals();
+  drawFilters();
+  const kept = new Set();
+  const sections = new Map();
+  for (const tile of tiles) {
+    const key = JSON.stringify([tile.task_id, tile.map_index, tile.file?.index ?? null]);
+    kept.add(key);
+    const told = JSON.stringify(tile);
+    let one = drawn.get(key);
+    if (one?.told !== told) {
+      const element = drawTile(tile);
+      if (one) forget(one.element);
+      one?.element.replaceWith(element);
+      one = { told, element };
+      drawn.set(key, one);
+    }
+    if (!sections.has(tile.task_id)) sections.set(tile.task_id, []);
+    sections.get(tile.task_id).push(one.element);
+  }
+  for (const [key, { element }] of drawn) {
+    if (!kept.has(key)) {
+      forget(element);
+      element.remove();
+      drawn.delete(key);
+    }
+  }
+  place([...sections].map(([task, elements]) => section(task, elements)));
+  if (!tiles.length) sheet.replaceChildren(make("p", { class: "line" }, emptyLine()));
+}
+
+function emptyLine() {
+  if (filter.kind || filter.stage) return "Nothing in this run is like that.";
+  return facts.live ? "Nothing to see yet." : "No task of this run has made media with Magic Hour.";
+}
+
+function section(task, elements) {
+  let found = [...sheet.children].find((one) => one.dataset.task === task);
+  if (!found) {
+    found = make("section", { "data-task": task, "aria-label": task },
+      make("h2", {}, make("span", {}, task), make("span", { class: "muted" })), make("div", { class: "tiles" }));
+  }
+  found.querySelector(".muted").textContent = Number(facts.tasks[task] ?? elements.length).toLocaleString();
+  const list = found.querySelector(".tiles");
+  elements.forEach((element, at) => {
+    if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
+  });
+  return found;
+}
+
+function place(sections) {
+  sections.forEach((one, at) => {
+    if (sheet.children[at] !== one) sheet.insertBefore(one, sheet.children[at] ?? null);
+  });
+  while (sheet.children.length > sections.length) sheet.lastChild.remove();
+}
+
+function drawTotals() {
+  const { files, credits, seconds } = facts.totals;
+  const rows = [[Number(files).toLocaleString(), files === 1 ? "file" : "files"],
+    [Number(credits).toLocaleString(), credits === 1 ? "credit" : "credits"]];
+  if (seconds) rows.push([duration(seconds), "in the making"]);
+  const totals = rows.map(([number, name]) => make("div", {}, make("dt", {}, name), make("dd", {}, number)));
+  document.getElementById("totals").replaceChildren(...totals);
+}
+
+function drawFilters() {
+  const bar = document.getElementById("filters");
+  const wanted = JSON.stringify([facts.kinds, facts.stages, filter]);
+  if (bar.dataset.drawn === wanted) return;
+  const focused = document.activeElement?.dataset?.filter;
+  bar.dataset.drawn = wanted;
+  bar.replaceChildren(group("kind", "Kind", KINDS, facts.kinds), group("stage", "State", STAGES, facts.stages));
+  if (focused) bar.querySelector(`[data-filter="${focused}"]`)?.focus();
+}
+
+function group(name, title, words, counts) {
+  const choices = Object.entries(words).filter(([value]) => counts[value] || filter[name] === value);
+  const chips = choices.length < 2 && !filter[name] ? [] : choices.map(([value, word]) => make(
+    "button",
+    {
+      type: "button", class: "chip", "data-filter": `${name}-${value}`, "aria-pressed": String(filter[name] === value),
+      click: () => choose(name, filter[name] === value ? "" : value),
+    },
+    icon(value), word, make("span", { class: "muted" }, String(counts[value] ?? 0)),
+  ));
+  return make("div", { class: "group", role: "group", "aria-label": title }, ...chips);
+}
+
+function choose(name, value) {
+  filter[name] = value;
+  watch();
+}
+
+// Tiles
+
+function baseOf(tile) {
+  return `${BASE}/tasks/${encodeURIComponent(tile.task_id)}/${tile.map_index}`;
+}
+
+function drawTile(tile) {
+  const label = `${named(tile)}. ${tile.file ? described(tile.kind, tile.prompt, tile.file.name) : short(words(tile), 300)}`;
+  const where = tile.map_index >= 0 || tile.label ? `${tile.label ?? tile.map_index}` : "";
+  const caption = make("span", { class: "under" }, icon(tile.file ? tile.kind : tile.stage),
+    where ? make("span", { class: "where" }, where) : null,
+    make("span", { class: "what" }, short(tile.prompt ?? tile.file?.name ?? tile.title ?? "", 80)));
+  if (!tile.file) {
+    return make("div", { class: `tile plain ${tile.stage}`, role: "group", "aria-label": label, title: words(tile) },
+      make("span", { class: "thumb" }, note(short(words(tile), 140), tile.stage)), caption);
+  }
+  const opened = () => lightbox.open(tile, baseOf(tile));
+  return make("button", { type: "button", class: `tile ${tile.kind}`, "aria-label": label, title: tile.prompt, click: opened },
+    make("span", { class: "thumb" }, thumb(tile)), caption);
+}
+
+function words(tile) {
+  if (tile.sentence) return tile.sentence;
+  const name = tile.title ?? "Magic Hour";
+  return { working: `${name}: under way`, waiting: "Not started yet", failed: `${name} failed` }[tile.stage] ?? "No file";
+}
+
+function thumb(tile) {
+  const { file } = tile;
+  if (file.problem) return note(short(file.problem, 140), tile.kind);
+  const url = address(baseOf(tile), file);
+  if (tile.kind === "image") {
+    const image = make("img", { src: url, alt: described("image", tile.prompt, file.name), loading: "lazy", decoding: "async" });
+    image.addEventListener("error", () => image.replaceWith(note("This picture cannot be shown.", "image")));
+    return image;
+  }
+  if (tile.kind === "video") return film(url);
+  return note(tile.kind === "audio" ? "" : "For download only", tile.kind);
+}
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const near = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) {
+    if (isIntersecting && !target.getAttribute("src")) {
+      target.src = target.dataset.src;
+    } else if (!isIntersecting && target.getAttribute("src")) {
+      target.removeAttribute("src");
+      target.load(); // lets go of the decoder and of the connection
+    }
+  }
+}, { rootMargin: "500px" });
+
+function film(url) {
+  const video = make("video", { "data-src": url, preload: "metadata", playsinline: true, loop: true, tabindex: "-1", "aria-hidden": "true" });
+  video.muted = true;
+  video.addEventListener("pointerenter", () => { if (!calm.matches) video.play().catch(() => {}); });
+  video.addEventListener("pointerleave", () => {
+    video.pause();
+    video.currentTime = 0;
+  });
+  near.observe(video);
+  return video;
+}
+
+function forget(element) {
+  const video = element.querySelector("video");
+  if (video) near.unobserve(video);
+}

@@ -1,0 +1,37 @@
+"""How many looks per second are answered, where there is a limit."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.errors import ApiError
+
+_WINDOW_S = 1.0
+
+
+class Pace:
+    """Refuses looks that come too fast: at most so many within any second.
+
+    :param choices: the limit, and whether a refusal says how long to wait.
+    """
+
+    def __init__(self, choices: Choices) -> None:
+        self._most = choices.looks_per_second
+        self._retry_after = 1 if choices.retry_after == "given" else None
+        self._answered: deque[float] = deque()
+
+    def check(self, now: float) -> None:
+        """Let a look through.
+
+        :param now: the time, in seconds of the simulator's clock.
+        :raises ApiError: 429, there were too many within the last second.
+        """
+        if not self._most:
+            return
+        while self._answered and self._answered[0] <= now - _WINDOW_S:
+            self._answered.popleft()
+        if len(self._answered) >= self._most:
+            sentence = f"More than {self._most} requests per second."
+            raise ApiError(429, "too_many_requests", sentence, retry_after=self._retry_after)
+        self._answered.append(now)

@@ -1,0 +1,134 @@
+"""The line to Magic Hour that a watcher's looks share: one client, made from the connection off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from magic_hour_provider.api.client import AsyncMagicHourClient
+from magic_hour_provider.api.errors import MagicHourError, UnreachableError
+from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
+
+
+class Line:
+    """What the connection says, and the client made of it."""
+
+    def __init__(self, settings: Settings, client: AsyncMagicHourClient) -> None:
+        self.settings = settings
+        self.client = client
+        self.users = 0
+        self.reading = 0
+        """Counts the readings of the connection."""
+        self.second = False
+        """It was read again because it was refused, and has not worked since."""
+
+
+class Lines:
+    """Keeps the line of one connection, and reads the connection anew when its key is refused: keys rotate.
+
+    :param conn_id: the connection.
+    :param context: context in which it works: its work belongs to no single task.
+    :param most: sockets at the most.
+    :param opened: called with what the connection says, whenever it was read.
+    """
+
+    def __init__(
+        self, conn_id: str, context: contextvars.Context, most: int, opened: Callable[[Settings], None]
+    ) -> None:
+        self._conn_id = conn_id
+        self._context = context
+        self._most = most
+        self._opened = opened
+        self._line: Line | None = None
+        self._refused: Line | None = None
+        self._readings = 0
+        self._reading: asyncio.Task[Line] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def current(self) -> Line:
+        """Return the line, reading the connection if need be: once for all that ask meanwhile.
+
+        :raises MagicHourError: the connection cannot work, or cannot be read at the moment.
+        """
+        if self._line is not None:
+            return self._line
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read(), context=self._context)
+        try:
+            # Shielded: the look that asked first may be canceled while others need the line too.
+            return await asyncio.shield(self._reading)
+        except MagicHourError:
+            raise
+        except Exception as error:
+            # Airflow's API may be away for a moment: a look that fails, not the end of every wait.
+            raise UnreachableError(
+                f"The connection {self._conn_id!r} could not be read ({type(error).__name__}); trying again."
+            ) from error
+
+    async def _read(self) -> Line:
+        try:
+            hook, before = MagicHourHook(self._conn_id), self._refused
+            settings = await hook.async_settings()
+            if before is None or settings != before.settings:
+                client = await hook.get_async_conn(settings=settings, max_connections=self._most)
+                line = Line(settings, client)
+            else:
+                line = before
+            self._readings += 1
+            line.reading, line.second = self._readings, before is not None
+            self._line, self._refused = line, None
+            if before is not None and line is not before:
+                self._close_when_unused(before)
+            self._opened(settings)
+            return line
+        finally:
+            self._reading = None
+
+    @contextmanager
+    def used(self, line: Line) -> Iterator[AsyncMagicHourClient]:
+        """Use a line's client; it is not closed meanwhile."""
+        line.users += 1
+        try:
+            yield line.client
+        finally:
+            line.users -= 1
+            if line.users == 0 and line is not self._line and line is not self._refused:
+                self._close_when_unused(line)
+
+    def worked(self, line: Line) -> None:
+        """Note that the service took the line's key."""
+        line.second = False
+
+    def refused(self, line: Line, reading: int) -> bool:
+        """Note that the service refused the line's key; returns whether another look may help.
+
+        It may if the connection was read anew meanwhile, or has not been read anew since the key last worked.
+
+        :param reading: the line's reading when the look was sent.
+        """
+        if line is not self._line or reading != line.reading:
+            return True
+        if line.second:
+            return False
+        self._line, self._refused = None, line
+        return True
+
+    def _close_when_unused(self, line: Line) -> None:
+        if line.users == 0:
+            task = asyncio.get_running_loop().create_task(line.client.aclose(), context=self._context)
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def aclose(self) -> None:
+        """Close everything."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+        last = self._line or self._refused
+        self._line = self._refused = None
+        if last is not None:
+            await last.client.aclose()
+        if self._closing:
+            await asyncio.wait(self._closing)

@@ -1,0 +1,67 @@
+"""Figures about waiting, sent through Airflow's own metrics (StatsD or OpenTelemetry, as ``[metrics]`` says).
+
+They are gathered here and sent every ten seconds from a thread: Airflow's first use of its metrics in a process reads
+files and may look up a host, which would block the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+
+try:
+    # Not the task SDK's, which common-compat names: in a triggerer only this one is set up (seen on 3.3.2).
+    from airflow.observability import stats
+except ImportError:  # Airflow 3.1
+    from airflow.stats import Stats as stats  # type: ignore[no-redef]
+
+LOOKS = "magic_hour.looks"
+FAILING_LOOKS = "magic_hour.failing_looks"
+RATE_LIMITED = "magic_hour.rate_limited"
+JOBS_WATCHED = "magic_hour.jobs_watched"
+COMPLETION_TO_EVENT = "magic_hour.completion_to_event"
+
+_EVERY_S = 10.0
+
+
+class Meter:
+    """The figures of one watcher.
+
+    :param conn_id: its connection, which tags them.
+    """
+
+    def __init__(self, conn_id: str) -> None:
+        self._tags = {"conn_id": conn_id}
+        self._counts: Counter[str] = Counter()
+        self._delays: list[float] = []
+        self._sent_at = float("-inf")
+
+    def count(self, name: str) -> None:
+        """Count one."""
+        self._counts[name] += 1
+
+    def delay(self, seconds: float) -> None:
+        """Note how long after its completion a job's event is sent."""
+        self._delays.append(seconds)
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to send."""
+        return now - self._sent_at >= _EVERY_S
+
+    def send(self, jobs: int, now: float) -> asyncio.Future[None]:
+        """Send everything from a thread.
+
+        :param jobs: how many jobs are watched.
+        """
+        self._sent_at = now
+        counts, self._counts = self._counts, Counter()
+        delays, self._delays = self._delays, []
+        return asyncio.get_running_loop().run_in_executor(None, self._write, jobs, counts, delays)
+
+    def _write(self, jobs: int, counts: Counter[str], delays: list[float]) -> None:
+        stats.gauge(JOBS_WATCHED, jobs, tags=self._tags)
+        for name, count in counts.items():
+            stats.incr(name, count, tags=self._tags)
+        for seconds in delays:
+            stats.timing(COMPLETION_TO_EVENT, timedelta(seconds=seconds), tags=self._tags)

@@ -1,0 +1,116 @@
+"""A lost answer that a webhook makes good: the job that it names is gone on with, and never paid for again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from magic_hour_provider.api.catalog import get_tool
+from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.plan import Attempt
+from magic_hour_provider.record import KEY, key_of
+from support import LEDGERS, Store, TaskInstance
+
+
+def lost(words="[[lost]]"):
+    """Return the request of a picture whose answer is lost although it is made."""
+    return {"image_count": 1, "style": {"prompt": f"x {words}"}}
+
+
+def name(sim, store):
+    """Do what the API server does when a delivery names the job of an intent."""
+    (job,) = sim.jobs()
+    record = store.get(KEY)
+    assert (record["state"], record["key"]) == ("intent", key_of(job["name"]))
+    told = {"state": "submitted", "job_id": job["id"], "submitted_at": sim.now(), "credits_charged": 5}
+    store.set(KEY, record | told)
+
+
+@pytest.fixture
+def hooked(airflow):
+    """The connection has a webhook secret."""
+    airflow.connect(extra=json.dumps({"webhook_secret": "whsec_testsonly"}))
+    return airflow
+
+
+def test_named_before_the_answer_was_given_up(hooked):
+    """The attempt itself goes on with the job: 502, which it does not believe, leaves it time to be told."""
+    ti = TaskInstance()
+    sleep, pauses = hooked.clock.sleep, []
+
+    def told(seconds):
+        if not pauses:
+            name(hooked.sim, ti.store)
+        pauses.append(seconds)
+        sleep(seconds)
+
+    hooked.clock.sleep = told
+    result = hooked.attempt(hooked.operator(request=lost("[[accepted:502]]")), ti)
+    assert (result["status"], result["id"]) == ("complete", ti.record["job_id"])
+    assert pauses[0] == 30
+    assert hooked.creates() == 1
+
+
+def test_named_before_the_next_attempt(hooked):
+    """The failure may be retried, and says why; the retry pays nothing and succeeds."""
+    ti, operator = TaskInstance(), hooked.operator(request=lost())
+    with pytest.raises(AirflowException, match="a retry goes on with the job if a webhook has named it") as caught:
+        hooked.attempt(operator, ti)
+    assert not isinstance(caught.value, AirflowFailException)
+    name(hooked.sim, ti.store)
+    result = hooked.attempt(operator, ti)
+    assert (result["status"], result["id"]) == ("complete", hooked.sim.jobs()[0]["id"])
+    assert hooked.creates() == 1
+
+
+def test_not_named_by_then(hooked):
+    """The retry sends nothing and fails for good; a delivery that comes later still finds the task, and a clear."""
+    ti, operator = TaskInstance(), hooked.operator(request=lost())
+    with pytest.raises(AirflowException):
+        hooked.attempt(operator, ti)
+    key = ti.record["key"]
+    with pytest.raises(AirflowFailException, match="Nobody can say"):
+        hooked.attempt(operator, ti)
+    assert f"magic_hour.intent.{key}" in ti.xcoms
+    name(hooked.sim, ti.store)
+    ti.clear()
+    assert hooked.attempt(operator, ti)["status"] == "complete"
+    assert hooked.creates() == 1
+
+
+def test_without_a_webhook_secret_nobody_will_tell(airflow):
+    """The failure is final."""
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException, match=r"Nothing is sent again by itself\."):
+        airflow.attempt(airflow.operator(request=lost()), ti)
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("either_ledger", LEDGERS[1:], indirect=True)
+def test_a_record_that_the_api_server_cannot_reach(hooked, either_ledger):
+    """The storage ledger is not Airflow's: the failure is final, as nobody could complete the record."""
+    with pytest.raises(AirflowFailException, match=r"Nothing is sent again by itself\."):
+        hooked.attempt(hooked.operator(request=lost()), TaskInstance())
+    assert hooked.creates() == 1
+
+
+def test_without_any_record_there_is_no_retry(hooked):
+    """A retry would know nothing of the request and pay again."""
+    ti = TaskInstance()
+    ti.store = None
+    with pytest.raises(AirflowFailException):
+        hooked.attempt(hooked.operator(request=lost(), output_path=""), ti)
+    assert hooked.creates() == 1
+
+
+def test_what_a_webhook_has_named_is_not_forgotten():
+    """Even if Magic Hour says at the same time that it refused the request: the record of a job stays."""
+    store, tool = Store(), get_tool("ai-image-generator")
+    ledger = Ledger(store, Attempt(), Clock())
+    intent = ledger.intend(tool, {}, key="ABCDEFGH")
+    store.set(KEY, store.get(KEY) | {"state": "submitted", "job_id": "paid"})
+    ledger.forget(intent)
+    assert store.get(KEY)["job_id"] == "paid"

@@ -1,0 +1,84 @@
+"""What only Airflow's API server has: its metadata database, here with the rows that tests put there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+from plugin_support import SECRET, Airflow, MovedClock, Webhooks, serving
+
+from postgres import postgresql
+from support import KEY
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Airflow's own tables in a database of their own, in place of the one in its home."""
+    if request.param == "sqlite":
+        with _airflow_on(f"sqlite:///{tmp_path_factory.mktemp('metadata') / 'airflow.db'}"):
+            yield request.param
+        return
+    with postgresql() as url, _airflow_on(url):
+        yield request.param
+
+
+class _airflow_on:
+    """Turn this process's Airflow to a database, and back."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._name = url, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+
+    def __enter__(self) -> None:
+        from airflow.utils.db import initdb
+
+        self._before = os.environ.get(self._name)
+        os.environ[self._name] = self._url
+        self._configure()
+        initdb()
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            del os.environ[self._name]
+        else:
+            os.environ[self._name] = self._before
+        self._configure()
+
+    def _configure(self) -> None:
+        from airflow import settings
+
+        settings.dispose_orm()
+        settings.configure_vars()
+        settings.configure_orm()
+
+
+@pytest.fixture
+def airflow_rows(database: str) -> Iterator[Airflow]:
+    """Airflow's tables, without any task, asset or event."""
+    airflow = Airflow(database)
+    airflow.empty()
+    yield airflow
+
+
+@pytest.fixture
+def webhooks(airflow_rows: Airflow, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
+    """The receiver, mounted as Airflow mounts it, with a secret in the default connection and a clock to move."""
+    from starlette.applications import Starlette
+
+    from magic_hour_provider.plugin.inbox import Inbox
+    from magic_hour_provider.plugin.webhooks import make_app
+
+    connection = {"conn_type": "magic_hour", "password": KEY}
+    for name, extra in {
+        "DEFAULT": {"webhook_secret": SECRET},
+        "ROTATED": {"webhook_secret": f"whsec_next {SECRET}"},
+        "NONE": {},
+    }.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_MAGIC_HOUR_{name}", json.dumps(connection | {"extra": extra}))
+    clock = MovedClock()
+    root = Starlette()
+    inbox = Inbox(clock)
+    root.mount("/magic-hour", make_app(inbox=inbox, clock=clock))
+    with serving(root) as url:
+        yield Webhooks(url, clock, inbox)

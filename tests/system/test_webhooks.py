@@ -1,0 +1,159 @@
+"""Webhooks on real Airflow, with SQLite and with PostgreSQL: they change when tasks go on, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+from system_support import World, until
+
+from local_airflow import LocalAirflow
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.simulator.webhooks import DEFAULT_SECRET
+from postgres import postgresql
+from support import KEY
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="webhooks are proven on Airflow 3.3 and later"),
+]
+
+HERE = Path(__file__).parent
+TASKS = 10
+
+
+@pytest.fixture(scope="module")
+def world_on_postgresql(tmp_path_factory):
+    """Another Airflow, whose metadata is in PostgreSQL, with these tests' DAGs alone."""
+    home = tmp_path_factory.mktemp("airflow-postgresql")
+    dags, output = home / "dags", home / "output"
+    dags.mkdir()
+    shutil.copy(HERE / "dags" / "webhooks.py", dags)
+    shutil.copy(HERE.parent.parent / "dags_examples" / "archive_handmade.py", dags)
+    connection = {"conn_type": "magic_hour", "password": KEY, "extra": {"webhook_secret": DEFAULT_SECRET}}
+    with postgresql() as url, Simulator(speed=20, api_key=KEY) as sim:
+        environment = {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url,
+            "AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output),
+        }
+        connections = {"magic_hour_default": connection | {"host": sim.url}}
+        with LocalAirflow(home / "home", dags_folder=dags, connections=connections, environment=environment) as airflow:
+            yield World(airflow, sim, output, home / "no-ledger")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def hooked(request):
+    """An Airflow whose API server gets Magic Hour's webhooks, as badly as they may come."""
+    world = request.getfixturevalue("world" if request.param == "sqlite" else "world_on_postgresql")
+    world.sim.fault("duplicate-delivery")
+    world.sim.fault("reordered-delivery", every=3)
+    world.sim.fault("lost-delivery", event="completed", tool="text-to-video", every=2)
+    world.sim.fault("wrong-signature", every=5)
+    world.sim.fault("close-after-accept", tool="audio-to-video", hold=60)
+    world.sim.fault("seconds", tool="audio-to-video", seconds=8)
+    world.sim.add_webhook(f"{world.airflow.url}/magic-hour/webhook")
+    yield world
+    world.sim.clear_webhooks()
+    world.sim.clear_faults()
+
+
+@pytest.fixture(scope="module")
+def runs(hooked):
+    """Start everything side by side."""
+    return {dag: hooked.airflow.trigger(dag) for dag in ("hooked", "answer_lost", "worker_lost_with_the_answer")}
+
+
+def jobs_of(world, dag_id):
+    """Return the accepted jobs of a DAG, by the names that its tasks gave them."""
+    return [job for job in world.sim.jobs() if (job["name"] or "").startswith(f"{dag_id}.")]
+
+
+def test_a_worker_killed_before_it_knew_the_answer(hooked, runs):
+    """kill -9 while the answer is under way, and a webhook names the job: the retry goes on with it; one create."""
+    dag_id, run_id = "worker_lost_with_the_answer", runs["worker_lost_with_the_answer"]
+    until(lambda: jobs_of(hooked, dag_id))
+    os.kill(hooked.airflow.pid_of(hooked.airflow.task_instance(dag_id, run_id, "make")), signal.SIGKILL)
+    ti = hooked.airflow.wait_for_task(dag_id, run_id, "make", ("success", "failed"), 120)
+    (job,) = jobs_of(hooked, dag_id)
+    assert (ti["state"], ti["try_number"]) == ("success", 2)
+    assert hooked.airflow.xcom(dag_id, run_id, "make")["id"] == job["id"]
+    assert "Not paid again" in hooked.airflow.task_log(dag_id, run_id, "make", 2)
+
+
+def test_an_answer_that_was_lost(hooked, runs):
+    """The attempt fails and may be tried again; by then a webhook has named the job: one create, success."""
+    dag_id, run_id = "answer_lost", runs["answer_lost"]
+    ti = hooked.airflow.wait_for_task(dag_id, run_id, "make", ("success", "failed"), 120)
+    (job,) = jobs_of(hooked, dag_id)
+    assert (ti["state"], ti["try_number"]) == ("success", 2)
+    assert hooked.airflow.xcom(dag_id, run_id, "make")["id"] == job["id"]
+    first = hooked.airflow.task_log(dag_id, run_id, "make", 1)
+    assert "Nobody can say" in first and "a webhook has named it by then" in first
+
+
+def test_every_task_succeeds_once(hooked, runs):
+    """Deliveries doubled, reordered, badly signed, every second one lost: each job is one create, resumed once."""
+    airflow, run_id = hooked.airflow, runs["hooked"]
+    airflow.wait_for_run("hooked", run_id, 150)
+    tis = {ti["task_id"]: ti for ti in airflow.task_instances("hooked", run_id)}
+    made = [f"make_{number}" for number in range(TASKS)]
+    assert {name: (tis[name]["state"], tis[name]["try_number"]) for name in made} == dict.fromkeys(made, ("success", 1))
+    assert (tis["sensor"]["state"], tis["failing"]["state"]) == ("success", "failed")
+    jobs = jobs_of(hooked, "hooked")
+    assert len(jobs) == TASKS + 2
+    ids = {airflow.xcom("hooked", run_id, name)["id"] for name in made}
+    assert len(ids) == TASKS and ids <= {job["id"] for job in jobs}
+    lines = (airflow.home / "resumed.jsonl").read_text().splitlines()
+    resumed = Counter(note["task_id"] for note in map(json.loads, lines) if note["run_id"] == run_id)
+    assert resumed == Counter([*made, "failing"])
+    # And that it was not looking alone: most of those whose delivery came were resumed by it.
+    told = airflow.log_of("api-server").read_text()
+    assert sum(f"{job['id']} completed: resumed" in told for job in jobs) >= 3
+    assert "failing" in told
+
+
+def test_the_media_of_everybody_is_archived(hooked, runs):
+    """A job that somebody made in the web app starts the example DAG, which stores its file; ours are left out."""
+    with MagicHourClient(api_key=KEY, base_url=hooked.sim.url) as by_hand:
+        made = by_hand.create("ai-image-generator", {"name": "by hand", "image_count": 1, "style": {"prompt": "x"}})
+    stored = until(lambda: [path for path in hooked.output.rglob("*") if made.id in path.name], 90)
+    assert len(stored) == 1
+    airflow = hooked.airflow
+    until(lambda: {run["state"] for run in archived(airflow)} == {"success"}, 90)
+    ours = {job["id"] for job in jobs_of(hooked, "hooked")}
+    assert [path for path in hooked.output.rglob("video-*") if any(job in path.name for job in ours)] == []
+
+
+def archived(airflow):
+    """Return the runs of the example DAG."""
+    return airflow.api("GET", "/dags/archive_handmade/dagRuns", limit=100)["dag_runs"]
+
+
+def test_junk_leaves_the_api_server_as_it_is(hooked, runs):
+    """Forged requests by the thousand to the real API server: refused, and its memory stays flat."""
+    address = f"{hooked.airflow.url}/magic-hour/webhook"
+    servers = [one for one in hooked.airflow.processes() if "api" in " ".join(one.cmdline())]
+
+    def rss():
+        return sum(psutil.Process(one.pid).memory_info().rss for one in servers if one.is_running())
+
+    with httpx.Client(trust_env=False) as http:
+
+        def storm(times):
+            for number in range(times):
+                path = f"/made_up_{number}" if number % 4 == 3 else ""
+                yield http.post(f"{address}{path}", json={"type": "video.completed"}).status_code
+
+        assert set(storm(300)) <= {401, 503}
+        before = rss()
+        assert set(storm(1_000)) <= {401, 503}
+        assert rss() - before < 30 * 1024 * 1024

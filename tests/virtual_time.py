@@ -1,0 +1,167 @@
+"""An event loop whose time passes only when nothing else is left to do, and a Magic Hour in its memory.
+
+For what a server over real HTTP cannot show: thousands of jobs, and days, in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from magic_hour_provider.api.client import AsyncMagicHourClient
+from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
+from magic_hour_provider.triggers.job import MagicHourJobTrigger
+
+START = 1_800_000_000.0
+Result = TypeVar("Result")
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Instead of waiting for a timer, moves the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= 0:
+            return super().select(timeout)
+        self.time += timeout
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Return the virtual time."""
+        return self._jumping.time
+
+
+class LoopClock(Clock):
+    """Reads the running loop's time; ``ahead`` is how far the machine's clock has been set ahead of it."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def now(self) -> float:
+        """Return the machine's time."""
+        return START + self.steady() + self.ahead
+
+    def steady(self) -> float:
+        """Return the loop's time."""
+        return asyncio.get_running_loop().time()
+
+
+def run(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+@dataclass(eq=False)
+class Answering(httpx.AsyncBaseTransport):
+    """Answers looks: a job ends when the time in ``ends`` comes, others never do.
+
+    :param answer: takes a look's job id and its number, and returns an answer instead, or None.
+    :param latency_s: how long an answer takes.
+    """
+
+    ends: dict[str, float] = field(default_factory=dict)
+    answer: Callable[[str, int], httpx.Response | Exception | None] = lambda job_id, number: None
+    latency_s: float = 0.05
+    keys: tuple[str, ...] = ("mhk_live_one",)
+    looks: list[tuple[float, str]] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    closed: int = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer."""
+        loop = asyncio.get_running_loop()
+        job_id = request.url.path.rpartition("/")[2]
+        self.looks.append((loop.time(), job_id))
+        number = len(self.looks)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(self.latency_s)
+        finally:
+            self.in_flight -= 1
+        if request.headers["authorization"].removeprefix("Bearer ") not in self.keys:
+            return httpx.Response(401, json={"message": "no such key"})
+        special = self.answer(job_id, number)
+        if isinstance(special, Exception):
+            raise special
+        if special is not None:
+            return special
+        status = "complete" if loop.time() >= self.ends.get(job_id, float("inf")) else "rendering"
+        return httpx.Response(200, json={"id": job_id, "status": status, "credits_charged": 5, "downloads": []})
+
+    async def aclose(self) -> None:
+        """Count that a client was closed."""
+        self.closed += 1
+
+    def times(self, job_id: str) -> list[float]:
+        """Return when a job was looked at."""
+        return [time for time, looked_at in self.looks if looked_at == job_id]
+
+
+class Virtual:
+    """Triggers in virtual time. Every client of a connection reaches ``service``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = LoopClock()
+        self.service = Answering()
+        self.key = "mhk_live_one"
+        self.readings = 0
+        self.clients = 0
+        self.most_per_second = 200.0
+        self.logged: list[str] = []
+
+        async def settings(_: MagicHourHook) -> Settings:
+            self.readings += 1
+            await asyncio.sleep(0.01)
+            return Settings(api_key=self.key, max_looks_per_second=self.most_per_second)
+
+        async def client(_: MagicHourHook, *, settings: Settings, max_connections: int) -> AsyncMagicHourClient:
+            self.clients += 1
+            return AsyncMagicHourClient(
+                api_key=settings.api_key, max_connections=max_connections, transport=self.service
+            )
+
+        monkeypatch.setattr(MagicHourHook, "async_settings", settings)
+        monkeypatch.setattr(MagicHourHook, "get_async_conn", client)
+        monkeypatch.setattr(MagicHourJobTrigger, "clock", self.clock)
+        # Thousands of jobs would spend their time in writing lines to the terminal.
+
+        async def ainfo(line: str) -> None:
+            self.logged.append(line)
+
+        monkeypatch.setattr(MagicHourJobTrigger, "log", SimpleNamespace(ainfo=ainfo))
+
+    def trigger(self, job_id: str, **changes: Any) -> MagicHourJobTrigger:
+        """Make a trigger of a lip sync submitted and deferred now, with an hour to wait."""
+        now = self.clock.now()
+        arguments = {
+            "kind": "video",
+            "job_id": job_id,
+            "tool": "lip-sync",
+            "conn_id": "magic_hour_default",
+            "submitted_at": now,
+            "deferred_at": now,
+            "deadline": now + 3600,
+        }
+        return MagicHourJobTrigger(**arguments | changes)
