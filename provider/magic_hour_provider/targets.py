@@ -15,22 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from magic_hour_provider.record import new_key
-from magic_hour_provider.s3_target import S3Target
+from magic_hour_provider.s3_target import PART, S3Target
 from magic_hour_provider.storage import (
     OBJECT_STORES,
     S3,
     is_there,
     local_path,
+    name_taken,
     open_temporary,
     sync_data,
     sync_folder,
-    taken,
 )
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
-_BLOCK = 2 * 1024 * 1024  # bytes; other object stores take small blocks, and their libraries copy each several times
+_BLOCK = 2 * 1024 * 1024  # bytes; other object stores take small blocks
+_COPIES = 3  # of a block that their libraries have at the same time
 _SYNC_EVERY = 32 * 1024 * 1024  # bytes
 
 
@@ -66,6 +67,18 @@ def open_target(path: ObjectStoragePath, content_type: str = "") -> Target:
     if path.protocol in S3:
         return S3Target(path.fs, path.path, content_type)
     return ObjectTarget(path.fs, path.path) if path.protocol in OBJECT_STORES else RenamedTarget(path.fs, path.path)
+
+
+def memory_of(path: ObjectStoragePath, size: int | None) -> int:
+    """Return how many bytes a file on its way to a place takes at the most.
+
+    :param size: its own, if known.
+    """
+    if path.protocol in S3:
+        return PART if size is None else min(size, PART)
+    if path.protocol in OBJECT_STORES:
+        return _COPIES * (_BLOCK if size is None else min(size, _BLOCK))
+    return 0
 
 
 class LocalTarget:
@@ -107,7 +120,7 @@ class LocalTarget:
             raise
         except OSError:  # a file system without hard links
             if self._path.exists():
-                raise taken(self._path) from None
+                raise name_taken(self._path) from None
             self._part.rename(self._path)
         self._file.close()
         sync_folder(self._path.parent)
@@ -161,13 +174,13 @@ class ObjectTarget:
     def commit(self) -> None:
         """Complete the upload."""
         if "x" not in self._file.mode and is_there(self._fs, self._path):
-            raise taken(self._path)
+            raise name_taken(self._path)
         try:
             self._file.close()
         except Exception as error:
             # Each library says in its own way that the name is taken.
             if is_there(self._fs, self._path):
-                raise taken(self._path) from error
+                raise name_taken(self._path) from error
             raise
 
     def discard(self) -> None:
@@ -207,7 +220,7 @@ class RenamedTarget:
         """Rename the file, unless the name is taken."""
         self._file.close()
         if is_there(self._fs, self._path):
-            raise taken(self._path)
+            raise name_taken(self._path)
         self._fs.mv(self._part, self._path)
 
     def discard(self) -> None:
