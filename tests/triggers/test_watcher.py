@@ -312,8 +312,11 @@ def test_the_log_of_a_trigger_is_its_own(virtual, monkeypatch):
     """The watcher works in no trigger's context, and each trigger writes its own lines in its own context."""
     mark = contextvars.ContextVar("mark", default="nobody")
     looked_by, written_by = set(), set()
-    log = SimpleNamespace(info=lambda line: written_by.add((mark.get(), line.split()[3])))
-    monkeypatch.setattr(MagicHourJobTrigger, "log", log)
+
+    async def ainfo(line):
+        written_by.add((mark.get(), line.split()[3]))
+
+    monkeypatch.setattr(MagicHourJobTrigger, "log", SimpleNamespace(ainfo=ainfo))
     virtual.service.answer = lambda *_: looked_by.add(mark.get())
 
     async def main():
