@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 from airflow.utils.session import create_session
-from plugin_support import MovedClock, Webhooks, serving, until
+from plugin_support import MovedClock, Webhooks, serving
 
 from magic_hour_provider.api.jobs import JobReference
 from magic_hour_provider.plugin.webhooks import make_app
@@ -80,8 +80,7 @@ def test_only_recent_events_are_compared(airflow_rows, webhooks):
     """Magic Hour repeats for a day; looking further back would cost more and more."""
     airflow_rows.asset(URI)
     webhooks.deliver()
-    webhooks.clock.advance(60)
-    until(lambda: not webhooks.inbox._held)
+    webhooks.let_time_pass()
     with create_session(scoped=False) as session:
         session.execute(sa.update(airflow_rows.events).values(timestamp=datetime.now(UTC) - timedelta(hours=26)))
     webhooks.deliver()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from sqlalchemy import update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import exc, update
 from sqlalchemy.orm import Session
 
 T = TypeVar("T")
 
-DatabaseAwayError = DBAPIError
-"""What a database says that is away, or too busy: the same work may succeed later."""
+DATABASE_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+"""What is raised when the database is away or too busy: the same work may succeed later."""
 
 
 def locked(session: Session, model: type[T], key: Any) -> T | None:

@@ -34,7 +34,7 @@ def asset_uri(delivery: Delivery) -> str | None:
 def announce(delivery: Delivery) -> bool:
     """Make an asset event of a delivery, once, if some DAG knows the asset; return whether one was made now.
 
-    :raises DatabaseAwayError: the database does not answer; another try may find it back.
+    :raises DATABASE_AWAY: the database does not answer; another try may find it back.
     """
     uri = asset_uri(delivery)
     if uri is None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.webhooks import Delivery
-from magic_hour_provider.plugin.database import DatabaseAwayError
+from magic_hour_provider.plugin.database import DATABASE_AWAY
 from magic_hour_provider.plugin.memory import Memory
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Inbox:
         """Work on a delivery; return whether that is done by now, or goes on after the answer.
 
         :raises InboxFullError: it was not taken.
-        :raises DatabaseAwayError: it was taken in vain.
+        :raises DATABASE_AWAY: it was taken in vain.
         """
         if delivery.key in self._at_work or delivery.key in self._held:
             return False  # a repeat of one that is on its way
@@ -99,11 +99,11 @@ class Inbox:
             await self._clock.pause(wait)
             try:
                 wait = await self._in_thread(delivery, memory, True)
-            except DatabaseAwayError as error:
+            except DATABASE_AWAY as error:
                 log.warning("Magic Hour job %s: the database is away (%s).", delivery.id, type(error).__name__)
 
     def _go_on(self, delivery: Delivery, work: asyncio.Task[None]) -> None:
-        if not work.cancelled() and isinstance(work.exception(), DatabaseAwayError):
+        if not work.cancelled() and isinstance(work.exception(), DATABASE_AWAY):
             self._begin(self._at_work, delivery, self._try_again(delivery))
 
     async def _try_again(self, delivery: Delivery) -> None:
@@ -111,7 +111,7 @@ class Inbox:
             await self._clock.pause(pause)
             try:
                 return await self._once(delivery)
-            except DatabaseAwayError as error:
+            except DATABASE_AWAY as error:
                 log.warning("Magic Hour job %s: the database is away (%s).", delivery.id, type(error).__name__)
         log.error("The delivery %s is lost, as the database was away too long; looking goes on.", delivery.key)
         return None
@@ -124,7 +124,7 @@ def handle(delivery: Delivery, memory: Memory, now: float, again: bool) -> float
     :param now: the time, in seconds since 1970.
     :param again: whether this is another look for the task, and not the first.
     :returns: seconds until it is worth to look for the task again, or None.
-    :raises DatabaseAwayError: the database does not answer; another try may find it back.
+    :raises DATABASE_AWAY: the database does not answer; another try may find it back.
     """
 
     # Imported one by one: what a later Airflow has changed under one of them leaves the others at work.
@@ -158,7 +158,7 @@ def handle(delivery: Delivery, memory: Memory, now: float, again: bool) -> float
 def _guarded(step: Callable[[], T], delivery: Delivery) -> T | None:
     try:
         return step()
-    except DatabaseAwayError:
+    except DATABASE_AWAY:
         raise
     except Exception:
         log.exception("Magic Hour's delivery %s could not be used for everything; looking goes on.", delivery.key)

@@ -30,7 +30,7 @@ def identify(delivery: Delivery, now: float) -> str | None:
     Nothing is written unless the record still is that intent.
 
     :param now: the time, in seconds since 1970.
-    :raises DatabaseAwayError: the database does not answer; another try may find it back.
+    :raises DATABASE_AWAY: the database does not answer; another try may find it back.
     """
     key = key_of(delivery.name)
     if key is None:

@@ -27,7 +27,7 @@ from sqlalchemy import and_, select
 
 from magic_hour_provider.api.jobs import COMPLETE, ERROR
 from magic_hour_provider.api.webhooks import Delivery
-from magic_hour_provider.plugin.database import DatabaseAwayError, locked
+from magic_hour_provider.plugin.database import DATABASE_AWAY, locked
 from magic_hour_provider.plugin.memory import Memory
 from magic_hour_provider.triggers.settling import settling_s, shortest_s
 
@@ -61,7 +61,7 @@ def resume(delivery: Delivery, memory: Memory, now: float) -> Found:
     """Resume every task that is deferred until this job ends; it takes two looks at the least.
 
     :param now: the time, in seconds since 1970.
-    :raises DatabaseAwayError: the database does not answer; another try may find it back.
+    :raises DATABASE_AWAY: the database does not answer; another try may find it back.
     """
     status = _STATUS.get(delivery.event)
     if status is None:
@@ -121,7 +121,7 @@ def _resume_one(ti_id: Any, event: dict[str, Any], memory: Memory, now: float) -
                 session.rollback()
                 raise ValueError(f"Airflow made it {ti.state}, to go on with {ti.next_method}")
             return f"{ti.dag_id}.{ti.task_id} [{ti.map_index}] of {ti.run_id}"
-    except DatabaseAwayError:
+    except DATABASE_AWAY:
         raise
     except Exception:
         log.exception("The task that waits for Magic Hour job %s is left to its trigger.", event["id"])

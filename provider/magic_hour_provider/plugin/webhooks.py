@@ -17,7 +17,7 @@ from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, SignatureError
 from magic_hour_provider.api.webhooks import read_delivery, verify
-from magic_hour_provider.plugin.database import DatabaseAwayError
+from magic_hour_provider.plugin.database import DATABASE_AWAY
 from magic_hour_provider.plugin.inbox import Inbox, InboxFullError
 from magic_hour_provider.plugin.webhook_secrets import WebhookSecrets
 
@@ -58,7 +58,7 @@ class Receiver:
             # Signed, so it is theirs: something that a later Magic Hour sends. Again would be the same.
             log.warning("From Magic Hour, for the connection %r: %s", conn_id, error)
             return JSONResponse({"detail": "Nothing to do."})
-        except (InboxFullError, DatabaseAwayError) as error:
+        except (InboxFullError, *DATABASE_AWAY) as error:
             log.warning("A delivery for the connection %r must come again: %s.", conn_id, type(error).__name__)
             return JSONResponse({"detail": "Busy: send it again."}, 503, headers={"retry-after": "10"})
         return JSONResponse({"detail": "Done." if done else "Accepted."}, 200 if done else 202)
