@@ -29,7 +29,7 @@ def test_changes_age_and_next_look():
     assert lines == [
         "Magic Hour job abc after 32 s: queued; next look in 10 s, giving up in 119 min.",
         "Magic Hour job abc after 62 s: rendering; next look in 10 s, giving up in 119 min.",
-        "Magic Hour job abc after 102 s: complete; 8 looks.",
+        "Magic Hour job abc after 101 s: complete; 8 looks.",
     ]
 
 
