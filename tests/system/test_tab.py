@@ -91,20 +91,13 @@ class Visit:
         """Use a token as the login cookie."""
         self.context.add_cookies([{"name": "_token", "value": token, "url": self.world.airflow.url}])
 
-    def open(self, dag_id: str, run_id: str, task_id: str | None = None, *, how: str = "address") -> Any:
-        """Open the tab of a run or of a task instance, and return what is in it.
+    def open(self, dag_id: str, run_id: str, task_id: str | None = None, *, click: bool = False) -> Any:
+        """Open the tab of a run or of a task instance in Airflow's UI, and return what is in its frame.
 
-        :param how: ``click`` on the tab in Airflow's UI; by the tab's own ``address`` in the UI; or ``alone``, without
-            the UI around it, which takes a browser some seconds.
+        :param click: come from the page that has the tab, as people do, not by the tab's own address.
         """
-        place = f"/dags/{dag_id}/runs/{run_id}"
-        if how == "alone":
-            self.page.goto(
-                f"{self.world.airflow.url}/magic-hour/media{place}" + (f"/tasks/{task_id}/-1" if task_id else "")
-            )
-            return self.page
-        address = f"{self.world.airflow.url}{place}" + (f"/tasks/{task_id}" if task_id else "")
-        if how == "click":
+        address = f"{self.world.airflow.url}/dags/{dag_id}/runs/{run_id}" + (f"/tasks/{task_id}" if task_id else "")
+        if click:
             self.page.goto(address)
             self.page.get_by_role("link", name="Media", exact=True).click()
         else:
@@ -144,7 +137,7 @@ def test_a_film_plays_and_seeks(world, runs, visit):
     """The tab opens; after play the film's time goes on; seeking asks for a part of the file and gets it."""
     ended(world, runs["tab"], "film")
     someone = visit()
-    tab = someone.open("tab", runs["tab"], "film", how="click")
+    tab = someone.open("tab", runs["tab"], "film", click=True)
     video = tab.locator("video")
     video.evaluate("film => new Promise(done => film.readyState ? done() : film.addEventListener('loadeddata', done))")
     video.evaluate("film => { film.muted = true; return film.play(); }")
@@ -163,7 +156,7 @@ def test_a_film_plays_and_seeks(world, runs, visit):
 
 
 def test_four_pictures_and_a_hostile_prompt(world, runs, visit):
-    """Each picture can be chosen by keyboard; markup in a prompt is shown as written; the theme is Airflow's."""
+    """Each picture can be chosen by keyboard; markup in a prompt is shown as it was written."""
     ended(world, runs["tab"], "pictures")
     someone = visit(theme="dark")
     tab = someone.open("tab", runs["tab"], "pictures")
@@ -181,9 +174,15 @@ def test_four_pictures_and_a_hostile_prompt(world, runs, visit):
     around = "getComputedStyle(document.documentElement).getPropertyValue('--chakra-colors-bg')"
     assert background == someone.page.evaluate(around)
     someone.keep("pictures-dark")
-    # When Airflow's theme is changed, the tab follows at once.
-    someone.page.evaluate("document.documentElement.classList.replace('dark', 'light')")
+
+
+def test_the_theme_changes_with_airflows(world, runs, visit):
+    """When Airflow's theme is changed, the tab follows at once."""
+    someone = visit()
+    tab = someone.open("tab", runs["tab"], "pictures")
     tab.locator("html[data-theme=light]").wait_for(state="attached")
+    someone.page.evaluate("document.documentElement.classList.replace('light', 'dark')")
+    tab.locator("html[data-theme=dark]").wait_for(state="attached")
 
 
 def test_a_failed_job(world, runs, visit):
@@ -202,7 +201,7 @@ def test_a_task_that_is_not_ours(world, runs, visit):
     """One quiet line, whatever the task says of itself; a forged XCom serves nothing."""
     ended(world, runs["tab"], "not_ours")
     someone = visit()
-    tab = someone.open("tab", runs["tab"], "not_ours", how="alone")
+    tab = someone.open("tab", runs["tab"], "not_ours")
     assert tab.locator(".line").inner_text().startswith("This task runs no Magic Hour operator")
     assert tab.locator("img, video, audio").count() == 0
 
@@ -258,7 +257,8 @@ def test_at_360_pixels(world, runs, visit, dag_id, task_id):
     if task_id:
         ended(world, runs["tab"], task_id)
     someone = visit(width=360, height=740)
-    someone.open(dag_id, runs[dag_id], task_id, how="alone")
+    task = f"/tasks/{task_id}/-1" if task_id else ""
+    someone.page.goto(f"{world.airflow.url}/magic-hour/media/dags/{dag_id}/runs/{runs[dag_id]}{task}")
     someone.page.locator(".tile, .shown, .alert").first.wait_for()
     wide = someone.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 360
@@ -294,7 +294,7 @@ def test_a_forged_xcom_is_refused(world, runs, visit):
     try:
         for uri in (str(secret), f"file://{secret}", f"{world.output}/../{secret.parent.name}/secret.png", str(link)):
             world.airflow.api("PATCH", xcom, json={"value": {"tool": "x", "media": [{"uri": uri}]}})
-            tab = someone.open("tab", runs["tab"], "pictures", how="alone")
+            tab = someone.open("tab", runs["tab"], "pictures")
             assert "media_roots" in tab.locator(".frame .note").inner_text()
             page = f"{world.airflow.url}/magic-hour/media/dags/tab/runs/{runs['tab']}/tasks/pictures/-1/files/0"
             answer = someone.context.request.get(page)
