@@ -1,4 +1,4 @@
-"""What waiting costs on a real Airflow: thousands of jobs in a real triggerer, and a short job with and without deferral.
+"""What waiting costs on a real Airflow: thousands of jobs in a real triggerer; one short job, deferred and not.
 
 An ``airflow triggerer`` waits for 2,000 task instances that were put into its database as deferred: every one must get
 its event, and Airflow must not warn of a blocked loop. Then one short job at a time, which the task waits for on its
@@ -20,13 +20,14 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from deferred_rows import put_deferred, resumed  # noqa: E402
-from local_airflow import LocalAirflow  # noqa: E402
 from parts.slots import Slots  # noqa: E402
 from parts.table import Table  # noqa: E402
-from process_tree import stoppable  # noqa: E402
+from parts.usage import Usage  # noqa: E402
 
+from deferred_rows import put_deferred, resumed  # noqa: E402
+from local_airflow import LocalAirflow  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
+from process_tree import stoppable  # noqa: E402
 
 KEY = "mhk_live_benchmark0123456789"
 MANY = 2000
@@ -56,40 +57,33 @@ def crowd(airflow: LocalAirflow, sim: Simulator, table: Table) -> None:
     ids = submit(sim, MANY)
     run_id = airflow.trigger("crowd")
     log = airflow.log_of("triggerer")
-    before, looks = len(log.read_text()), sim.stats()["looks"]
-    processes = airflow.processes("triggerer")
-    cpu = sum(_cpu_s(process) for process in processes)
-    largest = max(processes, key=_cpu_s)
+    written, looks = len(log.read_text()), sim.stats()["looks"]
     now = time.time()
     rows = [trigger(job_id, now) for job_id in ids]
+    usage = Usage(lambda: airflow.processes("triggerer"))
     put_deferred(
         airflow.environment, dag_id="crowd", run_id=run_id, task_id="make", method="execute_complete", triggers=rows
     )
-    begin, resident = time.monotonic(), 0
+    begin = time.monotonic()
     while (left := _deferred(airflow, run_id)) and time.monotonic() < begin + LONGEST_S:
-        resident = max(resident, *(process.memory_info().rss for process in processes))
+        usage.read()
         time.sleep(1)
     spent = time.monotonic() - begin
-    cpu = sum(_cpu_s(process) for process in processes) - cpu
+    usage.read()
     good = sum(
         row["state"] == "scheduled" and row["event"]["id"] == job_id and row["event"]["status"] == "complete"
         for row, job_id in zip(resumed(airflow.environment, "crowd", run_id), ids, strict=True)
     )
-    blocked = [line for line in log.read_text()[before:].splitlines() if BLOCKED in line]
+    blocked = [line for line in log.read_text()[written:].splitlines() if BLOCKED in line]
     table.head(f"{MANY:,} deferred task instances, jobs of {JOB_S} s, one airflow triggerer")
     table.row("Task instances without their event", MANY - good, must=0)
     table.row("Warnings of a blocked loop", len(blocked), must=0)
     table.note("Seconds until the last event", f"{spent:.0f}; {left} left")
-    table.note("CPU of the triggerer, both processes", f"{cpu:.1f} s, {1000 * cpu / MANY:.1f} ms per task instance")
-    table.note("Largest resident process", f"{resident / 2**20:.0f} MiB (pid {largest.pid})")
+    table.note("CPU of the triggerer", f"{usage.cpu_s:.1f} s, {1000 * usage.cpu_s / MANY:.1f} ms per task instance")
+    table.note("Its largest process", f"{usage.largest / 2**20:.0f} MiB resident, grown by {usage.grown / 2**20:.0f}")
     table.note("Looks", f"{sim.stats()['looks'] - looks:,}")
     for line in blocked:
         print(line, file=sys.stderr)
-
-
-def _cpu_s(process: Any) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _deferred(airflow: LocalAirflow, run_id: str) -> int:
@@ -131,15 +125,19 @@ def _short(airflow: LocalAirflow, sim: Simulator, dag_id: str) -> tuple[float, f
 def main() -> int:
     """Print the tables; the exit code is 0 when every figure is what it must be."""
     table = Table()
-    with tempfile.TemporaryDirectory() as name, stoppable(), Simulator(api_key=KEY, credits=10**7) as sim:
-        with LocalAirflow(
+    with (
+        tempfile.TemporaryDirectory() as name,
+        stoppable(),
+        Simulator(api_key=KEY, credits=10**7) as sim,
+        LocalAirflow(
             Path(name),
             dags_folder=Path(__file__).parent / "parts" / "dags",
             connections={"magic_hour_default": {"conn_type": "magic_hour", "host": sim.url, "password": KEY}},
             environment={"AIRFLOW__TRIGGERER__CAPACITY": str(2 * MANY)},
-        ) as airflow:
-            short(airflow, sim, table)
-            crowd(airflow, sim, table)
+        ) as airflow,
+    ):
+        short(airflow, sim, table)
+        crowd(airflow, sim, table)
     return 0 if table.kept else 1
 
 

@@ -78,11 +78,11 @@ def cpu(bench: Bench, table: Table) -> None:
         plain = bench.cpu_ms((ours, databricks, raw), "http", 1000, 2)
     table.head(f"CPU, {LOOKS} looks per job at an equal interval")
     title = "CPU per job, TLS, N=200, beside"
-    table.row(f"{title} Databricks", _ratio(tls, "Databricks"), " ×", must=0.70, aim=0.50)
-    table.row(f"{title} dbt Cloud", _ratio(tls, "dbt Cloud"), " ×", must=0.50, aim=0.35)
-    table.row("CPU per job, plain, N=1,000, beside Databricks", _ratio(plain, "Databricks"), " ×", must=0.95, aim=0.60)
+    table.row(f"{title} Databricks", _ratio(tls, "Databricks"), " x", must=0.70, aim=0.50)
+    table.row(f"{title} dbt Cloud", _ratio(tls, "dbt Cloud"), " x", must=0.50, aim=0.35)
+    table.row("CPU per job, plain, N=1,000, beside Databricks", _ratio(plain, "Databricks"), " x", must=0.95, aim=0.60)
     for name, found in (("TLS, N=200", tls), ("plain, N=1,000", plain)):
-        table.row(f"CPU per look, {name}, beside a bare loop", _ratio(found, "raw"), " ×", must=12, aim=6)
+        table.row(f"CPU per look, {name}, beside a bare loop", _ratio(found, "raw"), " x", must=12, aim=6)
     for name, found in (("TLS, N=200", tls), ("plain, N=1,000", plain)):
         each = (f"{side} {statistics.median(times):.2f} ms" for side, times in found.items())
         table.note(f"CPU per job, {name}", ", ".join(each))
@@ -106,7 +106,7 @@ def crowd(bench: Bench, table: Table) -> None:
         f"holds a socket; the first {HOLD_S} s"
     )
     table.row("Event-loop lag, p99", lag, " ms", must=30, aim=5)
-    table.row(f"Event-loop lag, p99, beside Databricks with {FEWER:,}", lag / beside, " ×", must=0.2)
+    table.row(f"Event-loop lag, p99, beside Databricks with {FEWER:,}", lag / beside, " x", must=0.2)
     table.row("Memory per waiting job", ours.bytes_per_job / 1024, " KiB", must=4, aim=2)
     table.row("Sockets", our_books.most_sockets, must=33)
     for (name, jobs), (measured, books) in seen.items():
@@ -123,14 +123,16 @@ def schedules(found: Sequence[Cell], table: Table) -> None:
     usual = [cell.ratio for cell in found if (cell.sigma, cell.wrong) == (0.5, 1.0)]
     worst = max(found, key=lambda cell: cell.ratio)
     table.head("Looks per job beside a fixed interval that sees the end as late on average, in virtual time")
-    table.row("Published median, σ 0.5: mean of all classes and tools", statistics.fmean(usual), must=0.85, aim=0.70)
-    cell = f"{worst.who}, σ {worst.sigma}, true median {worst.wrong:g} ×"
+    table.row(
+        "Published median, sigma 0.5: mean of all classes and tools", statistics.fmean(usual), must=0.85, aim=0.70
+    )
+    cell = f"{worst.who}, sigma {worst.sigma}, true median {worst.wrong:g} x"
     table.row(f"Worst of {len(found)} (here {cell})", worst.ratio, must=1.10)
     for sigma, wrong in sorted({(cell.sigma, cell.wrong) for cell in found}):
         these = [cell for cell in found if (cell.sigma, cell.wrong) == (sigma, wrong)]
         ratios = [cell.ratio for cell in these]
         table.note(
-            f"σ {sigma}, true median {wrong:g} × the published",
+            f"sigma {sigma}, true median {wrong:g} x the published",
             f"mean {statistics.fmean(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}; "
             f"{statistics.median(cell.looks for cell in these):.1f} looks, "
             f"{statistics.median(cell.delay_s for cell in these):.1f} s late (medians)",

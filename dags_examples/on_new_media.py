@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, AssetAlias, task
@@ -16,13 +15,12 @@ with DAG(
     dag_id="new_picture",
     schedule=None,  # started by hand: every run is paid for
     tags=["magic-hour", "example"],
-    params={"results": str(Path.home() / "magic-hour-pictures")},  # or a bucket: s3://connection@bucket/folder
-):
+    doc_md="Needs the connection `magic_hour_default`, and `[magic_hour] output_path`: a folder, or a bucket.",
+) as producer:
     MagicHourOperator(
         task_id="picture",
         tool="ai-image-generator",
         request={"image_count": 2, "style": {"prompt": "A ceramic cup on a plain table, product photograph"}},
-        output_path="{{ params.results }}",
         outlets=[NEW_PICTURES],  # Airflow learns of each file, with the task's result beside it
     )
 
@@ -30,8 +28,7 @@ with DAG(
     dag_id="on_new_picture",
     schedule=[NEW_PICTURES],
     tags=["magic-hour", "example"],
-    params={"results": str(Path.home() / "magic-hour-cutouts")},
-):
+) as consumer:
 
     @task
     def requests(triggering_asset_events: Any) -> list[dict[str, Any]]:
@@ -41,6 +38,4 @@ with DAG(
         # it goes by reference, as Magic Hour already has these bytes. "uri" in it is where the file was stored.
         return [{"assets": {"image_file_path": event.extra}} for event in events]
 
-    MagicHourOperator.partial(
-        task_id="cutout", tool="image-background-remover", output_path="{{ params.results }}"
-    ).expand(request=requests())
+    MagicHourOperator.partial(task_id="cutout", tool="image-background-remover").expand(request=requests())

@@ -60,8 +60,8 @@ def _run(environment: Mapping[str, str], what: str, order: Mapping[str, Any]) ->
 
 
 def _put(session: Any, order: dict[str, Any]) -> None:
-    from airflow.models.serialized_dag import SerializedDagModel
     from airflow.models.dagrun import DagRun
+    from airflow.models.serialized_dag import SerializedDagModel
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.trigger import Trigger
     from airflow.utils import timezone

@@ -123,6 +123,10 @@ class LocalAirflow:
         programs = self._programs.values() if name is None else [self._programs[name]]
         return [process for program in programs for process in program.processes()]
 
+    def running(self, component: str) -> list[str]:
+        """The names of the running programs of one component."""
+        return [name for name in self._programs if name.startswith(component)]
+
     def wait_until_healthy(self, seconds: float = 90) -> None:
         """Wait until the components that should be up say that they are.
 

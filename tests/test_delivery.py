@@ -13,10 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from magic_hour_provider import delivery, storage, targets
+from magic_hour_provider import storage, targets
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import BadInputError, TransferError
 from magic_hour_provider.api.jobs import Job
+from magic_hour_provider.arrivals import Room, extension_of
 from magic_hour_provider.delivery import collect, deliver, file_stem, stored_media
 from magic_hour_provider.media import checksum, open_path
 from support import KEY, PatientClock, at_once
@@ -207,6 +208,22 @@ def test_a_task_that_is_killed_stops_its_downloads(sim, tmp_path, monkeypatch):
     assert sim.stats()["creates"]["accepted"] == 1
 
 
+def test_large_files_wait_for_memory():
+    """Two full parts of S3 fit, and small files beside each other; one that is larger than all of it comes alone."""
+    room = Room(12)
+    assert (room.take(5), room.take(5)) == (5, 5)
+    third = threading.Thread(target=room.take, args=(5,), daemon=True)
+    third.start()
+    third.join(0.05)
+    assert third.is_alive()
+    room.give_back(5)
+    third.join(20)
+    assert not third.is_alive()
+    room.give_back(5)
+    room.give_back(5)
+    assert room.take(100) == 12
+
+
 # -- names that are taken ------------------------------------------------------------------------------------
 
 
@@ -320,8 +337,8 @@ def test_no_extension_leads_out_of_the_folder(sim, tmp_path):
     good = job.downloads[0].url
     for suffix in ("/../../x", ".%2e%2e", ".a b", ".tar.ü"):
         job = Job(**{**vars(job), "downloads": (replace(job.downloads[0], url=good.replace(".png", suffix)),)})
-        assert delivery._extension(job.downloads[0].url, "image/png") == "png"
-        assert delivery._extension(job.downloads[0].url, "") == "bin"
+        assert extension_of(job.downloads[0].url, "image/png") == "png"
+        assert extension_of(job.downloads[0].url, "") == "bin"
     assert sim.stats()["creates"]["accepted"] == 1
 
 

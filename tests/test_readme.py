@@ -46,6 +46,13 @@ def test_the_settings_are_documented():
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(options)
 
 
+def test_the_examples_are_listed():
+    """The table of examples names every DAG file there is, and no other."""
+    table = TEXT.split("| DAG | Shows |")[1].split("\n\n")[0]
+    listed = re.findall(r"^\| \[`\w+`\]\(dags_examples/(\w+)\.py\) \|", table, re.M)
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / "dags_examples").glob("*.py"))
+
+
 def test_the_example_test_is_a_test_of_ours():
     """The test that the README shows is, to the letter, the one that our own suite runs."""
     assert f"```python\n{(ROOT / 'tests' / 'examples' / 'test_product_teaser.py').read_text()}```\n" in TEXT

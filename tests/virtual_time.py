@@ -146,7 +146,11 @@ class Virtual:
         monkeypatch.setattr(MagicHourHook, "get_async_conn", client)
         monkeypatch.setattr(MagicHourJobTrigger, "clock", self.clock)
         # Thousands of jobs would spend their time in writing lines to the terminal.
-        monkeypatch.setattr(MagicHourJobTrigger, "log", SimpleNamespace(info=self.logged.append))
+
+        async def ainfo(line: str) -> None:
+            self.logged.append(line)
+
+        monkeypatch.setattr(MagicHourJobTrigger, "log", SimpleNamespace(ainfo=ainfo))
 
     def trigger(self, job_id: str, **changes: Any) -> MagicHourJobTrigger:
         """Make a trigger of a lip sync submitted and deferred now, with an hour to wait."""

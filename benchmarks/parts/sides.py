@@ -128,9 +128,12 @@ def _raw(ask: Round) -> Wait:
         return json.loads(body)
 
     async def wait(number: int) -> AsyncIterator[Any]:
-        while (job := await look(number))["status"] != "complete":
+        while True:
+            job = await look(number)
+            if job["status"] == "complete":
+                yield job
+                return
             await asyncio.sleep(ask.interval_s)
-        yield job
 
     return wait
 

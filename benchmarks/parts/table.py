@@ -14,12 +14,18 @@ class Table:
         """Begin a group of figures."""
         print(f"\n{title}\n\n| Figure | Measured | Must | Aim | |\n| --- | ---: | ---: | ---: | --- |", flush=True)
 
-    def row(self, figure: str, value: float, unit: str = "", *, must: float, aim: float | None = None) -> None:
-        """Print a figure that has a bound: the smaller the better."""
-        bad, good = value > must, aim is not None and value <= aim
+    def row(
+        self, figure: str, value: float, unit: str = "", *, must: float, aim: float | None = None, least: bool = False
+    ) -> None:
+        """Print a figure that has a bound: the smaller the better.
+
+        :param least: the larger the better.
+        """
+        sign = -1 if least else 1
+        bad, good = sign * value > sign * must, aim is not None and sign * value <= sign * aim
         self.kept = self.kept and not bad
         verdict = "MISSED" if bad else "aim met" if good else "pass"
-        bounds = [f"≤ {bound:g}{unit}" if bound is not None else "" for bound in (must, aim)]
+        bounds = [f"{'≥' if least else '≤'} {bound:g}{unit}" if bound is not None else "" for bound in (must, aim)]
         self._print(figure, f"{value:.3g}{unit}", *bounds, verdict)
 
     def note(self, figure: str, text: str) -> None:

@@ -52,4 +52,6 @@ def asset_uri(uri: str) -> str:
         scheme, place = parts.scheme, uri.partition("://")[2]
         netloc, slash, rest = place.partition("/")
         place = f"{netloc.rpartition('@')[2]}{slash}{rest}"
+        if scheme != "file":
+            place = place.lstrip("/")  # Airflow 3.1 would make memory:///x the asset memory:/x
     return f"{scheme}://{place}".replace("?", "%3F").replace("#", "%23")

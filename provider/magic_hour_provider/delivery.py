@@ -8,31 +8,29 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.downloads import Received
 from magic_hour_provider.api.errors import BadInputError, MagicHourError, TransferError
 from magic_hour_provider.api.jobs import COMPLETE, Download, Job, library_url
+from magic_hour_provider.arrivals import Arrival, NotStoredError, Room, not_stored
 from magic_hour_provider.media import Media, checksum, open_folder, result_object
 from magic_hour_provider.sidecar import Sidecar
-from magic_hour_provider.storage import is_there, local_path, make_place, remove_leftovers
-from magic_hour_provider.targets import Target, open_target
+from magic_hour_provider.storage import local_path, make_place, remove_leftovers
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 log = logging.getLogger(__name__)
 
-PARALLEL = 4  # files of one job at a time: a job has few, and each is held in memory by a few MiB at the most
+PARALLEL = 4  # files of one job at a time
 
+_MEMORY = (
+    12 * 1024 * 1024
+)  # bytes, for all that wait to be sent to an object store: two full parts of S3, or many images
 _STOP_S = 5.0  # how long a task that is being killed waits for its downloads to tidy up
-_TYPES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "video/mp4": "mp4"}
-_TYPES |= {"video/webm": "webm", "audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav", "audio/mp4": "m4a"}
-
 Saved = Callable[[Sequence[Media]], object]
 
 
@@ -94,10 +92,10 @@ def collect(
     missing = [index for index in range(count) if index not in media]
     if not missing:
         return [media[index] for index in range(count)]
-    links, stop = _Links(client, job), threading.Event()
+    links, stop, room = _Links(client, job), threading.Event(), Room(_MEMORY)
 
     def fetch(index: int) -> Media:
-        return _fetch(client, links, index, _Arrival(job, index, place, f"{stem}-{index + 1}", stop), clock)
+        return _fetch(client, links, index, Arrival(job, index, place, f"{stem}-{index + 1}", stop, room), clock)
 
     def arrived(one: Media) -> None:
         media[one.index] = one
@@ -109,7 +107,7 @@ def collect(
         if local := local_path(place):
             remove_leftovers(local, f".{stem}-*.part")
     except Exception as error:  # each storage library has errors of its own
-        raise _not_stored(job, place, error) from error
+        raise not_stored(job, place, error) from error
     if len(missing) == 1:
         arrived(fetch(missing[0]))
     else:
@@ -173,22 +171,6 @@ def _kept(row: Mapping[str, Any] | None, folder: str) -> Media | None:
         return None
 
 
-class _NotStoredError(TransferError):
-    """The user's storage did not take a file: another link would not help."""
-
-
-class _StoppedError(Exception):
-    """The task is being killed."""
-
-
-def _not_stored(job: Job, place: ObjectStoragePath, error: Exception) -> _NotStoredError:
-    return _NotStoredError(
-        f"A file of Magic Hour job {job.id} could not be stored in {str(place)!r} ({type(error).__name__}: {error}). "
-        f"The job is paid for and stays collectable: mend the folder; a retry collects it and pays nothing. See "
-        f"{library_url(job.kind, job.id)}"
-    )
-
-
 class _Links:
     """The links of a job. Files that find them expired at the same time share one look."""
 
@@ -213,83 +195,7 @@ class _Links:
             return self.job.downloads[index]
 
 
-class _Arrival:
-    """A file on its way from a link to its place.
-
-    :param name: its final name without the extension, which the link or the first answer tells.
-    :param stop: set when the task is being killed.
-    """
-
-    def __init__(self, job: Job, index: int, place: ObjectStoragePath, name: str, stop: threading.Event) -> None:
-        self.job, self.index = job, index
-        self._place, self._name, self._stop = place, name, stop
-        self._path = place
-        self._target: Target | None = None
-
-    def started(self, content_type: str) -> None:
-        """Open the target, unless the name is taken: then the bytes are only compared."""
-        self._path = self._place / f"{self._name}.{_extension(self.job.downloads[self.index].url, content_type)}"
-        try:
-            if not is_there(self._path.fs, self._path.path):
-                self._target = open_target(self._path, content_type)
-        except Exception as error:
-            raise _not_stored(self.job, self._place, error) from error
-
-    def write(self, data: bytes, /) -> object:
-        """Take the next bytes."""
-        if self._stop.is_set():
-            raise _StoppedError
-        try:
-            return self._target.write(data) if self._target is not None else len(data)
-        except Exception as error:
-            raise _not_stored(self.job, self._place, error) from error
-
-    def seek(self, offset: int, /) -> object:
-        """Go back to the start."""
-        try:
-            return self._target.seek(offset) if self._target is not None else offset
-        except Exception as error:
-            raise _not_stored(self.job, self._place, error) from error
-
-    def truncate(self) -> object:
-        """Drop what was written."""
-        return self._target.truncate() if self._target is not None else 0
-
-    def settle(self, received: Received) -> Media:
-        """Give the file its name, now that it is whole; or compare it with the one that has it."""
-        try:
-            there = None if self._committed() else checksum(self._path)
-        except Exception as error:
-            raise _not_stored(self.job, self._place, error) from error
-        if there not in (None, received.sha256):
-            raise BadInputError(
-                f"{self._path} exists already and is another file (its SHA-256 is {there}, that of the job's file "
-                f"{received.sha256}). Nothing was overwritten. Magic Hour job {self.job.id} is paid for: move the old "
-                "file away; the next attempt collects the same job again and pays nothing."
-            )
-        return Media(str(self._path), self.index, received.content_type, received.size, received.sha256)
-
-    def _committed(self) -> bool:
-        if self._target is None:
-            return False
-        try:
-            self._target.commit()
-        except FileExistsError:
-            return False
-        self._target = None
-        return True
-
-    def close(self) -> None:
-        """Leave nothing behind of a file that was not whole."""
-        target, self._target = self._target, None
-        try:
-            if target is not None:
-                target.discard()
-        except Exception as error:  # noqa: BLE001 (it must not hide why the file was not whole)
-            log.warning("What there was of %s could not be removed: %s", self._path, error)
-
-
-def _fetch(client: MagicHourClient, links: _Links, index: int, arrival: _Arrival, clock: Clock) -> Media:
+def _fetch(client: MagicHourClient, links: _Links, index: int, arrival: Arrival, clock: Clock) -> Media:
     job = arrival.job
     try:
         received = client.download_to(
@@ -300,7 +206,7 @@ def _fetch(client: MagicHourClient, links: _Links, index: int, arrival: _Arrival
             clock=clock,
         )
         return arrival.settle(received)
-    except (_NotStoredError, BadInputError):
+    except (NotStoredError, BadInputError):
         raise
     except MagicHourError as error:
         raise TransferError(
@@ -310,10 +216,3 @@ def _fetch(client: MagicHourClient, links: _Links, index: int, arrival: _Arrival
         ) from error
     finally:
         arrival.close()
-
-
-def _extension(url: str, content_type: str) -> str:
-    suffix = urlsplit(url).path.rpartition("/")[2].rpartition(".")[2].lower()
-    if re.fullmatch(r"[a-z0-9]{2,5}", suffix):
-        return suffix
-    return _TYPES.get(content_type, "bin")

@@ -17,6 +17,7 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.jobs import Submission, check_id, parse_library_url
+from magic_hour_provider.metrics import count_credits
 from magic_hour_provider.plan import Attempt, Plan, plan
 from magic_hour_provider.record import ADOPT, KEY, REGENERATE, Record, RecordError, State, task_state
 from magic_hour_provider.storage_ledger import StorageStore, storage_store
@@ -288,6 +289,8 @@ class Ledger:
 
     def delivered(self, record: Record, files: list[dict[str, Any]], credits_charged: int | None) -> Record:
         """Note that the job's files are stored."""
+        if record.state != "delivered":
+            count_credits(credits_charged, record.tool)
         return self._advance(replace(record, state="delivered", files=files, credits_charged=credits_charged))
 
     def ended(self, record: Record, error: errors.MagicHourError) -> Record:

@@ -15,8 +15,8 @@ from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.api.jobs import Job, library_url
 from magic_hour_provider.api.transfers import CHUNK
 from magic_hour_provider.record import new_key
+from magic_hour_provider.s3_target import S3Target
 from magic_hour_provider.storage import S3, make_place
-from magic_hour_provider.targets import S3Target
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath

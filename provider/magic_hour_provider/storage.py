@@ -22,6 +22,11 @@ _LEFTOVER_S = 3600.0  # age of a temporary file whose writer is surely gone
 _NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
+def name_taken(path: object) -> FileExistsError:
+    """Return the error of a name that a file has already."""
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
 def is_there(fs: Any, path: str) -> bool:
     """Whether a name is taken, as far as its storage tells: S3 refuses to say so to those who may not list."""
     try:

@@ -9,21 +9,29 @@ temporary name and a rename.
 from __future__ import annotations
 
 import contextlib
-import errno
-import io
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from magic_hour_provider.record import new_key
-from magic_hour_provider.storage import OBJECT_STORES, S3, is_there, local_path, open_temporary, sync_data, sync_folder
+from magic_hour_provider.s3_target import PART, S3Target
+from magic_hour_provider.storage import (
+    OBJECT_STORES,
+    S3,
+    is_there,
+    local_path,
+    name_taken,
+    open_temporary,
+    sync_data,
+    sync_folder,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
-_PART = 5 * 1024 * 1024  # bytes; the least that S3 takes for all parts but the last
-_BLOCK = 2 * 1024 * 1024  # bytes; other object stores take small blocks, and their libraries copy each several times
+_BLOCK = 2 * 1024 * 1024  # bytes; other object stores take small blocks
+_COPIES = 3  # of a block that their libraries have at the same time
 _SYNC_EVERY = 32 * 1024 * 1024  # bytes
 
 
@@ -61,8 +69,16 @@ def open_target(path: ObjectStoragePath, content_type: str = "") -> Target:
     return ObjectTarget(path.fs, path.path) if path.protocol in OBJECT_STORES else RenamedTarget(path.fs, path.path)
 
 
-def _taken(path: object) -> FileExistsError:
-    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+def memory_of(path: ObjectStoragePath, size: int | None) -> int:
+    """Return how many bytes a file on its way to a place takes at the most.
+
+    :param size: its own, if known.
+    """
+    if path.protocol in S3:
+        return PART if size is None else min(size, PART)
+    if path.protocol in OBJECT_STORES:
+        return _COPIES * (_BLOCK if size is None else min(size, _BLOCK))
+    return 0
 
 
 class LocalTarget:
@@ -104,7 +120,7 @@ class LocalTarget:
             raise
         except OSError:  # a file system without hard links
             if self._path.exists():
-                raise _taken(self._path) from None
+                raise name_taken(self._path) from None
             self._part.rename(self._path)
         self._file.close()
         sync_folder(self._path.parent)
@@ -122,123 +138,6 @@ class LocalTarget:
             self._syncs.shutdown()
         if self._syncing is not None:
             self._syncing.result()
-
-
-class _Part(io.BytesIO):
-    """A part that waits to be sent, and can be sent again.
-
-    botocore asks where a body stands before it reads it, and takes that for its start. s3fs repeats a call with a body
-    that the try before has read to its end; what stands there starts over.
-    """
-
-    _was_read = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes."""
-        data = super().read(size)
-        self._was_read = super().tell() == len(self.getbuffer())
-        return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go somewhere."""
-        self._was_read = False
-        return super().seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return where the next bytes come from."""
-        return self.seek(0) if self._was_read else super().tell()
-
-
-class S3Target:
-    """An object of S3, uploaded in parts of 5 MiB that wait in one buffer.
-
-    s3fs's own files hold each part up to three times while it is sent.
-
-    :param fs: s3fs's file system.
-    :param path: bucket and key.
-    :param content_type: what it is kept as.
-    """
-
-    def __init__(self, fs: Any, path: str, content_type: str = "") -> None:
-        self._fs, self._path = fs, path
-        self._kept_as = {"ContentType": content_type} if content_type else {}
-        bucket, key, _ = fs.split_path(path)
-        self._at = {"Bucket": bucket, "Key": key}
-        self._upload: str | None = None
-        self._parts: list[dict[str, Any]] = []
-        self._buffer = _Part()
-
-    def begin(self) -> None:
-        """Begin an upload in parts."""
-        self._upload = self._fs.call_s3("create_multipart_upload", **self._at, **self._kept_as)["UploadId"]
-
-    def write(self, data: bytes, /) -> object:
-        """Take the next bytes, and send a part when it is full."""
-        left = memoryview(data)
-        while left:
-            room = _PART - self._buffer.tell()
-            self._buffer.write(left[:room])
-            left = left[room:]
-            if self._buffer.tell() == _PART:
-                self._send()
-        return len(data)
-
-    def seek(self, offset: int, /) -> object:
-        """Go back to the start."""
-        self.discard()
-        return offset
-
-    def truncate(self) -> object:
-        """Nothing is left of what was written."""
-        return 0
-
-    def commit(self) -> None:
-        """Complete the upload, on the condition that nobody has taken the name meanwhile."""
-        try:
-            self._complete({"IfNoneMatch": "*"})
-        except OSError as error:
-            if error.errno == errno.ENOSYS and not is_there(self._fs, self._path):
-                # Compatible stores that have no conditions: here only the look before tells.
-                self._complete({})
-            elif isinstance(error, FileExistsError) or not is_there(self._fs, self._path):
-                raise
-            else:
-                raise _taken(self._path) from error
-        self._upload = None
-        self._fs.invalidate_cache(self._path)
-
-    def discard(self) -> None:
-        """Abort the upload, so that nobody pays for its parts."""
-        self._buffer, self._parts = _Part(), []
-        if self._upload is not None:
-            upload, self._upload = self._upload, None
-            with contextlib.suppress(OSError):
-                self._fs.call_s3("abort_multipart_upload", UploadId=upload, **self._at)
-
-    def _send(self) -> None:
-        if self._upload is None:
-            self.begin()
-        number = len(self._parts) + 1
-        sent = self._fs.call_s3("upload_part", PartNumber=number, UploadId=self._upload, **self._body(), **self._at)
-        self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-        self._buffer = _Part()
-
-    def _body(self) -> dict[str, Any]:
-        # Given apart, so that a body which is not read from its start can only fail and never pass for an empty one.
-        size = self._buffer.seek(0, io.SEEK_END)
-        self._buffer.seek(0)
-        return {"Body": self._buffer, "ContentLength": size}
-
-    def _complete(self, condition: dict[str, str]) -> None:
-        if self._upload is None:
-            self._fs.call_s3("put_object", **self._body(), **self._at, **self._kept_as, **condition)
-            return
-        if self._buffer.tell():
-            self._send()
-        parts = {"Parts": self._parts}
-        self._fs.call_s3(
-            "complete_multipart_upload", UploadId=self._upload, MultipartUpload=parts, **self._at, **condition
-        )
 
 
 class ObjectTarget:
@@ -275,13 +174,13 @@ class ObjectTarget:
     def commit(self) -> None:
         """Complete the upload."""
         if "x" not in self._file.mode and is_there(self._fs, self._path):
-            raise _taken(self._path)
+            raise name_taken(self._path)
         try:
             self._file.close()
         except Exception as error:
             # Each library says in its own way that the name is taken.
             if is_there(self._fs, self._path):
-                raise _taken(self._path) from error
+                raise name_taken(self._path) from error
             raise
 
     def discard(self) -> None:
@@ -321,7 +220,7 @@ class RenamedTarget:
         """Rename the file, unless the name is taken."""
         self._file.close()
         if is_there(self._fs, self._path):
-            raise _taken(self._path)
+            raise name_taken(self._path)
         self._fs.mv(self._part, self._path)
 
     def discard(self) -> None:

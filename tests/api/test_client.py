@@ -184,10 +184,17 @@ def test_saved_items_are_read_to_the_last_page(sim):
 
 
 def test_a_file_that_cannot_be_uploaded(sim, tmp_path):
-    """Missing files and unknown extensions are refused before anything is sent."""
+    """Missing and empty files, folders and unknown extensions are refused before anything is sent."""
     (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "folder.png").mkdir()
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
-        for path, words in (("/nowhere/a.png", "cannot be read"), (tmp_path / "notes.txt", "no extension")):
+        for path, words in (
+            ("/nowhere/a.png", "cannot be read"),
+            (tmp_path / "folder.png", "cannot be read"),
+            (tmp_path / "notes.txt", "no extension"),
+            (tmp_path / "empty.png", "is empty"),
+        ):
             with pytest.raises(errors.BadInputError, match=words):
                 client.upload(path)
     assert sim.stats()["uploads"] == 0

@@ -27,9 +27,9 @@ def test_changes_age_and_next_look():
     words = ("queued", "rendering", "complete")
     lines = watch(lambda age: Job("abc", "video", words[int(age > 60) + int(age > 100)]))
     assert lines == [
-        "Magic Hour job abc after 34 s: queued; next look in 10 s, giving up in 119 min.",
-        "Magic Hour job abc after 64 s: rendering; next look in 10 s, giving up in 119 min.",
-        "Magic Hour job abc after 104 s: complete; 8 looks.",
+        "Magic Hour job abc after 32 s: queued; next look in 10 s, giving up in 119 min.",
+        "Magic Hour job abc after 62 s: rendering; next look in 10 s, giving up in 119 min.",
+        "Magic Hour job abc after 101 s: complete; 8 looks.",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from magic_hour_provider.operators.files import (
     MagicHourDownloadOperator,
     MagicHourUploadOperator,
 )
-from support import KEY, PHOTO, TaskInstance
+from support import KEY, PHOTO, TaskInstance, stored
 
 EDIT = {"style": {"prompt": "x"}}
 
@@ -48,6 +49,16 @@ def test_one_upload_serves_many_tasks(airflow):
         assert result["status"] == "complete"
     assert airflow.sim.stats()["uploads"] == 1
     assert airflow.creates() == 2
+
+
+def test_an_upload_that_was_sent_again_has_the_checksum_of_the_file(airflow):
+    """It is made while the file is sent, and each try begins anew."""
+    airflow.sim.fault("accept-then-status", endpoint="upload", status=500)
+    uploaded = airflow.attempt(MagicHourUploadOperator(task_id="make", source=PHOTO), TaskInstance())
+    assert uploaded["sha256"] == hashlib.sha256(PHOTO.read_bytes()).hexdigest()
+    assert stored(airflow.sim, uploaded["file_path"]) == PHOTO.read_bytes()
+    assert airflow.sim.stats()["requests"]["upload"] == 2
+    assert airflow.creates() == 0
 
 
 def test_an_expired_upload_is_named_before_anything_is_paid(airflow):

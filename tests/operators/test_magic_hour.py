@@ -52,6 +52,30 @@ def test_every_file_of_a_job_is_stored(airflow):
     assert airflow.creates() == 1
 
 
+def test_the_folder_is_a_template_over_the_run(airflow):
+    """Each run and task has a folder of its own."""
+    operator = airflow.operator(output_path=f"file://{airflow.output}/{{{{ ds }}}}/{{{{ task.task_id }}}}/")
+    ti = TaskInstance()
+    operator.render_template_fields({**ti.context(operator), "ds": "2026-11-25"})
+    result = airflow.attempt(operator, ti)
+    name = f"ai-image-generator-{result['id']}-1.png"
+    assert result["file"] == f"file://{airflow.output}/2026-11-25/make/{name}"
+    assert (airflow.output / "2026-11-25" / "make" / name).exists()
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("value", ["../../etc", ".."])
+def test_no_template_leads_out_of_the_folder(airflow, value):
+    """A param of somebody's making that climbs is refused before anything is paid."""
+    operator = airflow.operator(output_path=f"{airflow.output}/out/{{{{ params.customer }}}}")
+    ti = TaskInstance()
+    operator.render_template_fields({**ti.context(operator), "params": {"customer": value}})
+    with pytest.raises(AirflowFailException, match=r"has '\.\.' in it"):
+        airflow.attempt(operator, ti)
+    assert not (airflow.output / "out").exists()
+    assert airflow.creates() == 0
+
+
 def test_without_output_path_nothing_is_downloaded(airflow):
     """The result then names the job and no files."""
     result = airflow.attempt(airflow.operator(output_path=""), TaskInstance())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -71,6 +73,51 @@ def test_poke(airflow, monkeypatch):
     assert one.deferrable is False
     assert airflow.attempt(one, TaskInstance())["status"] == "complete"
     assert airflow.clock.waits == [20, 20, 20]
+    assert airflow.creates() == 1
+
+
+def test_retry_after_is_obeyed_between_pokes(airflow, monkeypatch):
+    """In poke and reschedule mode the next look is no sooner than the service asks for."""
+    job_id = submit(airflow.sim)
+    monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
+    airflow.sim.fault("status", endpoint="look", status=429, retry_after=45)
+    one = sensor(airflow, {"kind": "video", "id": job_id}, mode="poke", poke_interval=20)
+    assert airflow.attempt(one, TaskInstance())["status"] == "complete"
+    assert airflow.clock.waits == [45, 20]
+    airflow.sim.fault("status", endpoint="look", status=503, retry_after=60)
+    again = sensor(airflow, {"kind": "video", "id": job_id}, mode="reschedule", poke_interval=20)
+    before = datetime.now(UTC)
+    with pytest.raises(AirflowRescheduleException) as caught:
+        airflow.attempt(again, TaskInstance())
+    assert 59 < (caught.value.reschedule_date - before).total_seconds() < 70
+    assert airflow.creates() == 1
+
+
+def test_answers_that_stay_unreadable(airflow, monkeypatch):
+    """In poke mode a host that is not Magic Hour's fails the sensor after a dozen looks, not after days."""
+    job_id = submit(airflow.sim)
+    monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
+    airflow.sim.fault("status", endpoint="look", status=200, html=True, count=None)
+    one = sensor(airflow, {"kind": "video", "id": job_id}, mode="poke", poke_interval=60)
+    with pytest.raises(AirflowException, match="is not Magic Hour's JSON"):
+        airflow.attempt(one, TaskInstance())
+    assert airflow.clock.waits == [60] * 11
+    deferred = sensor(airflow, {"kind": "video", "id": job_id})
+    with pytest.raises(AirflowException, match="is not Magic Hour's JSON"):
+        airflow.attempt(deferred, TaskInstance())
+    assert [event["status"] for event in airflow.events] == ["refused"]
+    assert airflow.creates() == 1
+
+
+def test_the_trigger_knows_the_age_of_the_job(airflow):
+    """What a sensor waits for may be old: its age, not the sensor's, says how often to look."""
+    airflow.sim.fault("outcome", status="stuck")
+    job_id = submit(airflow.sim)
+    made = airflow.sim.now()
+    airflow.sim.advance(3600)
+    deferred = airflow.start(sensor(airflow, {"kind": "video", "id": job_id}), TaskInstance())
+    assert deferred.trigger.submitted_at == pytest.approx(made, abs=1)
+    assert deferred.trigger.deferred_at == pytest.approx(made + 3600, abs=1)
     assert airflow.creates() == 1
 
 

@@ -115,6 +115,18 @@ def _large_upload(sim: Simulator, http: httpx.Client) -> object:
     return at_once, in_parts
 
 
+def _many_looks(sim: Simulator, http: httpx.Client) -> object:
+    path = f"/v1/image-projects/{_job(http)}"
+    first = [http.get(path) for _ in range(5)]
+    sim.fault("latency", endpoint="look", seconds=0)  # past the fast path the limit is the same
+    last = http.get(path)
+    sim.advance(1)
+    assert [http.get(path).status_code for _ in range(2)] == [200, 200]
+    answered = sum(answer.status_code == 200 for answer in (*first, last)) + 2
+    assert sim.books() == Books(creates=1, credits=10, looks=answered)
+    return [answer.status_code for answer in first].count(429), last.status_code, last.headers.get("retry-after")
+
+
 def _delivered(sim: Simulator, http: httpx.Client) -> object:
     with Receiver() as receiver:
         sim.add_webhook(receiver.url)
@@ -184,6 +196,9 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
     (_large_body, {"body_limit_bytes": 1000}, {}, 413),
     (_large_upload, {}, {}, (200, 200)),
     (_large_upload, {"upload_limit_bytes": 1999}, {}, (413, 413)),
+    (_many_looks, {}, {}, (0, 200, None)),
+    (_many_looks, {"looks_per_second": 3}, {}, (2, 429, "1")),
+    (_many_looks, {"looks_per_second": 3, "retry_after": "left_out"}, {}, (2, 429, None)),
 ]
 
 

@@ -24,7 +24,7 @@ def runs(world: Any) -> dict[str, Any]:
     return {
         "uploads": world.sim.stats()["uploads"],
         KILLED: world.airflow.trigger(KILLED),
-        "new_picture": world.airflow.trigger("new_picture", {"results": str(world.output / "pictures")}),
+        "new_picture": world.airflow.trigger("new_picture"),
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import time
+from pkgutil import resolve_name
 
 import httpx
 import pytest
@@ -12,11 +14,12 @@ import pytest
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.simulator.faults import FAULTS
 from magic_hour_provider.triggers import watcher as watcher_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 from magic_hour_provider.triggers.settling import settling_s
 from magic_hour_provider.triggers.watcher import MAX_IN_FLIGHT
-from support import KEY, first_event
+from support import DATA, KEY, first_event
 
 
 def submit(sim, tool: str = "text-to-video") -> str:
@@ -47,14 +50,27 @@ def trigger(airflow, job_id: str, **changes) -> MagicHourJobTrigger:
     return MagicHourJobTrigger(**arguments | changes)
 
 
+ROWS = json.loads((DATA / "trigger_rows.json").read_text())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["kwargs"]["job_id"] for row in ROWS])
+def test_rows_of_released_versions_are_resumed(row):
+    """Rows once written into a database are read by every later version: this file only grows."""
+    one = resolve_name(row["path"].replace(".Magic", ":Magic"))(**row["kwargs"])
+    assert one.serialize() == (row["path"], row["kwargs"])
+    job, _ = one._watched()
+    assert job.wait.schedule.longest_s == (30 if row["kwargs"].get("polling") else job.wait.schedule.longest_s)
+
+
 def test_serialize_is_all_the_trigger_is(airflow):
-    """A trigger rebuilt from its row is the same; the row holds no secret and has exactly these fields."""
+    """A row has no secret, and of what is new only what is needed, as triggerers of other versions read it too."""
     one = trigger(airflow, "abc")
     path, kwargs = one.serialize()
     assert path == "magic_hour_provider.triggers.job.MagicHourJobTrigger"
     assert list(kwargs) == ["kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline"]
-    assert MagicHourJobTrigger(**json.loads(json.dumps(kwargs))).serialize() == (path, kwargs)
     assert KEY not in repr(one)
+    assert trigger(airflow, "abc", polling="long_video").serialize()[1]["polling"] == "long_video"
+    assert trigger(airflow, "abc", polling="of a later version")._watched()[0].wait.schedule.longest_s == 5
 
 
 @pytest.mark.parametrize(
@@ -113,6 +129,85 @@ def test_the_deadline_survives_a_restart(airflow):
     assert asyncio.run(first_event(one))["status"] == "timeout"
     assert airflow.clock.now() - start < 1
     assert airflow.creates() == 1
+
+
+FAULTS_OF_A_LOOK = {
+    "latency": {"seconds": 0.01},
+    "status": {"status": 503},
+    "close-before-read": {},
+    "stall": {},
+    "close-after-accept": {},
+    "accept-then-status": {"status": 500},
+    "close-mid-body": {},
+    "stall-mid-body": {},
+    "truncated": {},
+    "corrupt": {},
+    "slow": {"bytes_per_second": 1e6},
+}
+
+
+def test_every_fault_of_a_look_is_in_the_table():
+    """A fault that a look can meet and that is not here is not tested."""
+    assert set(FAULTS_OF_A_LOOK) == {name for name, kind in FAULTS.items() if "look" in kind.endpoints}
+
+
+@pytest.mark.parametrize("name", FAULTS_OF_A_LOOK)
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_fault_is_only_a_failing_look(airflow, name, count):
+    """Whatever happens to looks, once or four times in a row, the job's end is seen by a later one."""
+    airflow.connect(extra=json.dumps({"timeout": 0.2}))
+    job_id = submit(airflow.sim)
+    airflow.sim.fault(name, endpoint="look", count=count, **FAULTS_OF_A_LOOK[name])
+    event = asyncio.run(first_event(trigger(airflow, job_id)))
+    assert event == {"kind": "video", "id": job_id, "status": "complete", "error_code": None}
+    assert airflow.sim.stats()["faults"][name] == count
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 418])
+def test_answers_that_are_never_of_use(airflow, status):
+    """A host that is not Magic Hour's is given up after ten minutes, not at the deadline; HTML is no 404 of a job."""
+    job_id = submit(airflow.sim)
+    airflow.sim.fault("status", endpoint="look", count=None, status=status, html=True)
+    start = airflow.clock.now()
+    event = asyncio.run(first_event(trigger(airflow, job_id, deadline=start + 86_400)))
+    assert event["status"] == "refused"
+    assert 300 < airflow.clock.now() - start < 1200
+    assert airflow.creates() == 1
+
+
+def test_no_callback_blocks_the_loop(airflow, monkeypatch):
+    """While 500 triggers start, look and end, no single callback takes the event loop 50 ms of its own CPU time."""
+    ids = submit_many(airflow.sim, 500)
+    longest: list[tuple[float, str]] = []
+    real = asyncio.Handle._run
+
+    def timed(handle):
+        # CPU time of this thread: the simulator's thread and other processes do not count.
+        before = time.thread_time()
+        real(handle)
+        longest.append((time.thread_time() - before, repr(handle)))
+
+    async def run():
+        tasks = []
+        for job_id in ids:
+            tasks.append(asyncio.create_task(first_event(trigger(airflow, job_id))))
+            await asyncio.sleep(0)
+        return await asyncio.gather(*tasks)
+
+    # Imports, and whatever Airflow reads once for a connection: a triggerer has them long before.
+    asyncio.run(first_event(trigger(airflow, ids[0])))
+    monkeypatch.setattr(asyncio.Handle, "_run", timed)
+    gc.collect()
+    gc.disable()  # a full collection of everything that pytest has loaded is not ours
+    try:
+        events = asyncio.run(run())
+    finally:
+        gc.enable()
+    assert {event["status"] for event in events} == {"complete"}
+    assert len(longest) > 2000
+    assert max(longest)[0] < 0.05, max(longest)
+    assert airflow.creates() == 500
 
 
 def test_many_jobs_share_one_client(airflow, monkeypatch):

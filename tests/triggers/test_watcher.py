@@ -7,7 +7,7 @@ import contextvars
 import gc
 import tracemalloc
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from types import SimpleNamespace
 
 import httpx
@@ -261,6 +261,33 @@ def test_a_service_that_stalls_keeps_nobody_beyond_the_deadline(virtual):
     assert virtual.service.most_in_flight == MAX_IN_FLIGHT
 
 
+@pytest.mark.parametrize("retry_after", [{}, {"Retry-After": "1"}])
+def test_a_thousand_jobs_at_once_behind_a_limit(virtual, retry_after):
+    """Behind 40 looks per second few of a thousand jobs' looks are refused, and none of the jobs ends late for it."""
+    answered, refused = deque(), []
+
+    def answer(*_):
+        now = virtual.clock.steady()
+        while answered and answered[0] <= now - 1:
+            answered.popleft()
+        if len(answered) < 40:
+            answered.append(now)
+            return None
+        refused.append(now)
+        return httpx.Response(429, json={}, headers=retry_after)
+
+    async def main():
+        virtual.service.ends = {f"job{n}": 100.0 + n / 10 for n in range(1000)}
+        virtual.service.answer = answer
+        events = await asyncio.gather(*(first_event(virtual.trigger(f"job{n}")) for n in range(1000)))
+        return events, virtual.clock.steady()
+
+    events, end = run(main())
+    assert statuses(events) == {"complete": 1000}
+    assert len(refused) <= 0.01 * len(virtual.service.looks)
+    assert end < 260
+
+
 def test_retry_after_holds_the_whole_account(virtual):
     """After one 429 nobody of the account looks until its time is over; then at half the rate."""
     told = []
@@ -285,8 +312,11 @@ def test_the_log_of_a_trigger_is_its_own(virtual, monkeypatch):
     """The watcher works in no trigger's context, and each trigger writes its own lines in its own context."""
     mark = contextvars.ContextVar("mark", default="nobody")
     looked_by, written_by = set(), set()
-    log = SimpleNamespace(info=lambda line: written_by.add((mark.get(), line.split()[3])))
-    monkeypatch.setattr(MagicHourJobTrigger, "log", log)
+
+    async def ainfo(line):
+        written_by.add((mark.get(), line.split()[3]))
+
+    monkeypatch.setattr(MagicHourJobTrigger, "log", SimpleNamespace(ainfo=ainfo))
     virtual.service.answer = lambda *_: looked_by.add(mark.get())
 
     async def main():

@@ -171,7 +171,7 @@ class MagicHourClient:
         link: Download,
         target: downloads.Target,
         *,
-        started: Callable[[str], object] = lambda content_type: None,  # noqa: ARG005 (nobody wants to know)
+        started: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
         fresh: Callable[[Download], Download] | None = None,
         clock: Clock = CLOCK,
     ) -> downloads.Received:

@@ -212,7 +212,7 @@ class Direct:
         now = connection.idle_since = asyncio.get_running_loop().time()
         self._free.append(connection)
         # The last one used is used next, so that those that are too many grow old and go.
-        while now - self._free[0].idle_since >= _IDLE_S:
+        while len(self._free) > 1 and now - self._free[0].idle_since >= _IDLE_S:
             self._free.popleft().transport.close()
 
     async def _connect(self) -> _Connection:
@@ -285,5 +285,6 @@ def proxied(proxy: str, verify: ssl.SSLContext) -> Callable[[], httpx.AsyncBaseT
     :param verify: certificates to trust, the proxy's too.
     """
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_S)
-    through = httpx.Proxy(proxy, ssl_context=verify)
+    # httpx would make a context of its own for an https proxy, on the event loop, and takes none for another.
+    through = httpx.Proxy(proxy, ssl_context=verify if httpx.URL(proxy).scheme == "https" else None)
     return lambda: httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=through)

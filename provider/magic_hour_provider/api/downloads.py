@@ -84,14 +84,14 @@ def download(
     link: Download,
     target: Target,
     *,
-    started: Callable[[str], object] = lambda content_type: None,  # noqa: ARG005 (nobody wants to know)
+    started: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
     fresh: Callable[[Download], Download] | None = None,
     clock: Clock = CLOCK,
 ) -> Received:
     """Write what a signed link gives into a target, and check that it came whole.
 
     :param http: a client without our key.
-    :param started: called with the content type before the first byte is written.
+    :param started: called with the content type, and the size if it is known, before the first byte is written.
     :param fresh: returns a fresh link for one that has expired or was refused; None: there is none to be had.
     :param clock: for the pauses between tries.
     :raises TransferError: the link was refused, the transfer broke off again and again, or what came is no file.
@@ -107,12 +107,12 @@ class _Fetch:
         http: httpx.Client,
         link: Download,
         target: Target,
-        started: Callable[[str], object],
+        started: Callable[[str, int | None], object],
         fresh: Callable[[Download], Download] | None,
         clock: Clock,
     ) -> None:
         self._http, self._link, self._target = http, link, target
-        self._started: Callable[[str], object] | None = started
+        self._started: Callable[[str, int | None], object] | None = started
         self._fresh, self._clock = fresh, clock
         self._furthest = 0
         self._begin()
@@ -239,7 +239,7 @@ class _Fetch:
                 if chunk.lstrip()[:1] == b"<":
                     raise _RefusedError("A download link gave a web page where a media file was expected.")
                 if self._started is not None:
-                    self._started(self._content_type)
+                    self._started(self._content_type, self._total)
                     self._started = None
             self._target.write(chunk)
             self._sha256.update(chunk)

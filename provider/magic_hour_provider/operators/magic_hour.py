@@ -30,7 +30,8 @@ class MagicHourOperator(BaseOperator):
     The task returns one JSON object, pushed whole and key by key: ``id``, ``kind``, ``tool``, ``name``, ``status``,
     ``credits_charged``, ``library_url``, ``file``, ``files``, ``media`` (``uri``, ``index``, ``content_type``,
     ``size`` in bytes, ``sha256``). It can be given as a file field of a later task, which then uses the job's output
-    by reference.
+    by reference. Of its ``outlets``, an ``AssetAlias`` gets each file as an ``Asset``, and an ``Asset`` gets the result
+    as the extra of its event.
 
     :param tool: slug of the tool, as in Magic Hour's documentation (``text-to-video``), or a
         :class:`~magic_hour_provider.api.catalog.Tool` for one newer than this package.
@@ -39,7 +40,9 @@ class MagicHourOperator(BaseOperator):
         task's result (its first file; ``{**result, "index": 2}`` is the third).
     :param magic_hour_conn_id: the connection.
     :param output_path: folder for the files: any ``ObjectStoragePath`` (``s3://conn@bucket/x``). Default: the setting
-        ``[magic_hour] output_path``; empty: nothing is downloaded.
+        ``[magic_hour] output_path``; empty: nothing is downloaded. A template over the run, such as
+        ``s3://conn@bucket/{{ ds }}/{{ task.task_id }}/``; no ``..``, also not from a template. Nothing there is
+        overwritten. ``<tool>-<id>.json`` beside the files says what they are (``[magic_hour] sidecar``).
     :param wait_for_completion: False: submit, record, return.
     :param deferrable: False: wait on the worker instead of in the triggerer.
     :param timeout: how long this attempt waits, in seconds or as a timedelta; by default what fits the tool. The job

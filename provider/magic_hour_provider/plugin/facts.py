@@ -19,7 +19,7 @@ RESULT_XCOM, MEDIA_XCOM, FILES_XCOM = "return_value", "media", "files"
 KEYS = (JOB_XCOM, RESULT_XCOM, MEDIA_XCOM, FILES_XCOM)
 """The XComs that are read."""
 
-# Airflow's words, by ours. "failed" comes first where a job is still known: the attempt is over.
+# Airflow's words for a task instance's state, by ours; any other one is "waiting".
 _DONE, _FAILED, _IDLE = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
 _WORKING = ("running", "deferred", "up_for_retry", "up_for_reschedule", "restarting", "awaiting_input")
 _MOST_FILES = 1000

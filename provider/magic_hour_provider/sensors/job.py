@@ -163,6 +163,7 @@ class MagicHourJobSensor(BaseSensorOperator):
         self, context: Context, event: Mapping[str, Any], deadline: float | None = None
     ) -> dict[str, Any]:
         """Go on after the trigger's event; the worker looks itself."""
+        self._wait = None
         found = self._poke(context, patient=event["status"] != REFUSED)
         if found.is_done and isinstance(found.xcom_value, dict):
             return found.xcom_value

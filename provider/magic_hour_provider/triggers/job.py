@@ -81,10 +81,12 @@ class MagicHourJobTrigger(BaseTrigger):
         watcher = watcher_of(self.conn_id, self.clock)
         watcher.add(job, due)
         try:
-            while job.outcome is None:
+            while job.outcome is None or job.sentence is not None:
                 await job.changed()
-                if job.sentence is not None:
-                    self.log.info(job.told())
+                if (sentence := job.told()) is not None:
+                    # Off the loop: the log is a pipe to a process that does not read while it writes to the database,
+                    # and when it is full, writing blocks (seen for 4 s, with 100 jobs that ended at once).
+                    await self.log.ainfo(sentence)
                 if job.failure is not None:
                     raise job.failure
         finally:

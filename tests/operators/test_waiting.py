@@ -1,0 +1,119 @@
+"""How an operator waits on its worker, and what it hands to the triggerer and takes from it."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
+
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.triggers.job import MagicHourJobTrigger
+from support import TaskInstance
+
+VIDEO = {"end_seconds": 3, "style": {"prompt": "a lighthouse"}}
+RESTYLE = {
+    "start_seconds": 0,
+    "end_seconds": 3,
+    "assets": {"video_source": "file", "video_file_path": "https://example.com/x.mp4"},
+    "style": {"art_style": "Watercolor", "version": "v1", "prompt": None, "prompt_type": "default"},
+}
+
+
+@pytest.mark.parametrize(("version", "polling"), [("v1", "long_video"), ("v2", None)])
+def test_the_request_decides_the_pace(airflow, version, polling):
+    """Video-to-video of version v1 takes an hour: its trigger looks every 30 s, that of another every 10 to 15 s."""
+    request = RESTYLE | {"style": RESTYLE["style"] | {"version": version}}
+    outcome = airflow.start(airflow.operator("video-to-video", request), TaskInstance())
+    assert isinstance(outcome, TaskDeferred)
+    assert isinstance(outcome.trigger, MagicHourJobTrigger)
+    assert outcome.trigger.polling == polling
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_answers_that_stay_unreadable(airflow, deferrable):
+    """After ten minutes of another host's pages the attempt fails with the reason; a retry goes on and pays nothing."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, deferrable=deferrable)
+    airflow.sim.fault("status", endpoint="look", status=200, html=True, count=None)
+    start = airflow.clock.now()
+    with pytest.raises(AirflowException, match="is paid for and goes on, but it cannot be looked at") as caught:
+        airflow.attempt(operator, ti)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert 300 < airflow.clock.now() - start < 1200
+    if deferrable:
+        assert [event["status"] for event in airflow.events] == ["refused"]
+    airflow.sim.clear_faults()
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+def test_unreadable_answers_that_have_ended_meanwhile(airflow):
+    """The worker looks itself: where it can read the answer the task goes on."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    ti.next_attempt()
+    deferred = airflow.start(operator, ti)
+    airflow.sim.fault("status", endpoint="look", status=200, html=True, count=12)
+    assert airflow.resume(operator, ti, deferred)["status"] == "complete"
+    assert [event["status"] for event in airflow.events] == ["refused"]
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_clock_that_jumps_on_the_worker(airflow, monkeypatch, jump):
+    """A machine's clock set during the wait makes no burst of looks, and ends the wait neither early nor never."""
+    now, looks = airflow.clock.now, []
+    real = MagicHourClient.get_job
+
+    def look(self, kind, job_id):
+        looks.append(airflow.sim.now())
+        if len(looks) == 1:
+            monkeypatch.setattr(type(airflow.clock), "now", lambda _: now() + jump)
+        return real(self, kind, job_id)
+
+    monkeypatch.setattr(type(airflow.clock), "steady", lambda _: now())
+    monkeypatch.setattr(MagicHourClient, "get_job", look)
+    operator = airflow.operator("text-to-video", VIDEO, deferrable=False)
+    assert airflow.attempt(operator, TaskInstance())["status"] == "complete"
+    assert min(airflow.clock.waits) > 4.9
+    assert airflow.sim.now() - looks[0] < 120
+    assert airflow.creates() == 1
+
+
+def test_the_log_of_a_wait_on_the_worker(airflow, capsys):
+    """It reads as the trigger's: what changed, at which age, and when the next look is."""
+    airflow.attempt(airflow.operator("text-to-video", VIDEO, deferrable=False), TaskInstance())
+    shown = capsys.readouterr().out
+    assert "s: rendering; next look in 5 s, giving up in 60 min." in shown
+    assert shown.count(": rendering") == 1
+    assert airflow.creates() == 1
+
+
+def test_credits_are_counted_once(airflow, monkeypatch):
+    """What a job has cost goes to Airflow's metrics when its task ends well, and not again for a cleared task."""
+    counted = []
+
+    class Stats:
+        @staticmethod
+        def incr(name, count, *, tags):
+            counted.append((name, count, tags))
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Stats", Stats, raising=False)
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    charged = airflow.attempt(operator, ti)["credits_charged"]
+    ti.clear()
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert counted == [("magic_hour.credits", charged, {"tool": "text-to-video"})]
+    assert airflow.sim.stats()["credits"]["settled"] == charged
+    assert airflow.creates() == 1
+
+
+def test_metrics_that_fail(airflow, monkeypatch):
+    """Nobody's job fails because a number could not be sent."""
+
+    class Stats:
+        @staticmethod
+        def incr(*_, **__):
+            raise OSError("no StatsD")
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Stats", Stats, raising=False)
+    assert airflow.attempt(airflow.operator("text-to-video", VIDEO), TaskInstance())["status"] == "complete"
+    assert airflow.creates() == 1
