@@ -117,7 +117,7 @@ class MagicHourJobTrigger(BaseTrigger):
         """Say that the job goes on. It is not touched: Airflow calls this also when something else resumes the task."""
         self.log.info(
             "No longer waiting for Magic Hour job %s: a webhook resumed the task, or the task was stopped. That does "
-            "not stop the job: if it has not ended it goes on and stays charged; a video can be canceled by hand at %s.",
+            "not stop the job: unless it has ended it goes on and stays charged; cancel a video by hand at %s.",
             self.job_id,
             library_url(self.kind, self.job_id) or "magichour.ai",
         )
