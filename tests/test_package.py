@@ -52,6 +52,7 @@ def test_imports_point_downwards():
         "hooks": 1,
         "assets": 1,
         "storage": 2,
+        "s3_source": 2,
         "s3_target": 2,
         "targets": 2,
         "media": 2,

@@ -15,6 +15,8 @@ from magic_hour_provider.api.uploads import Source
 from magic_hour_provider.inputs import At, Input
 from magic_hour_provider.media import NOTHING, checksum, open_path
 from magic_hour_provider.record import UNREADABLE
+from magic_hour_provider.s3_source import S3Stream
+from magic_hour_provider.storage import S3
 
 _Place = tuple[str, str | None, str, str]  # protocol, connection, path, and the kind to upload it as
 
@@ -98,6 +100,8 @@ def _source(one: Input, found: dict[_Place, Source]) -> Source:
             raise ValueError("it is empty")
 
         def opened() -> Any:
+            if path.protocol in S3:
+                return S3Stream(path.fs, path.path)
             # An upload reads large pieces, each once; libraries of object stores would keep up to 50 MiB ahead of it.
             return path.open("rb", cache_type="none")
 
