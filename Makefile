@@ -41,10 +41,10 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
-# Of the system tests only the whole chain: it has a worker killed, which the storage ledger has to outlive.
+# Of the system tests the whole chain, which has a worker killed and the storage ledger outlive it, and the Media tab.
 test-all: test $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest -m "not system"
-	$(OLDEST)/bin/python -m pytest tests/system/test_backbone.py
+	$(OLDEST)/bin/python -m pytest tests/system/test_backbone.py tests/system/test_tab.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check
