@@ -1,8 +1,12 @@
 """What waiting costs on a real Airflow: thousands of jobs in a real triggerer; one short job, deferred and not.
 
 An ``airflow triggerer`` waits for 2,000 task instances that were put into its database as deferred: every one must get
-its event, and Airflow must not warn of a blocked loop. Then one short job at a time, which the task waits for on its
-worker (``[magic_hour] inline_wait``, the default) or defers at once.
+its event, and Airflow must not warn of a blocked loop where they come a hundred in a second. All at once, as after a
+restart, Airflow itself blocks its loop: it reads 2,000 triggers from one message and writes a line for each. There it
+is compared with Airflow's own trigger that waits for a time.
+
+Then one short job at a time, which the task waits for on its worker (``[magic_hour] inline_wait``, the default) or
+defers at once.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +35,22 @@ from process_tree import stoppable  # noqa: E402
 
 KEY = "mhk_live_benchmark0123456789"
 MANY = 2000
-JOB_S = 60
+PER_SECOND = 100
+JOB_S, SPREAD_S = 60, 20
 LONGEST_S = 150
 ROUNDS = 3
 BLOCKED = "async thread was blocked"
 
 
 def submit(sim: Simulator, jobs: int) -> list[str]:
-    """Pay for jobs that take a minute, and return their ids."""
-    request = {"style": {"prompt": f"waves [[seconds:{JOB_S}]]"}, "end_seconds": 3}
+    """Pay for jobs that take a minute and up to a third more, and return their ids."""
+    ids = []
     with httpx.Client(headers={"authorization": f"Bearer {KEY}"}, trust_env=False) as http:
-        url = f"{sim.url}/v1/text-to-video"
-        return [http.post(url, json=request).raise_for_status().json()["id"] for _ in range(jobs)]
+        for number in range(jobs):
+            prompt = f"waves [[seconds:{JOB_S + SPREAD_S * number // jobs}]]"
+            request = {"style": {"prompt": prompt}, "end_seconds": 3}
+            ids.append(http.post(f"{sim.url}/v1/text-to-video", json=request).raise_for_status().json()["id"])
+    return ids
 
 
 def trigger(job_id: str, now: float) -> tuple[str, dict[str, Any]]:
@@ -52,38 +60,78 @@ def trigger(job_id: str, now: float) -> tuple[str, dict[str, Any]]:
     return "magic_hour_provider.triggers.job.MagicHourJobTrigger", kwargs
 
 
-def crowd(airflow: LocalAirflow, sim: Simulator, table: Table) -> None:
-    """Let the triggerer wait for many jobs."""
+def timer(number: int, now: float) -> tuple[str, dict[str, Any]]:
+    """Return a row of Airflow's own trigger that waits for a time: the end of the job with that number."""
+    from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+    from airflow.serialization.encoders import encode_trigger
+
+    ends = datetime.fromtimestamp(now + JOB_S + SPREAD_S * number / MANY, UTC)
+    classpath, kwargs = DateTimeTrigger(ends).serialize()
+    return classpath, encode_trigger({"classpath": classpath, "kwargs": kwargs})["kwargs"]
+
+
+def crowd(airflow: LocalAirflow, sim: Simulator, table: Table, per_second: int = 0) -> list[str]:
+    """Let the triggerer wait for many jobs; return Airflow's warnings.
+
+    :param per_second: how many task instances come in a second; 0: all at once.
+    """
     ids = submit(sim, MANY)
-    run_id = airflow.trigger("crowd")
-    log = airflow.log_of("triggerer")
-    written, looks = len(log.read_text()), sim.stats()["looks"]
-    now = time.time()
-    rows = [trigger(job_id, now) for job_id in ids]
+    looks, now = sim.stats()["looks"], time.time()
     usage = Usage(lambda: airflow.processes("triggerer"))
-    put_deferred(
-        airflow.environment, dag_id="crowd", run_id=run_id, task_id="make", method="execute_complete", triggers=rows
-    )
-    begin = time.monotonic()
-    while (left := _deferred(airflow, run_id)) and time.monotonic() < begin + LONGEST_S:
-        usage.read()
-        time.sleep(1)
-    spent = time.monotonic() - begin
-    usage.read()
+    run_id, spent, left, blocked = _wait(airflow, [trigger(job_id, now) for job_id in ids], usage, per_second)
     good = sum(
         row["state"] == "scheduled" and row["event"]["id"] == job_id and row["event"]["status"] == "complete"
         for row, job_id in zip(resumed(airflow.environment, "crowd", run_id), ids, strict=True)
     )
-    blocked = [line for line in log.read_text()[written:].splitlines() if BLOCKED in line]
-    table.head(f"{MANY:,} deferred task instances, jobs of {JOB_S} s, one airflow triggerer")
+    table.head(
+        f"{MANY:,} deferred task instances, {f'{per_second} a second' if per_second else 'all at once'}, jobs of "
+        f"{JOB_S} to {JOB_S + SPREAD_S} s, one airflow triggerer"
+    )
     table.row("Task instances without their event", MANY - good, must=0)
-    table.row("Warnings of a blocked loop", len(blocked), must=0)
+    if per_second:
+        table.row("Warnings of a blocked loop", len(blocked), must=0)
     table.note("Seconds until the last event", f"{spent:.0f}; {left} left")
     table.note("CPU of the triggerer", f"{usage.cpu_s:.1f} s, {1000 * usage.cpu_s / MANY:.1f} ms per task instance")
     table.note("Its largest process", f"{usage.largest / 2**20:.0f} MiB resident, grown by {usage.grown / 2**20:.0f}")
     table.note("Looks", f"{sim.stats()['looks'] - looks:,}")
+    return blocked
+
+
+def at_once(airflow: LocalAirflow, sim: Simulator, table: Table) -> None:
+    """Let everything come at once, ours and then Airflow's own."""
+    ours = crowd(airflow, sim, table)
+    now, usage = time.time(), Usage(lambda: airflow.processes("triggerer"))
+    theirs = _wait(airflow, [timer(number, now) for number in range(MANY)], usage)[-1]
+    table.row("Warnings of a blocked loop, beyond those with Airflow's own", max(0, len(ours) - len(theirs)), must=0)
+    table.note("Warnings", f"ours {len(ours)}, DateTimeTrigger {len(theirs)}")
+    table.note("CPU of the triggerer with DateTimeTrigger", f"{1000 * usage.cpu_s / MANY:.1f} ms per task instance")
+
+
+def _wait(
+    airflow: LocalAirflow, rows: list[tuple[str, dict[str, Any]]], usage: Usage, per_second: int = 0
+) -> tuple[str, float, int, list[str]]:
+    """Return the run, the seconds until no trigger was left, how many were after all, and Airflow's warnings."""
+    run_id = airflow.trigger("crowd")
+    log = airflow.log_of("triggerer")
+    written = len(log.read_text())
+    begin = time.monotonic()
+    put_deferred(
+        airflow.environment,
+        dag_id="crowd",
+        run_id=run_id,
+        task_id="make",
+        method="execute_complete",
+        triggers=rows,
+        per_second=per_second,
+    )
+    while (left := _deferred(airflow, run_id)) and time.monotonic() < begin + LONGEST_S:
+        usage.read()
+        time.sleep(1)
+    usage.read()
+    blocked = [line for line in log.read_text()[written:].splitlines() if BLOCKED in line]
     for line in blocked:
         print(line, file=sys.stderr)
+    return run_id, time.monotonic() - begin, left, blocked
 
 
 def _deferred(airflow: LocalAirflow, run_id: str) -> int:
@@ -137,7 +185,8 @@ def main() -> int:
         ) as airflow,
     ):
         short(airflow, sim, table)
-        crowd(airflow, sim, table)
+        crowd(airflow, sim, table, PER_SECOND)
+        at_once(airflow, sim, table)
     return 0 if table.kept else 1
 
 

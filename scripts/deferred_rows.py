@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ def put_deferred(
     task_id: str,
     method: str,
     triggers: Sequence[tuple[str, Mapping[str, Any]]],
+    per_second: int = 0,
 ) -> None:
     """Put task instances there, in a process of that Airflow.
 
@@ -31,8 +33,10 @@ def put_deferred(
     :param task_id: the task; its instances of this run are replaced, with map indices from 0
     :param method: the operator's method to be resumed
     :param triggers: for each task instance, what its trigger's ``serialize`` returned
+    :param per_second: so many in each second; 0: all at once
     """
     order = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "method": method, "triggers": list(triggers)}
+    order["per_second"] = per_second
     _run(environment, "put", order)
 
 
@@ -79,6 +83,9 @@ def _put(session: Any, order: dict[str, Any]) -> None:
         ti.try_number, ti.start_date = 1, now
         ti.next_method, ti.next_kwargs, ti.trigger = order["method"], {}, trigger
         session.add(ti)
+        if order["per_second"] and (index + 1) % order["per_second"] == 0:
+            session.commit()
+            time.sleep(1)
 
 
 def _tell(session: Any, order: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from plugin_support import SECRET, Airflow, MovedClock, Webhooks, serving
+from plugin_support import SECRET, Airflow, MovedClock, Triggerer, Webhooks, serving
 
 from postgres import postgresql
 from support import KEY
@@ -62,7 +62,16 @@ def airflow_rows(database: str) -> Iterator[Airflow]:
 
 
 @pytest.fixture
-def webhooks(airflow_rows: Airflow, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
+def triggerer(airflow_rows: Airflow) -> Iterator[Triggerer]:
+    """The database's side of a triggerer."""
+    thread = Triggerer()
+    thread.start()
+    yield thread
+    thread.end()
+
+
+@pytest.fixture
+def webhooks(airflow_rows: Airflow, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
     """The receiver, mounted as Airflow mounts it, with a secret in the default connection and a clock to move."""
     from starlette.applications import Starlette
 

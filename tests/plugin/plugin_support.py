@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -227,6 +228,34 @@ class Airflow:
                 table.__tablename__: sorted(map(repr, session.execute(sa.select(*table.__table__.columns)).all()))
                 for table in self.tables
             }
+
+
+class Triggerer(threading.Thread):
+    """Does what a triggerer does in the database: it writes what came of events, and removes unused triggers."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.events: deque[tuple[int, Any]] = deque()
+        """Ids of triggers and their events, to be written."""
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Go round until stopped."""
+        from airflow.models.trigger import Trigger
+
+        while not self._ended.wait(0.01):
+            try:
+                while self.events:
+                    Trigger.submit_event(*self.events[0])
+                    self.events.popleft()
+                Trigger.clean_unused()
+            except sa.exc.OperationalError:  # SQLite, when two write at once; in the next round
+                continue
+
+    def end(self) -> None:
+        """Stop it."""
+        self._ended.set()
+        self.join()
 
 
 class Webhooks:

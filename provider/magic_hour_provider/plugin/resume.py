@@ -9,6 +9,10 @@ A trigger's event is written without a lock (``Trigger.submit_event``): the trig
 milliseconds later makes it scheduled, whatever it has become. Were it resumed here in between, and queued by a
 scheduler, it would be resumed once more. So it is first handed to another trigger, whose event the settling rule holds
 back, where the first one's event does not find it; and it is resumed a moment later, if it still waits then.
+
+On SQLite a moment may not do: a triggerer that has read may wait for the one lock of writers for seconds. There is only
+one triggerer there, and in each round it first writes what came of events and then removes the triggers that no task
+has (``Trigger.clean_unused``). So there the task is resumed when the first trigger is gone, and never before.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from sqlalchemy import and_, select
 from magic_hour_provider.api.jobs import COMPLETE, ERROR
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.database import DATABASE_AWAY, locked
-from magic_hour_provider.plugin.memory import Memory
+from magic_hour_provider.plugin.memory import HandedOver, Memory
 from magic_hour_provider.triggers.settling import settling_s, shortest_s
 
 if TYPE_CHECKING:
@@ -39,9 +43,6 @@ log = logging.getLogger(__name__)
 TRIGGER = "magic_hour_provider.triggers.job.MagicHourJobTrigger"
 GRACE_S = 0.2
 """Seconds for a triggerer that has read a task as deferred to write what it makes of that."""
-SQLITE_GRACE_S = 0.5
-"""The same where writers wait for one another. A triggerer that is held up for longer may still resume a task once
-more, which costs a second look and nothing else: the record of what was paid is the same."""
 
 _STATUS = {"completed": COMPLETE, "errored": ERROR}
 
@@ -108,15 +109,18 @@ def _resume_one(ti_id: Any, event: dict[str, Any], memory: Memory, now: float) -
             trigger = _own_trigger(session, ti, event)
             if ti is None or trigger is None:
                 return None
-            if trigger.id not in memory.stand_ins:
+            handed_over = memory.stand_ins.get(trigger.id)
+            if handed_over is None:
                 deferred_at = min(float(trigger.kwargs["deferred_at"]), memory.met_at.setdefault(trigger.id, now))
                 if (wait := settling_s(deferred_at, now)) > 0:
                     return wait
                 stand_in = _stand_in(session, trigger, now)
                 ti.trigger_id = stand_in.id
                 session.commit()
-                memory.stand_ins.add(stand_in.id)
-                return SQLITE_GRACE_S if session.get_bind().dialect.name == "sqlite" else GRACE_S
+                memory.stand_ins[stand_in.id] = HandedOver(trigger.id, now)
+                return GRACE_S
+            if session.get_bind().dialect.name == "sqlite" and session.get(Trigger, handed_over.trigger_id):
+                return max(GRACE_S, now - handed_over.at)  # twice as long as so far
             method = ti.next_method
             handle_event_submit(TriggerEvent(event), task_instance=ti, session=session)
             if (ti.state, ti.next_method) != (TaskInstanceState.SCHEDULED, method):
