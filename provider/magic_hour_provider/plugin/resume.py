@@ -10,9 +10,10 @@ milliseconds later makes it scheduled, whatever it has become. Were it resumed h
 scheduler, it would be resumed once more. So it is first handed to another trigger, whose event the settling rule holds
 back, where the first one's event does not find it; and it is resumed a moment later, if it still waits then.
 
-On SQLite a moment may not do: a triggerer that has read may wait for the one lock of writers for seconds. There is only
-one triggerer there, and in each round it first writes what came of events and then removes the triggers that no task
-has (``Trigger.clean_unused``). So there the task is resumed when the first trigger is gone, and never before.
+On SQLite a moment may not do: a triggerer that has read may wait for the one lock of writers for seconds. In each round
+it first writes what came of events and then removes the triggers that no task has (``Trigger.clean_unused``). So there
+the task is resumed only when the first trigger is gone. A second triggerer removes it as well: then it is the moment
+again that counts.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 TRIGGER = "magic_hour_provider.triggers.job.MagicHourJobTrigger"
 GRACE_S = 0.2
 """Seconds for a triggerer that has read a task as deferred to write what it makes of that."""
+SQLITE_GRACE_S = 0.5
+"""The same where writers wait for one another, at the least. Of several triggerers, one that is held up for longer may
+still resume a task once more, which costs a second look and nothing else: the record of what was paid is the same."""
 
 _STATUS = {"completed": COMPLETE, "errored": ERROR}
 
@@ -109,6 +113,8 @@ def _resume_one(ti_id: Any, event: dict[str, Any], memory: Memory, now: float) -
             trigger = _own_trigger(session, ti, event)
             if ti is None or trigger is None:
                 return None
+            is_sqlite = session.get_bind().dialect.name == "sqlite"
+            grace_s = SQLITE_GRACE_S if is_sqlite else GRACE_S
             handed_over = memory.stand_ins.get(trigger.id)
             if handed_over is None:
                 deferred_at = min(float(trigger.kwargs["deferred_at"]), memory.met_at.setdefault(trigger.id, now))
@@ -118,9 +124,9 @@ def _resume_one(ti_id: Any, event: dict[str, Any], memory: Memory, now: float) -
                 ti.trigger_id = stand_in.id
                 session.commit()
                 memory.stand_ins[stand_in.id] = HandedOver(trigger.id, now)
-                return GRACE_S
-            if session.get_bind().dialect.name == "sqlite" and session.get(Trigger, handed_over.trigger_id):
-                return max(GRACE_S, now - handed_over.at)  # twice as long as so far
+                return grace_s
+            if is_sqlite and session.get(Trigger, handed_over.trigger_id) is not None:
+                return max(grace_s, now - handed_over.at)  # as long again as it has taken so far
             method = ti.next_method
             handle_event_submit(TriggerEvent(event), task_instance=ti, session=session)
             if (ti.state, ti.next_method) != (TaskInstanceState.SCHEDULED, method):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from airflow.providers.common.compat.sdk import conf
 
 
-@cache
 def shortest_s() -> float:
     """Return the seconds that a task must be away before it may be resumed.
 
     The worker's supervisor may still be closing the deferral (it waits out a heartbeat): resuming the task in its
-    first seconds can fail the attempt (apache/airflow#72716, #71580). Rescheduled sensors meet the same. Read once: for
-    each of a thousand triggers that start at once, reading the configuration blocked the loop for 0.3 s.
+    first seconds can fail the attempt (apache/airflow#72716, #71580). Rescheduled sensors meet the same.
     """
     heartbeat: float = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)
     return max(10.0, heartbeat + 5.0)
