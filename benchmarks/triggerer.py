@@ -2,8 +2,8 @@
 
 An ``airflow triggerer`` waits for 2,000 task instances that were put into its database as deferred: every one must get
 its event, and Airflow must not warn of a blocked loop. They come a hundred in a second, as from tasks that defer, and
-all at once, as after a restart; of the latter, Airflow's warnings with its own trigger that waits for a time stand
-beside.
+all at once, as after a restart. The limit stands beside: as many triggers that only sleep, and what Airflow warns of
+then (its loop stops for a full garbage collection, and for its own line about each trigger that starts).
 
 Then one short job at a time, which the task waits for on its worker (``[magic_hour] inline_wait``, the default) or
 defers at once.
@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +57,6 @@ def trigger(job_id: str, now: float) -> tuple[str, dict[str, Any]]:
     return "magic_hour_provider.triggers.job.MagicHourJobTrigger", kwargs
 
 
-def timer(now: float) -> tuple[str, dict[str, Any]]:
-    """Return a row of Airflow's own trigger that waits for a time: as long as a job takes."""
-    from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-    from airflow.serialization.encoders import encode_trigger
-
-    classpath, kwargs = DateTimeTrigger(datetime.fromtimestamp(now + JOB_S, UTC)).serialize()
-    return classpath, encode_trigger({"classpath": classpath, "kwargs": kwargs})["kwargs"]
-
-
 def crowd(airflow: LocalAirflow, sim: Simulator, table: Table, per_second: int = 0) -> None:
     """Let the triggerer wait for many jobs.
 
@@ -91,13 +82,13 @@ def crowd(airflow: LocalAirflow, sim: Simulator, table: Table, per_second: int =
     table.note("Looks", f"{sim.stats()['looks'] - looks:,}")
 
 
-def peer(airflow: LocalAirflow, table: Table) -> None:
-    """Let Airflow's own trigger wait as long, all at once."""
+def limit(airflow: LocalAirflow, table: Table, per_second: int = 0) -> None:
+    """Let as many triggers sleep as long as a job takes."""
     usage = Usage(lambda: airflow.processes("triggerer"))
-    _, spent, left, blocked = _wait(airflow, [timer(time.time())] * MANY, usage)
-    table.note(
-        "Beside it, DateTimeTrigger", f"{len(blocked)} warnings; {spent:.0f} s, {left} left; {usage.cpu_s:.1f} s"
-    )
+    sleeping = [("parts.idle.IdleTrigger", {"seconds": float(JOB_S)})] * MANY
+    _, spent, left, blocked = _wait(airflow, sleeping, usage, per_second)
+    text = f"{len(blocked)} warnings; {spent:.0f} s, {left} left; {1000 * usage.cpu_s / MANY:.1f} ms of CPU each"
+    table.note("The limit: triggers that only sleep", text)
 
 
 def _wait(
@@ -174,13 +165,16 @@ def main() -> int:
             Path(name),
             dags_folder=Path(__file__).parent / "parts" / "dags",
             connections={"magic_hour_default": {"conn_type": "magic_hour", "host": sim.url, "password": KEY}},
-            environment={"AIRFLOW__TRIGGERER__CAPACITY": str(2 * MANY)},
+            environment={
+                "AIRFLOW__TRIGGERER__CAPACITY": str(2 * MANY),
+                "PYTHONPATH": str(Path(__file__).parent),  # where the triggerer finds the one that only sleeps
+            },
         ) as airflow,
     ):
         short(airflow, sim, table)
-        crowd(airflow, sim, table, PER_SECOND)
-        crowd(airflow, sim, table)
-        peer(airflow, table)
+        for per_second in (PER_SECOND, 0):
+            crowd(airflow, sim, table, per_second)
+            limit(airflow, table, per_second)
     return 0 if table.kept else 1
 
 

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before anything imports Airflow: its settings are read once, at import.
 _HOME = tempfile.TemporaryDirectory(prefix="magic-hour-tests-")
@@ -86,6 +87,18 @@ def either_ledger(
         monkeypatch.setattr(storage_ledger, "StorageStore", StoredFiles)
         airflow.setting("ledger_path", str(tmp_path / "ledger"))
     return str(request.param)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker of pytest-xdist: hand over what the tests of the money saw."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["paid"] = money_report.seen()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker handed over; one that crashed has nothing to hand over."""
+    money_report.take(getattr(node, "workeroutput", {}).get("paid", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -16,7 +16,22 @@ def note(table: str, cell: tuple[str, ...], *, creates: int, credits: int, outco
     :param credits: credits that stay charged.
     :param outcome: how it ended, in a few words. A cell that is met again, with the other ledger, must end the same.
     """
-    result = (str(creates), str(credits), outcome)
+    _keep(table, cell, (str(creates), str(credits), outcome))
+
+
+def seen() -> dict[str, dict[tuple[str, ...], tuple[str, ...]]]:
+    """Return everything that was noted in this process, in plain values."""
+    return _TABLES
+
+
+def take(tables: dict[str, dict[tuple[str, ...], tuple[str, ...]]]) -> None:
+    """Keep what another process has seen."""
+    for table, cells in tables.items():
+        for cell, result in cells.items():
+            _keep(table, cell, result)
+
+
+def _keep(table: str, cell: tuple[str, ...], result: tuple[str, ...]) -> None:
     assert _TABLES.setdefault(table, {}).setdefault(cell, result) == result, (table, cell)
 
 
