@@ -140,6 +140,17 @@ def test_every_way_to_end_an_answer(answer):
     assert asyncio.run(main()) == ["rendering"] * 3
 
 
+def test_an_answer_too_many():
+    """What a server sends unasked is not the answer to the next look, which may be another job's."""
+    unasked = ANSWER.replace(b"rendering", b"completed")
+
+    async def main():
+        async with serving(always(ANSWER + unasked)) as (server, client):
+            return [(await client.get_job("video", "abc")).status for _ in range(3)], server.connections
+
+    assert asyncio.run(main()) == (["rendering"] * 3, 3)
+
+
 def test_a_connection_that_was_closed_meanwhile():
     """A kept connection that the server closes when the next request comes is no failing look: a new one is made."""
 
@@ -162,8 +173,9 @@ def test_a_connection_that_was_closed_meanwhile():
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2_000_000, LostAnswerError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", UnreadableAnswerError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", UnreadableAnswerError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000, UnreadableAnswerError),
     ],
-    ids=["closed", "half", "no-http", "huge", "html", "empty"],
+    ids=["closed", "half", "no-http", "huge", "html", "empty", "deep"],
 )
 def test_what_is_no_answer(answer, error):
     """Each is an error of ours with a sentence, and the connection is not used again where its state is not known."""

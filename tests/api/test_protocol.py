@@ -187,10 +187,20 @@ def test_an_address_that_cannot_be_right_is_refused(url):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("5", 5.0), ("0.5", 0.5), ("-3", 0.0), ("Mon, 23 Nov 2026 00:00:30 GMT", 30.0), ("soon", None), ("", None)],
+    [
+        ("5", 5.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("Mon, 23 Nov 2026 00:00:30 GMT", 30.0),
+        ("soon", None),
+        ("", None),
+        ("2592000", 3600.0),
+        ("inf", 3600.0),
+        ("Wed, 23 Dec 2026 00:00:00 GMT", 3600.0),
+    ],
 )
 def test_retry_after_is_seconds_or_a_date(text, seconds):
-    """Both forms of the header are understood, anything else is nothing."""
+    """Both forms of the header are understood, anything else is nothing; more than an hour is not believed."""
     now = datetime(2026, 11, 23, tzinfo=UTC)
     assert retry_after({"retry-after": text}, now=now) == seconds
 

@@ -76,11 +76,18 @@ def test_retry_after_stops_everybody():
     assert (rate.next_at, rate.per_second) == (35.1, 5.0)
 
 
-def test_a_retry_after_of_a_month_is_a_fault():
-    """It is not believed: an hour is the longest that all jobs of an account are kept waiting."""
+def test_a_spell_in_which_everything_is_refused():
+    """It says nothing about the rate that the service takes: minutes later that is nearly reached again."""
     rate = Rate()
-    rate.refused(5.0, 5.0, 30 * 86400.0)
-    assert rate.next_at == 3605.0
+    looks(rate, Server(40), 3000)
+    before = rate.per_second
+    now, closed = 1000.0, Server(0)
+    while now < 1120:
+        now = looks(rate, closed, 1, now)[-1]
+    assert rate.per_second < 0.1
+    again = looks(rate, Server(40), 2000, now)
+    assert again[-1] < now + 240
+    assert rate.per_second > before / 2
 
 
 def test_a_rate_that_was_not_used_does_not_rise():

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from magic_hour_provider.triggers import metrics as metrics_module
 from magic_hour_provider.triggers import watcher as watcher_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 from magic_hour_provider.triggers.watched import Watched
@@ -227,9 +228,77 @@ def test_a_key_that_is_revoked(virtual):
         return await asyncio.gather(*tasks)
 
     assert statuses(run(main())) == {"refused": 40}
-    assert virtual.clock is not None
     assert virtual.readings == 2
     assert virtual.clients == 1
+
+
+def test_a_key_that_is_replaced_late(virtual):
+    """The new key is saved some time after the old one ended: tasks that defer meanwhile go on with it."""
+    again = Counter()
+
+    async def task(job_id):
+        while (event := await first_event(virtual.trigger(job_id)))["status"] == "refused":
+            again[job_id] += 1
+            await asyncio.sleep(5)  # a worker, which reads the connection anew, sees the job at work and defers
+        return event
+
+    async def main():
+        virtual.service.ends = {f"job{n}": 500.0 for n in range(10)}
+        tasks = [asyncio.create_task(task(f"job{n}")) for n in range(10)]
+        await asyncio.sleep(100)
+        virtual.service.keys = ("mhk_live_two",)
+        await asyncio.sleep(30)
+        virtual.key = "mhk_live_two"
+        return await asyncio.gather(*tasks), virtual.clock.steady()
+
+    events, end = run(main())
+    assert statuses(events) == {"complete": 10}
+    assert end < 540
+    assert max(again.values()) <= 5
+
+
+def test_a_service_in_trouble_is_not_asked_faster(virtual):
+    """Looks that fail with a 5xx, or bring no answer at all, do not raise the rate."""
+
+    async def main():
+        now = virtual.clock.now()
+        failures = [httpx.Response(503, json={}), httpx.ConnectError("refused")]
+        virtual.service.answer = lambda _, number: failures[number % 2]
+        late = {"submitted_at": now - 500, "deferred_at": now - 500, "deadline": now + 100}
+        await asyncio.gather(*(first_event(virtual.trigger(f"job{n}", **late)) for n in range(3000)))
+
+    run(main())
+    assert sum(time < 60 for time, _ in virtual.service.looks) <= 620
+
+
+def test_figures_that_cannot_be_sent(virtual, monkeypatch, caplog):
+    """Metrics inform: where they fail the wait ends as it would have, with a line in the log."""
+
+    def broken(*_, **__):
+        raise OSError("metrics backend")
+
+    monkeypatch.setattr(metrics_module, "stats", SimpleNamespace(gauge=broken, incr=broken, timing=broken))
+
+    async def main():
+        virtual.service.ends["abc"] = 50.0
+        return await first_event(virtual.trigger("abc"))
+
+    assert run(main())["status"] == "complete"
+    assert any("figures of waiting jobs" in line for line in caplog.messages)
+
+
+def test_a_triggerer_whose_clock_is_behind(virtual):
+    """It looks as soon as one whose clock is right."""
+
+    async def main():
+        virtual.service.ends["abc"] = 100.0
+        one = virtual.trigger("abc")
+        virtual.clock.ahead = -300.0
+        return await first_event(one), virtual.clock.steady()
+
+    event, end = run(main())
+    assert event["status"] == "complete"
+    assert end < 115
 
 
 def test_one_job_of_another_account(virtual):

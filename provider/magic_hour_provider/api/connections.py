@@ -121,7 +121,9 @@ class _Connection(asyncio.Protocol):
             if len(self._body) > _LARGEST_ANSWER:
                 self._fail(httpx.RemoteProtocolError(f"the answer is larger than {_LARGEST_ANSWER} bytes"))
         elif isinstance(event, h11.EndOfMessage) and self._head is not None and self._answer is not None:
-            if self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE:
+            # What comes after an answer unasked must not become the next look's.
+            done = self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE
+            if done and not self._protocol.trailing_data[0]:
                 self._protocol.start_next_cycle()
             else:
                 self.transport.close()

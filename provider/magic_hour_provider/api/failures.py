@@ -16,6 +16,7 @@ from magic_hour_provider.api.jobs import CANCELED, ERROR, GONE, Job, library_url
 
 NOT_CHARGED = "Nothing was made and nothing was charged."
 _KEPT = 300  # characters of an unexpected answer shown to a person
+_LONGEST_PAUSE_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def json_object(answer: Answer) -> dict[str, Any] | None:
     """Return the JSON object of the body, whatever its content type; None if it holds none."""
     try:
         value = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -72,10 +73,13 @@ def whole_of(value: Any) -> int | None:
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a readable one."""
+    """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a readable one.
+
+    An hour is the longest that is believed: a day is a fault, and would keep a job's end from its task.
+    """
     text = (headers.get("retry-after") or "").strip()
     try:
-        return max(0.0, float(text))
+        return min(_LONGEST_PAUSE_S, max(0.0, float(text)))
     except ValueError:
         pass
     try:
@@ -84,7 +88,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    return min(_LONGEST_PAUSE_S, max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()))
 
 
 def _said(answer: Answer) -> tuple[str, str | None]:

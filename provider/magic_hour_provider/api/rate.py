@@ -13,8 +13,6 @@ _GROWTH = 0.2
 _RECOVERY_S = 60.0
 # Looks that a busy event loop sent late may be made up for, at most by so many seconds' worth.
 _CATCH_UP_S = 0.05
-# The longest wait that is believed: one day of Retry-After is a fault, and would stop every job of the account.
-_LONGEST_PAUSE_S = 3600.0
 
 
 class Rate:
@@ -32,6 +30,7 @@ class Rate:
         """When the next look may be sent."""
         self._refused_at_rate: float | None = None
         self._cut_at = float("-inf")
+        self._answered_since_cut = True
         self._waited_at = float("-inf")
 
     def limit(self, most: float) -> None:
@@ -52,12 +51,17 @@ class Rate:
 
         :param sent_at: when that look was sent.
         """
-        if self._waited_at < sent_at - 1 or sent_at < self._cut_at:
+        if sent_at < self._cut_at:
+            return
+        self._answered_since_cut = True
+        # A slow rate's last wait was before its last look.
+        if self._waited_at < sent_at - max(1.0, 2 / self.per_second):
             return
         if self._refused_at_rate is None:
             self.per_second += _GROWTH
         else:
-            self.per_second += self._refused_at_rate / (_RECOVERY_S * self.per_second)
+            # Doubled at the most: after a long refusal the rate is a small part of the one that was refused.
+            self.per_second += min(self.per_second, self._refused_at_rate / (_RECOVERY_S * self.per_second))
         self.per_second = min(self.per_second, self.most)
 
     def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
@@ -67,8 +71,11 @@ class Rate:
         :param retry_after: seconds that the service asks for, or None.
         """
         if sent_at >= self._cut_at:
-            self._refused_at_rate = self.per_second
+            if self._answered_since_cut:
+                # Not where nothing was answered since the last cut: a service that refuses everything for a minute
+                # says nothing about the rate, which would take hours to rise again from there.
+                self._refused_at_rate = self.per_second
+            self._answered_since_cut = False
             self.per_second = max(_LEAST, self.per_second / 2)
             self._cut_at = now
-        pause = min(retry_after or 0.0, _LONGEST_PAUSE_S)
-        self.next_at = max(self.next_at, now + max(pause, 1 / self.per_second))
+        self.next_at = max(self.next_at, now + max(retry_after or 0.0, 1 / self.per_second))

@@ -108,7 +108,7 @@ class MagicHourJobTrigger(BaseTrigger):
         # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
         left = min(self.deadline - now, self.deadline - self.deferred_at)
         schedule = _schedule(self.tool, self.kind, self.polling)
-        wait = Wait(schedule, submitted_at=steady - (now - self.submitted_at), deadline=steady + left)
+        wait = Wait(schedule, submitted_at=steady - max(0.0, now - self.submitted_at), deadline=steady + left)
         job = Watched(self.kind, self.job_id, wait, steady, not_before=not_before)
         # An end that is seen before it may be told is a look in vain.
         return job, wait.first_look(steady, not_before=not_before)

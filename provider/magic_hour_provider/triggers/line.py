@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from magic_hour_provider.api.client import AsyncMagicHourClient
+from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.api.errors import MagicHourError, UnreachableError
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
+
+# A connection whose key was refused is read again so often, as long as jobs come that need it.
+_READ_AGAIN_S = 10.0
 
 
 class Line:
@@ -23,6 +27,8 @@ class Line:
         """Counts the readings of the connection."""
         self.second = False
         """It was read again because it was refused, and has not worked since."""
+        self.read_at = 0.0
+        """When it was read last, by the steady clock."""
 
 
 class Lines:
@@ -32,15 +38,22 @@ class Lines:
     :param context: context in which it works: its work belongs to no single task.
     :param most: sockets at the most.
     :param opened: called with what the connection says, whenever it was read.
+    :param clock: the time.
     """
 
     def __init__(
-        self, conn_id: str, context: contextvars.Context, most: int, opened: Callable[[Settings], None]
+        self,
+        conn_id: str,
+        context: contextvars.Context,
+        most: int,
+        opened: Callable[[Settings], None],
+        clock: Clock,
     ) -> None:
         self._conn_id = conn_id
         self._context = context
         self._most = most
         self._opened = opened
+        self._clock = clock
         self._line: Line | None = None
         self._refused: Line | None = None
         self._readings = 0
@@ -77,7 +90,7 @@ class Lines:
             else:
                 line = before
             self._readings += 1
-            line.reading, line.second = self._readings, before is not None
+            line.reading, line.second, line.read_at = self._readings, before is not None, self._clock.steady()
             self._line, self._refused = line, None
             if before is not None and line is not before:
                 self._close_when_unused(before)
@@ -104,13 +117,14 @@ class Lines:
     def refused(self, line: Line, reading: int) -> bool:
         """Note that the service refused the line's key; returns whether another look may help.
 
-        It may if the connection was read anew meanwhile, or has not been read anew since the key last worked.
+        It may if the connection was read anew meanwhile, or has not been read anew since the key last worked, or not
+        for some seconds: a new key may be saved some time after the old one ended.
 
         :param reading: the line's reading when the look was sent.
         """
         if line is not self._line or reading != line.reading:
             return True
-        if line.second:
+        if line.second and self._clock.steady() - line.read_at < _READ_AGAIN_S:
             return False
         self._line, self._refused = None, line
         return True

@@ -7,14 +7,23 @@ files and may look up a host, which would block the event loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
+stats: Any
 try:
     # Not the task SDK's, which common-compat names: in a triggerer only this one is set up (seen on 3.3.2).
-    from airflow.observability import stats
+    from airflow.observability import stats as _module
+
+    stats = _module if hasattr(_module, "gauge") else _module.Stats  # functions since 3.3, a class before
 except ImportError:  # Airflow 3.1
-    from airflow.stats import Stats as stats  # type: ignore[no-redef]
+    from airflow.stats import Stats
+
+    stats = Stats
+
+log = logging.getLogger(__name__)
 
 LOOKS = "magic_hour.looks"
 FAILING_LOOKS = "magic_hour.failing_looks"
@@ -60,8 +69,12 @@ class Meter:
         return asyncio.get_running_loop().run_in_executor(None, self._write, jobs, counts, delays)
 
     def _write(self, jobs: int, counts: Counter[str], delays: list[float]) -> None:
-        stats.gauge(JOBS_WATCHED, jobs, tags=self._tags)
-        for name, count in counts.items():
-            stats.incr(name, count, tags=self._tags)
-        for seconds in delays:
-            stats.timing(COMPLETION_TO_EVENT, timedelta(seconds=seconds), tags=self._tags)
+        try:
+            stats.gauge(JOBS_WATCHED, jobs, tags=self._tags)
+            for name, count in counts.items():
+                stats.incr(name, count, tags=self._tags)
+            for seconds in delays:
+                stats.timing(COMPLETION_TO_EVENT, timedelta(seconds=seconds), tags=self._tags)
+        except Exception:
+            # What is counted informs: no wait ends for it.
+            log.exception("The figures of waiting jobs could not be sent; no job is touched by that.")

@@ -14,7 +14,14 @@ from itertools import count
 from weakref import WeakKeyDictionary
 
 from magic_hour_provider.api.clock import Clock
-from magic_hour_provider.api.errors import BadInputError, MagicHourError, RateLimitedError
+from magic_hour_provider.api.errors import (
+    BadInputError,
+    LostAnswerError,
+    MagicHourError,
+    RateLimitedError,
+    ServerFaultError,
+    UnreachableError,
+)
 from magic_hour_provider.api.jobs import COMPLETE, Job
 from magic_hour_provider.api.rate import Rate
 from magic_hour_provider.api.waiting import TIMEOUT, Outcome, is_refusal
@@ -27,6 +34,8 @@ MAX_IN_FLIGHT = 32
 
 # A connection that cannot be read may be Airflow's API in trouble: seconds until the second and last try.
 _READ_AGAIN_S = 10.0
+# A service in trouble is not asked faster for it.
+_NO_ANSWER = (UnreachableError, LostAnswerError, ServerFaultError, BadInputError)
 # How far beyond its deadline a job may be that could not be looked at, as everything stalls.
 _OVERDUE_S = 10.0
 
@@ -49,7 +58,7 @@ class Watcher:
         self._clock = clock
         # An empty context: a task started while a trigger calls would inherit that trigger's log.
         self._context = contextvars.Context()
-        self._lines = Lines(conn_id, self._context, MAX_IN_FLIGHT, self._opened)
+        self._lines = Lines(conn_id, self._context, MAX_IN_FLIGHT, self._opened, clock)
         self._meter = Meter(conn_id)
         self._due: list[tuple[float, int, Watched]] = []
         self._order = count()
@@ -180,7 +189,7 @@ class Watcher:
         if isinstance(seen, RateLimitedError):
             self._meter.count(RATE_LIMITED)
             self.rate.refused(sent_at, now, seen.retry_after)
-        else:
+        elif not isinstance(seen, _NO_ANSWER):
             self.rate.answered(sent_at)
 
     def _looked(self, job: Watched, task: asyncio.Task[None]) -> None:
