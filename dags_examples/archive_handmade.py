@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Asset, task
 from magic_hour_provider.operators.files import MagicHourDownloadOperator
 from magic_hour_provider.record import key_of
 
+CONN_ID = "magic_hour_default"
 FINISHED = [Asset(f"magic-hour://{kind}/completed") for kind in ("video", "image", "audio")]
 
 with DAG(
@@ -25,17 +26,20 @@ with DAG(
 Runs whenever anybody in the account finishes a video, an image or a sound, and stores its files. Needs webhooks, the
 connection `magic_hour_default`, and a folder: `[magic_hour] output_path`, or `output_path=` on the operator.
 
-Jobs of this or another Airflow are left out: their names end with the key that our operators put there.
+Jobs of this or another Airflow are left out where their names end with the key that our operators put there: not
+those of tools that take no name (`ai-ugc-ad`), and not with `[magic_hour] tag_names` at `none`.
 """,
 ) as dag:
 
     @task
     def made_by_hand(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-        """Return the jobs that the events of this run are about; each event names one."""
-        events = [event.extra for of_asset in triggering_asset_events.values() for event in of_asset]
+        """Return the jobs that the events of this run are about; each event of a webhook names one."""
+        events = [event.extra or {} for of_asset in triggering_asset_events.values() for event in of_asset]
         jobs = {
-            extra["id"]: {"kind": extra["kind"], "id": extra["id"]} for extra in events if not key_of(extra["name"])
+            extra["id"]: {"kind": extra["kind"], "id": extra["id"]}
+            for extra in events
+            if extra.get("conn_id") == CONN_ID and not key_of(extra["name"])
         }
         return list(jobs.values())
 
-    MagicHourDownloadOperator.partial(task_id="store").expand(job=made_by_hand())
+    MagicHourDownloadOperator.partial(task_id="store", magic_hour_conn_id=CONN_ID).expand(job=made_by_hand())

@@ -54,6 +54,16 @@ def test_named_before_the_answer_was_given_up(hooked):
     assert hooked.creates() == 1
 
 
+@pytest.mark.parametrize("tag_names", ["none", "automatic"])
+def test_a_job_that_nobody_could_name(hooked, tag_names):
+    """Its name does not say whose it is: no webhook is promised, the attempt fails for good, and one was paid for."""
+    hooked.setting("tag_names", tag_names)
+    with pytest.raises(AirflowFailException, match="Nobody can say") as caught:
+        hooked.attempt(hooked.operator(request=lost() | {"name": "mine"}), TaskInstance())
+    assert "webhook" not in str(caught.value)
+    assert hooked.creates() == 1
+
+
 def test_named_before_the_next_attempt(hooked):
     """The failure may be retried, and says why; the retry pays nothing and succeeds."""
     ti, operator = TaskInstance(), hooked.operator(request=lost())

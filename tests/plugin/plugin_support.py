@@ -117,12 +117,16 @@ class Airflow:
         trigger: str = TRIGGER,
         waits_for: str | None = None,
         keys: tuple[str, ...] | None = None,
+        created_at: float | None = None,
+        said: Any = None,
     ) -> Any:
         """Add a task instance that has this job; return its id.
 
         :param deferred_at: in seconds since 1970; a minute ago if not given.
         :param waits_for: the job that its trigger waits for, if another one.
         :param keys: of its XComs, if others than those that the operator pushes.
+        :param created_at: when the API server wrote its trigger, in seconds since 1970, if its clock differs.
+        :param said: the value of its XComs.
         """
         ti_id = self.ti.__table__.c.id.default.arg(None)
         where = {"dag_id": DAG_ID, "run_id": RUN_ID, "task_id": task_id or f"task_{job_id}", "map_index": -1}
@@ -139,7 +143,8 @@ class Airflow:
                     "deferred_at": deferred_at,
                     "deadline": deferred_at + 3600,
                 }
-                row = self.trigger(classpath=trigger, kwargs=kwargs)
+                created = datetime.fromtimestamp(min(created_at or deferred_at, time.time()), UTC)
+                row = self.trigger(classpath=trigger, kwargs=kwargs, created_date=created)
                 session.add(row)
                 session.flush()
                 trigger_id = row.id
@@ -157,7 +162,7 @@ class Airflow:
                 )
             )
             for key in (f"magic_hour.job.{job_id}",) if keys is None else keys:
-                session.execute(sa.insert(self.xcom).values(dag_run_id=self.run_id, **where, key=key, value={}))
+                session.execute(sa.insert(self.xcom).values(dag_run_id=self.run_id, **where, key=key, value=said or {}))
         return ti_id
 
     def defer(self, ti_id: Any, like: Any) -> None:
@@ -178,11 +183,11 @@ class Airflow:
         with create_session(scoped=False) as session:
             return Row(*session.execute(sa.select(*columns).where(self.ti.id == ti_id)).one())
 
-    def intent(self, tag: str, **fields: Any) -> None:
+    def intent(self, tag: str, conn_id: str = "magic_hour_default", **fields: Any) -> None:
         """Add the record of a task's intent, and the XCom that tells whose it is."""
         record = Record("intent", "text-to-video", "video", tag, {"style.prompt": "abc"}, name=f"teaser #{tag}")
         self.store(asdict(record) | fields)
-        self.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{tag}",))
+        self.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{tag}",), said={"conn_id": conn_id})
 
     def store(self, value: Any) -> None:
         """Put a value where the task ``lost`` keeps its record."""

@@ -29,6 +29,7 @@ def test_an_event_for_a_dag_that_asked_for_it(airflow_rows, webhooks):
         "name": "waves",
         "credits_charged": 30,
         "library_url": "https://magichour.ai/my-library?videoId=job1",
+        "conn_id": "magic_hour_default",
     }
     assert "signature" not in json.dumps(extra)
     assert airflow_rows.queued() == ["archive"]

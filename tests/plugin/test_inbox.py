@@ -29,7 +29,7 @@ class Database:
         self.looks, self.free, self.fails, self.waits = Counter(), threading.Event(), 0, []
         self.free.set()
 
-    def handle(self, one, memory, now, again):
+    def handle(self, one, conn_id, memory, now, again):
         """Stand for the work on one delivery."""
         assert self.free.wait(20)
         self.looks[one.key, again] += 1
@@ -60,7 +60,7 @@ def test_work_that_is_quick_is_done_before_the_answer():
     """One look, and nothing is kept."""
 
     async def story(inbox, database, clock):
-        assert await inbox.take(delivery()) is True
+        assert await inbox.take(delivery(), "mine") is True
         assert (database.looks.total(), inbox._at_work, inbox._held) == (1, {}, {})
 
     run(story)
@@ -72,8 +72,8 @@ def test_work_that_is_slow_goes_on_after_the_answer():
     async def story(inbox, database, clock):
         database.free.clear()
         begun = asyncio.get_running_loop().time()
-        assert await inbox.take(delivery()) is False
-        assert await inbox.take(delivery()) is False
+        assert await inbox.take(delivery(), "mine") is False
+        assert await inbox.take(delivery(), "mine") is False
         assert asyncio.get_running_loop().time() - begun < 1
         database.free.set()
         await soon(lambda: not inbox._at_work)
@@ -88,9 +88,9 @@ def test_a_database_that_is_away_before_the_answer():
     async def story(inbox, database, clock):
         database.fails = 1
         with pytest.raises(OperationalError):
-            await inbox.take(delivery())
+            await inbox.take(delivery(), "mine")
         assert (database.looks.total(), inbox._at_work, clock.pauses) == (1, {}, [])
-        assert await inbox.take(delivery()) is True
+        assert await inbox.take(delivery(), "mine") is True
 
     run(story)
 
@@ -102,7 +102,7 @@ def test_a_database_that_is_away_after_the_answer(fails, looks, said, caplog):
     async def story(inbox, database, clock):
         database.free.clear()
         database.fails = fails
-        assert await inbox.take(delivery()) is False
+        assert await inbox.take(delivery(), "mine") is False
         database.free.set()
         for tries in range(1, looks):
             await soon(lambda tries=tries: len(clock.pauses) == tries)
@@ -120,12 +120,12 @@ def test_no_more_than_so_many_at_once(monkeypatch):
 
     async def story(inbox, database, clock):
         database.free.clear()
-        await asyncio.gather(*(inbox.take(delivery(number)) for number in range(3)))
+        await asyncio.gather(*(inbox.take(delivery(number), "mine") for number in range(3)))
         with pytest.raises(InboxFullError):
-            await inbox.take(delivery(3))
+            await inbox.take(delivery(3), "mine")
         database.free.set()
         await soon(lambda: not inbox._at_work)
-        assert await inbox.take(delivery(3)) is True
+        assert await inbox.take(delivery(3), "mine") is True
 
     run(story)
 
@@ -135,8 +135,8 @@ def test_a_delivery_that_is_early_is_held(caplog):
 
     async def story(inbox, database, clock):
         database.waits = [10.0] * 50
-        assert await inbox.take(delivery()) is True
-        assert await inbox.take(delivery()) is False, "held already"
+        assert await inbox.take(delivery(), "mine") is True
+        assert await inbox.take(delivery(), "mine") is False, "held already"
         while inbox._held:
             clock.advance(10)
             await asyncio.sleep(0.005)
@@ -151,7 +151,7 @@ def test_no_more_than_so_many_are_held(monkeypatch, caplog):
 
     async def story(inbox, database, clock):
         database.waits = [10.0] * 3
-        assert [await inbox.take(delivery(number)) for number in range(3)] == [True] * 3
+        assert [await inbox.take(delivery(number), "mine") for number in range(3)] == [True] * 3
         assert len(inbox._held) == 2
         for held in list(inbox._held.values()):
             held.cancel()
@@ -165,7 +165,7 @@ def test_a_database_that_is_away_while_a_delivery_is_held():
 
     async def story(inbox, database, clock):
         database.waits = [10.0]
-        await inbox.take(delivery())
+        await inbox.take(delivery(), "mine")
         database.fails = 1
         await soon(lambda: clock.pauses)
         clock.advance(10)

@@ -63,7 +63,8 @@ def test_a_job_that_carries_no_key_of_ours(airflow_rows, webhooks, name):
 def test_a_record_that_is_kept_elsewhere_or_not_ours(airflow_rows, webhooks, value, caplog):
     """A store of the workers' own is left alone, with a log line."""
     airflow_rows.store(value)
-    airflow_rows.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{KEY}",))
+    said = {"conn_id": "magic_hour_default"}
+    airflow_rows.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{KEY}",), said=said)
     before = airflow_rows.contents()
     with caplog.at_level("INFO"):
         webhooks.deliver("video.started", "paid", name=NAME)
@@ -86,6 +87,15 @@ def test_a_store_of_the_servers_own(airflow_rows, webhooks, monkeypatch, caplog)
         webhooks.deliver("video.started", "paid", name=NAME)
     assert airflow_rows.contents() == before
     assert any("whose record is not in Airflow's own store" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(("conn_id", "found"), [("magic_hour_rotated", True), ("magic_hour_none", False), ("x", False)])
+def test_a_task_of_another_connection(airflow_rows, webhooks, conn_id, found, caplog):
+    """It gets the job only if its connection shares a secret with the one that was told: that is the same account."""
+    airflow_rows.intent(KEY, conn_id)
+    webhooks.deliver("video.started", "paid", name=NAME)
+    assert airflow_rows.record()["job_id"] == ("paid" if found else None)
+    assert any("another webhook_secret" in line for line in caplog.messages) == (not found)
 
 
 def test_two_jobs_with_one_key(airflow_rows, webhooks):

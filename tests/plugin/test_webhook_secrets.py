@@ -36,7 +36,7 @@ def test_many_deliveries_are_one_lookup():
     connections, clock = Connections(mine=("old",)), MovedClock()
 
     async def story():
-        secrets = WebhookSecrets(connections, clock)
+        secrets = WebhookSecrets(connections, clock, frozenset)
         assert await asyncio.gather(*(secrets.of("mine") for _ in range(50))) == [("old",)] * 50
         connections.secrets["mine"] = ("new", "old")
         assert await secrets.of("mine") == ("old",)
@@ -53,7 +53,7 @@ def test_a_secret_that_is_added_counts_soon():
     connections, clock = Connections(), MovedClock()
 
     async def story():
-        secrets = WebhookSecrets(connections, clock)
+        secrets = WebhookSecrets(connections, clock, frozenset)
         assert await secrets.of("mine") == ()
         connections.secrets["mine"] = ("new",)
         assert await secrets.of("mine") == ()
@@ -68,7 +68,7 @@ def test_names_that_strangers_make_up():
     connections, clock = Connections(mine=("secret",)), MovedClock()
 
     async def story():
-        secrets = WebhookSecrets(connections, clock)
+        secrets = WebhookSecrets(connections, clock, frozenset)
         assert await secrets.of("mine") == ("secret",)
         for number in range(10_000):
             assert await secrets.of(f"made_up_{number}") == ()
@@ -82,10 +82,58 @@ def test_names_that_strangers_make_up():
     assert connections.looked_up.total() < 1500
 
 
+@pytest.mark.parametrize("name", ["magic_hour_default", "in_the_database", "had_one"])
+def test_expected_names_do_not_wait_for_strangers(name):
+    """While a hundred made-up names come every second, from the start and after a failed lookup."""
+    connections, clock = Connections(**{name: ("secret",)}), MovedClock()
+
+    async def story():
+        secrets = WebhookSecrets(connections, clock, lambda: frozenset({"in_the_database"}))
+        if name == "had_one":
+            assert await secrets.of(name) == ("secret",)
+        for second in range(60):
+            connections.secrets[name] = () if second == 20 else ("secret",)  # Airflow hides a store that fails
+            for number in range(100):
+                assert await secrets.of(f"made_up_{second}_{number}") == ()
+                clock.advance(0.01)
+            found = await secrets.of(name)
+            assert found == ("secret",) or 20 <= second < 52
+        assert await secrets.of(name) == ("secret",)
+
+    asyncio.run(story())
+
+
+def test_strangers_names_in_a_slow_store():
+    """They take no thread of the others, and only so many are under way."""
+    release, asked = threading.Event(), Counter()
+
+    def slow(conn_id):
+        asked[conn_id] += 1
+        if conn_id != "magic_hour_default":
+            release.wait(10)
+        return ("secret",) if conn_id == "magic_hour_default" else ()
+
+    async def story():
+        secrets = WebhookSecrets(slow, clock := MovedClock(), frozenset)
+        strangers = []
+        for number in range(200):
+            strangers.append(asyncio.create_task(secrets.of(f"made_up_{number}")))
+            await asyncio.sleep(0)
+            clock.advance(1)
+        async with asyncio.timeout(2):
+            assert await secrets.of("magic_hour_default") == ("secret",)
+            await asyncio.to_thread(lambda: None)
+        assert len(secrets._asked) <= module._BURST
+        release.set()
+        await asyncio.gather(*strangers)
+
+    asyncio.run(story())
+
+
 def test_a_name_that_is_none():
     """No connection is looked up for it."""
     connections = Connections()
-    secrets = WebhookSecrets(connections, MovedClock())
+    secrets = WebhookSecrets(connections, MovedClock(), frozenset)
     for name in ("", "a/b", "a b", "x" * 251, "a\n", "é'"):
         assert asyncio.run(secrets.of(name)) == ()
     assert connections.looked_up == {}
@@ -94,7 +142,7 @@ def test_a_name_that_is_none():
 def test_a_store_of_secrets_that_fails(caplog):
     """As long as it fails there is none, with a line in the log; it is asked again."""
     connections = Connections(mine=ConnectionError("the vault is away"))
-    secrets = WebhookSecrets(connections, MovedClock())
+    secrets = WebhookSecrets(connections, MovedClock(), frozenset)
     assert asyncio.run(secrets.of("mine")) == ()
     connections.secrets["mine"] = ("secret",)
     assert asyncio.run(secrets.of("mine")) == ("secret",)
@@ -111,7 +159,7 @@ def test_a_store_of_secrets_that_is_slow(monkeypatch):
         return ("secret",)
 
     async def story():
-        secrets = WebhookSecrets(slow, MovedClock())
+        secrets = WebhookSecrets(slow, MovedClock(), frozenset)
         begun, ticks = time.monotonic(), 0
         asked = asyncio.create_task(secrets.of("mine"))
         while not asked.done():

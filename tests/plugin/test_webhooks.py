@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import http.client
 import logging
@@ -10,6 +11,7 @@ import sys
 import time
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from plugin_support import SECRET
 
@@ -156,6 +158,26 @@ def test_there_is_no_other_route(webhooks):
         assert webhooks.http.post(f"/magic-hour{path}").status_code == 404, path
     for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert webhooks.http.request(method, "/magic-hour/webhook").status_code == 405
+
+
+def test_bodies_that_do_not_end(webhooks):
+    """Two hundred strangers that stop just before 1 MiB take little memory together, and keep no delivery out."""
+    webhooks.send("video.started")
+    address = (webhooks.http.base_url.host, webhooks.http.base_url.port)
+    head = b"POST /magic-hour/webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    whole = head + b"Content-Length: %d\r\n\r\n" % MIB + b"x" * (MIB - 10)
+    before = psutil.Process().memory_info().rss
+    strangers = [socket.create_connection(address) for _ in range(200)]
+    try:
+        for one in strangers:
+            one.settimeout(1)
+            with contextlib.suppress(OSError):  # refused, and closed
+                one.sendall(whole)
+        assert webhooks.send("video.started", "job2").status_code == 200
+        assert psutil.Process().memory_info().rss - before < 100 * MIB
+    finally:
+        for one in strangers:
+            one.close()
 
 
 def test_ten_thousand_junk_requests(webhooks, unchanged, caplog):

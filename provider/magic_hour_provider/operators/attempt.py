@@ -85,7 +85,7 @@ def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
         run = operator._run = JobRun(wishes, context["ti"], ledger, client, operator.log)
         if record is not None and record.state == "intent":
             # Airflow clears the XComs of an attempt as the next one begins, and a webhook may name the job later.
-            run.report.intent(record.key, record.name)
+            run.report.intent(record.key, record.name, wishes.conn_id)
         with run.speaking():
             yield run
 

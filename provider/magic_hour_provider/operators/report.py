@@ -80,9 +80,9 @@ class Report:
         self._facts["looks"] += 1
         self._facts["status"] = status
 
-    def intent(self, key: str, name: str | None) -> None:
+    def intent(self, key: str, name: str | None, conn_id: str) -> None:
         """Say that a request is about to be sent; its key finds the task instance (XCom keys are indexed)."""
-        self._push(f"magic_hour.intent.{key}", {"tool": self._facts["tool"], "name": name})
+        self._push(f"magic_hour.intent.{key}", {"tool": self._facts["tool"], "name": name, "conn_id": conn_id})
 
     def job(self, record: Record, status: str) -> None:
         """Say which job the task has."""

@@ -24,7 +24,7 @@ from magic_hour_provider.inputs import find_inputs, replaced
 from magic_hour_provider.ledger import Ledger
 from magic_hour_provider.media import Media, check_folder, result_object
 from magic_hour_provider.operators.report import Report, without_secrets
-from magic_hour_provider.record import ADOPT, Record, fingerprint, new_key, tagged_name
+from magic_hour_provider.record import ADOPT, Record, fingerprint, key_of, new_key, tagged_name
 from magic_hour_provider.sources import check_inputs, identity
 from magic_hour_provider.submission import balance_of, check_floor, submit_once
 
@@ -112,15 +112,14 @@ class JobRun:
                 )
             if isinstance(error, errors.SubmissionUnknownError) and not error.made:
                 error.can_retry = self.wishes.on_unknown_submission == "resubmit" or (
-                    self.record is not None and self._may_be_told
+                    self.record is not None and self._may_be_told(self.record.name, self.record.key)
                 )
             self.report.failed(error, self._clock.now())
             raise airflow_error(error) from error
 
-    @property
-    def _may_be_told(self) -> bool:
-        """Whether a webhook may name a job whose answer was lost, before the next attempt."""
-        return self.wishes.webhooks and self.ledger.in_airflow
+    def _may_be_told(self, name: str | None, key: str) -> bool:
+        """Whether a webhook may name a job whose answer was lost, before the next attempt: by its name."""
+        return key_of(name) == key and self.wishes.webhooks and self.ledger.in_airflow
 
     def submit_or_resume(self) -> tuple[Record, bool]:
         """Return the record of the job to wait for, and whether it was just submitted."""
@@ -188,7 +187,7 @@ class JobRun:
                 "it makes and pays for a new job."
             )
         # Before the intent: between that and the request nothing may come that could be interrupted.
-        self.report.intent(key, name)
+        self.report.intent(key, name, self.wishes.conn_id)
 
         def intend() -> Record:
             balance = account.credits if account else None
@@ -204,7 +203,7 @@ class JobRun:
             intend,
             account=account,
             resubmits=resubmits,
-            may_be_told=self._may_be_told,
+            may_be_told=self._may_be_told(name, key),
         )
         self.report.job(record, "queued")
         self._log.info(

@@ -31,9 +31,10 @@ def asset_uri(delivery: Delivery) -> str | None:
     return f"magic-hour://{delivery.kind}/{delivery.event}" if delivery.event in _EVENTS else None
 
 
-def announce(delivery: Delivery) -> bool:
+def announce(delivery: Delivery, conn_id: str) -> bool:
     """Make an asset event of a delivery, once, if some DAG knows the asset; return whether one was made now.
 
+    :param conn_id: the connection whose secret it was signed with; its key sees the job.
     :raises DATABASE_AWAY: the database does not answer; another try may find it back.
     """
     uri = asset_uri(delivery)
@@ -48,7 +49,7 @@ def announce(delivery: Delivery) -> bool:
             asset = locked(session, AssetModel, asset_id)
             if asset is None or _announced(session, asset_id, delivery):
                 continue
-            extra = _extra(delivery)
+            extra = _extra(delivery, conn_id)
             made |= bool(
                 # The callbacks are those of listeners; Airflow before 3.3 calls them itself.
                 asset_manager.register_asset_change(asset=asset, extra=extra, session=session, callback_sink=after)
@@ -70,7 +71,7 @@ def _announced(session: Any, asset_id: int, delivery: Delivery) -> bool:
     )
 
 
-def _extra(delivery: Delivery) -> dict[str, Any]:
+def _extra(delivery: Delivery, conn_id: str) -> dict[str, Any]:
     """Say which job it is, as the operators' result does. No signed link: whoever wants the files asks for them."""
     return {
         "id": delivery.id,
@@ -79,4 +80,5 @@ def _extra(delivery: Delivery) -> dict[str, Any]:
         "name": delivery.name and delivery.name[:_LONGEST_NAME],
         "credits_charged": delivery.credits_charged,
         "library_url": delivery.library_url,
+        "conn_id": conn_id,
     }

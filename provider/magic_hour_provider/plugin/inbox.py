@@ -29,7 +29,7 @@ class InboxFullError(Exception):
     """More deliveries than can be worked on: Magic Hour will send this one again."""
 
 
-Handle = Callable[[Delivery, Memory, float, bool], float | None]
+Handle = Callable[[Delivery, str, Memory, float, bool], float | None]
 
 
 class Inbox:
@@ -45,81 +45,84 @@ class Inbox:
         self._at_work: dict[str, asyncio.Task[None]] = {}
         self._held: dict[str, asyncio.Task[None]] = {}
 
-    async def take(self, delivery: Delivery) -> bool:
+    async def take(self, delivery: Delivery, conn_id: str) -> bool:
         """Work on a delivery; return whether that is done by now, or goes on after the answer.
 
+        :param conn_id: the connection whose secret it was signed with.
         :raises InboxFullError: it was not taken.
         :raises DATABASE_AWAY: it was taken in vain.
         """
-        if delivery.key in self._at_work or delivery.key in self._held:
+        key = f"{conn_id}:{delivery.key}"
+        if key in self._at_work or key in self._held:
             return False  # a repeat of one that is on its way
         if len(self._at_work) >= _MOST_AT_WORK:
             raise InboxFullError
-        work = self._begin(self._at_work, delivery, self._once(delivery))
+        work = self._begin(self._at_work, key, self._once(delivery, conn_id))
         done, _ = await asyncio.wait([work], timeout=_ANSWER_S)
         if done:
             work.result()
             return True
-        work.add_done_callback(lambda _: self._go_on(delivery, work))
+        work.add_done_callback(lambda _: self._go_on(delivery, conn_id, work))
         return False
 
     def _begin(
-        self, among: dict[str, asyncio.Task[None]], delivery: Delivery, work: Coroutine[Any, Any, None]
+        self, among: dict[str, asyncio.Task[None]], key: str, work: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
-        task = among[delivery.key] = asyncio.create_task(work)
+        task = among[key] = asyncio.create_task(work)
 
         def ended(_: asyncio.Task[None]) -> None:
-            if among.get(delivery.key) is task:
-                del among[delivery.key]
+            if among.get(key) is task:
+                del among[key]
 
         task.add_done_callback(ended)
         return task
 
-    async def _once(self, delivery: Delivery) -> None:
+    async def _once(self, delivery: Delivery, conn_id: str) -> None:
         memory = Memory()
-        wait = await self._in_thread(delivery, memory, False)
+        wait = await self._in_thread(delivery, conn_id, memory, False)
         if wait is None:
             return
         if len(self._held) >= _MOST_HELD:
             log.warning("Too many early deliveries: Magic Hour job %s is left to its watcher.", delivery.id)
             return
-        self._begin(self._held, delivery, self._hold(delivery, memory, wait))
+        self._begin(self._held, f"{conn_id}:{delivery.key}", self._hold(delivery, conn_id, memory, wait))
 
-    async def _in_thread(self, delivery: Delivery, memory: Memory, again: bool) -> float | None:
+    async def _in_thread(self, delivery: Delivery, conn_id: str, memory: Memory, again: bool) -> float | None:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._threads, lambda: self._handle(delivery, memory, self._clock.now(), again)
+            self._threads, lambda: self._handle(delivery, conn_id, memory, self._clock.now(), again)
         )
 
-    async def _hold(self, delivery: Delivery, memory: Memory, wait: float | None) -> None:
+    async def _hold(self, delivery: Delivery, conn_id: str, memory: Memory, wait: float | None) -> None:
         """Look again when the task has been away long enough to be resumed."""
         for _ in range(_LOOKS):
             if wait is None:
                 return
             await self._clock.pause(wait)
             try:
-                wait = await self._in_thread(delivery, memory, True)
+                wait = await self._in_thread(delivery, conn_id, memory, True)
             except DATABASE_AWAY as error:
                 log.warning("Magic Hour job %s: the database is away (%s).", delivery.id, type(error).__name__)
 
-    def _go_on(self, delivery: Delivery, work: asyncio.Task[None]) -> None:
+    def _go_on(self, delivery: Delivery, conn_id: str, work: asyncio.Task[None]) -> None:
         if not work.cancelled() and isinstance(work.exception(), DATABASE_AWAY):
-            self._begin(self._at_work, delivery, self._try_again(delivery))
+            self._begin(self._at_work, f"{conn_id}:{delivery.key}", self._try_again(delivery, conn_id))
 
-    async def _try_again(self, delivery: Delivery) -> None:
+    async def _try_again(self, delivery: Delivery, conn_id: str) -> None:
         for pause in _TRIES:
             await self._clock.pause(pause)
             try:
-                return await self._once(delivery)
+                return await self._once(delivery, conn_id)
             except DATABASE_AWAY as error:
                 log.warning("Magic Hour job %s: the database is away (%s).", delivery.id, type(error).__name__)
         log.error("The delivery %s is lost, as the database was away too long; looking goes on.", delivery.key)
         return None
 
 
-def handle(delivery: Delivery, memory: Memory, now: float, again: bool) -> float | None:
+def handle(delivery: Delivery, conn_id: str, memory: Memory, now: float, again: bool) -> float | None:
     """Do what a delivery is for: resume the tasks that wait, find the owner of a lost job, make an asset event.
 
+    :param conn_id: the connection whose secret it was signed with.
     :param memory: kept between the looks of one delivery.
     :param now: the time, in seconds since 1970.
     :param again: whether this is another look for the task, and not the first.
@@ -139,13 +142,13 @@ def handle(delivery: Delivery, memory: Memory, now: float, again: bool) -> float
     def identified() -> None:
         from magic_hour_provider.plugin.orphans import identify
 
-        if task := identify(delivery, now):
+        if task := identify(delivery, conn_id, now):
             log.info("Magic Hour job %s, whose answer was lost, belongs to %s.", delivery.id, task)
 
     def announced() -> None:
         from magic_hour_provider.plugin.events import announce
 
-        if announce(delivery):
+        if announce(delivery, conn_id):
             log.info("Magic Hour job %s: an asset event %s.", delivery.id, delivery.type)
 
     wait = _guarded(resumed, delivery)

@@ -17,6 +17,7 @@ from sqlalchemy import select, update
 
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.api.webhooks import Delivery
+from magic_hour_provider.plugin.webhook_secrets import secrets_of
 from magic_hour_provider.record import KEY, Record, key_of
 
 log = logging.getLogger(__name__)
@@ -24,11 +25,13 @@ log = logging.getLogger(__name__)
 _ELSEWHERE = "__airflow_state_ref__"  # how Airflow marks a value that [workers] state_store_backend keeps
 
 
-def identify(delivery: Delivery, now: float) -> str | None:
+def identify(delivery: Delivery, conn_id: str, now: float) -> str | None:
     """Complete the intent that a delivery's name carries the key of; return the task whose job it is.
 
-    Nothing is written unless the record still is that intent.
+    Nothing is written unless the record still is that intent, and its connection's secret is that of the delivery:
+    another account's job would be looked for in vain, and the paid one never found.
 
+    :param conn_id: the connection whose secret the delivery was signed with.
     :param now: the time, in seconds since 1970.
     :raises DATABASE_AWAY: the database does not answer; another try may find it back.
     """
@@ -37,14 +40,35 @@ def identify(delivery: Delivery, now: float) -> str | None:
         return None
     with create_session(scoped=False) as session:
         task = session.execute(
-            select(XComModel.dag_id, XComModel.task_id, XComModel.map_index, XComModel.run_id, XComModel.dag_run_id)
+            select(
+                XComModel.dag_id,
+                XComModel.task_id,
+                XComModel.map_index,
+                XComModel.run_id,
+                XComModel.dag_run_id,
+                XComModel.value,
+            )
             .where(XComModel.key == f"magic_hour.intent.{key}")
             .limit(1)
         ).one_or_none()
         if task is None:
             return None
         name = f"{task.dag_id}.{task.task_id} [{task.map_index}] of {task.run_id}"
+        if not _is_of(task.value, conn_id):
+            log.warning(
+                "Magic Hour job %s has the key of %s, whose connection has another webhook_secret than %r: left alone.",
+                delivery.id,
+                name,
+                conn_id,
+            )
+            return None
         return name if _complete(session, task, name, key, delivery, now) else None
+
+
+def _is_of(intent: Any, conn_id: str) -> bool:
+    """Whether an intent's connection is this one, or has a secret of it: one webhook serves a whole account."""
+    own = intent.get("conn_id") if isinstance(intent, dict) else None
+    return isinstance(own, str) and (own == conn_id or not set(secrets_of(own)).isdisjoint(secrets_of(conn_id)))
 
 
 def _complete(session: Any, task: Any, name: str, key: str, delivery: Delivery, now: float) -> bool:

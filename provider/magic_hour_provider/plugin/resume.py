@@ -10,10 +10,10 @@ milliseconds later makes it scheduled, whatever it has become. Were it resumed h
 scheduler, it would be resumed once more. So it is first handed to another trigger, whose event the settling rule holds
 back, where the first one's event does not find it; and it is resumed a moment later, if it still waits then.
 
-On SQLite a moment may not do: a triggerer that has read may wait for the one lock of writers for seconds. In each round
-it first writes what came of events and then removes the triggers that no task has (``Trigger.clean_unused``). So there
-the task is resumed only when the first trigger is gone. A second triggerer removes it as well: then it is the moment
-again that counts.
+A moment may not do: a triggerer may be held up after it has read, on SQLite for seconds, as it waits for the one lock
+of writers. In each round it first writes what came of events and then removes the triggers that no task has
+(``Trigger.clean_unused``). So the task is resumed only when the first trigger is gone; on PostgreSQL also if that takes
+very long, as with no triggerer at work. A second triggerer removes it as well: then it is the moment that counts.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TRIGGER = "magic_hour_provider.triggers.job.MagicHourJobTrigger"
-GRACE_S = 0.2
-"""Seconds for a triggerer that has read a task as deferred to write what it makes of that."""
-SQLITE_GRACE_S = 0.5
-"""The same where writers wait for one another, at the least. Of several triggerers, one that is held up for longer may
-still resume a task once more, which costs a second look and nothing else: the record of what was paid is the same."""
+GRACE_S = 0.5
+"""Seconds for a triggerer that has read a task as deferred to write what it makes of that, at the least. Of several
+triggerers, one that is held up for longer may still resume a task once more, which costs a second look and nothing
+else: the record of what was paid is the same."""
+_LONGEST_ROUND_S = 3.0
+"""A triggerer's round that takes longer is not waited for on PostgreSQL."""
 
 _STATUS = {"completed": COMPLETE, "errored": ERROR}
 
@@ -113,20 +114,21 @@ def _resume_one(ti_id: Any, event: dict[str, Any], memory: Memory, now: float) -
             trigger = _own_trigger(session, ti, event)
             if ti is None or trigger is None:
                 return None
-            is_sqlite = session.get_bind().dialect.name == "sqlite"
-            grace_s = SQLITE_GRACE_S if is_sqlite else GRACE_S
             handed_over = memory.stand_ins.get(trigger.id)
             if handed_over is None:
-                deferred_at = min(float(trigger.kwargs["deferred_at"]), memory.met_at.setdefault(trigger.id, now))
+                deferred_at = _deferred_at(trigger)
+                deferred_at = min(deferred_at, memory.met_at.setdefault(trigger.id, now))
                 if (wait := settling_s(deferred_at, now)) > 0:
                     return wait
                 stand_in = _stand_in(session, trigger, now)
                 ti.trigger_id = stand_in.id
                 session.commit()
                 memory.stand_ins[stand_in.id] = HandedOver(trigger.id, now)
-                return grace_s
-            if is_sqlite and session.get(Trigger, handed_over.trigger_id) is not None:
-                return max(grace_s, now - handed_over.at)  # as long again as it has taken so far
+                return GRACE_S
+            waited_s = now - handed_over.at
+            is_sqlite = session.get_bind().dialect.name == "sqlite"
+            if session.get(Trigger, handed_over.trigger_id) is not None and (is_sqlite or waited_s < _LONGEST_ROUND_S):
+                return max(GRACE_S, waited_s)  # as long again as it has taken so far
             method = ti.next_method
             handle_event_submit(TriggerEvent(event), task_instance=ti, session=session)
             if (ti.state, ti.next_method) != (TaskInstanceState.SCHEDULED, method):
@@ -151,6 +153,12 @@ def _own_trigger(session: Session, ti: TaskInstance | None, event: dict[str, Any
     # Encrypted with the Fernet key, where there is one.
     kwargs = trigger.kwargs
     return trigger if (kwargs["kind"], kwargs["job_id"]) == (event["kind"], event["id"]) else None
+
+
+def _deferred_at(trigger: Trigger) -> float:
+    """Return when the task deferred, by the later of two clocks: the worker's may be behind Airflow's API server's."""
+    created = trigger.created_date
+    return max(float(trigger.kwargs["deferred_at"]), created.timestamp() if created else 0.0)
 
 
 def _stand_in(session: Session, trigger: Trigger, now: float) -> Trigger:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 1024 * 1024  # bytes
 _BODY_S = 10.0  # seconds in which a body has to be there
+_SMALL = 64 * 1024  # bytes; a real delivery is smaller
+_MOST_LARGE = 16 * 1024 * 1024  # bytes beyond that, of all bodies that are arriving
 
 
 class Refusal(Exception):
@@ -44,6 +46,7 @@ class Receiver:
         self._inbox = inbox
         self._clock = clock
         self._refused, self._said_at = 0, 0.0
+        self._large = 0
 
     async def answer(self, request: Request, conn_id: str) -> Response:
         """Answer one delivery: 2xx within a second if it is Magic Hour's, whether or not a task waits for it."""
@@ -53,7 +56,7 @@ class Receiver:
             headers = {"retry-after": "10"} if refusal.status == 503 else None
             return JSONResponse({"detail": refusal.detail}, refusal.status, headers=headers)
         try:
-            done = await self._inbox.take(read_delivery(body))
+            done = await self._inbox.take(read_delivery(body), conn_id)
         except BadInputError as error:
             # Signed, so it is theirs: something that a later Magic Hour sends. Again would be the same.
             log.warning("From Magic Hour, for the connection %r: %s", conn_id, error)
@@ -72,7 +75,7 @@ class Receiver:
             raise Refusal(503, "No webhook secret is configured for this address.")
         try:
             async with asyncio.timeout(_BODY_S):
-                body = await _read(request)
+                body = await self._read(request)
         except TimeoutError:
             raise Refusal(408, "The body did not arrive.") from None
         except ClientDisconnect:
@@ -83,6 +86,30 @@ class Receiver:
             self._refuse(conn_id)
             raise Refusal(401, "The signature or its timestamp is not valid.") from None
         return body
+
+    async def _read(self, request: Request) -> bytes:
+        """Return the raw body, and stop where it gets too large, whatever its declared length.
+
+        Nothing is known yet of who sends it: what many large ones take together is bounded as well.
+        """
+        too_large = Refusal(413, "A delivery is at most 1 MiB.")
+        declared = request.headers.get("content-length", "0")
+        if not declared.isdecimal() or int(declared[:20]) > MAX_BODY:
+            raise too_large
+        body, large = bytearray(), 0
+        try:
+            async for piece in request.stream():
+                if len(body) + len(piece) > MAX_BODY:
+                    raise too_large
+                more = max(0, len(body) + len(piece) - _SMALL) - large
+                if self._large + more > _MOST_LARGE:
+                    raise Refusal(503, "Busy: send it again.")
+                self._large += more
+                large += more
+                body += piece
+            return bytes(body)
+        finally:
+            self._large -= large
 
     def _refuse(self, conn_id: str) -> None:
         """Say it in the log, once a minute at the most: anybody can send such requests."""
@@ -96,20 +123,6 @@ class Receiver:
                 conn_id,
             )
             self._refused, self._said_at = 0, now
-
-
-async def _read(request: Request) -> bytes:
-    """Return the raw body, and stop where it gets too large, whatever its declared length."""
-    too_large = Refusal(413, "A delivery is at most 1 MiB.")
-    declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared[:20]) > MAX_BODY:
-        raise too_large
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY:
-            raise too_large
-    return bytes(body)
 
 
 def make_app(secrets: WebhookSecrets | None = None, inbox: Inbox | None = None, clock: Clock = CLOCK) -> FastAPI:
