@@ -301,6 +301,27 @@ def test_a_triggerer_whose_clock_is_behind(virtual):
     assert end < 115
 
 
+def test_a_pause_outlives_the_job_that_was_told(virtual):
+    """Retry-After is the account's: a job that comes after the told one has left waits for it too."""
+
+    async def main():
+        virtual.service.answer = lambda _, number: (
+            httpx.Response(429, json={}, headers={"Retry-After": "600"}) if number == 1 else None
+        )
+        told = asyncio.create_task(first_event(virtual.trigger("told")))
+        await asyncio.sleep(100)
+        assert len(virtual.service.looks) == 1
+        told.cancel()
+        await asyncio.wait([told])
+        assert watchers() == {}
+        virtual.service.ends["next"] = 0.0
+        return await first_event(virtual.trigger("next"))
+
+    assert run(main())["status"] == "complete"
+    (first, _), (second, _) = virtual.service.looks
+    assert second - first >= 600
+
+
 def test_one_job_of_another_account(virtual):
     """A job that only this key may not see ends after a second look; the others do not notice."""
 

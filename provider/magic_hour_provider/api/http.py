@@ -79,7 +79,8 @@ def environment_proxy(url: httpx.URL) -> str | None:
 
     httpx does the same, but only for transports that it makes itself.
     """
-    if proxy_bypass(url.host):
+    # NO_PROXY may name a host alone, or with its port.
+    if proxy_bypass(url.host) or proxy_bypass(url.netloc.decode("ascii")):
         return None
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")

@@ -40,6 +40,8 @@ _NO_ANSWER = (UnreachableError, LostAnswerError, ServerFaultError, BadInputError
 _OVERDUE_S = 10.0
 
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = WeakKeyDictionary()
+_paused: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Rate]] = WeakKeyDictionary()
+"""Rates of closed watchers that the service has told to wait: the next watcher waits too."""
 
 
 class Watcher:
@@ -83,8 +85,11 @@ class Watcher:
         if self.jobs or self._closing is not None:
             return
         # Out of the table first: a job that comes while this one closes gets a new watcher.
-        _watchers[asyncio.get_running_loop()].pop(self.conn_id)
-        self._closing = asyncio.get_running_loop().create_task(self._close(), context=self._context)
+        loop = asyncio.get_running_loop()
+        _watchers[loop].pop(self.conn_id)
+        if self.rate.next_at > self._clock.steady() + 1:
+            _paused.setdefault(loop, {})[self.conn_id] = self.rate
+        self._closing = loop.create_task(self._close(), context=self._context)
         await asyncio.shield(self._closing)
 
     def _opened(self, settings: Settings) -> None:
@@ -217,8 +222,10 @@ def watcher_of(conn_id: str, clock: Clock) -> Watcher:
 
     :param clock: the time; of a watcher that is there already it stays what it is.
     """
-    of_loop = _watchers.setdefault(asyncio.get_running_loop(), {})
+    loop = asyncio.get_running_loop()
+    of_loop = _watchers.setdefault(loop, {})
     watcher = of_loop.get(conn_id)
     if watcher is None:
         watcher = of_loop[conn_id] = Watcher(conn_id, clock)
+        watcher.rate = _paused.get(loop, {}).pop(conn_id, watcher.rate)
     return watcher
