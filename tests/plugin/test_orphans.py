@@ -98,6 +98,15 @@ def test_a_task_of_another_connection(airflow_rows, webhooks, conn_id, found, ca
     assert any("another webhook_secret" in line for line in caplog.messages) == (not found)
 
 
+def test_a_task_of_another_connection_that_knows_its_job(airflow_rows, webhooks, caplog):
+    """One webhook tells of all of an account's jobs: for those that nothing is missing of there is nothing to say."""
+    airflow_rows.intent(KEY, "magic_hour_none", state="submitted", job_id="job0")
+    before = airflow_rows.contents()
+    webhooks.deliver("video.started", "job0", name=NAME)
+    assert airflow_rows.contents() == before
+    assert not any("another webhook_secret" in line for line in caplog.messages)
+
+
 def test_two_jobs_with_one_key(airflow_rows, webhooks):
     """At once: one of them is recorded whole, and the record does not change any more."""
     airflow_rows.intent(KEY)

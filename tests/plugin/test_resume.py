@@ -154,7 +154,7 @@ def test_a_trigger_that_cannot_be_read_keeps_its_task(airflow_rows, webhooks):
 
 
 @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="before 3.3 Airflow does not read them here")
-def test_arguments_that_airflow_cannot_read_do_not_fail_the_task_here(airflow_rows, webhooks, database):
+def test_arguments_that_airflow_cannot_read_do_not_fail_the_task_here(airflow_rows, webhooks):
     """Airflow would fail the task; that is left to the trigger, which goes on waiting."""
     ti = airflow_rows.task()
     unreadable = {"deadline": {"__classname__": "no.such.Class", "__version__": 1, "__data__": 1}}

@@ -52,7 +52,7 @@ class Inbox:
         :raises InboxFullError: it was not taken.
         :raises DATABASE_AWAY: it was taken in vain.
         """
-        key = f"{conn_id}:{delivery.key}"
+        key = _key(delivery, conn_id)
         if key in self._at_work or key in self._held:
             return False  # a repeat of one that is on its way
         if len(self._at_work) >= _MOST_AT_WORK:
@@ -85,7 +85,7 @@ class Inbox:
         if len(self._held) >= _MOST_HELD:
             log.warning("Too many early deliveries: Magic Hour job %s is left to its watcher.", delivery.id)
             return
-        self._begin(self._held, f"{conn_id}:{delivery.key}", self._hold(delivery, conn_id, memory, wait))
+        self._begin(self._held, _key(delivery, conn_id), self._hold(delivery, conn_id, memory, wait))
 
     async def _in_thread(self, delivery: Delivery, conn_id: str, memory: Memory, again: bool) -> float | None:
         loop = asyncio.get_running_loop()
@@ -106,7 +106,7 @@ class Inbox:
 
     def _go_on(self, delivery: Delivery, conn_id: str, work: asyncio.Task[None]) -> None:
         if not work.cancelled() and isinstance(work.exception(), DATABASE_AWAY):
-            self._begin(self._at_work, f"{conn_id}:{delivery.key}", self._try_again(delivery, conn_id))
+            self._begin(self._at_work, _key(delivery, conn_id), self._try_again(delivery, conn_id))
 
     async def _try_again(self, delivery: Delivery, conn_id: str) -> None:
         for pause in _TRIES:
@@ -117,6 +117,11 @@ class Inbox:
                 log.warning("Magic Hour job %s: the database is away (%s).", delivery.id, type(error).__name__)
         log.error("The delivery %s is lost, as the database was away too long; looking goes on.", delivery.key)
         return None
+
+
+def _key(delivery: Delivery, conn_id: str) -> str:
+    """Return what is the same for a delivery and its repeats; another connection's is another one."""
+    return f"{conn_id}:{delivery.key}"
 
 
 def handle(delivery: Delivery, conn_id: str, memory: Memory, now: float, again: bool) -> float | None:

@@ -54,15 +54,7 @@ def identify(delivery: Delivery, conn_id: str, now: float) -> str | None:
         if task is None:
             return None
         name = f"{task.dag_id}.{task.task_id} [{task.map_index}] of {task.run_id}"
-        if not _is_of(task.value, conn_id):
-            log.warning(
-                "Magic Hour job %s has the key of %s, whose connection has another webhook_secret than %r: left alone.",
-                delivery.id,
-                name,
-                conn_id,
-            )
-            return None
-        return name if _complete(session, task, name, key, delivery, now) else None
+        return name if _complete(session, task, name, key, delivery, conn_id, now) else None
 
 
 def _is_of(intent: Any, conn_id: str) -> bool:
@@ -71,7 +63,7 @@ def _is_of(intent: Any, conn_id: str) -> bool:
     return isinstance(own, str) and (own == conn_id or not set(secrets_of(own)).isdisjoint(secrets_of(conn_id)))
 
 
-def _complete(session: Any, task: Any, name: str, key: str, delivery: Delivery, now: float) -> bool:
+def _complete(session: Any, task: Any, name: str, key: str, delivery: Delivery, conn_id: str, now: float) -> bool:
     model = _rows()
     if model is None:
         log.info("Magic Hour job %s belongs to %s, whose record is not in Airflow's own store.", delivery.id, name)
@@ -101,6 +93,14 @@ def _complete(session: Any, task: Any, name: str, key: str, delivery: Delivery, 
         return False
     if record.kind != delivery.kind:
         log.warning("Magic Hour job %s of %s has the key of another kind, %s.", delivery.id, name, record.kind)
+        return False
+    if not _is_of(task.value, conn_id):
+        log.warning(
+            "Magic Hour job %s has the key of %s, whose connection has another webhook_secret than %r: left alone.",
+            delivery.id,
+            name,
+            conn_id,
+        )
         return False
     found = replace(
         record,

@@ -116,8 +116,7 @@ def _resume_one(ti_id: Any, event: dict[str, Any], memory: Memory, now: float) -
                 return None
             handed_over = memory.stand_ins.get(trigger.id)
             if handed_over is None:
-                deferred_at = _deferred_at(trigger)
-                deferred_at = min(deferred_at, memory.met_at.setdefault(trigger.id, now))
+                deferred_at = min(_deferred_at(trigger), memory.met_at.setdefault(trigger.id, now))
                 if (wait := settling_s(deferred_at, now)) > 0:
                     return wait
                 stand_in = _stand_in(session, trigger, now)

@@ -85,7 +85,7 @@ class WebhookSecrets:
         return asked.result() if done and asked.exception() is None else ()
 
     async def _expects(self, conn_id: str, now: float) -> bool:
-        if conn_id == DEFAULT_CONN_ID or conn_id in self._had_one:
+        if conn_id == DEFAULT_CONN_ID or conn_id in self._had_one or conn_id in self._names:
             return True
         if now >= self._names_until and self._naming is None:
             self._naming = asyncio.get_running_loop().run_in_executor(self._threads, self._named)

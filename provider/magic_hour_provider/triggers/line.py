@@ -12,8 +12,9 @@ from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.api.errors import MagicHourError, UnreachableError
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
 
-# A connection whose key was refused is read again so often, as long as jobs come that need it.
-_READ_AGAIN_S = 10.0
+# Seconds until a connection is read again that could not be read, as Airflow's API may be in trouble, or whose key is
+# still refused, as the new one may be saved late.
+READ_AGAIN_S = 10.0
 
 
 class Line:
@@ -124,7 +125,7 @@ class Lines:
         """
         if line is not self._line or reading != line.reading:
             return True
-        if line.second and self._clock.steady() - line.read_at < _READ_AGAIN_S:
+        if line.second and self._clock.steady() - line.read_at < READ_AGAIN_S:
             return False
         self._line, self._refused = None, line
         return True

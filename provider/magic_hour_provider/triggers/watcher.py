@@ -26,16 +26,14 @@ from magic_hour_provider.api.jobs import COMPLETE, Job
 from magic_hour_provider.api.rate import Rate
 from magic_hour_provider.api.waiting import TIMEOUT, Outcome, is_refusal
 from magic_hour_provider.hooks.magic_hour import Settings
-from magic_hour_provider.triggers.line import Line, Lines
+from magic_hour_provider.triggers.line import READ_AGAIN_S, Line, Lines
 from magic_hour_provider.triggers.metrics import FAILING_LOOKS, LOOKS, RATE_LIMITED, Meter
 from magic_hour_provider.triggers.watched import Watched
 
 MAX_IN_FLIGHT = 32
 
-# A connection that cannot be read may be Airflow's API in trouble: seconds until the second and last try.
-_READ_AGAIN_S = 10.0
 # A service in trouble is not asked faster for it.
-_NO_ANSWER = (UnreachableError, LostAnswerError, ServerFaultError, BadInputError)
+_IN_TROUBLE = (UnreachableError, LostAnswerError, ServerFaultError, BadInputError)
 # How far beyond its deadline a job may be that could not be looked at, as everything stalls.
 _OVERDUE_S = 10.0
 
@@ -184,7 +182,7 @@ class Watcher:
     def _second_chance(self, seen: MagicHourError, line: Line | None, reading: int, now: float) -> float | None:
         """Return when to look again at a job whose look was refused, or None if that is the end."""
         if line is None:
-            return now + _READ_AGAIN_S if isinstance(seen, BadInputError) else None
+            return now + READ_AGAIN_S if isinstance(seen, BadInputError) else None
         return now if is_refusal(seen) and self._lines.refused(line, reading) else None
 
     def _note(self, seen: Job | MagicHourError, sent_at: float, now: float) -> None:
@@ -194,7 +192,7 @@ class Watcher:
         if isinstance(seen, RateLimitedError):
             self._meter.count(RATE_LIMITED)
             self.rate.refused(sent_at, now, seen.retry_after)
-        elif not isinstance(seen, _NO_ANSWER):
+        elif not isinstance(seen, _IN_TROUBLE):
             self.rate.answered(sent_at)
 
     def _looked(self, job: Watched, task: asyncio.Task[None]) -> None:
