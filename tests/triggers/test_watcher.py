@@ -239,22 +239,26 @@ def test_a_key_that_is_replaced_late(virtual):
     async def task(job_id):
         while (event := await first_event(virtual.trigger(job_id)))["status"] == "refused":
             again[job_id] += 1
-            await asyncio.sleep(5)  # a worker, which reads the connection anew, sees the job at work and defers
+            assert again[job_id] <= 5
+            # A worker, which reads the connection anew, sees the job at work and defers; so the watcher is never empty.
+            await asyncio.sleep(3 + int(job_id[3:]) % 6)
         return event
 
     async def main():
-        virtual.service.ends = {f"job{n}": 500.0 for n in range(10)}
-        tasks = [asyncio.create_task(task(f"job{n}")) for n in range(10)]
-        await asyncio.sleep(100)
+        virtual.service.ends = {f"job{n}": 500.0 for n in range(100)}
+        tasks = []
+        for number in range(100):
+            tasks.append(asyncio.create_task(task(f"job{number}")))
+            await asyncio.sleep(1)
         virtual.service.keys = ("mhk_live_two",)
         await asyncio.sleep(30)
         virtual.key = "mhk_live_two"
         return await asyncio.gather(*tasks), virtual.clock.steady()
 
     events, end = run(main())
-    assert statuses(events) == {"complete": 10}
+    assert statuses(events) == {"complete": 100}
     assert end < 540
-    assert max(again.values()) <= 5
+    assert again.total() >= 50, "that is what the new key is late for"
 
 
 def test_a_service_in_trouble_is_not_asked_faster(virtual):
