@@ -167,7 +167,14 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("person", [set(), {"clear"}, {"edit"}, {"edit", "clear"}, {"regenerate"}, {"adopt"}], ids=str)
+def in_words(person: set[str]) -> str:
+    """What a person does, in the same words in every process: the order of a set is not."""
+    return " and ".join(sorted(person)) or "nothing"
+
+
+@pytest.mark.parametrize(
+    "person", [set(), {"clear"}, {"edit"}, {"edit", "clear"}, {"regenerate"}, {"adopt"}], ids=in_words
+)
 @pytest.mark.parametrize("first", ATTEMPTS)
 def test_what_the_attempt_after_it_pays(airflow, either_ledger, first, person):
     """Every way for an attempt to end, everything a person may do then, and the attempt that follows."""
@@ -176,7 +183,7 @@ def test_what_the_attempt_after_it_pays(airflow, either_ledger, first, person):
             lived = run(airflow, [(set(), first), (person, "succeeds")], regenerates=regenerates, resubmits=resubmits)
             note(
                 "The attempt after an attempt, with either ledger",
-                (f"first {first}; then {' and '.join(sorted(person)) or 'nothing'}", OPTIONS[regenerates, resubmits]),
+                (f"first {first}; then {in_words(person)}", OPTIONS[regenerates, resubmits]),
                 creates=lived.creates.total(),
                 credits=lived.credits,
                 outcome=f"{'unknown' if lived.state == 'intent' else lived.state}: "
