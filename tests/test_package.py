@@ -103,7 +103,7 @@ print(json.dumps(sorted(new)))
     own = sys.stdlib_module_names | {"magic_hour_provider", "airflow"}
     if not AIRFLOW_V_3_2_PLUS:
         # Only later ones have loaded jsonschema by then; requests cannot be checked at parsing without it.
-        own |= {"jsonschema", "jsonschema_specifications", "jsonpointer", "referencing", "rpds"}
+        own |= {"jsonschema", "jsonschema_specifications", "jsonpointer", "referencing", "rpds", "rfc3339_validator"}
     assert [name for name in new if name.split(".")[0] not in own] == []
     assert [name for name in new if name.startswith("airflow.triggers")] == []
 
