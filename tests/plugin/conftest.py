@@ -90,4 +90,4 @@ def webhooks(airflow_rows: Airflow, triggerer: Triggerer, monkeypatch: pytest.Mo
     inbox = Inbox(clock)
     root.mount("/magic-hour", make_app(inbox=inbox, clock=clock))
     with serving(root) as url:
-        yield Webhooks(url, clock, inbox)
+        yield Webhooks(url, clock, inbox, triggerer)
