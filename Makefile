@@ -44,10 +44,11 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest -m system
 	$(BIN)/python -m pytest $(BESIDE)
 
-# Of the system tests the whole chain, which has a worker killed and the storage ledger outlive it, and the Media tab.
+# Of the system tests the whole chain, which has a worker killed and the storage ledger outlive it, two triggerers, the
+# webhooks and the Media tab.
 test-all: test $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest $(BESIDE)
-	$(OLDEST)/bin/python -m pytest tests/system/test_backbone.py tests/system/test_tab.py
+	$(OLDEST)/bin/python -m pytest $(addprefix tests/system/test_,backbone.py tab.py waiting.py webhooks.py)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check

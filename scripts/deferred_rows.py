@@ -91,8 +91,12 @@ def _put(session: Any, order: dict[str, Any]) -> None:
 def _tell(session: Any, order: dict[str, Any]) -> list[dict[str, Any]]:
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.trigger import Trigger
-    from airflow.sdk.serde import deserialize
     from sqlalchemy import select
+
+    try:
+        from airflow.sdk.serde import deserialize
+    except ImportError:  # Airflow 3.1, whose column has done it
+        deserialize = dict
 
     query = (
         select(TaskInstance.map_index, TaskInstance.state, Trigger.triggerer_id, TaskInstance.next_kwargs)

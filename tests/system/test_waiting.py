@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -36,7 +37,7 @@ def started(airflow: Any, name: str) -> int:
 
 def submitted(sim: Any, jobs: int) -> list[MagicHourJobTrigger]:
     """Pay for jobs, and return the triggers that their tasks would have deferred with."""
-    request = {"style": {"prompt": f"waves [[seconds:{JOB_S}]]"}, "end_seconds": 3}
+    request = {"name": "crowd", "style": {"prompt": f"waves [[seconds:{JOB_S}]]"}, "end_seconds": 3}
     with httpx.Client(headers={"authorization": f"Bearer {KEY}"}, trust_env=False) as http:
         made = [http.post(f"{sim.url}/v1/text-to-video", json=request).raise_for_status().json() for _ in range(jobs)]
     now = time.time()
@@ -59,10 +60,10 @@ def deferred(airflow: Any, dag_id: str, run_id: str) -> list[int | None]:
 
 def test_one_of_two_triggerers_killed(world):
     """kill -9 of one of two triggerers with 200 jobs: all get their end, none twice, and each is paid once."""
-    airflow, creates = world.airflow, world.sim.stats()["creates"]["accepted"]
+    airflow = world.airflow
     for name in airflow.running("triggerer"):
         airflow.kill(name)
-    victim, survivor = started(airflow, "triggerer-a"), started(airflow, "triggerer-b")
+    triggerers = {started(airflow, name): name for name in ("triggerer-a", "triggerer-b")}
     real_run, run_id = airflow.trigger("among_the_crowd"), airflow.trigger("crowd")
     until(lambda: len(deferred(airflow, "among_the_crowd", real_run)) == REAL, 90)
 
@@ -75,10 +76,10 @@ def test_one_of_two_triggerers_killed(world):
         method="execute_complete",
         triggers=[trigger.serialize() for trigger in triggers],
     )
-    until(lambda: {*deferred(airflow, "crowd", run_id)} == {victim, survivor}, JOB_S)
-    held = deferred(airflow, "crowd", run_id).count(victim)
-    airflow.kill("triggerer-a")
-    assert held > 0
+    until(lambda: None not in deferred(airflow, "crowd", run_id), JOB_S)
+    # They share them; before Airflow 3.2 the one that asks first takes them all.
+    ((busier, _),) = Counter(deferred(airflow, "crowd", run_id)).most_common(1)
+    airflow.kill(triggerers[busier])
 
     assert airflow.wait_for_run("among_the_crowd", real_run, 180) == "success"
     until(lambda: not deferred(airflow, "crowd", run_id), 120)
@@ -88,4 +89,5 @@ def test_one_of_two_triggerers_killed(world):
     assert {row["event"]["status"] for row in rows} == {"complete"}
     paid = {airflow.xcom("among_the_crowd", real_run, "make", map_index=index)["id"] for index in range(REAL)}
     assert len(paid) == REAL
-    assert world.sim.stats()["creates"]["accepted"] - creates == JOBS
+    accepted = Counter((job["name"] or "").partition(".")[0] for job in world.sim.jobs())
+    assert (accepted["crowd"], accepted["among_the_crowd"]) == (JOBS - REAL, REAL)

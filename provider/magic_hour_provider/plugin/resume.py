@@ -2,8 +2,8 @@
 
 It does what a trigger's event does, from the API server: ``update_hitl_detail`` in
 ``airflow/api_fastapi/core_api/routes/public/hitl.py``, with ``handle_event_submit`` in ``airflow/models/trigger.py``.
-Neither is a public interface. Tested on Airflow 3.3.2 and 3.1.8, with SQLite and PostgreSQL. Whatever is not as it is
-there is logged, and left to the watcher, which finds every end by looking.
+Neither is a public interface. Tested on Airflow 3.3.2, 3.2.2 and 3.1.8, with SQLite and PostgreSQL. Whatever is not
+as it is there is logged, and left to the watcher, which finds every end by looking.
 
 A trigger's event is written without a lock (``Trigger.submit_event``): the triggerer reads the deferred task, and some
 milliseconds later makes it scheduled, whatever it has become. Were it resumed here in between, and queued by a
