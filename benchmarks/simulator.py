@@ -212,7 +212,7 @@ def looks() -> bool:
 def videos() -> bool:
     """Measure rendering, print the table, and say whether the limit was kept."""
     from magic_hour_provider.api.catalog import TOOLS
-    from magic_hour_provider.simulator.render import Renderer
+    from magic_hour_provider.simulator.rendering.render import Renderer
     from magic_hour_provider.simulator.service import Service
 
     good = True

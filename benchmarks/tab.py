@@ -36,7 +36,7 @@ def put_media(folder: Path) -> None:
     """Write a run with one task of 50 files, one mapped to 50 and one mapped to 1,000, and their files."""
     from airflow.sdk import DAG
 
-    from airflow_rows import put_run, put_task
+    from helpers.airflow_rows import put_run, put_task
     from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
     request = {"image_count": 1, "style": {"prompt": "a lighthouse at dawn, long exposure, soft light " * 5}}
@@ -77,7 +77,7 @@ def measure(media: Path) -> None:
     from airflow.utils.db import initdb
     from starlette.testclient import TestClient
 
-    from airflow_rows import RUN, make_app, token
+    from helpers.airflow_rows import RUN, make_app, token
 
     initdb()
     put_media(media)

@@ -31,7 +31,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 from parts.file_server import MIB, served  # noqa: E402
 from parts.table import Table  # noqa: E402
 
-import s3  # noqa: E402
+from helpers import s3  # noqa: E402
 
 ROUNDS = 5
 MEMORY_MIB, OF_SDK = 24, 0.05
@@ -50,8 +50,8 @@ Side = Callable[[], object]
 def download(server: str, folder: str, files: int, mib: int, where: str = "files") -> None:
     """Store the files of one job, as operators do."""
     from magic_hour_provider.api.client import MagicHourClient
-    from magic_hour_provider.api.jobs import Download, Job
-    from magic_hour_provider.delivery import collect
+    from magic_hour_provider.api.models import Download, Job
+    from magic_hour_provider.outputs.download import collect
 
     links = tuple(Download(f"{server}/{where}/{mib}/clip{number}.mp4") for number in range(files))
     with MagicHourClient(api_key=KEY, base_url=server) as client:
@@ -63,9 +63,9 @@ def upload(server: str, folder: str, files: int, mib: int) -> None:
     """Upload files for one task, as operators do."""
     from magic_hour_provider.api.catalog import FileField
     from magic_hour_provider.api.client import MagicHourClient
-    from magic_hour_provider.api.uploads import upload_all
-    from magic_hour_provider.inputs import Input
-    from magic_hour_provider.sources import check_inputs
+    from magic_hour_provider.api.transport.uploads import upload_all
+    from magic_hour_provider.inputs.fields import Input
+    from magic_hour_provider.inputs.sources import check_inputs
 
     field = FileField("assets.video_file_path", ("video",))
     inputs = [Input(("file", number), field, source(folder, number, mib)) for number in range(files)]

@@ -51,7 +51,7 @@ with DAG("measured", schedule=None):
 @contextmanager
 def database(dialect: str, folder: Path) -> Iterator[str]:
     """Give the URL of an empty database."""
-    from postgres import postgresql
+    from helpers.postgres import postgresql
 
     if dialect == "sqlite":
         yield f"sqlite:///{folder / 'airflow.db'}"
@@ -111,7 +111,7 @@ def lookups(url: str) -> tuple[list[float], str]:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
-    from magic_hour_provider.plugin.resume import tasks_of
+    from magic_hour_provider.plugin.webhooks.resume import tasks_of
 
     with create_session(scoped=False) as session:
         run = {

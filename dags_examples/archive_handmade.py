@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, task
 
+from magic_hour_provider.ledger.record import key_of
 from magic_hour_provider.operators.files import MagicHourDownloadOperator
-from magic_hour_provider.record import key_of
 
 CONN_ID = "magic_hour_default"
 FINISHED = [Asset(f"magic-hour://{kind}/completed") for kind in ("video", "image", "audio")]

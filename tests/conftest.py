@@ -19,17 +19,17 @@ for _name in list(os.environ):
     if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__MAGIC_HOUR__")) or _name == "MAGIC_HOUR_API_KEY":
         del os.environ[_name]
 
-import s3  # noqa: E402
+from helpers import s3  # noqa: E402
 
 s3.keep_on_loopback()
 
 import pytest  # noqa: E402
 
-import money_report  # noqa: E402
-from magic_hour_provider import storage_ledger  # noqa: E402
+from helpers import money_report  # noqa: E402
+from helpers.places import PLACES, Place  # noqa: E402
+from helpers.support import KEY, LEDGERS, Connected, PatientClock, Store, StoredFiles, TaskInstance  # noqa: E402
+from magic_hour_provider.ledger import file_store as storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
-from places import PLACES, Place  # noqa: E402
-from support import KEY, LEDGERS, Connected, PatientClock, Store, StoredFiles, TaskInstance  # noqa: E402
 
 
 @pytest.fixture

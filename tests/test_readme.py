@@ -10,7 +10,7 @@ import magic_hour_provider
 from magic_hour_provider import pytest_plugin
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator.__main__ import _parser
-from magic_hour_provider.simulator.faults import FAULTS, WEBHOOK
+from magic_hour_provider.simulator.faults.catalog import FAULTS, WEBHOOK
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS
-from magic_hour_provider.api.jobs import Job
-from magic_hour_provider.api.waiting import Outcome, Schedule, Wait
+from magic_hour_provider.api.models import Job
+from magic_hour_provider.polling.schedule import Outcome, Schedule, Wait
 
 _SAMPLES = 1000
 _QUANTILES = [NormalDist().inv_cdf((n + 0.5) / _SAMPLES) for n in range(_SAMPLES)]

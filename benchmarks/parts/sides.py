@@ -67,8 +67,8 @@ Wait = Callable[[int], AsyncIterator[Any]]
 
 
 def _magic_hour(ask: Round) -> Wait:
-    from magic_hour_provider.api import rate
-    from magic_hour_provider.api.waiting import Schedule
+    from magic_hour_provider.polling import rate_limiter as rate
+    from magic_hour_provider.polling.schedule import Schedule
     from magic_hour_provider.triggers import job
 
     if ask.interval_s:

@@ -71,7 +71,7 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     try:
         from magic_hour_provider.simulator import Simulator
         from magic_hour_provider.simulator.server import DEFAULT_API_KEY
-        from magic_hour_provider.simulator.webhooks import DEFAULT_SECRET
+        from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
         simulator = Simulator(**options)
     except (ModuleNotFoundError, ValueError) as bad:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from helpers.support import KEY, PHOTO
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
-from magic_hour_provider.api.jobs import Download
-from support import KEY, PHOTO
+from magic_hour_provider.api.models import Download
 
 REQUEST = {"image_count": 1, "style": {"prompt": "x"}}
 

@@ -13,7 +13,7 @@ import pytest
 
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.requests import check, normalized
+from magic_hour_provider.api.validation import check, normalized
 from magic_hour_provider.operators import audio, image, video
 from operator_source import class_name
 

@@ -10,8 +10,8 @@ import pytest
 
 from magic_hour_provider.api import errors, protocol
 from magic_hour_provider.api.catalog import Tool, get_tool
-from magic_hour_provider.api.failures import Answer, job_ended_badly, retry_after
-from magic_hour_provider.api.jobs import Job, JobReference, library_url, parse_library_url
+from magic_hour_provider.api.models import Job, JobReference, library_url, parse_library_url
+from magic_hour_provider.api.responses import Answer, job_ended_badly, retry_after
 
 JSON = {"content-type": "application/json"}
 

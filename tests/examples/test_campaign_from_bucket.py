@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support import PHOTO
+from helpers.support import PHOTO
 
 PHOTOS = ("a b.png", "b.png", "ü.jpg")
 

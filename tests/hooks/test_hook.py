@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from airflow.sdk import Connection
 
+from helpers.support import KEY
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
-from support import KEY
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from airflow.providers.common.compat.sdk import AirflowException
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from helpers.money_report import note
+from helpers.support import Connected, TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.ledger import Ledger
-from magic_hour_provider.operators.run import JobRun
-from money_report import note
-from support import Connected, TaskInstance
+from magic_hour_provider.execution.attempt import JobRun
+from magic_hour_provider.ledger.ledger import Ledger
 
 EXAMPLES = int(os.environ.get("MAGIC_HOUR_EXAMPLES", "60"))
 

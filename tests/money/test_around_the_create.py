@@ -11,10 +11,10 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
+from helpers.support import KEY, Connected, PatientClock, TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.simulator import Simulator
-from support import KEY, Connected, PatientClock, TaskInstance
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
 

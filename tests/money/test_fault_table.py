@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from magic_hour_provider.simulator.faults import FAULTS as KINDS
-from money_report import note
-from support import LEDGERS, Connected, TaskInstance
+from helpers.money_report import note
+from helpers.support import LEDGERS, Connected, TaskInstance
+from magic_hour_provider.simulator.faults.catalog import FAULTS as KINDS
 
 REQUEST = {"style": {"prompt": "waves"}, "end_seconds": 3}
 PRICE = 72

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from helpers.support import TaskInstance
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.ledger import Ledger
-from magic_hour_provider.operators import run as run_module
-from support import TaskInstance
+from magic_hour_provider.execution import attempt as run_module
+from magic_hour_provider.ledger.ledger import Ledger
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
 

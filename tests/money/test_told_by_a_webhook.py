@@ -7,12 +7,12 @@ import json
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from helpers.support import LEDGERS, Store, TaskInstance
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.clock import Clock
-from magic_hour_provider.ledger import Ledger
-from magic_hour_provider.plan import Attempt
-from magic_hour_provider.record import KEY, key_of
-from support import LEDGERS, Store, TaskInstance
+from magic_hour_provider.ledger.decision import Attempt
+from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.record import KEY, key_of
 
 
 def lost(words="[[lost]]"):

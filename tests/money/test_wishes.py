@@ -8,12 +8,12 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
-from magic_hour_provider import sources
+from helpers.support import KEY, PHOTO, Store, TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.ledger import Ledger
-from magic_hour_provider.operators.report import Report
-from magic_hour_provider.sources import _unsigned
-from support import KEY, PHOTO, Store, TaskInstance
+from magic_hour_provider.execution.report import Report
+from magic_hour_provider.inputs import sources
+from magic_hour_provider.inputs.sources import _unsigned
+from magic_hour_provider.ledger.ledger import Ledger
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
 EDIT = {"image_count": 1, "style": {"prompt": "x"}}

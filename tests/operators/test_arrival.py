@@ -10,12 +10,12 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
+from helpers.support import KEY, TaskInstance
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.requests import normalized
+from magic_hour_provider.api.validation import normalized
 from magic_hour_provider.operators import audio, image, video
 from operator_source import class_name
-from support import KEY, TaskInstance
 
 EXAMPLES = json.loads((Path(__file__).parent.parent / "data" / "sdk_examples.json").read_text())["examples"]
 

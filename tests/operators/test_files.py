@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from helpers.support import KEY, PHOTO, TaskInstance, stored
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.operators.files import (
@@ -16,7 +17,6 @@ from magic_hour_provider.operators.files import (
     MagicHourDownloadOperator,
     MagicHourUploadOperator,
 )
-from support import KEY, PHOTO, TaskInstance, stored
 
 EDIT = {"style": {"prompt": "x"}}
 

@@ -12,10 +12,10 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from PIL import Image
 
+from helpers.support import KEY, PHOTO, TaskInstance
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.errors import BadInputError
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
-from support import KEY, PHOTO, TaskInstance
 
 both_ledgers = pytest.mark.usefixtures("either_ledger")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 
+from helpers.support import TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
-from support import TaskInstance
 
 VIDEO = {"end_seconds": 3, "style": {"prompt": "a lighthouse"}}
 RESTYLE = {

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from plugin_support import SECRET, Airflow, MovedClock, Triggerer, Webhooks, serving
 
-from postgres import postgresql
-from support import KEY
+from helpers.postgres import postgresql
+from helpers.support import KEY
+from helpers.webhooks import SECRET, Airflow, MovedClock, Triggerer, Webhooks, serving
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -75,8 +75,8 @@ def webhooks(airflow_rows: Airflow, triggerer: Triggerer, monkeypatch: pytest.Mo
     """The receiver, mounted as Airflow mounts it, with a secret in the default connection and a clock to move."""
     from starlette.applications import Starlette
 
-    from magic_hour_provider.plugin.inbox import Inbox
-    from magic_hour_provider.plugin.webhooks import make_app
+    from magic_hour_provider.plugin.webhooks.inbox import Inbox
+    from magic_hour_provider.plugin.webhooks.receiver import make_app
 
     connection = {"conn_type": "magic_hour", "password": KEY}
     for name, extra in {

@@ -15,9 +15,9 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
+from helpers.support import KEY, TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.sensors.job import MagicHourJobSensor
-from support import KEY, TaskInstance
 
 
 def submit(sim, tool: str = "text-to-video") -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from simulator_support import IMAGE_REQUEST, NOW, connected
 
+from helpers.simulator import IMAGE_REQUEST, NOW, connected
 from magic_hour_provider.simulator import Simulator
 
 

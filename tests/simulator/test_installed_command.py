@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from simulator_support import IMAGE_REQUEST, KEY
 
+from helpers.simulator import IMAGE_REQUEST, KEY
 from magic_hour_provider.simulator import Simulator
 
 COMMAND = Path(sys.executable).parent / "magic-hour-simulator"

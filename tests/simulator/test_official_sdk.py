@@ -15,8 +15,8 @@ import magic_hour
 import pytest
 from make_api_request import ApiError
 from pydantic import BaseModel
-from simulator_support import KEY
 
+from helpers.simulator import KEY
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.simulator import Simulator
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system_support import World
 
+from helpers.support import KEY
+from helpers.system import World
 from local_airflow import LocalAirflow
 from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.webhooks import DEFAULT_SECRET
-from support import KEY
+from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 HERE = Path(__file__).parent
 

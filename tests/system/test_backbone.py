@@ -11,9 +11,9 @@ import av
 import pytest
 from airflow.sdk.execution_time import context
 from PIL import Image
-from system_support import until
 
-from support import KEY
+from helpers.support import KEY
+from helpers.system import until
 
 pytestmark = pytest.mark.system
 

@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 import pytest
-from system_support import until
 
+from helpers.money_report import note
+from helpers.system import until
 from local_airflow import LocalAirflowError
-from money_report import note
 
 pytestmark = pytest.mark.system
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from system_support import until
 
-from money_report import note
+from helpers.money_report import note
+from helpers.system import until
 
 pytestmark = pytest.mark.system
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
-from system_support import until
+
+from helpers.system import until
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -35,10 +36,10 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def runs(world) -> dict[str, str]:
     """Put a large run beside the others, and start the DAG that most tests look at."""
-    path = os.pathsep.join(str(ROOT / folder) for folder in ("tests", "tests/system", "scripts"))
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("tests", "scripts"))
     environment = world.airflow.environment | {"PYTHONPATH": path}
     subprocess.run(
-        [sys.executable, str(HERE / "many_media.py"), str(world.output / "many")],
+        [sys.executable, str(ROOT / "tests" / "helpers" / "many_media.py"), str(world.output / "many")],
         env=environment,
         check=True,
         timeout=180,

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
-from system_support import until
 
 from deferred_rows import put_deferred, resumed
+from helpers.support import KEY
+from helpers.system import until
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
-from support import KEY
 
 pytestmark = pytest.mark.system
 

@@ -13,14 +13,14 @@ import httpx
 import psutil
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
-from system_support import World, until
 
+from helpers.postgres import postgresql
+from helpers.support import KEY
+from helpers.system import World, until
 from local_airflow import LocalAirflow
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.webhooks import DEFAULT_SECRET
-from postgres import postgresql
-from support import KEY
+from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 pytestmark = pytest.mark.system
 needs_records = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow keeps no record of an intent before 3.3")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from virtual_time import Virtual
+from helpers.virtual_time import Virtual
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from pkgutil import resolve_name
 import httpx
 import pytest
 
+from helpers.support import DATA, KEY, first_event
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
-from magic_hour_provider.simulator.faults import FAULTS
-from magic_hour_provider.triggers import watcher as watcher_module
+from magic_hour_provider.simulator.faults.catalog import FAULTS
+from magic_hour_provider.triggers import poller as watcher_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
-from magic_hour_provider.triggers.settling import settling_s
-from magic_hour_provider.triggers.watcher import MAX_IN_FLIGHT
-from support import DATA, KEY, first_event
+from magic_hour_provider.triggers.poller import MAX_IN_FLIGHT
+from magic_hour_provider.triggers.resume_delay import settling_s
 
 
 def submit(sim, tool: str = "text-to-video") -> str:

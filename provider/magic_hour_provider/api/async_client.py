@@ -6,10 +6,11 @@ from typing import Self
 
 import httpx
 
-from magic_hour_provider.api import http, protocol
+from magic_hour_provider.api import protocol
 from magic_hour_provider.api.catalog import BASE_URL
-from magic_hour_provider.api.failures import transport_error
-from magic_hour_provider.api.jobs import Job
+from magic_hour_provider.api.models import Job
+from magic_hour_provider.api.responses import transport_error
+from magic_hour_provider.api.transport import http
 
 
 class AsyncMagicHourClient:
@@ -37,7 +38,7 @@ class AsyncMagicHourClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         # Imported here: a worker, which parses DAGs and submits jobs, has no use for it.
-        from magic_hour_provider.api.connections import Direct, Getter, Pooled, proxied
+        from magic_hour_provider.api.transport.connections import Direct, Getter, Pooled, proxied
 
         self.base_url = protocol.check_base_url(base_url)
         url = httpx.URL(self.base_url)

@@ -11,13 +11,15 @@ from typing import Any, Self
 
 import httpx
 
-from magic_hour_provider.api import downloads, http, protocol, transfers, uploads
+from magic_hour_provider.api import protocol
 from magic_hour_provider.api.async_client import AsyncMagicHourClient
 from magic_hour_provider.api.catalog import BASE_URL, EXTENSIONS, Tool
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError
-from magic_hour_provider.api.failures import Answer, transport_error
-from magic_hour_provider.api.jobs import Account, Download, Job, Submission, UploadLink
+from magic_hour_provider.api.models import Account, Download, Job, Submission, UploadLink
+from magic_hour_provider.api.responses import Answer, transport_error
+from magic_hour_provider.api.transport import downloads, http, uploads
+from magic_hour_provider.api.transport import streaming as transfers
 
 __all__ = ["AsyncMagicHourClient", "MagicHourClient"]
 

@@ -16,7 +16,8 @@ import httpx
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import BASE_URL, KINDS, Tool, get_tool
-from magic_hour_provider.api.failures import (
+from magic_hour_provider.api.models import GONE, Account, Download, Job, Submission, UploadLink, check_id, is_id
+from magic_hour_provider.api.responses import (
     NOT_CHARGED,
     Answer,
     check,
@@ -28,7 +29,6 @@ from magic_hour_provider.api.failures import (
     whole_of,
     words_of,
 )
-from magic_hour_provider.api.jobs import GONE, Account, Download, Job, Submission, UploadLink, check_id, is_id
 
 
 @dataclass(frozen=True)

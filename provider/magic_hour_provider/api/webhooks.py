@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from magic_hour_provider.api.errors import BadInputError, SignatureError
-from magic_hour_provider.api.failures import text_of, whole_of
-from magic_hour_provider.api.jobs import COMPLETE, ERROR, is_id, library_url
+from magic_hour_provider.api.models import COMPLETE, ERROR, is_id, library_url
+from magic_hour_provider.api.responses import text_of, whole_of
 
 __all__ = [
     "SIGNATURE_HEADER",

@@ -20,13 +20,13 @@ from magic_hour_provider.api.catalog import BASE_URL
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, MagicHourError
-from magic_hour_provider.api.http import DEFAULT_TIMEOUT_S, Verify, ssl_context
-from magic_hour_provider.api.jobs import Job
-from magic_hour_provider.api.progress import Progress
+from magic_hour_provider.api.models import Job
 from magic_hour_provider.api.protocol import check_base_url, check_key
-from magic_hour_provider.api.rate import USUAL_MOST
-from magic_hour_provider.api.waiting import Outcome, Wait
+from magic_hour_provider.api.transport.http import DEFAULT_TIMEOUT_S, Verify, ssl_context
 from magic_hour_provider.api.webhooks import split_secrets
+from magic_hour_provider.polling.progress import Progress
+from magic_hour_provider.polling.rate_limiter import USUAL_MOST
+from magic_hour_provider.polling.schedule import Outcome, Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -277,7 +277,7 @@ def wait_here(
 ) -> tuple[Job | MagicHourError | None, Outcome | None]:
     """Look at a job on this worker until it ends, or until the next look would fall after ``until``.
 
-    :param wait: decides when to look; see :class:`magic_hour_provider.api.waiting.Wait`.
+    :param wait: decides when to look; see :class:`magic_hour_provider.polling.schedule.Wait`.
     :param first: time of the first look, in seconds since 1970.
     :param until: latest time of a look, in seconds since 1970.
     :param saw: called with what each look saw, and the sentence for the task's log if that is news.

@@ -11,16 +11,16 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from magic_hour_provider.api.catalog import usual_pace
 from magic_hour_provider.api.errors import MagicHourError
-from magic_hour_provider.api.jobs import check_id
-from magic_hour_provider.api.requests import check, normalized, plain
-from magic_hour_provider.api.waiting import REFUSED, TIMEOUT
-from magic_hour_provider.assets import announce
+from magic_hour_provider.api.models import check_id
+from magic_hour_provider.api.validation import check, normalized, plain
+from magic_hour_provider.execution.attempt import Active, JobRun, Wishes
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
-from magic_hour_provider.inputs import plain_files
-from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.inputs.fields import plain_files
+from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.record import Record, unknown_sentence
 from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
-from magic_hour_provider.operators.run import Active, JobRun, Wishes
-from magic_hour_provider.record import Record, unknown_sentence
+from magic_hour_provider.outputs.assets import announce
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -16,19 +16,19 @@ from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, FileField
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, JobCanceledError, MagicHourError, NotFoundError, TransferError
-from magic_hour_provider.api.failures import job_ended_badly
-from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference, library_url
-from magic_hour_provider.api.transfers import Readable
-from magic_hour_provider.api.uploads import Source, upload_all
-from magic_hour_provider.assets import announce
-from magic_hour_provider.delivery import deliver
+from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference, library_url
+from magic_hour_provider.api.responses import job_ended_badly
+from magic_hour_provider.api.transport.streaming import Readable
+from magic_hour_provider.api.transport.uploads import Source, upload_all
+from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
-from magic_hour_provider.inputs import Input, plain_file
+from magic_hour_provider.inputs.fields import Input, plain_file
+from magic_hour_provider.inputs.sources import check_inputs, check_sizes
+from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.media import check_folder
-from magic_hour_provider.operators.report import Report
-from magic_hour_provider.record import Record
-from magic_hour_provider.sources import check_inputs, check_sizes
+from magic_hour_provider.outputs.assets import announce
+from magic_hour_provider.outputs.download import deliver
+from magic_hour_provider.storage.paths import check_folder
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -12,14 +12,14 @@ from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, signatures
-from magic_hour_provider.api.requests import check, normalized, shown_path
+from magic_hour_provider.api.validation import check, normalized, shown_path
 from magic_hour_provider.links import MagicHourLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-    from magic_hour_provider.operators.run import JobRun
+    from magic_hour_provider.execution.attempt import JobRun
 
 _NOTHING = "Nothing was sent and nothing was charged."
 
@@ -113,7 +113,7 @@ class MagicHourOperator(BaseOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """Begin a mapped task, as Airflow's own; what is given is checked as in a task of its own."""
-        from magic_hour_provider.operators.mapped import checked
+        from magic_hour_provider.operators.mapping import checked
 
         return checked(cls, super().partial, kwargs)
 

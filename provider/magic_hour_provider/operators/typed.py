@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from magic_hour_provider.api.catalog import get_tool
-from magic_hour_provider.api.requests import Findings, check, normalized
+from magic_hour_provider.api.validation import Findings, check, normalized
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
 if TYPE_CHECKING:

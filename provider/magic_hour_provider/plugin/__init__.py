@@ -9,8 +9,8 @@ from __future__ import annotations
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.plugin.lazy import LazyApp
-from magic_hour_provider.plugin.views import MEDIA_APP, MEDIA_VIEWS
+from magic_hour_provider.plugin.lazy_app import LazyApp
+from magic_hour_provider.plugin.tabs import MEDIA_APP, MEDIA_VIEWS
 
 
 class MagicHourPlugin(AirflowPlugin):
@@ -24,7 +24,7 @@ class MagicHourPlugin(AirflowPlugin):
         MEDIA_APP,
         {
             "name": "Magic Hour webhooks",
-            "app": LazyApp("magic_hour_provider.plugin.webhooks:make_app"),
+            "app": LazyApp("magic_hour_provider.plugin.webhooks.receiver:make_app"),
             "url_prefix": "/magic-hour",
         },
     ]

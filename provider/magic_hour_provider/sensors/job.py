@@ -19,16 +19,16 @@ from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import KINDS
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import BadInputError, MagicHourError
-from magic_hour_provider.api.failures import job_ended_badly
-from magic_hour_provider.api.jobs import COMPLETE, GONE, Job, JobReference
-from magic_hour_provider.api.waiting import REFUSED, TIMEOUT, Outcome, Schedule, Wait
-from magic_hour_provider.assets import announce
-from magic_hour_provider.delivery import deliver
+from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
+from magic_hour_provider.api.responses import job_ended_badly
+from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
+from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.operators.report import Report
-from magic_hour_provider.record import Record
-from magic_hour_provider.triggers.settling import shortest_s
+from magic_hour_provider.outputs.assets import announce
+from magic_hour_provider.outputs.download import deliver
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.triggers.resume_delay import shortest_s
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

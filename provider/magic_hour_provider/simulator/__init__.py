@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magic_hour_provider.simulator.books import Books
+from magic_hour_provider.simulator.account.accounting import Books
 from magic_hour_provider.simulator.choices import Choices
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import threading
 import time
 from contextlib import suppress
 
-from magic_hour_provider.simulator.account import TIERS
+from magic_hour_provider.simulator.account.details import TIERS
 from magic_hour_provider.simulator.choices import Choices, allowed_values, read_choices
-from magic_hour_provider.simulator.webhooks import DEFAULT_SECRET
+from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 

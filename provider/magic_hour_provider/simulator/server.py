@@ -12,16 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from magic_hour_provider.simulator.account import TIERS
-from magic_hour_provider.simulator.app import build_app
-from magic_hour_provider.simulator.books import Books
+from magic_hour_provider.simulator.account.accounting import Books
+from magic_hour_provider.simulator.account.details import TIERS
 from magic_hour_provider.simulator.choices import Choices
-from magic_hour_provider.simulator.faults import make_fault
-from magic_hour_provider.simulator.render import Renderer
-from magic_hour_provider.simulator.sender import Sender
+from magic_hour_provider.simulator.faults.catalog import make_fault
+from magic_hour_provider.simulator.http.app import build_app
+from magic_hour_provider.simulator.http.uvicorn_server import Server, listen
+from magic_hour_provider.simulator.rendering.render import Renderer
 from magic_hour_provider.simulator.service import Service
-from magic_hour_provider.simulator.serving import Server, listen
-from magic_hour_provider.simulator.webhooks import make_webhook
+from magic_hour_provider.simulator.webhooks.registration import make_webhook
+from magic_hour_provider.simulator.webhooks.sender import Sender
 
 DEFAULT_API_KEY = "mhk_live_simulator"
 _START_S = 30.0

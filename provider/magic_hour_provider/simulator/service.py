@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.simulator.account import account_details, saved_items, saved_page
-from magic_hour_provider.simulator.books import Bookkeeper, Books
+from magic_hour_provider.simulator.account.accounting import Bookkeeper, Books
+from magic_hour_provider.simulator.account.details import account_details, saved_items, saved_page
+from magic_hour_provider.simulator.account.rate_limit import Pace
 from magic_hour_provider.simulator.choices import Choices
-from magic_hour_provider.simulator.deliveries import Deliveries
 from magic_hour_provider.simulator.errors import ApiError, invalid, missing
-from magic_hour_provider.simulator.faults import JOB, Fault
-from magic_hour_provider.simulator.inputs import Inputs
-from magic_hour_provider.simulator.jobs import Ending, Job, LinkMaker, details, files_ready, iso, summary
-from magic_hour_provider.simulator.links import DOWNLOAD_LIFE_S, Links
-from magic_hour_provider.simulator.making import Maker, shape
-from magic_hour_provider.simulator.orders import FaultBook
-from magic_hour_provider.simulator.pace import Pace
-from magic_hour_provider.simulator.uploads import Upload, Uploads
+from magic_hour_provider.simulator.faults.catalog import JOB, Fault
+from magic_hour_provider.simulator.faults.queue import FaultBook
+from magic_hour_provider.simulator.jobs.factory import Maker, shape
+from magic_hour_provider.simulator.jobs.inputs import Inputs
+from magic_hour_provider.simulator.jobs.job import Ending, Job, LinkMaker, details, files_ready, iso, summary
+from magic_hour_provider.simulator.jobs.signed_links import DOWNLOAD_LIFE_S, Links
+from magic_hour_provider.simulator.jobs.uploads import Upload, Uploads
+from magic_hour_provider.simulator.webhooks.queue import Deliveries
 
 _FARTHEST_S = 100 * 365 * 24 * 3600
 _ACTIVE = ("draft", "queued", "rendering")

@@ -10,11 +10,11 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, usual_pace
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.jobs import library_url
-from magic_hour_provider.api.waiting import Schedule, Wait
-from magic_hour_provider.triggers.settling import settling_s
-from magic_hour_provider.triggers.watched import Watched
-from magic_hour_provider.triggers.watcher import watcher_of
+from magic_hour_provider.api.models import library_url
+from magic_hour_provider.polling.schedule import Schedule, Wait
+from magic_hour_provider.triggers.polled_job import Watched
+from magic_hour_provider.triggers.poller import watcher_of
+from magic_hour_provider.triggers.resume_delay import settling_s
 
 _ALWAYS = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline")
 

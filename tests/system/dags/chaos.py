@@ -14,9 +14,9 @@ import pendulum
 from airflow.sdk import DAG, TaskGroup
 
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.ledger import Ledger
+from magic_hour_provider.execution.attempt import JobRun
+from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
-from magic_hour_provider.operators.run import JobRun
 
 RETRY = {"retries": 1, "retry_delay": timedelta(seconds=1)}
 PICTURE = {"image_count": 1, "style": {"prompt": "a lighthouse"}}

@@ -1,0 +1,1 @@
+"""Bytes on the wire: HTTP connections, uploads, downloads and their checksums."""

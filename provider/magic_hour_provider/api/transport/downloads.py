@@ -1,0 +1,287 @@
+"""Fetches finished files: signed links byte for byte, resumed where they broke off, verified before they count."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import quote, urljoin
+
+import httpx
+
+from magic_hour_provider.api.clock import CLOCK, Clock
+from magic_hour_provider.api.errors import TransferError
+from magic_hour_provider.api.models import Download
+from magic_hour_provider.api.responses import retry_after
+from magic_hour_provider.api.transport.checksums import announced
+
+log = logging.getLogger(__name__)
+
+_FAULTS_IN_A_ROW = 5  # without a byte in between
+_FAULTS = 20
+_LONGEST_PAUSE_S = 30.0
+_LONGEST_WAIT_S = 120.0  # of a Retry-After, on a worker
+_REDIRECTS = 5
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_NO_MEDIA = ("text/html", "application/xhtml+xml", "text/xml", "application/xml", "application/json")
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
+
+
+class Target(Protocol):
+    """Where a file goes: an open binary file, say."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes."""
+
+    def seek(self, offset: int, /) -> object:
+        """Go back to the start; followed by :meth:`truncate`."""
+
+    def truncate(self) -> object:
+        """Drop what was written."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A file that arrived whole.
+
+    :param size: bytes.
+    :param sha256: checksum, in hexadecimal digits.
+    :param content_type: as the server said, without parameters; empty if it did not say.
+    """
+
+    size: int
+    sha256: str
+    content_type: str
+
+
+class _FaultError(Exception):
+    """Something that may pass.
+
+    :param wait: seconds the server asks us to wait, or None.
+    """
+
+    def __init__(self, what: str, *, wait: float | None = None, status_code: int | None = None) -> None:
+        super().__init__(what)
+        self.wait = wait
+        self.status_code = status_code
+
+
+class _RefusedError(Exception):
+    """The link does not give the file; a fresh one may."""
+
+    def __init__(self, what: str, *, status_code: int | None = None) -> None:
+        super().__init__(what)
+        self.status_code = status_code
+
+
+def download(
+    http: httpx.Client,
+    link: Download,
+    target: Target,
+    *,
+    started: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
+    fresh: Callable[[Download], Download] | None = None,
+    clock: Clock = CLOCK,
+) -> Received:
+    """Write what a signed link gives into a target, and check that it came whole.
+
+    :param http: a client without our key.
+    :param started: called with the content type, and the size if it is known, before the first byte is written.
+    :param fresh: returns a fresh link for one that has expired or was refused; None: there is none to be had.
+    :param clock: for the pauses between tries.
+    :raises TransferError: the link was refused, the transfer broke off again and again, or what came is no file.
+    """
+    return _Fetch(http, link, target, started, fresh, clock).run()
+
+
+class _Fetch:
+    """One file on its way: how far it has come, and what the rest must match."""
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        link: Download,
+        target: Target,
+        started: Callable[[str, int | None], object],
+        fresh: Callable[[Download], Download] | None,
+        clock: Clock,
+    ) -> None:
+        self._http, self._link, self._target = http, link, target
+        self._started: Callable[[str, int | None], object] | None = started
+        self._fresh, self._clock = fresh, clock
+        self._furthest = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._total: int | None = None
+        self._etag = ""
+        self._content_type = ""
+        self._announced: list[tuple[Any, bytes]] = []
+
+    def _restart(self) -> None:
+        if self._size:
+            self._target.seek(0)
+            self._target.truncate()
+        self._begin()
+
+    def run(self) -> Received:
+        """Fetch the file, with as many requests as it takes."""
+        in_a_row = faults = refusals = 0
+        if self._fresh is not None and expired(self._link, self._clock.now()):
+            self._link = self._fresh(self._link)
+        while True:
+            try:
+                return self._once()
+            except _RefusedError as error:
+                if self._size > self._furthest:
+                    refusals = 0
+                refusals, faults = refusals + 1, faults + 1
+                if self._fresh is None or refusals > 1 or faults >= _FAULTS:
+                    raise TransferError(f"{error}", status_code=error.status_code) from None
+                self._link = self._fresh(self._link)
+            except _FaultError as error:
+                if self._size > self._furthest:
+                    in_a_row = refusals = 0
+                in_a_row, faults = in_a_row + 1, faults + 1
+                pause = min(2.0 ** (in_a_row - 1), _LONGEST_PAUSE_S) if error.wait is None else error.wait
+                if in_a_row >= _FAULTS_IN_A_ROW or faults >= _FAULTS or pause > _LONGEST_WAIT_S:
+                    raise TransferError(f"{error} ({faults} tries)", status_code=error.status_code) from None
+                log.info("%s Going on in %g s.", error, pause)
+                self._clock.sleep(pause)
+            self._furthest = max(self._furthest, self._size)
+
+    def _once(self) -> Received:
+        if self._size and not self._etag:
+            self._restart()  # nothing would tell whether the rest belongs to what is here
+        # From the start too: the answer to a range says how long the whole file is, whatever becomes of the rest.
+        headers = {"Range": f"bytes={self._size}-", "Accept-Encoding": "identity"}
+        if self._size:
+            headers["If-Range"] = self._etag
+        try:
+            with self._opened(headers) as response:
+                if not self._whole_already(response):
+                    self._read_head(response)
+                    self._read_body(response)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+            raise _RefusedError(f"A download link cannot be used ({type(error).__name__}).") from None
+        except httpx.RequestError as error:
+            raise _FaultError(f"A download broke off after {self._size} bytes ({type(error).__name__}).") from None
+        return self._verified()
+
+    @contextmanager
+    def _opened(self, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        url = self._link.url
+        for _ in range(_REDIRECTS + 1):
+            request = self._http.build_request("GET", url, headers=headers)
+            request.url = _ExactURL(url)
+            response = self._http.send(request, stream=True, follow_redirects=False)
+            try:
+                if not response.has_redirect_location:
+                    yield response
+                    return
+                location = response.headers["location"]
+                url = location if re.match("[a-z]+://", location) else urljoin(url, location)
+            finally:
+                response.close()
+        raise _RefusedError("A download link led from one address to the next without an end.")
+
+    def _whole_already(self, response: httpx.Response) -> bool:
+        """Judge the status; return whether there is nothing left to fetch."""
+        status = response.status_code
+        if status in (200, 206):
+            return False
+        if status == 416:
+            length = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("content-range", ""))
+            if length is not None and int(length[1]) == self._size:
+                return True
+            self._restart()
+            raise _FaultError("A file changed while it was being downloaded.")
+        what = f"Magic Hour's storage refused a download (HTTP {status})."
+        if status in _PASSING:
+            raise _FaultError(what, wait=retry_after(response.headers), status_code=status)
+        raise _RefusedError(what, status_code=status)
+
+    def _read_head(self, response: httpx.Response) -> None:
+        headers = response.headers
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type in _NO_MEDIA:
+            raise _RefusedError("A download link gave a web page where a media file was expected.")
+        part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("content-range", ""))
+        if response.status_code == 206:
+            other = self._size and (headers.get("etag") or self._etag) != self._etag
+            if part is None or int(part[1]) != self._size or other:
+                self._restart()
+                raise _FaultError("Magic Hour's storage answered with a part of a file that was not asked for.")
+        if response.status_code == 200:
+            self._restart()  # no ranges here, or another file by now
+        if self._size == 0:
+            self._etag = headers.get("etag", "") if not headers.get("etag", "").startswith("W/") else ""
+            self._content_type = content_type
+            self._announced = announced(headers)
+        if "content-encoding" in headers and headers["content-encoding"] != "identity":
+            self._etag, self._total, self._announced = "", None, []  # all of these are of the compressed bytes
+        elif part is not None and response.status_code == 206:
+            self._total = int(part[2]) if part[2] != "*" else None
+        elif headers.get("content-length", "").isdecimal():
+            self._total = int(headers["content-length"])
+
+    def _read_body(self, response: httpx.Response) -> None:
+        for chunk in response.iter_bytes():
+            if self._size == 0:
+                # Media never begin like that; pages and error texts do, whatever type they are sent as.
+                if chunk.lstrip()[:1] == b"<":
+                    raise _RefusedError("A download link gave a web page where a media file was expected.")
+                if self._started is not None:
+                    self._started(self._content_type, self._total)
+                    self._started = None
+            self._target.write(chunk)
+            self._sha256.update(chunk)
+            for digest, _ in self._announced:
+                digest.update(chunk)
+            self._size += len(chunk)
+
+    def _verified(self) -> Received:
+        if self._size == 0:
+            raise _RefusedError("A download link gave an empty file.")
+        if self._total is not None and self._size < self._total:
+            raise _FaultError(f"A download ended after {self._size} of {self._total} bytes.")
+        wrong = any(digest.digest() != wanted for digest, wanted in self._announced)
+        if wrong or (self._total is not None and self._size > self._total):
+            size = self._size
+            self._restart()
+            raise _FaultError(f"{size} bytes came that are not the file: its length or checksum is another.")
+        return Received(self._size, self._sha256.hexdigest(), self._content_type)
+
+
+class _ExactURL(httpx.URL):
+    """An address whose path and query are sent as they were given: httpx would write some characters anew."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        after = re.sub(r"^[^:/?#]*://[^/?#]*", "", url.partition("#")[0])
+        # What may not stand in a request at all is written as its UTF-8 bytes, as everybody does.
+        self._exactly = quote(after if after.startswith("/") else f"/{after}", safe=_VISIBLE).encode("ascii")
+
+    @property
+    def raw_path(self) -> bytes:
+        """Path and query, as the transport sends them."""
+        return self._exactly
+
+
+def expired(link: Download, now: float) -> bool:
+    """Whether a link says that its time is over.
+
+    :param now: seconds since 1970.
+    """
+    try:
+        until = datetime.fromisoformat(link.expires_at or "")
+    except ValueError:
+        return False
+    return (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() <= now

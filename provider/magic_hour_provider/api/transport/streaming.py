@@ -1,0 +1,72 @@
+"""Streams input files to where Magic Hour takes them, in bounded memory; see :mod:`.downloads` for the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import httpx
+
+from magic_hour_provider.api.errors import InputChangedError, TransferError
+from magic_hour_provider.api.models import UploadLink
+
+CHUNK = 1024 * 1024  # bytes held in memory at a time
+_PIECE = 2 * CHUNK  # of an upload; an object store is asked once for each
+_NOTHING = "No job was made and nothing was charged."
+
+
+class Readable(Protocol):
+    """What an upload reads from: an open binary file, of any storage."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes; none at the end."""
+
+
+def _exactly(source: Readable, size: int, name: str) -> Iterator[bytes]:
+    """Yield the whole file in pieces, but only if it has the size that the storage was told."""
+    left = size
+    while left:
+        chunk = source.read(min(_PIECE, left))
+        if not chunk:
+            raise InputChangedError(
+                f"{name} became shorter while it was uploaded: {size} bytes at first, then {size - left}. {_NOTHING} "
+                "Something still writes to it: start the task when the file is complete."
+            )
+        left -= len(chunk)
+        if not left and source.read(1):
+            raise InputChangedError(
+                f"{name} became longer while it was uploaded: it had {size} bytes at first. {_NOTHING} Something still "
+                "writes to it: start the task when the file is complete."
+            )
+        yield chunk
+
+
+def upload(http: httpx.Client, link: UploadLink, source: Readable, size: int, name: str = "An input file") -> None:
+    """Send an open file to its upload link; costs nothing.
+
+    :param http: a client without our key: the link carries its own permission.
+    :param source: binary file, at its start.
+    :param size: bytes in the file; storage services want the length before the first byte.
+    :param name: what people call the file.
+    :raises InputChangedError: the file has another size than was told.
+    :raises TransferError: the service did not take the whole file.
+    """
+    try:
+        # A redirect would ask for a body that is gone by then: it counts as refused, and the next try starts anew.
+        response = http.put(
+            link.upload_url,
+            content=_exactly(source, size, name),
+            headers={"Content-Length": str(size)},
+            follow_redirects=False,
+        )
+    except (httpx.RequestError, httpx.InvalidURL) as error:
+        raise TransferError(f"{name}: the upload broke off ({type(error).__name__}). {_NOTHING}") from None
+    if not response.is_success:
+        too_large = response.status_code == 413
+        refused = TransferError(
+            f"{name}: Magic Hour's storage refused the upload (HTTP {response.status_code}"
+            f"{', which means that the file is too large' if too_large else ''}). {_NOTHING}",
+            status_code=response.status_code,
+        )
+        refused.can_retry = not too_large
+        raise refused

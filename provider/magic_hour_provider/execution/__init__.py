@@ -1,0 +1,1 @@
+"""One attempt of a task, in the order that protects the user's money."""

@@ -1,0 +1,324 @@
+"""One attempt of one task: from the rendered request to stored files. The order of its steps protects the money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.models import COMPLETE, GONE, Account, Job
+from magic_hour_provider.api.protocol import create_request
+from magic_hour_provider.api.responses import job_ended_badly
+from magic_hour_provider.api.validation import Findings
+from magic_hour_provider.execution.report import Report, without_secrets
+from magic_hour_provider.execution.submission import balance_of, check_floor, submit_once
+from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
+from magic_hour_provider.inputs.fields import find_inputs, replaced
+from magic_hour_provider.inputs.sources import check_inputs, identity
+from magic_hour_provider.inputs.upload import hand_over
+from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.record import ADOPT, Record, fingerprint, key_of, new_key, tagged_name
+from magic_hour_provider.outputs.download import deliver, stored_media
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.storage.paths import Media, check_folder, result_object
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+_TAG_NAMES = ("all", "automatic", "none")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked of the operator, rendered.
+
+    :param request: the JSON body, ``extra_request`` merged in.
+    :param output_path: folder for files, or empty.
+    :param timeout: seconds this attempt waits.
+    :param findings: what is wrong with the request; matters only if it is sent.
+    :param webhooks: whether Magic Hour may tell Airflow's API server which job was made.
+    """
+
+    tool: Tool
+    request: Mapping[str, Any]
+    conn_id: str
+    output_path: str
+    deferrable: bool
+    timeout: float
+    findings: Findings
+    on_unknown_submission: str
+    on_clear: str
+    webhooks: bool = False
+
+
+@dataclass(frozen=True)
+class Active:
+    """The job is still active and this worker has waited long enough: defer.
+
+    :param deadline: when to give up, in seconds since 1970.
+    """
+
+    record: Record
+    deadline: float
+
+
+class JobRun:
+    """Runs one attempt.
+
+    :param wishes: what is asked for.
+    :param ti: Airflow's task instance.
+    :param ledger: what it has paid for.
+    :param client: the client, open.
+    :param log: the task's log.
+    """
+
+    def __init__(
+        self,
+        wishes: Wishes,
+        ti: Any,
+        ledger: Ledger,
+        client: MagicHourClient,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.wishes = wishes
+        self.client = client
+        self.ledger = ledger
+        self.record: Record | None = None
+        """What this attempt has paid for, or is about to."""
+        self.report = Report(ti, wishes.tool.slug, wishes.request)
+        self._ti = ti
+        self._log = log
+        self._clock = ledger.clock
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Turn our errors into Airflow's, and keep their sentence where people look for it."""
+        try:
+            yield
+        except errors.MagicHourError as error:
+            paid = self.report.facts.get("id") and not isinstance(error, errors.JobFailedError)
+            if self.ledger.forgetful and error.can_retry and paid:
+                # A retry would know nothing of the job and pay for another one.
+                error = errors.JobCanceledError(
+                    f"{error} There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps "
+                    f"one), so the task is not retried, which would pay again: collect the job with "
+                    f"MagicHourDownloadOperator(job=...)."
+                )
+            if isinstance(error, errors.SubmissionUnknownError) and not error.made:
+                error.can_retry = self.wishes.on_unknown_submission == "resubmit" or (
+                    self.record is not None and self._may_be_told(self.record.name, self.record.key)
+                )
+            self.report.failed(error, self._clock.now())
+            raise airflow_error(error) from error
+
+    def _may_be_told(self, name: str | None, key: str) -> bool:
+        """Whether a webhook may name a job whose answer was lost, before the next attempt: by its name."""
+        return key_of(name) == key and self.wishes.webhooks and self.ledger.in_airflow
+
+    def submit_or_resume(self) -> tuple[Record, bool]:
+        """Return the record of the job to wait for, and whether it was just submitted."""
+        wishes = self.wishes
+        inputs = find_inputs(wishes.tool, wishes.request)
+        now = fingerprint(
+            replaced(wishes.request, [(one, identity(one)) for one in inputs]),
+            connection=wishes.conn_id,
+            host=self.client.base_url,
+            tool=wishes.tool.slug,
+        )
+        plan = self.ledger.plan(
+            wishes.tool,
+            now,
+            on_clear=wishes.on_clear,
+            on_unknown=wishes.on_unknown_submission,
+            balance=lambda: balance_of(self.client),
+        )
+        if plan.say:
+            self._log.info(plan.say)
+        if plan.record is not None:
+            self.record = self.ledger.resumed(plan.record)
+            self.report.job(self.record, "resumed")
+            return self.record, False
+        for warning in wishes.findings.warnings:
+            words = errors.redact(warning)
+            self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, words)
+        # From here on a job will be paid for: everything that can fail for free comes first.
+        wishes.findings.refuse(wishes.tool)
+        create_request(wishes.tool, wishes.request)  # what is no JSON is said here, in words
+        sources = check_inputs(inputs, self._clock.now())
+        if wishes.output_path:
+            check_folder(wishes.output_path)
+        account = self._account()
+        check_floor(account)
+        tier = account.tier if account else None
+        body = hand_over(self.client, wishes.request, inputs, sources, tier=tier, clock=self._clock)
+        return self._pay(now, body, account), True
+
+    def _account(self) -> Account | None:
+        """Ask for the balance; also the first thing a wrong key meets."""
+        try:
+            return self.client.account()
+        except (errors.BadKeyError, errors.UnreachableError):
+            raise
+        except errors.MagicHourError as error:
+            self._log.info("The balance could not be asked for, which changes nothing: %s", error)
+            return None
+
+    def _pay(self, now: dict[str, str], body: dict[str, Any], account: Account | None) -> Record:
+        tool, key = self.wishes.tool, new_key()
+        name: str | None = body.get("name")
+        if tool.accepts_name:
+            tag_names = conf.get("magic_hour", "tag_names", fallback="all").strip().lower()
+            if tag_names not in _TAG_NAMES:
+                raise errors.BadInputError(
+                    f"[magic_hour] tag_names is {tag_names!r}; it must be one of {', '.join(_TAG_NAMES)}. "
+                    "Nothing was sent and nothing was charged."
+                )
+            name = tagged_name(name, self._automatic_name(), key, tag_names)
+            body = {**body, "name": name} if name else body
+        if conf.getboolean("state_store", "clear_on_success", fallback=False):
+            self._log.warning(
+                "[state_store] clear_on_success is on: once this task has succeeded its record is gone, and clearing "
+                "it makes and pays for a new job."
+            )
+        # Before the intent: between that and the request nothing may come that could be interrupted.
+        self.report.intent(key, name, self.wishes.conn_id)
+
+        def intend() -> Record:
+            balance = account.credits if account else None
+            self.record = intent = self.ledger.intend(tool, now, key=key, name=name, balance=balance)
+            return intent
+
+        resubmits = self.wishes.on_unknown_submission == "resubmit"
+        self.record = record = submit_once(
+            self.ledger,
+            self.client,
+            tool,
+            body,
+            intend,
+            account=account,
+            resubmits=resubmits,
+            may_be_told=self._may_be_told(name, key),
+        )
+        self.report.job(record, "queued")
+        self._log.info(
+            "Submitted Magic Hour job %s (%s), charged %s credits. It goes on and stays charged whatever happens to "
+            "this task; see %s",
+            record.job_id,
+            tool.slug,
+            record.credits_charged,
+            record.page or "no page for this kind",
+        )
+        return record
+
+    def _automatic_name(self) -> str:
+        mapped = self._ti.map_index is not None and self._ti.map_index >= 0
+        index = f"[{self._ti.map_index}]" if mapped else ""
+        return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
+
+    def wait(
+        self, record: Record, *, look_now: bool, deadline: float | None = None, patient: bool = True
+    ) -> dict[str, Any] | Active:
+        """Wait as long as this worker should, then collect the files or say that the job is still active.
+
+        :param look_now: whether the job may have ended already.
+        :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
+        :param patient: False: answers could not be read for long, and one more ends the wait.
+        """
+        now = self._clock.now()
+        deadline = now + self.wishes.timeout if deadline is None else deadline
+        schedule = Schedule.of(self.wishes.tool.polling_class(self.wishes.request), self.wishes.tool)
+        submitted_at = record.submitted_at if record.submitted_at is not None else now
+        wait = Wait(schedule, submitted_at=submitted_at, deadline=deadline, patient=patient)
+        first = now if look_now else wait.first_look(now)
+        until = deadline
+        if self.wishes.deferrable:
+            # A short job is not worth a second process; a long one is not worth a held worker.
+            inline = conf.getfloat("magic_hour", "inline_wait", fallback=30.0)
+            until = min(deadline, submitted_at + inline) if schedule.median_s <= inline else 0.0
+        if look_now:
+            until = max(until, first)  # also after the deadline: the job may have ended in time
+        job_id = record.job_id or ""
+        seen, outcome = wait_here(
+            self.client, record.kind, job_id, wait, first=first, until=until, saw=self._saw, clock=self._clock
+        )
+        return Active(record, deadline) if outcome is None else self._finish(record, seen, outcome)
+
+    def _saw(self, seen: Job | errors.MagicHourError, sentence: str | None) -> None:
+        self.report.looked(seen.status if isinstance(seen, Job) else str(seen))
+        if sentence is not None:
+            self._log.info(sentence)
+
+    def _finish(self, record: Record, seen: Job | errors.MagicHourError | None, outcome: Outcome) -> dict[str, Any]:
+        job = seen if isinstance(seen, Job) else Job(id=record.job_id or "", kind=record.kind, status=GONE)
+        if outcome.status == COMPLETE:
+            return self._deliver(record, job)
+        if outcome.status == TIMEOUT:
+            raise errors.WaitTimedOutError(
+                f"Magic Hour job {record.job_id} ({record.tool}) was still {job.status if seen is job else 'silent'} "
+                f"when this attempt's timeout ended. The job goes on and stays charged; a retry goes on waiting for it "
+                f"and pays nothing. See {record.page or 'Magic Hour'}"
+            )
+        if outcome.status == REFUSED and isinstance(seen, errors.MagicHourError):
+            raise type(seen)(
+                f"Magic Hour job {record.job_id} ({record.tool}) is paid for and goes on, but it cannot be looked at: "
+                f"{seen} When that is mended, {self._collect_again(record)} See {record.page or 'Magic Hour'}"
+            )
+        if job.status == GONE and (media := self._still_there(record)):
+            # Deleted at Magic Hour, as a pipeline may do when its files are stored: nothing is missing.
+            self._log.info("Magic Hour job %s is gone, and its files are where they were stored.", record.job_id)
+            done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
+            self.report.ended(COMPLETE, self._clock.now(), credits_charged=record.credits_charged)
+            return result_object(done, record.tool, media)
+        self.report.settled(job.status, job.credits_charged)
+        failure = job_ended_badly(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
+        self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
+        raise failure
+
+    def _still_there(self, record: Record) -> list[Media] | None:
+        if record.state != "delivered" or not self.wishes.output_path:
+            return None
+        return stored_media(record.files, self.wishes.output_path)
+
+    def _collect_again(self, record: Record) -> str:
+        clear = "clear the task: it goes on with this job and pays nothing."
+        if self.wishes.on_clear == "regenerate":
+            # There a clear alone would buy.
+            return f'put "{record.job_id}" into {self.ledger.where(ADOPT)} and {clear}'
+        return clear
+
+    def submitted(self, record: Record, *, new: bool) -> dict[str, Any]:
+        """Return the result of a task that does not wait; a job of an earlier attempt is looked at once.
+
+        :raises JobFailedError: that job has ended without a result.
+        """
+        job = Job(record.job_id or "", record.kind, "queued", record.name, record.credits_charged)
+        if not new:
+            try:
+                job = self.client.get_job(job.kind, job.id)
+            except errors.MagicHourError as error:
+                self._log.info("The job could not be looked at, which changes nothing: %s", error)
+            if job.ended and job.status != COMPLETE:
+                self._finish(record, job, Outcome(job.status, job.error_code))
+        return result_object(job, record.tool, ())
+
+    def _deliver(self, record: Record, job: Job) -> dict[str, Any]:
+        result = deliver(
+            self.client,
+            job,
+            record.tool,
+            self.wishes.output_path,
+            request=without_secrets(self.wishes.request),
+            stored=record.files,
+            saved=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
+            clock=self._clock,
+        )
+        self.report.ended(job.status, self._clock.now(), credits_charged=job.credits_charged)
+        charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
+        self.ledger.delivered(record, result["media"], charged)
+        return result

@@ -1,0 +1,214 @@
+"""Files going in: what a request's file fields hold, and what can be said of it before anything is sent.
+
+A file field takes a public URL, a Magic Hour reference, a library address, a path or any ``ObjectStoragePath`` (as text
+or as the object), an Airflow ``Asset``, the result object of an earlier task, or an entry of its ``media`` list. Which
+fields take files is decided by the catalog, never guessed from names.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
+from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.models import check_id, library_url, parse_library_url
+from magic_hour_provider.storage.paths import NOTHING
+
+At = tuple[str | int, ...]
+"""Where a file stands in a request: keys and indexes from its top."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file given in a request.
+
+    :param at: where it stands.
+    :param field: what the catalog says of the field.
+    :param value: what the user gave, as :func:`plain_file` makes it.
+    """
+
+    at: At
+    field: FileField
+    value: Any
+
+    @property
+    def where(self) -> str:
+        """The field's name for people, such as ``assets.image_file_paths[0]``."""
+        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.at).lstrip(".")
+
+    @property
+    def result(self) -> tuple[str, str] | None:
+        """``(kind, id)`` if an earlier task's result object was given."""
+        if isinstance(self.value, Mapping) and "id" in self.value and "kind" in self.value:
+            return str(self.value["kind"]), str(self.value["id"])
+        return None
+
+    @property
+    def job(self) -> tuple[str, str] | None:
+        """``(kind, id)`` of the job whose output is meant, by a result object or by its library address."""
+        return self.result or (parse_library_url(self.value) if isinstance(self.value, str) else None)
+
+    @property
+    def index(self) -> int:
+        """Which of that job's files is meant, from 0: ``{**result, "index": 2}`` is the third."""
+        return self.value.get("index", 0) if isinstance(self.value, Mapping) else 0
+
+    @property
+    def reference(self) -> str | None:
+        """The reference of an upload, if the result of an upload task was given."""
+        value = self.value.get("file_path") if isinstance(self.value, Mapping) and self.result is None else None
+        return value if isinstance(value, str) else None
+
+    @property
+    def uri(self) -> str | None:
+        """The path or storage URI to upload, or None if there is nothing to upload."""
+        value = self.value
+        if not isinstance(value, str) or value.startswith(REFERENCE_PREFIXES):
+            return None
+        return None if re.match(r"(?i)https?:", value) else value
+
+    def check(self, now: float) -> None:
+        """Refuse what can never be a file.
+
+        :param now: the time, in seconds since 1970.
+        :raises BadInputError: the message names the field and what it takes.
+        """
+        if self.job is not None:
+            self._check_job(*self.job)
+        elif self.reference is not None:
+            self._check_reference(now)
+        elif not isinstance(self.value, str):
+            raise BadInputError(
+                f"{self.where} takes a public URL, a Magic Hour reference, a path, a storage URI, an Asset or the "
+                f"result of an earlier task; it got {type(self.value).__name__}. {NOTHING}"
+            )
+        elif not self.value.strip():
+            raise BadInputError(f"{self.where} is empty text, as a template without a value leaves it. {NOTHING}")
+        elif re.match(r"[\[{]\s*['\"{]", self.value):
+            raise BadInputError(
+                f"{self.where} got the text of a dict or a list, which is what a template makes of an earlier task's "
+                f"result: give task.output itself, or set render_template_as_native_obj on the DAG. {NOTHING}"
+            )
+
+    def _check_job(self, kind: str, job_id: str) -> None:
+        check_id(job_id)
+        if library_url(kind, job_id) is None:
+            raise BadInputError(
+                f"{self.where} got the result of a {kind} job, which has no file to go on with. {NOTHING}"
+            )
+        # What an image tool makes may be a GIF, and that tool's may be a clip: its file tells.
+        if kind not in self.field.accepts and not (kind == "image" and "video" in self.field.accepts):
+            raise BadInputError(f"{self.where} takes {self.takes}; it got the result of {kind} job {job_id}. {NOTHING}")
+        if isinstance(self.index, bool) or not isinstance(self.index, int) or self.index < 0:
+            raise BadInputError(
+                f"{self.where}: the index of a job's file is a whole number from 0; it is {self.index!r}. {NOTHING}"
+            )
+
+    def _check_reference(self, now: float) -> None:
+        expires, extension = self.value.get("expires_at"), self.value.get("extension")
+        if isinstance(expires, str) and datetime.fromisoformat(expires).timestamp() <= now:
+            raise BadInputError(
+                f"{self.where} got an upload that Magic Hour has deleted at {expires}: run the task that uploads it "
+                f"again. {NOTHING}"
+            )
+        if isinstance(extension, str) and not self.fits(extension):
+            raise BadInputError(f"{self.where} takes {self.takes}; it got the upload of a {extension!r}. {NOTHING}")
+
+    @property
+    def takes(self) -> str:
+        """What the field takes, for people: ``image files (png, jpg, ...)``."""
+        listed = dict.fromkeys(ext for kind in self.field.accepts for ext in EXTENSIONS[kind])
+        return f"{' or '.join(self.field.accepts)} files ({', '.join(listed)})"
+
+    def fits(self, extension: str) -> bool:
+        """Whether the field takes files of this extension."""
+        return any(extension in EXTENSIONS[kind] for kind in self.field.accepts)
+
+    def upload_as(self) -> tuple[str, str]:
+        """Return the upload's (type, extension).
+
+        :raises BadInputError: the name has no extension, or one the field does not take.
+        """
+        uri = self.uri or ""
+        name = uri.rstrip("/").rpartition("/")[2]
+        extension = name.rpartition(".")[2].lower() if "." in name.strip(".") else ""
+        if not extension:
+            raise BadInputError(
+                f"{self.where}: {uri!r} has no extension, so Magic Hour cannot know what it is. It takes "
+                f"{self.takes}. {NOTHING}"
+            )
+        for kind in self.field.accepts:
+            if extension in EXTENSIONS[kind]:
+                # There is no upload type "gif"; Magic Hour's own CLI sends such files as video.
+                return ("video" if kind == "gif" else kind), extension
+        raise BadInputError(f"{self.where} takes {self.takes}; {uri!r} is none. {NOTHING}")
+
+
+def plain_file(value: Any) -> Any:
+    """Return what stands for a file as JSON: objects that name one become its path or URI.
+
+    :param value: a ``Path``, an ``ObjectStoragePath``, an ``Asset`` or a reference to one by URI, an asset event, or an
+        entry of a result's ``media`` list, which is the stored file; anything else is returned as it is.
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    if isinstance(value, ObjectStoragePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        entry = isinstance(value.get("uri"), str) and not ("id" in value and "kind" in value)
+        return value["uri"] if entry else value
+    asset = getattr(value, "asset", value)  # that of an event
+    uri, name = getattr(asset, "uri", None), getattr(asset, "name", None)
+    if not isinstance(uri, str):
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+    # Airflow cuts "#..." and some "?..." off an asset's URI, where they belong to the key; its name still has them.
+    whole = isinstance(name, str) and name.startswith(uri) and name[len(uri) :][:1] in ("?", "#")
+    return name if whole else uri
+
+
+def plain_files(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the request whose file fields are JSON; see :func:`plain_file`."""
+    return replaced(request, [(one, one.value) for one in find_inputs(tool, request)])
+
+
+def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
+    """Return the files given in a request, in the catalog's order."""
+
+    def walk(value: Any, parts: Sequence[str], at: At) -> Iterator[tuple[At, Any]]:
+        if not parts:
+            yield at, value
+            return
+        name, many = parts[0].removesuffix("[]"), parts[0].endswith("[]")
+        if not isinstance(value, Mapping) or value.get(name) is None:
+            return
+        inner = value[name]
+        if not many:
+            yield from walk(inner, parts[1:], (*at, name))
+        elif isinstance(inner, list | tuple):
+            for index, element in enumerate(inner):
+                yield from walk(element, parts[1:], (*at, name, index))
+
+    return [
+        Input(at, field, plain_file(value))
+        for field in tool.files
+        for at, value in walk(request, field.field.split("."), ())
+    ]
+
+
+def replaced(request: Mapping[str, Any], values: Sequence[tuple[Input, Any]]) -> dict[str, Any]:
+    """Return a copy of the request with other values in its file fields."""
+    copied: dict[str, Any] = copy.deepcopy(dict(request))
+    for one, value in values:
+        target: Any = copied
+        for part in one.at[:-1]:
+            if isinstance(target[part], tuple):
+                target[part] = list(target[part])
+            target = target[part]
+        target[one.at[-1]] = value
+    return copied

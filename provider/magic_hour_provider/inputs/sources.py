@@ -1,0 +1,137 @@
+"""Input files in their storage: what tells one from another, and whether they can be read and sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES
+from magic_hour_provider.api.errors import BadInputError, TransferError, signatures
+from magic_hour_provider.api.transport.uploads import Source
+from magic_hour_provider.inputs.fields import At, Input
+from magic_hour_provider.ledger.record import UNREADABLE
+from magic_hour_provider.storage.local import S3
+from magic_hour_provider.storage.paths import NOTHING, checksum, open_path
+from magic_hour_provider.storage.s3_reader import S3Stream
+
+_Place = tuple[str, str | None, str, str]  # protocol, connection, path, and the kind to upload it as
+
+# Not there, not allowed, no file, unknown protocol, library or connection.
+_NO_SUCH_FILE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_NO_SUCH_STORAGE = (ValueError, ImportError, AirflowException)
+
+# What changes when a link of S3, CloudFront, Google or Azure is signed anew; the rest of a query may name the file.
+_OF_SIGNATURES = re.compile(
+    r"(?i)x-(?:amz|goog|ms)-.*|signature|sig|expires|policy|key-pair-id|awsaccesskeyid|googleaccessid"
+    r"|s[etprv]|spr|sr|sk(?:oid|tid|t|e|s|v)"
+)
+
+
+def identity(one: Input) -> Any:
+    """Return what tells an input from another one: for the fingerprint, without uploading anything."""
+    if one.result is not None:
+        return [*one.result, one.index]
+    if one.reference is not None:
+        # Uploaded anew it still is the same file.
+        return [one.value.get("size"), one.value["sha256"]] if "sha256" in one.value else one.reference
+    if one.uri is None:
+        return _unsigned(one.value)
+    try:
+        path = open_path(one.uri)
+        path.fs.invalidate_cache(path.path)
+        info = path.fs.info(path.path)
+        for name in ("ETag", "etag", "md5Hash", "content_md5"):
+            if info.get(name):
+                return str(info[name])
+        return [info["size"], checksum(path)]
+    except Exception:  # noqa: BLE001 (each storage library has errors of its own)
+        # At a later attempt the file may be gone and is not needed. When it is, `check_inputs` says what is wrong.
+        return UNREADABLE
+
+
+def _unsigned(value: Any) -> Any:
+    """Return a link without its signature: signed anew it still is the same file."""
+    if isinstance(value, str) and signatures(value):
+        place, _, query = value.partition("?")
+        kept = [part for part in parse_qsl(query, keep_blank_values=True) if not _OF_SIGNATURES.fullmatch(part[0])]
+        return [place, kept] if kept else place
+    return value
+
+
+def check_inputs(inputs: Sequence[Input], now: float) -> dict[At, Source]:
+    """Refuse inputs that cannot work, before any request leaves, and find the files to upload.
+
+    :param now: the time, in seconds since 1970.
+    :returns: for each input that has to be uploaded its file; one that is given twice is one.
+    :raises BadInputError: one can never be a file, cannot be read, is empty, is of the wrong kind or has expired.
+    :raises TransferError: a storage does not answer; a retry may help.
+    """
+    for one in inputs:
+        one.check(now)
+    found: dict[_Place, Source] = {}
+    return {one.at: _source(one, found) for one in inputs if one.uri is not None}
+
+
+def _source(one: Input, found: dict[_Place, Source]) -> Source:
+    """Return how to upload a file, once it is sure that it can be read.
+
+    :param found: the files found before, however their URIs were written; this one is added.
+    """
+    uri = one.uri or ""
+    kind, extension = one.upload_as()
+    try:
+        path = open_path(uri)
+        # On Airflow 3.1 a path without a connection has no such attribute.
+        place = (path.protocol or "file", getattr(path, "conn_id", None), path.path, kind)
+        if place in found:
+            return found[place]
+        path.fs.invalidate_cache(path.path)
+        info = path.fs.info(path.path)
+        if info.get("type") == "directory":
+            raise IsADirectoryError("it is a folder; give one file of it")
+        size = info.get("size")
+        if not isinstance(size, int):
+            raise ValueError("its storage does not say how long it is")
+        if not size:
+            raise ValueError("it is empty")
+
+        def opened() -> Any:
+            if path.protocol in S3:
+                return S3Stream(path.fs, path.path)
+            # An upload reads large pieces, each once; libraries of object stores would keep up to 50 MiB ahead of it.
+            return path.open("rb", cache_type="none")
+
+        # In the task's own thread: Airflow is asked for the connection here, and not while files are sent.
+        with opened() as file:
+            file.read(1)
+    except Exception as error:
+        # Each storage library has errors of its own: what is not known to stay may pass.
+        words = f"{one.where}: the file {uri!r} cannot be read ({type(error).__name__}: {error}). {NOTHING}"
+        if isinstance(error, (*_NO_SUCH_FILE, *_NO_SUCH_STORAGE)):
+            raise BadInputError(words) from error
+        raise TransferError(f"{words} A retry may find its storage back.") from error
+    found[place] = Source(f"The file {uri!r} ({one.where})", kind, extension, size, opened)
+    return found[place]
+
+
+def check_sizes(sources: Iterable[Source], tier: str | None) -> None:
+    """Refuse files that are larger than the account's plan takes.
+
+    :param tier: the plan; one that is not known is not checked.
+    :raises BadInputError: the message names size and limit (https://docs.magichour.ai/integration/inputs-and-outputs).
+    """
+    limit = MAX_UPLOAD_BYTES.get((tier or "").lower())
+    for source in sources:
+        if limit is not None and source.size > limit:
+            raise BadInputError(
+                f"{source.name} is too large: it has {_megabytes(source.size)}, and the account's plan {tier!r} takes "
+                f"{_megabytes(limit)} at most. Make it smaller, or see https://magichour.ai/pricing. {NOTHING}"
+            )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

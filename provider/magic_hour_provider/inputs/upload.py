@@ -1,0 +1,112 @@
+"""Hands a request's files over to Magic Hour: earlier jobs' outputs by reference, everything else by upload.
+
+All of it is free and comes before the paid request.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.clock import CLOCK, Clock
+from magic_hour_provider.api.errors import BadInputError, NotFoundError, TransferError
+from magic_hour_provider.api.models import COMPLETE, GONE, Job, library_url
+from magic_hour_provider.api.transport.uploads import Source, patiently, upload_all
+from magic_hour_provider.inputs.fields import At, Input, replaced
+from magic_hour_provider.inputs.sources import check_sizes
+from magic_hour_provider.storage.paths import NOTHING
+
+log = logging.getLogger(__name__)
+
+
+def hand_over(
+    client: MagicHourClient,
+    request: Mapping[str, Any],
+    inputs: Sequence[Input],
+    sources: Mapping[At, Source],
+    *,
+    tier: str | None,
+    clock: Clock = CLOCK,
+) -> dict[str, Any]:
+    """Return the request with every input as Magic Hour takes it.
+
+    :param inputs: its files.
+    :param sources: those of them that have to be uploaded, as ``check_inputs`` found them.
+    :param tier: the account's plan, which limits how large a file may be; None: not known.
+    :raises BadInputError: a file is too large, or a job given as input has no such file; nothing was uploaded.
+    :raises MagicHourError: a look or an upload did not work.
+    """
+    check_sizes(sources.values(), tier)
+    references: dict[At, str] = {one.at: one.reference for one in inputs if one.reference is not None}
+    looks: dict[tuple[str, str], Job] = {}
+    for one in inputs:
+        if one.job is not None:
+            if one.job not in looks:
+                looks[one.job] = _look(client, *one.job, clock)
+            references[one.at] = _output(one, looks[one.job])
+    files = list(dict.fromkeys(sources.values()))
+    uploaded = dict(zip(files, upload_all(client, files, clock), strict=True))
+    references |= {at: uploaded[source] for at, source in sources.items()}
+    return replaced(request, [(one, references[one.at]) for one in inputs if one.at in references])
+
+
+def _look(client: MagicHourClient, kind: str, job_id: str, clock: Clock) -> Job:
+    try:
+        return patiently(lambda: client.get_job(kind, job_id), clock)
+    except NotFoundError:
+        return Job(job_id, kind, GONE)
+
+
+def _output(one: Input, job: Job) -> str:
+    """Return the address under which Magic Hour finds a file of an earlier job; no byte passes through us."""
+    _check_job(one, job)
+    page = library_url(job.kind, job.id) or ""
+    if one.index >= max(1, len(job.downloads)):
+        raise BadInputError(
+            f"{one.where}: Magic Hour job {job.id} has {len(job.downloads)} files, so there is none of index "
+            f"{one.index} (the first is 0). See {page} {NOTHING}"
+        )
+    if job.kind not in one.field.accepts and not one.fits(_extension(job, one.index)):
+        raise BadInputError(f"{one.where} takes {one.takes}; Magic Hour job {job.id} made none. See {page} {NOTHING}")
+    if one.result is None:
+        return str(one.value)
+    if len(job.downloads) < 2:
+        return page
+    if "index" not in one.value:
+        log.info(
+            "%s: Magic Hour job %s has %s files, and the first is used; for the third, give {**result, 'index': 2}.",
+            one.where,
+            job.id,
+            len(job.downloads),
+        )
+    # A library address names a job, not one of its files: those are told apart by a link of their own.
+    return job.downloads[one.index].url
+
+
+def _extension(job: Job, index: int) -> str:
+    if index >= len(job.downloads):
+        return ""
+    return urlsplit(job.downloads[index].url).path.rpartition(".")[2].lower()
+
+
+def _check_job(one: Input, job: Job) -> None:
+    """Refuse a job that has no files, which Magic Hour would only notice after it has charged for the new one."""
+    what, page = f"{one.where} got the result of Magic Hour job {job.id}", library_url(job.kind, job.id)
+    if job.status == GONE:
+        stored = isinstance(one.value, Mapping) and one.value.get("file")
+        instead = f"What was stored can be uploaded: give {one.value['file']!r}. " if stored else ""
+        raise BadInputError(
+            f"{what}, which is gone: it was deleted, or belongs to another account than the connection's key. {instead}"
+            f"{NOTHING}"
+        )
+    if not job.ended:
+        raise TransferError(
+            f"{what}, which is still {job.status} and has no file yet. Wait for it with MagicHourJobSensor(job=...), "
+            f"or retry later. See {page} {NOTHING}"
+        )
+    if job.status != COMPLETE:
+        code = f" ({job.error_code})" if job.error_code else ""
+        raise BadInputError(f"{what}, which ended as {job.status}{code} and has no file. See {page} {NOTHING}")

@@ -1,0 +1,1 @@
+"""Durable execution: what one task instance paid for, and what its next attempt may do."""

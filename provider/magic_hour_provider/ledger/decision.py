@@ -1,0 +1,108 @@
+"""What an attempt does follows from the record alone: the one table that says whether it may pay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
+
+from magic_hour_provider.api import errors
+from magic_hour_provider.ledger.record import REGENERATE, Record, changed_fields, named, task_state, unknown_sentence
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Where an attempt stands. A clear raises all three numbers; a retry raises none.
+
+    :param extra_tries: the task instance's ``max_tries`` beyond the task's ``retries``.
+    :param clear_number: how often something in the DAG run was cleared.
+    :param max_tries: the task instance's own number; editing the task's ``retries`` leaves it as it is.
+    """
+
+    extra_tries: int = 0
+    clear_number: int = 0
+    max_tries: int = 0
+
+    def clears(self, record: Record) -> bool:
+        """Whether the task was cleared since the record was written or last gone on with."""
+        return (
+            self.extra_tries > record.extra_tries
+            and self.clear_number > record.clear_number
+            and self.max_tries != record.max_tries
+        )
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> Attempt:
+        """Read the numbers from Airflow's context."""
+        ti, task, run = context["ti"], context["task"], context["dag_run"]
+        most = ti.max_tries or 0
+        # Airflow 3.1 raises the run's number only where the run had ended (models/taskinstance.py of 3.1.8,
+        # clear_task_instances), but a task's own number nowhere but in a clear: there that one has to do.
+        number = (getattr(run, "clear_number", None) or 0) if AIRFLOW_V_3_2_PLUS else most
+        return cls(most - (task.retries or 0), number, most)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What this attempt does.
+
+    :param record: the record to go on with, or None to submit a new job.
+    :param say: the attempt's first log line, if there is something to say.
+    """
+
+    record: Record | None = None
+    say: str | None = None
+
+
+def plan(
+    record: Record | None,
+    attempt: Attempt,
+    now: Mapping[str, str],
+    *,
+    on_clear: str,
+    on_unknown: str,
+    balance: Callable[[], int | None] = lambda: None,
+    where: Callable[[str], str] = task_state,
+) -> Plan:
+    """Decide from the record alone whether this attempt may pay.
+
+    :param now: fingerprint of this attempt's request.
+    :param on_clear: ``reuse`` or ``regenerate``.
+    :param on_unknown: ``fail`` or ``resubmit``.
+    :param balance: asks for the account's credits, to be named beside those before the request.
+    :param where: names a key's place for a person.
+    :raises SubmissionUnknownError: a request may have been sent whose answer nobody has.
+    :raises JobCanceledError: the job ended for good, and only a clear may pay for another.
+    """
+    if record is None:
+        return Plan()
+    cleared = attempt.clears(record)
+    changed = changed_fields(record.fingerprint, now)
+    again = cleared and on_clear == "regenerate"
+    if record.state == "intent":
+        if again or on_unknown == "resubmit":
+            return Plan(say=f"Submitting again although it is unknown whether {named(record)} was made and charged.")
+        raise errors.SubmissionUnknownError(
+            unknown_sentence(record, "an earlier attempt ended while it was sending", balance=balance(), where=where)
+        )
+    if record.state == "failed":
+        return Plan(say=f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
+    if record.state == "ended":
+        if cleared:
+            return Plan(say=f"The task was cleared after job {record.job_id} ended; a new job is made and paid for.")
+        raise errors.JobCanceledError(record.reason or f"Magic Hour job {record.job_id} ended for good.")
+    if again or (cleared and changed):
+        why = "on_clear is 'regenerate'" if again else f"these fields changed: {', '.join(changed)}"
+        return Plan(say=f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}.")
+    when = record.written_at
+    say = f"Not paid again: going on with Magic Hour job {record.job_id} of {when}."
+    if changed:
+        say += (
+            f" These fields changed since it was paid for and are not applied: {', '.join(changed)}."
+            " Clear the task to make a new job with them."
+        )
+    elif cleared:
+        say += f" For a new one set on_clear='regenerate', or put true into {where(REGENERATE)}, and clear again."
+    return Plan(replace(record, **asdict(attempt)), say)

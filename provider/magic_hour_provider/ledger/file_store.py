@@ -1,0 +1,163 @@
+"""The record as files, for Airflow 3.1 and 3.2, which have no task state store.
+
+One folder per task instance, one file per key, under ``[magic_hour] ledger_path`` or else in ``.magic-hour-ledger``
+under the task's ``output_path``::
+
+    <ledger_path>/<dag>/<task>--<run>-<hash>/magic_hour.job         what was paid for, as JSON
+                                            /magic_hour.adopt       made by a person: the id of a job to go on with
+                                            /magic_hour.regenerate  made by a person: the word true
+
+The try number is in no name: all attempts of a task instance share its folder. Messages and logs give its whole name.
+Only a file that is surely not there counts as "no record"; whatever else goes wrong stops the attempt unpaid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.ledger.record import KEY, RecordError, unreadable
+from magic_hour_provider.storage.local import read_file, remove_file, replace_file
+from magic_hour_provider.storage.paths import open_path
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+log = logging.getLogger(__name__)
+
+HIDDEN = ".magic-hour-ledger"
+
+_TEMPLATES = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_MOVING = re.compile(
+    r"\b(now|utcnow|today|time\.time|try_number|random|uuid\d?|(?<!dag\.)start_date|queued_at|queued_dttm|pid|hostname"
+    r"|(ti|task_instance)\.id)\b"
+)
+
+
+def storage_store(ti: Any, output_path: str, template: Any) -> StorageStore | None:
+    """Return the store of a task instance, or None if there is no folder to keep it in.
+
+    :param ti: Airflow's task instance.
+    :param output_path: the task's folder for files, rendered; or empty.
+    :param template: the same before it was rendered.
+    :raises BadInputError: ``[magic_hour] ledger_path`` cannot work.
+    """
+    root = conf.get("magic_hour", "ledger_path", fallback="").strip()
+    if root:
+        if "{{" in root or "{%" in root or not ("://" in root or root.startswith("/")):
+            raise BadInputError(
+                f"[magic_hour] ledger_path is {root!r}; it must be an absolute path or a storage URI, and no template: "
+                "all attempts of all tasks must find the same folder. Nothing was sent and nothing was charged."
+            )
+    elif not output_path:
+        return None
+    elif _moves(template):
+        log.warning(
+            "output_path is the template %r, which differs from attempt to attempt: the record of what this task pays "
+            "for cannot be kept under it. Set [magic_hour] ledger_path.",
+            template,
+        )
+        return None
+    else:
+        root = f"{output_path.rstrip('/')}/{HIDDEN}"
+    return StorageStore(f"{root.rstrip('/')}/{folder_name(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)}")
+
+
+def _moves(template: Any) -> bool:
+    """Whether a template renders to something else at each attempt, as far as its words tell."""
+    parts = _TEMPLATES.findall(template) if isinstance(template, str) else []
+    return any(_MOVING.search(_QUOTED.sub("", part)) for part in parts)
+
+
+def folder_name(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str:
+    """Return the folder of a task instance: readable, and by its hash unlike any other's, in any letter case."""
+    index = -1 if map_index is None else map_index
+    digest = hashlib.sha256(json.dumps([dag_id, run_id, task_id, index]).encode()).hexdigest()[:16]
+    task = _readable(task_id, 80) + (f".{index}" if index >= 0 else "")
+    return f"{_readable(dag_id, 80)}/{task}--{_readable(run_id, 80)}-{digest}"
+
+
+def _readable(text: str, length: int) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text)[:length].strip(".-") or "_"
+
+
+class StorageStore:
+    """Keeps the keys of one task instance as files.
+
+    :param folder: its own folder: an absolute path or any ``ObjectStoragePath`` URI; made when it is first written.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def where(self, key: str) -> str:
+        """Name a key's place for a person."""
+        return f"the file '{self.folder}/{key}'"
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value, or the default if there is surely no such file.
+
+        :raises BadInputError: the file holds something else.
+        :raises RecordError: the storage cannot be read.
+        """
+        with self._speaking("read", key):
+            try:
+                data = read_file(self._path(key))
+            except FileNotFoundError:
+                return default
+        if key != KEY:
+            return _wish(data, self.where(key))
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise unreadable(self.where(key), error) from None
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:  # noqa: ARG002 (files do not expire)
+        """Write a JSON value. There is either the old file or the new one, never half of it.
+
+        :raises RecordError: it cannot be written.
+        """
+        with self._speaking("written", key):
+            replace_file(self._path(key), json.dumps(value, indent=1).encode())
+
+    def delete(self, key: str) -> None:
+        """Remove a file; a missing one is no error.
+
+        :raises RecordError: it cannot be removed.
+        """
+        with self._speaking("removed", key), contextlib.suppress(FileNotFoundError):
+            remove_file(self._path(key))
+
+    def _path(self, key: str) -> ObjectStoragePath:
+        return open_path(f"{self.folder}/{key}")
+
+    @contextlib.contextmanager
+    def _speaking(self, done: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # each storage library has errors of its own
+            raise RecordError(
+                f"What this task has paid for is recorded in {self.where(key)}, which cannot be {done} now "
+                f"({type(error).__name__}: {error}). Nothing is paid without the record. See to the folder, its "
+                "connection and its permissions; a retry goes on from the record."
+            ) from error
+
+
+def _wish(data: bytes, where: str) -> str | bool:
+    """Return what a person put into a file by hand: text, with or without quotes, or true."""
+    text = data.decode("utf-8-sig", "replace").strip().strip("\"'").strip()
+    if not text:
+        raise BadInputError(
+            f"There is nothing in {where}: put the job's id, or true, into it, or remove it. Nothing was sent and "
+            "nothing was charged."
+        )
+    return text.lower() == "true" or text

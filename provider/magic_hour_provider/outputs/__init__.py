@@ -1,0 +1,1 @@
+"""Files coming out of a job, and what a task returns."""

@@ -1,0 +1,1 @@
+"""The webhook receiver: a web application in Airflow's API server."""

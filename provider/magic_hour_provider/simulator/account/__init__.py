@@ -1,0 +1,1 @@
+"""The simulated account: its credits, its plan and its rate limit."""

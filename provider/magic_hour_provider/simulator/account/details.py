@@ -1,0 +1,103 @@
+"""The account and the items saved in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magic_hour_provider.api.catalog import TOOLS
+from magic_hour_provider.simulator.errors import invalid
+from magic_hour_provider.simulator.jobs.dimensions import sized
+from magic_hour_provider.simulator.jobs.job import Job, LinkMaker, iso
+
+TIERS = ("free", "creator", "pro", "business")
+_PRICES = {"creator": 1500, "pro": 4900, "business": 24900}  # cents a month
+_MONTH_S = 30 * 24 * 3600
+_ITEM_TYPES = ("brand_kit", "character", "moodboard", "reference", "voice")
+
+
+def account_details(tier: str, balance: int, now: float, usage_based: bool) -> dict[str, Any]:
+    """Return what ``GET /v1/account`` answers.
+
+    :param balance: credits left.
+    :param now: the time, in seconds since 1970 on the simulator's clock.
+    :param usage_based: whether it pays later, for what it used; such accounts have no subscription.
+    """
+    subscription = None
+    if tier != "free" and not usage_based:
+        subscription = {
+            "name": tier.capitalize(),
+            "status": "active",
+            "billing_interval": "month",
+            "price": {"amount": _PRICES[tier], "currency": "usd"},
+            "discount": None,
+            "current_period_end": iso(now + _MONTH_S),
+            "cancel_at_period_end": False,
+        }
+    return {
+        "id": "simulator",
+        "email": "simulator@example.com",
+        "credits": balance,
+        "tier": tier,
+        "subscription": subscription,
+    }
+
+
+def saved_items() -> list[Job]:
+    """Return the saved items: finished jobs that cost nothing, so that their files are rendered like any other."""
+    rows = (
+        ("character", "Ada", "ai-image-generator", "png", "A friendly engineer called Ada"),
+        ("voice", "Narrator", "ai-voice-generator", "wav", "A calm and warm narrating voice"),
+    )
+    return [
+        Job(
+            id=f"saved-{number}",
+            tool=TOOLS[slug],
+            request={"type": kind},
+            name=name,
+            text=text,
+            created=0,
+            duration=0,
+            price=0,
+            files=1,
+            extension=extension,
+            size=sized(1),
+            start=0,
+            end=2,
+        )
+        for number, (kind, name, slug, extension, text) in enumerate(rows, 1)
+    ]
+
+
+def saved_page(saved: list[Job], limit: str, cursor: str, kind: str, link: LinkMaker) -> dict[str, Any]:
+    """Return what ``GET /v1/saved-items`` answers.
+
+    :param limit: how many at most, 1 to 100; empty for 20.
+    :param cursor: the ``next_cursor`` of the answer before; empty to begin.
+    :param kind: the only type wanted; empty for all.
+    :param link: makes the links of their files.
+    :raises ApiError: one of them is malformed.
+    """
+    if limit and not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= 100):
+        raise invalid("limit must be a whole number from 1 to 100.")
+    if kind and kind not in _ITEM_TYPES:
+        raise invalid(f"type must be one of {', '.join(_ITEM_TYPES)}.")
+    wanted = [job for job in saved if kind in ("", job.request["type"])]
+    ids = [job.id for job in wanted]
+    if cursor and cursor not in ids:
+        raise invalid("cursor must be the next_cursor of an earlier answer.")
+    first = ids.index(cursor) if cursor else 0
+    after = first + int(limit or 20)
+    items = [_saved_item(job, link) for job in wanted[first:after]]
+    return {"items": items, "next_cursor": ids[after] if after < len(ids) else None}
+
+
+def _saved_item(job: Job, link: LinkMaker) -> dict[str, Any]:
+    signed = link(job, 1)
+    asset = {
+        "file_path": f"saved-items/{job.id}/{job.file_name(1)}",
+        "is_primary": True,
+        "media_kind": job.tool.kind.upper(),
+        "url": signed["url"],
+        "url_expires_at": signed["expires_at"],
+    }
+    return {"id": job.id, "name": job.name, "type": job.request["type"], "assets": [asset]}

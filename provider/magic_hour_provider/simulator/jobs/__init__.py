@@ -1,0 +1,1 @@
+"""Simulated jobs, their inputs and their prices."""

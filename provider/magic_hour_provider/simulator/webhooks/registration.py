@@ -1,0 +1,114 @@
+"""Webhooks: where to, which events, and how a request is signed.
+
+As documented: https://docs.magichour.ai/integration/webhook/create-webhook and
+https://docs.magichour.ai/integration/webhook/secure-handler. Magic Hour needs HTTPS and registers them in its Developer
+Hub; the simulator sends to this machine alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from magic_hour_provider.simulator.jobs.job import Job
+
+DEFAULT_SECRET = "whsec_simulator"  # noqa: S105 - like the default key, it is no secret
+ANSWER_WITHIN_S = 10.0
+
+# What a job's status is called when the job passes it; the other statuses send nothing.
+_EVENT_OF_STATUS = {"rendering": "started", "complete": "completed", "error": "errored"}
+EVENTS = tuple(f"{kind}.{event}" for kind in ("video", "image", "audio") for event in _EVENT_OF_STATUS.values())
+
+# A list of what is let through: nothing that two readers of addresses could understand in two ways.
+_HERE = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?::([0-9]{1,5}))?(?:[/?][!-\"$-~]*)?")
+_OPTIONS = ("url", "secret", "events", "answer_within")
+
+
+class WebhookError(ValueError):
+    """A webhook that makes no sense; the text says what would."""
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """One registered webhook. Make it with :func:`make_webhook`, which checks it.
+
+    :param url: where to; an http address of this machine.
+    :param secret: what its requests are signed with.
+    :param events: the events it wants, such as ``video.completed``.
+    :param answer_within: how long an answer may take, in real seconds.
+    """
+
+    url: str
+    secret: str = field(default=DEFAULT_SECRET, repr=False)
+    events: tuple[str, ...] = EVENTS
+    answer_within: float = ANSWER_WITHIN_S
+
+    def listed(self) -> dict[str, Any]:
+        """Return it as ``GET /_simulator/webhooks`` lists it: without its secret."""
+        return {"url": self.url, "events": list(self.events), "answer_within": self.answer_within}
+
+
+def make_webhook(options: Mapping[str, Any]) -> Webhook:
+    """Return the webhook that these options register.
+
+    :param options: ``url``, and whatever else :class:`Webhook` has; what is None is left out.
+    :raises WebhookError: a name or a value makes no sense; the text says what would.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = [name for name in given if name not in _OPTIONS]
+    _check(not unknown, f"A webhook has no option {unknown[:1]}: it takes {', '.join(_OPTIONS)}.")
+    url = given.get("url")
+    matched = _HERE.fullmatch(url) if isinstance(url, str) else None
+    _check(
+        matched is not None and 0 < int(matched[1] or 80) <= 65535,
+        "The simulator sends webhooks to this machine only: use an address such as "
+        f"http://127.0.0.1:8080/magic-hour/webhook (or localhost), not {str(url)[:200]!r}.",
+    )
+    secret = given.get("secret", DEFAULT_SECRET)
+    _check(isinstance(secret, str) and secret.isprintable() and secret != "", "secret must be printable text.")
+    events = given.get("events", EVENTS)
+    _check(
+        isinstance(events, list | tuple) and bool(events) and all(event in EVENTS for event in events),
+        f"events must be a list with some of {', '.join(EVENTS)}.",
+    )
+    patience = given.get("answer_within", ANSWER_WITHIN_S)
+    _check(
+        isinstance(patience, int | float) and not isinstance(patience, bool) and 0 < patience < math.inf,
+        "answer_within must be a number of seconds above 0.",
+    )
+    return Webhook(str(url), secret, tuple(events), float(patience))
+
+
+def _check(good: bool, sentence: str) -> None:
+    if not good:
+        raise WebhookError(sentence)
+
+
+def events_of(job: Job) -> list[tuple[float, str]]:
+    """Return what a job sends in its life: times, in seconds since 1970 on the simulator's clock, and events.
+
+    A job that is canceled, vanishes or never ends does so in silence, and so does every face detection.
+    """
+    found: list[tuple[float, str]] = []
+    before = ""
+    for moment in (job.created, job.renders, job.ends):
+        status = job.status(moment)
+        if status != before and status in _EVENT_OF_STATUS:
+            found.append((moment, f"{job.tool.kind}.{_EVENT_OF_STATUS[status]}"))
+        before = status
+    return [one for one in found if one[1] in EVENTS]
+
+
+def signed(body: bytes, secret: str, timestamp: int) -> dict[str, str]:
+    """Return the headers that sign a request.
+
+    :param timestamp: when it is sent, in whole seconds since 1970.
+    """
+    message = b"%d.%b" % (timestamp, body)
+    signature = hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
+    return {"magic-hour-event-signature": signature, "magic-hour-event-timestamp": str(timestamp)}

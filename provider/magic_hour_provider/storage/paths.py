@@ -1,0 +1,156 @@
+"""Paths in the user's storage, the files stored there, and what a task returns."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
+
+from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.models import Job, library_url
+from magic_hour_provider.api.transport.streaming import CHUNK
+from magic_hour_provider.ledger.record import new_key
+from magic_hour_provider.storage.local import S3, make_place
+from magic_hour_provider.storage.s3_writer import S3Target
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+NOTHING = "No job was made and nothing was charged."
+STORAGE_ERRORS = (OSError, ValueError, ImportError, AirflowException)
+"""What the file systems behind ``ObjectStoragePath`` raise: not there, not allowed, unknown protocol, no connection."""
+
+_BLOCK = 2 * CHUNK  # bytes; s3fs would read 50 MiB ahead
+
+
+def open_path(uri: str) -> ObjectStoragePath:
+    """Return the path of a local name or of a storage URI with its own Airflow connection.
+
+    :raises BadInputError: there is no such connection. Without this look, storage libraries would go on without
+        credentials and be refused, or find another account's files.
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    if uri.startswith("memory://"):
+        _attach_memory()
+    _check_connection(uri)
+    return ObjectStoragePath(uri)
+
+
+def _check_connection(uri: str) -> None:
+    from airflow.sdk.io import attach
+
+    parts = urlsplit(uri)
+    conn_id = parts.netloc.rpartition("@")[0]
+    # A store that was opened before has its file system; so has one that a user attached, without a connection.
+    if conn_id and "fs" not in vars(attach(parts.scheme or "file", conn_id)):
+        try:
+            BaseHook.get_connection(conn_id)
+        except AirflowNotFoundException:
+            raise BadInputError(f"there is no Airflow connection {conn_id!r}, which {uri!r} names") from None
+
+
+def _attach_memory() -> None:
+    """Make ``memory://`` known: of fsspec's own file systems Airflow registers local files only (seen on 3.3.2)."""
+    from airflow.sdk.io import attach, has_fs
+
+    store = attach("memory")
+    # Whoever tried it before has left a store without a file system behind; one that a user attached has one.
+    if "fs" not in vars(store) and not has_fs("memory"):
+        import fsspec
+
+        store.fs = fsspec.filesystem("memory")
+
+
+def open_folder(folder: str) -> ObjectStoragePath:
+    """Return the path of a folder for files.
+
+    :raises BadInputError: it climbs out of itself with ``..``, as a template may make it do; or as :func:`open_path`.
+    """
+    if ".." in re.split(r"[/\\]", folder):
+        raise BadInputError(
+            f"output_path {folder!r} has '..' in it, so files would leave the folder that it begins with: write the "
+            "folder that is meant, and look at what its templates were filled with"
+        )
+    return open_path(folder)
+
+
+def checksum(path: ObjectStoragePath) -> str:
+    """Return the SHA-256 of a stored file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.fs.open(path.path, "rb", block_size=_BLOCK) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Media:
+    """One stored output file.
+
+    :param uri: where it is, as an ``ObjectStoragePath`` takes it.
+    :param index: place among the job's files, from 0.
+    :param size: bytes.
+    :param sha256: checksum, in hexadecimal digits.
+    """
+
+    uri: str
+    index: int
+    content_type: str
+    size: int
+    sha256: str
+
+
+def check_folder(folder: str) -> None:
+    """Make sure that files can be written to a folder, before anything is paid for.
+
+    :raises BadInputError: they cannot.
+    """
+    try:
+        _try(open_folder(folder))
+    except Exception as error:  # each storage library has errors of its own
+        raise BadInputError(
+            f"output_path {folder!r} cannot be written ({type(error).__name__}: {error}). {NOTHING}"
+        ) from error
+
+
+def _try(place: ObjectStoragePath) -> None:
+    make_place(place)
+    path = place / f".magic-hour-{new_key()}.probe"  # a name of its own: other tasks try the same folder
+    if path.protocol in S3:
+        # An upload that is never completed needs no right to delete, wakes no listener and leaves no version.
+        probe = S3Target(path.fs, path.path)
+        probe.begin()
+        probe.discard()
+        return
+    with path.fs.open(path.path, "wb") as file:
+        file.write(b"magic hour\n")
+    path.fs.rm_file(path.path)
+
+
+def result_object(job: Job, tool: str, media: Sequence[Media], *, status: str | None = None) -> dict[str, Any]:
+    """Return what a task returns: one JSON object, with no signed link in it.
+
+    :param tool: slug of the tool; of a job made elsewhere: its kind.
+    :param status: replaces the job's status where nobody has looked at it yet.
+    """
+    result: dict[str, Any] = {
+        "id": job.id,
+        "kind": job.kind,
+        "tool": tool,
+        "name": job.name,
+        "status": status or job.status,
+        "credits_charged": job.credits_charged,
+        "library_url": library_url(job.kind, job.id),
+        "file": media[0].uri if media else None,
+        "files": [one.uri for one in media],
+        "media": [asdict(one) for one in media],
+    }
+    if job.kind == "face-detection":
+        result["faces"] = list(job.faces)
+    return result

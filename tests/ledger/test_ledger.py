@@ -1,0 +1,282 @@
+"""What the next attempt does follows from the record alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from helpers.support import Store
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.catalog import get_tool
+from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.api.models import Submission
+from magic_hour_provider.ledger.decision import Attempt, plan
+from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.record import UNREADABLE, Record, changed_fields, fingerprint
+
+TOOL = get_tool("text-to-video")
+NOW = fingerprint({"style": {"prompt": "a"}, "end_seconds": 5})
+OTHER = fingerprint({"style": {"prompt": "b"}, "end_seconds": 5})
+FIRST, CLEARED = Attempt(0, 0, 0), Attempt(1, 1, 1)
+
+
+class StillClock(Clock):
+    """A clock that waiting moves."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def now(self) -> float:
+        """Return the time."""
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Move the time."""
+        self.time += seconds
+
+
+def record(state: str) -> Record:
+    """Return a record in a state, of the first attempt."""
+    return Record(
+        state, TOOL.slug, TOOL.kind, "ABCD2345", dict(NOW), job_id=None if state == "intent" else "job1", reason="why"
+    )
+
+
+SUBMIT, RESUME, UNKNOWN, FAIL = "submit", "resume", "unknown", "fail"
+
+
+@pytest.mark.parametrize(
+    ("state", "attempt", "prints", "on_clear", "on_unknown", "does"),
+    [
+        (None, FIRST, NOW, "reuse", "fail", SUBMIT),
+        # The answer was lost.
+        ("intent", FIRST, NOW, "reuse", "fail", UNKNOWN),
+        ("intent", CLEARED, NOW, "reuse", "fail", UNKNOWN),
+        ("intent", CLEARED, OTHER, "reuse", "fail", UNKNOWN),
+        ("intent", FIRST, NOW, "regenerate", "fail", UNKNOWN),
+        ("intent", CLEARED, NOW, "regenerate", "fail", SUBMIT),
+        ("intent", FIRST, NOW, "reuse", "resubmit", SUBMIT),
+        # Paid for: a retry never buys, not even for a changed request.
+        ("submitted", FIRST, NOW, "reuse", "fail", RESUME),
+        ("submitted", FIRST, OTHER, "reuse", "fail", RESUME),
+        ("submitted", FIRST, OTHER, "regenerate", "fail", RESUME),
+        ("submitted", FIRST, NOW, "regenerate", "resubmit", RESUME),
+        # Something else in the run was cleared, or only one of the two numbers rose: no clear of this task.
+        ("submitted", Attempt(0, 3, 0), OTHER, "regenerate", "fail", RESUME),
+        ("submitted", Attempt(3, 0, 3), OTHER, "regenerate", "fail", RESUME),
+        # The DAG's `retries` were lowered and a sibling was cleared: only the task's own number tells.
+        ("submitted", Attempt(2, 1, 0), OTHER, "regenerate", "fail", RESUME),
+        ("submitted", CLEARED, NOW, "reuse", "fail", RESUME),
+        ("submitted", CLEARED, OTHER, "reuse", "fail", SUBMIT),
+        ("submitted", CLEARED, NOW, "regenerate", "fail", SUBMIT),
+        ("delivered", FIRST, NOW, "regenerate", "fail", RESUME),
+        ("delivered", CLEARED, NOW, "reuse", "fail", RESUME),
+        ("delivered", CLEARED, OTHER, "reuse", "fail", SUBMIT),
+        ("delivered", CLEARED, NOW, "regenerate", "fail", SUBMIT),
+        # Refunded, and worth another try: one new job per attempt.
+        ("failed", FIRST, NOW, "reuse", "fail", SUBMIT),
+        ("failed", CLEARED, NOW, "reuse", "fail", SUBMIT),
+        # Ended for good: only a clear pays again.
+        ("ended", FIRST, NOW, "regenerate", "resubmit", FAIL),
+        ("ended", FIRST, OTHER, "reuse", "fail", FAIL),
+        ("ended", CLEARED, NOW, "reuse", "fail", SUBMIT),
+    ],
+)
+def test_the_plan_of_an_attempt(state, attempt, prints, on_clear, on_unknown, does):
+    """Whether an attempt may pay is one table of state, clear, fingerprint and the two options."""
+    before = None if state is None else record(state)
+
+    def decide():
+        return plan(before, attempt, prints, on_clear=on_clear, on_unknown=on_unknown)
+
+    if does == UNKNOWN:
+        with pytest.raises(errors.SubmissionUnknownError, match="ABCD2345"):
+            decide()
+    elif does == FAIL:
+        with pytest.raises(errors.JobCanceledError, match="why"):
+            decide()
+    elif does == SUBMIT:
+        assert decide().record is None
+    else:
+        found = decide()
+        assert found.record.job_id == "job1"
+        assert "Not paid again" in found.say
+        if prints is OTHER:
+            assert "style.prompt" in found.say
+
+
+def test_a_clear_counts_once(store):
+    """After a clear that reuses the job, that clear's own retries are no clears."""
+    ledger = Ledger(store, CLEARED, StillClock())
+    ledger._write(record("submitted"))
+    resumed = ledger.resumed(ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record)
+    assert (resumed.extra_tries, resumed.clear_number) == (1, 1)
+    again = plan(ledger.read(), CLEARED, OTHER, on_clear="regenerate", on_unknown="fail")
+    assert again.record is not None
+
+
+def test_the_record_makes_the_round_trip(store):
+    """What is written is what is read, as JSON."""
+    ledger = Ledger(store, FIRST, StillClock())
+    intent = ledger.intend(TOOL, dict(NOW), key="ABCD2345", name="n", balance=7)
+    assert ledger.read() == intent
+    paid = ledger.submitted(intent, Submission("job1", "video", 5))
+    assert ledger.read() == paid
+    assert (paid.state, paid.job_id, paid.credits_charged, paid.balance) == ("submitted", "job1", 5, 7)
+
+
+@pytest.mark.parametrize(
+    "value", ["text", 3, [], {}, {"state": "submitted"}, asdict(record("submitted")) | {"state": "new"}]
+)
+def test_a_record_that_cannot_be_read_is_an_error(store, value):
+    """Never "no record": that would pay again."""
+    store.set("magic_hour.job", value)
+    with pytest.raises(errors.BadInputError, match=r"cannot be read.*Nothing was sent"):
+        Ledger(store, FIRST).plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+
+
+def test_a_refused_intent_leaves_no_trace(store):
+    """After a definite no what was recorded before counts again."""
+    ledger = Ledger(store, FIRST, StillClock())
+    ledger.forget(ledger.intend(TOOL, dict(NOW), key="K1"))
+    assert ledger.read() is None
+    failed = ledger.ended(
+        ledger.submitted(ledger.intend(TOOL, dict(NOW), key="K2"), Submission("job1", "video")),
+        errors.JobFailedError("x", code="unknown_error"),
+    )
+    assert failed.state == "failed"
+    ledger.forget(ledger.intend(TOOL, dict(NOW), key="K3"))
+    assert ledger.read() == failed
+
+
+def test_a_refused_new_request_does_not_forget_the_paid_job(store):
+    """Cleared with an edit that is refused, then reverted: the job paid for first is still there."""
+    ledger = Ledger(store, CLEARED, StillClock())
+    ledger._write(record("delivered"))
+    assert ledger.plan(TOOL, OTHER, on_clear="reuse", on_unknown="fail").record is None
+    ledger.forget(ledger.intend(TOOL, dict(OTHER), key="K2"))
+    assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "job1"
+
+
+def test_an_intent_that_cannot_be_taken_back_does_not_hide_the_refusal(store, caplog):
+    """A store that is away is logged; the caller goes on with what the service said."""
+    ledger = Ledger(store, FIRST, StillClock())
+    intent = ledger.intend(TOOL, dict(NOW), key="K1")
+    store.delete = None
+    ledger.forget(intent)
+    assert "could not be taken back" in caplog.text
+    assert ledger.read().state == "intent"
+
+
+def test_a_row_without_a_value_is_not_no_record():
+    """A storage backend whose blob is missing gives None for an existing row: never a reason to pay again."""
+
+    class Blobless(Store):
+        def get(self, key, default=None):
+            return None
+
+    with pytest.raises(errors.BadInputError, match=r"cannot be read.*Nothing was sent"):
+        Ledger(Blobless(), FIRST).read()
+
+
+def test_adopting_the_recorded_job_counts_as_this_attempt(store):
+    """The clear that brought the adoption is used up: a plain retry after it buys nothing."""
+    Ledger(store, FIRST, StillClock())._write(record("delivered"))
+    store.set("magic_hour.adopt", "job1")
+    ledger = Ledger(store, CLEARED, StillClock())
+    assert ledger.plan(TOOL, NOW, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
+    assert ledger.plan(TOOL, OTHER, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
+    assert ledger.read().history == []
+
+
+def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store):
+    """The store may be away when the paid answer comes; the id is written when it is back."""
+    clock = StillClock()
+    ledger = Ledger(store, FIRST, clock)
+    intent = ledger.intend(TOOL, dict(NOW), key="K1")
+    store.failing = 4
+    assert ledger.submitted(intent, Submission("job1", "video", 5)).job_id == "job1"
+    assert store.get("magic_hour.job")["state"] == "submitted"
+    assert clock.now() - 1_000 == 1 + 2 + 4 + 8
+
+
+def test_an_id_that_cannot_be_written_at_all_is_told(store):
+    """After two minutes the error itself carries id, page and what to do."""
+    clock = StillClock()
+    ledger = Ledger(store, FIRST, clock)
+    intent = ledger.intend(TOOL, dict(NOW), key="K1")
+    store.failing = 1000
+    with pytest.raises(errors.SubmissionUnknownError, match=r"videoId=job1.*magic_hour\.adopt") as caught:
+        ledger.submitted(intent, Submission("job1", "video", 5))
+    assert caught.value.job_id == "job1"
+    assert 60 < clock.now() - 1_000 <= 120
+    assert store.get("magic_hour.job")["state"] == "intent"
+
+
+def test_adopting_a_job_by_hand_is_done_once(store):
+    """The one-shot key is consumed when the new record is written."""
+    ledger = Ledger(store, FIRST, StillClock())
+    ledger.intend(TOOL, dict(NOW), key="K1")
+    store.set("magic_hour.adopt", "found7")
+    found = ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+    assert found.record.job_id == "found7"
+    assert store.get("magic_hour.adopt") is None
+    assert ledger.read().history[0]["key"] == "K1"
+    assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "found7"
+
+
+def test_a_bad_id_is_not_adopted(store):
+    """What is no id is refused and stays where the person can mend it."""
+    store.set("magic_hour.adopt", "https://x/../y")
+    with pytest.raises(errors.BadInputError, match="is not a Magic Hour job id"):
+        Ledger(store, FIRST).plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+    assert store.get("magic_hour.adopt")
+
+
+def test_regenerating_by_hand_is_done_once(store):
+    """The wish is gone before the paid request is sent, so that a retry cannot repeat it."""
+    ledger = Ledger(store, FIRST, StillClock())
+    ledger._write(record("delivered"))
+    store.set("magic_hour.regenerate", True)
+    assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record is None
+    ledger.intend(TOOL, dict(NOW), key="K2")
+    assert store.get("magic_hour.regenerate") is None
+    with pytest.raises(errors.SubmissionUnknownError):
+        ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+
+
+def test_without_a_store_nothing_is_promised(caplog):
+    """An Airflow without task state store submits, and says what that means."""
+    ledger = Ledger.of(
+        {"ti": type("TI", (), {"max_tries": 0})(), "task": type("T", (), {"retries": 0})(), "dag_run": object()}
+    )
+    assert "3.3" in caplog.text
+    assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record is None
+    assert ledger.intend(TOOL, dict(NOW), key="K").state == "intent"
+
+
+def test_the_fingerprint_names_fields_and_hides_values():
+    """Fields are told apart by their dotted path; no value can be read from it."""
+    one = fingerprint({"style": {"prompt": "a secret plan"}, "list": [1, {"b": 2, "a": 1}]}, connection="c")
+    two = fingerprint({"list": [1, {"a": 1, "b": 2}], "style": {"prompt": "another"}}, connection="c")
+    assert changed_fields(one, two) == ["style.prompt"]
+    assert set(one) == {"style.prompt", "list", "(connection)"}
+    assert "secret" not in str(one)
+    assert changed_fields(one, fingerprint({"list": [1, {"a": 1, "b": 2}]}, connection="d")) == [
+        "(connection)",
+        "style.prompt",
+    ]
+
+
+def test_an_unreadable_file_counts_as_unchanged():
+    """A file that is gone at a later attempt does not make it another request."""
+    one = fingerprint({"file": [10, "sum"]})
+    assert changed_fields(one, fingerprint({"file": UNREADABLE})) == []
+
+
+def test_history_is_bounded():
+    """A task that is cleared every day does not grow its record for ever."""
+    old = replace(record("failed"), history=[{"job_id": str(n)} for n in range(20)])
+    assert len(old.past()) == 20
+    assert old.past()[-1]["job_id"] == "job1"

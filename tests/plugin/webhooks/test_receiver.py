@@ -1,0 +1,218 @@
+"""What the receiver answers to Magic Hour and to everybody else, over real HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import http.client
+import logging
+import socket
+import sys
+import time
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from helpers.webhooks import SECRET
+from magic_hour_provider.api.webhooks import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
+
+# None of this differs between databases.
+pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+MIB = 1024 * 1024
+REFUSED = {"detail": "The signature or its timestamp is not valid."}
+
+
+@pytest.fixture
+def unchanged(airflow_rows):
+    """Whatever a test sends, nothing is written: not a waiting task, an intent or an asset event."""
+    airflow_rows.task()
+    airflow_rows.asset("magic-hour://video/completed")
+    if airflow_rows.records is not None:
+        airflow_rows.intent("ABCDEFGH")
+    before = airflow_rows.contents()
+    yield
+    assert airflow_rows.contents() == before
+
+
+def forged(webhooks, how):
+    """Return the headers of a delivery that nobody with the secret has sent just now."""
+    body, now = webhooks.body("video.completed", "job1", name="x #ABCDEFGH"), int(webhooks.clock.now())
+    right = sign(body, SECRET, now)
+    return body, {
+        "another secret": sign(body, "whsec_guessed", now),
+        "replayed": sign(body, SECRET, now - 301),
+        "from the future": sign(body, SECRET, now + 310),
+        "a newer timestamp": right | {TIMESTAMP_HEADER: str(now + 1)},
+        "another body": sign(body + b" ", SECRET, now),
+        "no signature": {TIMESTAMP_HEADER: str(now)},
+        "no timestamp": {SIGNATURE_HEADER: right[SIGNATURE_HEADER]},
+        "no number": right | {TIMESTAMP_HEADER: "now"},
+        "no hex": right | {SIGNATURE_HEADER: "x" * 64},
+        "nothing": {},
+    }[how]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "another secret",
+        "replayed",
+        "from the future",
+        "a newer timestamp",
+        "another body",
+        "no signature",
+        "no timestamp",
+        "no number",
+        "no hex",
+        "nothing",
+    ],
+)
+def test_a_forged_or_replayed_delivery(webhooks, unchanged, how):
+    """401, in the same words whatever is wrong with it."""
+    body, headers = forged(webhooks, how)
+    answer = webhooks.post(body, headers)
+    assert (answer.status_code, answer.json()) == (401, REFUSED)
+
+
+def test_a_truncated_delivery(webhooks, unchanged):
+    """401 where the rest is cut off; where the connection breaks there is nobody to answer."""
+    body = webhooks.body("video.completed", "job1")
+    headers = sign(body, SECRET, int(webhooks.clock.now()))
+    assert webhooks.post(body[:-9], headers).status_code == 401
+    address = urlsplit(str(webhooks.http.base_url))
+    with socket.create_connection((address.hostname, address.port)) as broken:
+        head = {"host": "x", "content-type": "application/json", "content-length": str(len(body))} | headers
+        lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+        broken.sendall(f"POST /magic-hour/webhook HTTP/1.1\r\n{lines}\r\n".encode() + body[:-9])
+    assert webhooks.send("video.started", "job9").status_code == 200
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "in pieces"])
+def test_an_oversized_delivery(webhooks, unchanged, declared):
+    """413, also where its length is not declared: no more than 1 MiB is kept of it."""
+    body = webhooks.body("video.completed", "job1", prompt="x" * MIB)
+    headers = sign(body, SECRET, int(webhooks.clock.now()))
+    pieces = (body[start : start + 65536] for start in range(0, len(body), 65536))
+    assert webhooks.post(body if declared else pieces, headers).status_code == 413
+
+
+def test_a_delivery_of_exactly_the_limit(airflow_rows, webhooks):
+    """1 MiB is accepted."""
+    short = len(webhooks.body("video.started", "job1", prompt=""))
+    body = webhooks.body("video.started", "job1", prompt="x" * (MIB - short))
+    assert len(body) == MIB
+    assert webhooks.post(body, sign(body, SECRET, int(webhooks.clock.now()))).status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_a_wrong_content_type(webhooks, unchanged, content_type):
+    """415: a browser's form is no delivery, even if it is signed."""
+    body = webhooks.body("video.completed", "job1")
+    headers = sign(body, SECRET, int(webhooks.clock.now())) | {"content-type": content_type}
+    assert webhooks.post(body, headers).status_code == 415
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_a_right_content_type(airflow_rows, webhooks, content_type):
+    """However it is written."""
+    body = webhooks.body("video.started", "job1")
+    headers = sign(body, SECRET, int(webhooks.clock.now())) | {"content-type": content_type}
+    assert webhooks.post(body, headers).status_code == 200
+
+
+@pytest.mark.parametrize("conn_id", ["magic_hour_none", "no_such_connection", "x" * 300, "%2e%2e", "a b"])
+def test_no_secret_is_configured(webhooks, unchanged, conn_id):
+    """503, which Magic Hour repeats: for a connection without a secret as for one that does not exist."""
+    answer = webhooks.send(path=f"/magic-hour/webhook/{conn_id}")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert answer.json() == {"detail": "No webhook secret is configured for this address."}
+
+
+def test_a_secret_is_replaced_without_a_gap(airflow_rows, webhooks):
+    """A connection with two secrets takes deliveries signed with either, and with no other."""
+    body, now = webhooks.body("video.started", "job1"), int(webhooks.clock.now())
+    sent = [sign(body, secret, now) for secret in (SECRET, "whsec_next", f"whsec_next {SECRET}")]
+    path = "/magic-hour/webhook/magic_hour_rotated"
+    assert [webhooks.post(body, headers, path).status_code for headers in sent] == [200, 200, 401]
+    assert webhooks.post(body, sent[1]).status_code == 401, "the default connection has only one"
+
+
+def test_a_job_that_no_task_knows(webhooks, unchanged):
+    """2xx within a second: somebody in the account made it by hand."""
+    begun = time.monotonic()
+    assert webhooks.send("image.completed", "by-hand").status_code == 200
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize("body", [b"no json", b"[]", b'{"type": "video.completed"}', b'{"type": 1, "payload": {}}'])
+def test_something_else_that_magic_hour_signs(webhooks, unchanged, body):
+    """2xx: it would be the same if it came again."""
+    assert webhooks.post(body, sign(body, SECRET, int(webhooks.clock.now()))).status_code == 200
+
+
+def test_there_is_no_other_route(webhooks):
+    """No documentation, no other method and no other address."""
+    for path in ("/", "/docs", "/openapi.json", "/redoc", "/webhook/a/b", "/webhook/", "/media"):
+        assert webhooks.http.post(f"/magic-hour{path}").status_code == 404, path
+    for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert webhooks.http.request(method, "/magic-hour/webhook").status_code == 405
+
+
+def test_bodies_that_do_not_end(webhooks):
+    """Two hundred strangers that stop just before 1 MiB take little memory together, and keep no delivery out."""
+    webhooks.send("video.started")
+    address = (webhooks.http.base_url.host, webhooks.http.base_url.port)
+    head = b"POST /magic-hour/webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    whole = head + b"Content-Length: %d\r\n\r\n" % MIB + b"x" * (MIB - 10)
+    before = psutil.Process().memory_info().rss
+    strangers = [socket.create_connection(address) for _ in range(200)]
+    try:
+        for one in strangers:
+            one.settimeout(1)
+            with contextlib.suppress(OSError):  # refused, and closed
+                one.sendall(whole)
+        assert webhooks.send("video.started", "job2").status_code == 200
+        assert psutil.Process().memory_info().rss - before < 100 * MIB
+    finally:
+        for one in strangers:
+            one.close()
+
+
+def test_ten_thousand_junk_requests(webhooks, unchanged, caplog):
+    """4xx and 503, flat memory, a handful of log lines, nothing written; and a real delivery is still answered."""
+    webhooks.send("video.started")
+    ends = [
+        {"content-type": "application/json"},
+        {TIMESTAMP_HEADER: str(int(webhooks.clock.now())), SIGNATURE_HEADER: "0" * 64},
+        {"content-type": "text/plain"},
+    ]
+    statuses: dict[int, int] = {}
+    connection = http.client.HTTPConnection(webhooks.http.base_url.host, webhooks.http.base_url.port)
+
+    def storm(times):
+        for number in range(times):
+            conn_id = f"/made_up_{number}" if number % 4 == 3 else ""
+            connection.request("POST", f"/magic-hour/webhook{conn_id}", b"x" * 200, ends[number % 3])
+            answer = connection.getresponse()
+            answer.read()
+            statuses[answer.status] = statuses.get(answer.status, 0) + 1
+
+    def kept():
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    logging.disable(logging.INFO)  # pytest would keep the server's line for each request
+    try:
+        storm(2_000)
+        before = kept()
+        storm(8_000)
+        after = kept()
+    finally:
+        logging.disable(logging.NOTSET)
+        connection.close()
+    assert statuses.keys() == {401, 415, 503}
+    assert after - before < 4_000, "pieces of memory kept of 8,000 requests"
+    assert len([line for line in caplog.messages if "Refused" in line]) <= 5
+    assert webhooks.send("video.started", "job2").status_code == 200

@@ -1,0 +1,128 @@
+"""A job whose answer was lost is given to the task that paid for it, by the key in its name."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+
+from magic_hour_provider.ledger.record import Record, key_of, new_key, tagged_name
+
+pytestmark = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow before 3.3 has no task state store")
+
+KEY = "ABCDEFGH"
+NAME = f"teaser.make manual #{KEY}"
+
+
+@pytest.mark.parametrize("type_", ["video.started", "video.completed"])
+def test_an_intent_gets_its_job(airflow_rows, webhooks, type_):
+    """The record is as the worker would have written it, so that the next attempt goes on with the job."""
+    airflow_rows.intent(KEY)
+    before = Record.read(airflow_rows.record())
+    created = "2026-11-25T08:00:00Z"
+    webhooks.deliver(type_, "paid", name=NAME, credits_charged=30, created_at=created)
+    after = Record.read(airflow_rows.record())
+    assert (after.state, after.job_id, after.credits_charged) == ("submitted", "paid", 30)
+    assert after.submitted_at == 1795593600.0
+    assert (after.fingerprint, after.key, after.name) == (before.fingerprint, before.key, before.name)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"state": "submitted", "job_id": "job0"},
+        {"state": "delivered", "job_id": "job0"},
+        {"state": "failed", "job_id": "job0"},
+        {"state": "ended", "job_id": "job0"},
+        {"key": "HGFEDCBA"},
+        {"kind": "image"},
+        {"version": 2},
+    ],
+    ids=str,
+)
+def test_what_is_no_intent_of_that_job_is_left_alone(airflow_rows, webhooks, fields):
+    """A record that has its job, one of a later attempt, of another kind or of a later version."""
+    airflow_rows.intent(KEY, **fields)
+    before = airflow_rows.contents()
+    webhooks.deliver("video.started", "paid", name=NAME)
+    assert airflow_rows.contents() == before
+
+
+@pytest.mark.parametrize("name", [None, "waves", "waves #HGFEDCBA", f"waves #{KEY} two", f"waves{KEY}", f"#{KEY}x"])
+def test_a_job_that_carries_no_key_of_ours(airflow_rows, webhooks, name):
+    """Made by hand, by another Airflow, or with a name that only looks like it."""
+    airflow_rows.intent(KEY)
+    before = airflow_rows.contents()
+    webhooks.deliver("video.started", "paid", name=name)
+    assert airflow_rows.contents() == before
+
+
+@pytest.mark.parametrize("value", [{"__airflow_state_ref__": "s3://bucket/state"}, "no record", {"state": "intent"}, 7])
+def test_a_record_that_is_kept_elsewhere_or_not_ours(airflow_rows, webhooks, value, caplog):
+    """A store of the workers' own is left alone, with a log line."""
+    airflow_rows.store(value)
+    said = {"conn_id": "magic_hour_default"}
+    airflow_rows.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{KEY}",), said=said)
+    before = airflow_rows.contents()
+    with caplog.at_level("INFO"):
+        webhooks.deliver("video.started", "paid", name=NAME)
+    assert airflow_rows.contents() == before
+    assert any("belongs to teaser.lost" in line for line in caplog.messages)
+
+
+def test_a_store_of_the_servers_own(airflow_rows, webhooks, monkeypatch, caplog):
+    """Its rows are not Airflow's: it is left alone, with a log line."""
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__BACKEND", "airflow.providers.common.io.state_store.backend.Missing")
+    import airflow.state
+    from airflow.state.metastore import MetastoreBackend
+
+    custom = type("Custom", (MetastoreBackend,), {})
+    monkeypatch.setattr(airflow.state, "Custom", custom, raising=False)
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__BACKEND", "airflow.state.Custom")
+    airflow_rows.intent(KEY)
+    before = airflow_rows.contents()
+    with caplog.at_level("INFO"):
+        webhooks.deliver("video.started", "paid", name=NAME)
+    assert airflow_rows.contents() == before
+    assert any("whose record is not in Airflow's own store" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(("conn_id", "found"), [("magic_hour_rotated", True), ("magic_hour_none", False), ("x", False)])
+def test_a_task_of_another_connection(airflow_rows, webhooks, conn_id, found, caplog):
+    """It gets the job only if its connection shares a secret with the one that was told: that is the same account."""
+    airflow_rows.intent(KEY, conn_id)
+    webhooks.deliver("video.started", "paid", name=NAME)
+    assert airflow_rows.record()["job_id"] == ("paid" if found else None)
+    assert any("another webhook_secret" in line for line in caplog.messages) == (not found)
+
+
+def test_a_task_of_another_connection_that_knows_its_job(airflow_rows, webhooks, caplog):
+    """One webhook tells of all of an account's jobs: for those that nothing is missing of there is nothing to say."""
+    airflow_rows.intent(KEY, "magic_hour_none", state="submitted", job_id="job0")
+    before = airflow_rows.contents()
+    webhooks.deliver("video.started", "job0", name=NAME)
+    assert airflow_rows.contents() == before
+    assert not any("another webhook_secret" in line for line in caplog.messages)
+
+
+def test_two_jobs_with_one_key(airflow_rows, webhooks):
+    """At once: one of them is recorded whole, and the record does not change any more."""
+    airflow_rows.intent(KEY)
+    with ThreadPoolExecutor(8) as threads:
+        ids = [f"paid{number}" for number in range(8)]
+        answers = threads.map(lambda job_id: webhooks.send("video.started", job_id, name=NAME).status_code, ids)
+        assert {answer // 100 for answer in answers} == {2}
+    after = airflow_rows.record()
+    assert after["job_id"] in ids
+    webhooks.deliver("video.completed", "another", name=NAME)
+    assert airflow_rows.record() == after
+
+
+def test_every_name_that_we_make_carries_its_key():
+    """However long the user's own name is."""
+    for given in (None, "waves", "x" * 300, "ends with #ABCDEFG"):
+        key = new_key()
+        assert key_of(tagged_name(given, "teaser.make", key, "all")) == key
+        assert key_of(json.loads(json.dumps(tagged_name(given, "teaser.make", key, "none")))) is None

@@ -1,0 +1,163 @@
+"""The books: credits that settle and come back, and a thousand jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from helpers.simulator import EXAMPLES, KEY, connected
+from magic_hour_provider.api.catalog import TOOLS
+from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
+from magic_hour_provider.simulator import Books, Simulator
+
+Create = Callable[..., str]
+Look = Callable[..., dict[str, Any]]
+LIP_SYNC = {
+    "assets": {
+        "audio_file_path": "https://example.com/a.mp3",
+        "video_file_path": "https://example.com/a.mp4",
+        "video_source": "file",
+    },
+    "start_seconds": 0,
+    "end_seconds": 10,
+}
+
+
+def test_one_line(sim: Simulator, create: Create, look: Look) -> None:
+    """What happened is one line in a test, as text and as an object; at first it is nothing."""
+    assert (str(sim.books()), sim.books()) == ("nothing", Books())
+    job = create()
+    for _ in range(9):
+        look(job)
+    assert str(sim.books()) == "1 create, 10 credits, 9 looks"
+    assert sim.books() == Books(creates=1, credits=10, looks=9)
+
+
+@pytest.mark.parametrize(("limit", "settled"), [(None, 240), (12, 120), (60, 240)])
+def test_tools_paid_by_the_frame_settle(
+    sim: Simulator, client: httpx.Client, limit: float | None, settled: int
+) -> None:
+    """Lip sync takes an estimate at 30 frames a second, and gives back what was not rendered at its end."""
+    request = LIP_SYNC | ({"max_fps_limit": limit} if limit else {})
+    made = client.post("/v1/lip-sync", json=request).json()
+    assert made["credits_charged"] == made["estimated_frame_cost"] == 300
+    assert client.get(f"/v1/video-projects/{made['id']}").json()["credits_charged"] == 300
+    sim.advance(4000)
+    details = client.get(f"/v1/video-projects/{made['id']}").json()
+    assert details["credits_charged"] == details["total_frame_cost"] == settled
+    money = {"start": 100_000, "taken": 300, "refunded": 300 - settled, "balance": 100_000 - settled}
+    assert sim.stats()["credits"] == money | {"settled": settled}
+    assert sim.books() == Books(creates=1, credits=settled, looks=2)
+
+
+def test_credits_that_are_still_open(sim: Simulator, client: httpx.Client, create: Create) -> None:
+    """What active jobs hold is taken, neither settled nor refunded, until their time is over."""
+    create()
+    create(request={"image_count": 1, "style": {"prompt": "[[error]]"}})
+    money = sim.stats()["credits"]
+    assert (money["taken"], money["settled"], money["refunded"]) == (20, 0, 0)
+    sim.advance(1000)
+    assert client.get("/v1/account").json()["credits"] == 99_990
+    money = sim.stats()["credits"]
+    assert (money["taken"], money["settled"], money["refunded"], sim.books().creates) == (20, 10, 10, 2)
+
+
+def test_looks_and_requests_in_the_books(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
+    """The books have every look at a job with its time, and every request by its endpoint."""
+    job = create()
+    look(job)
+    sim.advance(90)
+    look(job)
+    client.get("/v1/account")
+    client.get("/v1/image-projects/nobody")
+    httpx.get(f"{sim.url}/v1/account", headers={"Authorization": "Bearer wrong"})
+    stats = sim.stats()
+    times = ["2026-05-28T20:26:40.000Z", "2026-05-28T20:28:10.000Z"]
+    assert stats["jobs"] == {job: {"looks": 2, "times": times}}
+    assert (sim.jobs()[0]["look_times"], sim.jobs()[0]["seconds"]) == (times, TOOLS["ai-image-generator"].median_s)
+    assert stats["requests"] == {"account": 1, "create": 1, "look": 3, "unauthorized": 1}
+    assert sim.books() == Books(creates=1, credits=10, looks=3)
+
+
+def test_the_times_of_looks_are_bounded(sim: Simulator, create: Create, look: Look) -> None:
+    """A job that is looked at for ever does not fill the memory, and all its looks are counted."""
+    job = create()
+    for _ in range(60):
+        look(job)
+    assert (len(sim.jobs()[0]["look_times"]), sim.jobs()[0]["looks"], sim.books().creates) == (50, 60, 1)
+
+
+def test_a_thousand_jobs() -> None:
+    """A thousand jobs are created, looked at five times each by our async client, and finish; the books balance."""
+    tools = ("ai-image-generator", "lip-sync", "ai-qr-code-generator", "face-detection")
+    made: list[tuple[str, str]] = []
+
+    async def look_at_all(sim: Simulator) -> list[str]:
+        async with AsyncMagicHourClient(api_key=KEY, base_url=sim.url, verify=False, max_connections=2) as client:
+            gate = asyncio.Semaphore(2)
+
+            async def look(kind: str, job: str) -> str:
+                async with gate:
+                    return (await client.get_job(kind, job)).status
+
+            statuses: list[str] = []
+            for _ in range(5):
+                statuses = await asyncio.gather(*(look(kind, job) for kind, job in made))
+                sim.advance(200)
+            return statuses
+
+    with Simulator(manual_clock=True, credits=10**6) as sim, connected(sim) as http:
+        sim.fault("outcome", status="error", tool="lip-sync", count=20)
+        sim.fault("outcome", status="canceled", tool="ai-image-generator", count=5)
+        for number in range(1000):
+            slug = tools[number // 10 % 4] if number % 10 == 0 else tools[0]
+            request = LIP_SYNC if slug == "lip-sync" else EXAMPLES[slug]["json"]
+            answer = http.post(TOOLS[slug].path, json=request)
+            made.append((TOOLS[slug].kind, answer.json()["id"]))
+        statuses = asyncio.run(look_at_all(sim))
+        # 20 of the lip syncs were ordered to fail, and all face detections miss the file that they name.
+        assert Counter(statuses) == {"complete": 1000 - 5 - 20 - 25, "canceled": 5, "error": 20 + 25}
+        money, jobs = sim.stats()["credits"], sim.jobs()
+        assert len({job["id"] for job in jobs}) == 1000
+        assert {job["looks"] for job in jobs} == {5}
+        assert money["balance"] == money["start"] - money["taken"] + money["refunded"]
+        assert money["settled"] == money["taken"] - money["refunded"] == sum(job["credits_charged"] for job in jobs)
+        assert (sim.books().creates, sim.books().looks) == (1000, 5000)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Any:
+    with Simulator(manual_clock=True, credits=10**7) as sim:
+        yield sim
+
+
+@pytest.mark.parametrize("slug", TOOLS)
+def test_our_client_reads_every_tool(shared: Simulator, slug: str) -> None:
+    """Our own client reads the submission and the job of every tool, from its start to its end."""
+    tool, creates = TOOLS[slug], shared.books().creates
+    with MagicHourClient(api_key=KEY, base_url=shared.url, verify=False) as client:
+        made = client.create(slug, EXAMPLES[slug]["json"])
+        early = client.get_job(made.kind, made.id)
+        shared.advance(20_000)
+        late = client.get_job(made.kind, made.id)
+    assert shared.books().creates == creates + 1
+    assert (early.status, early.credits_charged, early.downloads, early.faces) == (
+        "queued",
+        made.credits_charged,
+        (),
+        (),
+    )
+    if late.status == "error":  # the example names an upload that is not there
+        assert tool.files
+        assert late.credits_charged == 0
+    else:
+        assert late.status == "complete"
+        assert bool(late.downloads) != bool(late.faces)
+    if tool.kind != "face-detection":  # which has neither an error nor a time
+        assert (late.error_code is None) == (late.status == "complete")
+        assert early.created_at == late.created_at is not None

@@ -1,0 +1,247 @@
+"""What is not established of Magic Hour, and the simulator lets its user choose."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import httpx
+import pytest
+
+from helpers.simulator import IMAGE_REQUEST, Receiver, connected
+from magic_hour_provider.simulator import Books, Choices, Simulator
+from magic_hour_provider.simulator.choices import allowed_values, read_choices
+
+CREATE = "/v1/ai-image-generator"
+FREE = {"tier": "free"}
+
+
+def _job(http: httpx.Client, words: str = "") -> str:
+    answer = http.post(CREATE, json={"image_count": 1, "style": {"prompt": f"A lighthouse {words}"}})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def _refund(sim: Simulator, http: httpx.Client) -> object:
+    job = _job(http, "[[error]]")
+    sim.advance(1000)
+    assert sim.books() == Books(creates=1)
+    return http.get(f"/v1/image-projects/{job}").json()["credits_charged"]
+
+
+def _look_after_delete(sim: Simulator, http: httpx.Client) -> object:
+    job = _job(http)
+    sim.advance(1000)
+    assert http.delete(f"/v1/image-projects/{job}").status_code == 204
+    answer = http.get(f"/v1/image-projects/{job}")
+    assert sim.books() == Books(creates=1, credits=10, looks=1, deletes=1)
+    body = answer.json()
+    return answer.status_code, body.get("enabled"), body.get("downloads")
+
+
+def _delete_early(sim: Simulator, http: httpx.Client) -> object:
+    job = _job(http)
+    status = http.delete(f"/v1/image-projects/{job}").status_code
+    sim.advance(1000)
+    return status, http.get(f"/v1/image-projects/{job}").status_code, sim.books().credits
+
+
+def _wrong_kind(sim: Simulator, http: httpx.Client) -> object:
+    status = http.get(f"/v1/video-projects/{_job(http)}").status_code
+    assert sim.books().creates == 1
+    return status
+
+
+def _two_uploads(sim: Simulator, http: httpx.Client) -> object:
+    link = _upload_link(http)
+    statuses = [http.put(link, content=b"x").status_code for _ in range(2)]
+    assert sim.books() == Books(uploads=statuses.count(200))
+    return statuses
+
+
+def _late_upload(sim: Simulator, http: httpx.Client) -> object:
+    link = _upload_link(http)
+    sim.advance(899)
+    early = http.put(link, content=b"x").status_code
+    sim.advance(1)
+    return early, http.put(link, content=b"x").status_code
+
+
+def _upload_link(http: httpx.Client) -> str:
+    answer = http.post("/v1/files/upload-urls", json={"items": [{"type": "image", "extension": "png"}]})
+    return str(answer.json()["items"][0]["upload_url"])
+
+
+def _create(*changes: dict[str, Any]) -> Any:
+    request: dict[str, Any] = {**IMAGE_REQUEST}
+    for change in changes:
+        request |= change
+
+    def answer(sim: Simulator, http: httpx.Client) -> object:
+        made = http.post(CREATE, json=request)
+        assert sim.books().creates == (made.status_code == 200)
+        return made.status_code, made.json().get("code")
+
+    return answer
+
+
+def _missing_file(sim: Simulator, http: httpx.Client) -> object:
+    made = http.post("/v1/photo-colorizer", json={"assets": {"image_file_path": "api-assets/nobody/0.png"}})
+    sim.advance(1000)
+    assert sim.books() in (Books(creates=1), Books(refused=1))
+    return made.status_code
+
+
+def _error_body(sim: Simulator, http: httpx.Client) -> object:
+    answers = [http.get("/v1/image-projects/x"), http.get("/v1/what"), http.post(CREATE, json={})]
+    answers.append(httpx.get(f"{sim.url}/v1/account"))
+    sim.fault("status", endpoint="account", status=500)
+    answers.append(http.get("/v1/account"))
+    assert sim.books() == Books(looks=1, refused=1)
+    (keys,) = {tuple(answer.json()) for answer in answers}
+    return keys
+
+
+def _large_body(sim: Simulator, http: httpx.Client) -> object:
+    status = http.post(CREATE, json={**IMAGE_REQUEST, "name": "x" * 1000}).status_code
+    assert sim.books().creates == (status == 200)
+    return status
+
+
+def _large_upload(sim: Simulator, http: httpx.Client) -> object:
+    at_once = http.put(_upload_link(http), content=b"x" * 2000).status_code
+    in_parts = http.put(_upload_link(http), content=iter([b"x" * 1000, b"x" * 1000])).status_code
+    assert sim.books().uploads == [at_once, in_parts].count(200)
+    return at_once, in_parts
+
+
+def _many_looks(sim: Simulator, http: httpx.Client) -> object:
+    path = f"/v1/image-projects/{_job(http)}"
+    first = [http.get(path) for _ in range(5)]
+    sim.fault("latency", endpoint="look", seconds=0)  # past the fast path the limit is the same
+    last = http.get(path)
+    sim.advance(1)
+    assert [http.get(path).status_code for _ in range(2)] == [200, 200]
+    answered = sum(answer.status_code == 200 for answer in (*first, last)) + 2
+    assert sim.books() == Books(creates=1, credits=10, looks=answered)
+    return [answer.status_code for answer in first].count(429), last.status_code, last.headers.get("retry-after")
+
+
+def _delivered(sim: Simulator, http: httpx.Client) -> object:
+    with Receiver() as receiver:
+        sim.add_webhook(receiver.url)
+        _job(http)
+        sim.advance(1000)
+        sim.wait_for_deliveries()
+    assert sim.books() == Books(creates=1, credits=10, deliveries=len(receiver.requests))
+    last = receiver.bodies[-1]
+    job = last.get("payload") or last["object"]
+    return receiver.events, sorted(last), "total_frame_cost" in job
+
+
+def _repeated(sim: Simulator, http: httpx.Client) -> object:
+    with Receiver(lambda number, _: 503 if number < 3 else 200) as receiver:
+        sim.add_webhook(receiver.url, events=["image.completed"])
+        _job(http)
+        for seconds in (1000, 1, 2):
+            sim.advance(seconds)
+            sim.wait_for_deliveries()
+    assert sim.books() == Books(creates=1, credits=10, deliveries=3)
+    return [len({headers[name] for headers, _ in receiver.requests}) for name in SIGNED]
+
+
+SIGNED = ("magic-hour-event-timestamp", "magic-hour-event-signature")
+BOTH = ["image.started", "image.completed"]
+UNKNOWN_FIELD = {"brand_new": 1}
+UNKNOWN_MODEL = {"model": "next-week"}
+PAID_MODEL = {"model": "nano-banana-pro"}
+CODE = ("code", "message")
+
+CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
+    (_refund, {}, {}, 0),
+    (_refund, {"refunded_credits": "negative"}, {}, -10),
+    (_refund, {"refunded_credits": "unchanged"}, {}, 10),
+    (_look_after_delete, {}, {}, (404, None, None)),
+    (_look_after_delete, {"deleted_job": "disabled"}, {}, (200, False, [])),
+    (_delete_early, {}, {}, (422, 200, 10)),
+    (_delete_early, {"delete_active": "removed"}, {}, (204, 404, 10)),
+    (_delete_early, {"delete_active": "canceled"}, {}, (204, 404, 0)),
+    (_delete_early, {"delete_active": "canceled", "deleted_job": "disabled"}, {}, (204, 200, 0)),
+    (_wrong_kind, {}, {}, 404),
+    (_wrong_kind, {"wrong_kind": "details"}, {}, 200),
+    (_two_uploads, {}, {}, [200, 200]),
+    (_two_uploads, {"upload_link_reuse": "refused"}, {}, [200, 403]),
+    (_late_upload, {}, {}, (200, 403)),
+    (_late_upload, {"upload_link_seconds": 60}, {}, (403, 403)),
+    (_create(UNKNOWN_FIELD), {}, {}, (200, None)),
+    (_create(UNKNOWN_FIELD), {"unknown_fields": "refused"}, {}, (400, "invalid_request")),
+    (_create(UNKNOWN_MODEL), {}, {}, (422, "unprocessable_entity")),
+    (_create(UNKNOWN_MODEL), {"unknown_values": "accepted"}, {}, (200, None)),
+    (_create({"image_count": 99}), {"unknown_values": "accepted"}, {}, (422, "unprocessable_entity")),
+    (_missing_file, {}, {}, 200),
+    (_missing_file, {"missing_file": "refused"}, {}, 422),
+    (_create(PAID_MODEL), {}, {}, (200, None)),
+    (_create(PAID_MODEL), {}, FREE, (403, "forbidden")),
+    (_create({"model": "default"}), {}, FREE, (200, None)),
+    (_create(PAID_MODEL), {"plan_limit": "payment_required"}, FREE, (402, "plan_upgrade_required")),
+    (_error_body, {}, {}, CODE),
+    (_error_body, {"error_code": "left_out"}, {}, ("message",)),
+    (_delivered, {}, {}, (BOTH, ["payload", "type"], True)),
+    (_delivered, {"image_started": "skipped"}, {}, (BOTH[1:], ["payload", "type"], True)),
+    (_delivered, {"webhook_envelope": "object"}, {}, (BOTH, ["object", "type"], True)),
+    (_delivered, {"webhook_deprecated": "left_out"}, {}, (BOTH, ["payload", "type"], False)),
+    (_repeated, {}, {}, [3, 3]),
+    (_repeated, {"webhook_repeats": "signed_once"}, {}, [1, 1]),
+    (_large_body, {}, {}, 200),
+    (_large_body, {"body_limit_bytes": 1000}, {}, 413),
+    (_large_upload, {}, {}, (200, 200)),
+    (_large_upload, {"upload_limit_bytes": 1999}, {}, (413, 413)),
+    (_many_looks, {}, {}, (0, 200, None)),
+    (_many_looks, {"looks_per_second": 3}, {}, (2, 429, "1")),
+    (_many_looks, {"looks_per_second": 3, "retry_after": "left_out"}, {}, (2, 429, None)),
+]
+
+
+@pytest.mark.parametrize(("ask", "chosen", "options", "expected"), CASES)
+def test_choice(ask: Any, chosen: dict[str, Any], options: dict[str, Any], expected: object) -> None:
+    """Each choice changes what it says, and the books agree."""
+    with Simulator(manual_clock=True, choices=Choices(**chosen), **options) as sim, connected(sim) as http:
+        assert ask(sim, http) == expected
+        money = sim.stats()["credits"]
+        assert money["balance"] == money["start"] - money["taken"] + money["refunded"]
+
+
+def test_every_value_is_tested() -> None:
+    """Each value of each choice is in the cases above, and documented."""
+    usual = Choices()
+    tested = {(name, value) for _, chosen, _, _ in CASES for name, value in chosen.items()}
+    words = {(name, word) for name, all_words in allowed_values().items() for word in all_words}
+    assert words - tested == {(name, getattr(usual, name)) for name, all_words in allowed_values().items() if all_words}
+    assert {field.name for field in fields(Choices)} - {name for name, _ in tested} == set()
+    for name, all_words in allowed_values().items():
+        assert f":param {name}:" in (Choices.__doc__ or "")
+        assert all(f"``{word}``" in (Choices.__doc__ or "") for word in all_words)
+
+
+def test_on_the_command_line() -> None:
+    """Choices are read as NAME=VALUE, with dashes or underscores."""
+    assert read_choices([]) == Choices()
+    read = read_choices(["deleted-job=disabled", "upload_link_seconds=60"])
+    assert read == Choices(deleted_job="disabled", upload_link_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ("colour=red", "There is no choice 'colour'"),
+        ("deleted_job", "not_found or disabled"),
+        ("deleted_job=maybe", "not_found or disabled"),
+        ("upload_link_seconds=soon", "a whole number"),
+        ("upload_link_seconds=-1", "a whole number"),
+        ("upload_link_seconds=", "a whole number"),
+    ],
+)
+def test_bad_choices(order: str, words: str) -> None:
+    """A choice that makes no sense is refused with what would."""
+    with pytest.raises(ValueError, match=words):
+        read_choices([order])

@@ -1,0 +1,196 @@
+"""Every fault at every endpoint: what the client saw, and what the books say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from helpers.simulator import IMAGE_REQUEST, KEY, connected
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.simulator.faults.catalog import AFTER, DELAY, FAULTS, INSTEAD, WEBHOOK, FaultError
+
+CREATE = "/v1/ai-image-generator"
+ITEMS = {"items": [{"type": "image", "extension": "png"}]}
+PATIENCE_S = 0.25
+UNKNOWN = errors.SubmissionUnknownError
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is expected of a fault.
+
+    :param order: its options.
+    :param seen: what the client sees; see :func:`seen`.
+    :param create: what our client raises at a create; None when it gets its submission.
+    :param look: what our client raises at a look.
+    """
+
+    order: dict[str, Any]
+    seen: str
+    create: type[Exception] | None = None
+    look: type[Exception] | None = None
+
+
+ROWS = {
+    "latency": Row({"seconds": 0.01}, "200"),
+    "status": Row({"status": 503}, "503", UNKNOWN, errors.MagicHourError),
+    "close-before-read": Row({}, "closed", UNKNOWN, errors.MagicHourError),
+    "stall": Row({}, "no answer", UNKNOWN, errors.MagicHourError),
+    "expired-link": Row({}, "403"),
+    "close-after-accept": Row({}, "closed", UNKNOWN, errors.MagicHourError),
+    "accept-then-status": Row({"status": 500}, "500", UNKNOWN, errors.MagicHourError),
+    "no-id": Row({}, "200 of another length", UNKNOWN),
+    "close-mid-body": Row({}, "200 cut", UNKNOWN, errors.MagicHourError),
+    "stall-mid-body": Row({}, "200 stalled", UNKNOWN, errors.MagicHourError),
+    "truncated": Row({}, "200 half", UNKNOWN, errors.UnreadableAnswerError),
+    "corrupt": Row({}, "200 changed", UNKNOWN, errors.UnreadableAnswerError),
+    "slow": Row({"bytes_per_second": 1e6}, "200"),
+    "outcome": Row({"status": "error"}, "200"),
+    "seconds": Row({"seconds": 1}, "200"),
+}
+ENDPOINTS = ("create", "look", "upload", "download")
+CASES = [(fault, endpoint) for fault in ROWS for endpoint in ENDPOINTS]
+ALLOWED = [(fault, endpoint) for fault, endpoint in CASES if endpoint in FAULTS[fault].endpoints]
+
+Stream = contextlib.AbstractContextManager[httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Simulator]:
+    with Simulator(manual_clock=True, credits=10**6) as sim:
+        yield sim
+
+
+@pytest.fixture(scope="module")
+def world(shared: Simulator) -> Iterator[dict[str, tuple[Callable[[], Stream], bytes]]]:
+    """Each endpoint: what sends a request to it, and a right answer's body."""
+    with connected(shared, timeout=PATIENCE_S) as client:
+        good = client.post(CREATE, json=IMAGE_REQUEST)
+        job = good.json()["id"]
+        shared.advance(1000)
+        details = client.get(f"/v1/image-projects/{job}")
+        link = details.json()["downloads"][0]["url"]
+        put = client.post("/v1/files/upload-urls", json=ITEMS).json()["items"][0]["upload_url"]
+        yield {
+            "create": (lambda: client.stream("POST", CREATE, json=IMAGE_REQUEST), good.content),
+            "look": (lambda: client.stream("GET", f"/v1/image-projects/{job}"), details.content),
+            "upload": (lambda: client.stream("PUT", put, content=b"x" * 1000), b""),
+            "download": (lambda: client.stream("GET", link), client.get(link, timeout=10).content),
+        }
+
+
+def seen(stream: Stream, good: bytes) -> str:
+    """Return in words what a client sees."""
+    try:
+        with stream as answer:
+            status = str(answer.status_code)
+            try:
+                body = answer.read()
+            except httpx.ReadTimeout:
+                return f"{status} stalled"
+            except (httpx.RemoteProtocolError, httpx.ReadError):
+                return f"{status} cut"
+    except httpx.ReadTimeout:
+        return "no answer"
+    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+        return "closed"
+    if status != "200" or not good:
+        return status
+    if len(body) != len(good):
+        return "200 half" if len(body) == len(good) // 2 else "200 of another length"
+    if not good.startswith(b"{"):
+        return "200" if body == good else "200 changed"
+    try:
+        json.loads(body)
+    except ValueError:
+        return "200 changed"
+    return "200"
+
+
+def changes(sim: Simulator, before: dict[str, int]) -> dict[str, int]:
+    """Return what has changed in the books in brief, the credits apart."""
+    after = asdict(sim.books())
+    return {name: after[name] - before[name] for name in after if after[name] != before[name] and name != "credits"}
+
+
+def test_every_fault_has_a_row() -> None:
+    """A fault without a row here is not tested, but for those of webhooks, which have a table of their own."""
+    assert list(ROWS) == [name for name, kind in FAULTS.items() if kind.endpoints != (WEBHOOK,)]
+
+
+@pytest.mark.parametrize(("fault", "endpoint"), CASES)
+def test_fault(shared: Simulator, world: Any, fault: str, endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The client sees what the table says, and only requests that were acted upon are in the books, and charged."""
+    row, kind = ROWS[fault], FAULTS[fault]
+    before, struck = asdict(shared.books()), shared.stats()["faults"].get(fault, 0)
+    requests = shared.stats()["requests"].get(endpoint, 0)
+    if endpoint not in kind.endpoints:
+        with pytest.raises(FaultError, match=f"endpoint can only be .*{kind.endpoints[0]}"):
+            shared.fault(fault, endpoint=endpoint, **row.order)
+        assert (changes(shared, before), shared.faults()) == ({}, [])
+        return
+    shared.fault(fault, endpoint=endpoint, **row.order)
+    assert [order["fault"] for order in shared.faults()] == [fault]
+    send, good = world[endpoint]
+    assert seen(send(), good) == row.seen
+
+    acted = kind.stage != INSTEAD
+    counted = {"create": "creates" if acted else "refused"}.get(endpoint, f"{endpoint}s")
+    assert changes(shared, before) == ({counted: 1} if acted or endpoint == "create" else {})
+    assert shared.books().credits - before["credits"] == (10 if acted and endpoint == "create" else 0)
+    books = shared.stats()
+    assert (books["faults"][fault], books["requests"][endpoint]) == (struck + 1, requests + 1)
+    assert balances(shared)
+    assert shared.faults() == []
+    assert seen(send(), good) == "200"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    if kind.stage == "job":
+        shared.advance(1000)
+        refunded = 10 if fault == "outcome" else 0
+        assert shared.books().credits - before["credits"] == 20 - refunded
+
+
+def balances(sim: Simulator) -> bool:
+    """Whether the account's balance is what was there, less what was taken, and what was given back."""
+    money = sim.stats()["credits"]
+    return bool(money["start"] - money["taken"] + money["refunded"] == money["balance"])
+
+
+@pytest.mark.parametrize("fault", [fault for fault, endpoint in ALLOWED if endpoint == "create"])
+def test_our_client_creates(shared: Simulator, fault: str) -> None:
+    """Our client calls every spoilt create unknown, whether the books have a job or not, and sends none twice."""
+    row, before = ROWS[fault], shared.books()
+    shared.fault(fault, **row.order)
+    with MagicHourClient(api_key=KEY, base_url=shared.url, timeout=PATIENCE_S, verify=False) as client:
+        if row.create is None:
+            assert client.create("ai-image-generator", IMAGE_REQUEST).credits_charged == 10
+        else:
+            with pytest.raises(row.create):
+                client.create("ai-image-generator", IMAGE_REQUEST)
+    made = 1 if FAULTS[fault].stage in (DELAY, AFTER, "job") else 0
+    after = shared.books()
+    assert (after.creates - before.creates, after.refused - before.refused) == (made, 1 - made)
+    shared.advance(1000)
+
+
+@pytest.mark.parametrize("fault", [fault for fault, endpoint in ALLOWED if endpoint == "look"])
+def test_our_client_looks(shared: Simulator, world: Any, fault: str) -> None:
+    """Our client tells a spoilt look from a job's end, and the next look finds the job."""
+    row, job = ROWS[fault], shared.jobs()[0]["id"]
+    creates = shared.books().creates
+    shared.fault(fault, endpoint="look", **row.order)
+    with MagicHourClient(api_key=KEY, base_url=shared.url, timeout=PATIENCE_S, verify=False) as client:
+        if row.look is not None:
+            with pytest.raises(row.look):
+                client.get_job("image", job)
+        assert client.get_job("image", job).status == "complete"
+    assert shared.books().creates == creates
+    assert shared.faults() == []

@@ -1,0 +1,170 @@
+"""Faults ordered by words in a prompt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from helpers.simulator import IMAGE_REQUEST
+from magic_hour_provider.simulator import Books, Simulator
+from magic_hour_provider.simulator.faults import prompts as magic
+
+Create = Callable[..., str]
+Look = Callable[..., dict[str, Any]]
+CREATE = "/v1/ai-image-generator"
+
+
+def _asking(words: str) -> dict[str, Any]:
+    return {"image_count": 1, "style": {"prompt": f"A lighthouse {words} at dawn"}}
+
+
+def test_the_table_is_whole() -> None:
+    """The module's own documentation has every form of every magic word, and no other."""
+    documented = re.findall(r"^``(\[\[.*?\]\])``", magic.__doc__ or "", re.MULTILINE)
+    assert documented == [form for forms, _ in magic.SPELLS.values() for form in forms.split(" or ")]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "code", "kept"),
+    [
+        ("[[error]]", "error", "unknown_error", 0),
+        ("[[error:no_source_face]]", "error", "no_source_face", 0),
+        ("[[canceled]]", "canceled", None, 0),
+        ("[[queued]]", "queued", None, 10),
+        ("[[rendering]]", "rendering", None, 10),
+        ("[[ends:dreaming]]", "dreaming", None, 10),
+        ("[[ seconds : 12 ]]", "complete", None, 10),
+        ("[[brand]] [[x:1]] [[Error]] [error]", "complete", None, 10),
+    ],
+)
+def test_the_end_of_a_job(
+    sim: Simulator, create: Create, look: Look, words: str, status: str, code: str | None, kept: int
+) -> None:
+    """A job ends as its prompt says, and its credits stay or come back; other words in brackets mean nothing."""
+    job = create(request=_asking(words))
+    assert look(job)["status"] == "queued"
+    sim.advance(100_000)
+    details = look(job)
+    assert (details["status"], (details["error"] or {}).get("code")) == (status, code)
+    assert sim.books() == Books(creates=1, credits=kept, looks=2)
+
+
+def test_seconds(sim: Simulator, create: Create, look: Look) -> None:
+    """A job takes the time that its prompt says, each time that it is made."""
+    for _ in range(2):
+        job = create(request=_asking("[[seconds:12]]"))
+        sim.advance(11.9)
+        assert look(job)["status"] == "rendering"
+        sim.advance(0.1)
+        assert look(job)["status"] == "complete"
+    assert sim.stats()["faults"] == {"seconds": 2}
+    assert sim.books().creates == 2
+
+
+def test_gone(sim: Simulator, client: httpx.Client, create: Create) -> None:
+    """A job vanishes when its time is over."""
+    job = create(request=_asking("[[gone]]"))
+    assert client.get(f"/v1/image-projects/{job}").status_code == 200
+    sim.advance(1000)
+    assert client.get(f"/v1/image-projects/{job}").status_code == 404
+    assert str(sim.books()) == "1 create, 10 credits, 2 looks"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "retry_after", "creates"),
+    [
+        ("[[status:503]]", 503, None, 0),
+        ("[[status:429:30]]", 429, "30", 0),
+        ("[[accepted:500]]", 500, None, 1),
+        ("[[no-id]]", 200, None, 1),
+        ("[[latency:0.01]]", 200, None, 1),
+        ("[[status:503]] [[accepted:500]]", 503, None, 0),
+    ],
+)
+def test_the_answer_to_a_create(
+    sim: Simulator, client: httpx.Client, words: str, status: int, retry_after: str | None, creates: int
+) -> None:
+    """A create is answered as its prompt says, and only what was acted upon is charged."""
+    answer = client.post(CREATE, json=_asking(words))
+    assert (answer.status_code, answer.headers.get("retry-after")) == (status, retry_after)
+    assert ("id" in answer.json()) == (words == "[[latency:0.01]]")
+    assert sim.books() == Books(creates=creates, refused=1 - creates, credits=10 * creates)
+
+
+@pytest.mark.parametrize(("words", "creates"), [("[[lost]]", 1), ("[[closed]]", 0)])
+def test_a_closed_connection(sim: Simulator, client: httpx.Client, words: str, creates: int) -> None:
+    """A create whose connection closes was acted upon or not, as its prompt says."""
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        client.post(CREATE, json=_asking(words))
+    assert sim.books() == Books(creates=creates, refused=1 - creates, credits=10 * creates)
+
+
+def test_one_answer_is_spoilt_once(sim: Simulator, client: httpx.Client) -> None:
+    """A fault on order waits for the next create when a magic word, or another fault, has spoilt this one's answer."""
+    sim.fault("no-id")
+    sim.fault("truncated", prompt="lighthouse")
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        client.post(CREATE, json={"image_count": 1, "style": {"prompt": "[[lost]]"}})
+    assert len(client.post(CREATE, json=IMAGE_REQUEST).content) < 60
+    assert [order["fault"] for order in sim.faults()] == ["no-id"]
+    assert "id" not in client.post(CREATE, json=IMAGE_REQUEST).json()
+    assert sim.stats()["faults"] == {"close-after-accept": 1, "no-id": 1, "truncated": 1}
+    assert sim.books() == Books(creates=3, credits=30)
+
+
+def test_words_in_a_name(sim: Simulator, create: Create, look: Look) -> None:
+    """Tools without a prompt take magic words in the job's name."""
+    request = {"assets": {"image_file_path": "https://example.com/a.png"}, "name": "mine [[error:file_too_large]]"}
+    job = create("photo-colorizer", request)
+    sim.advance(1000)
+    assert look(job)["error"]["code"] == "file_too_large"
+    assert sim.books() == Books(creates=1, looks=1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[[seconds]]",
+        "[[seconds:soon]]",
+        "[[seconds:-1]]",
+        "[[seconds:nan]]",
+        "[[seconds:]]",
+        "[[seconds:1:2]]",
+        "[[error:]]",
+        "[[canceled:now]]",
+        "[[ends]]",
+        "[[status]]",
+        "[[status:99]]",
+        "[[status:50.5]]",
+        "[[status:429:soon]]",
+        "[[status:429:1e999]]",
+        "[[accepted:no]]",
+        "[[latency:x]]",
+    ],
+)
+def test_a_magic_word_that_makes_no_sense(sim: Simulator, client: httpx.Client, words: str) -> None:
+    """It is refused in a sentence that shows the right form, and costs nothing."""
+    answer = client.post(CREATE, json=_asking(words))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert f"[[{words.strip('[]').split(':')[0]}" in answer.json()["message"].split("Use ")[1]
+    assert sim.books() == Books(refused=1)
+
+
+def test_a_fault_for_words(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
+    """A fault on order that looks for words passes over other requests, and other jobs' looks and downloads."""
+    sim.fault("status", status=500, prompt="cat|dog", count=2)
+    sim.fault("outcome", status="error", prompt="harbour")
+    sim.fault("status", status=500, prompt="LIGHTHOUSE", endpoint="look")
+    fish = create(request={"image_count": 1, "style": {"prompt": "A fish in a harbour"}})
+    assert client.post(CREATE, json={"image_count": 1, "style": {"prompt": "A Cat"}}).status_code == 500
+    lighthouse = create(request=IMAGE_REQUEST)
+    assert client.post(CREATE, json={"image_count": 1, "style": {"prompt": "dogs"}}).status_code == 500
+    sim.advance(1000)
+    assert look(fish)["status"] == "error"
+    assert client.get(f"/v1/image-projects/{lighthouse}").status_code == 500
+    assert look(lighthouse)["status"] == "complete"
+    assert (sim.faults(), sim.books().creates, sim.books().refused) == ([], 2, 2)

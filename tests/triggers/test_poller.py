@@ -1,0 +1,470 @@
+"""The watcher with many jobs and for long times, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import tracemalloc
+import weakref
+from collections import Counter, deque
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from helpers.support import first_event
+from helpers.virtual_time import run
+from magic_hour_provider.triggers import poll_metrics as metrics_module
+from magic_hour_provider.triggers import poller as watcher_module
+from magic_hour_provider.triggers.job import MagicHourJobTrigger
+from magic_hour_provider.triggers.polled_job import Watched
+from magic_hour_provider.triggers.poller import MAX_IN_FLIGHT, Watcher
+
+
+def watchers() -> dict[str, Watcher]:
+    """Return this loop's watchers."""
+    return watcher_module._watchers.get(asyncio.get_running_loop(), {})
+
+
+def statuses(events: list[dict]) -> Counter:
+    """Count how waits ended."""
+    return Counter(event["status"] for event in events)
+
+
+def test_a_day_of_one_long_job(virtual):
+    """24 hours are waited through at the pace of the class, with some lines an hour, and the end is seen in time."""
+
+    async def main():
+        day = 86_400.0
+        virtual.service.ends["abc"] = day
+        now = virtual.clock.now()
+        one = virtual.trigger("abc", tool="video-to-video", deadline=now + 2 * day, polling="long_video")
+        event = await first_event(one)
+        return event, virtual.clock.steady() - day
+
+    event, late = run(main())
+    assert event["status"] == "complete"
+    assert late <= 30.1
+    assert 86_400 / 30 - 40 <= len(virtual.service.looks) <= 86_400 / 30
+    assert 140 <= len(virtual.logged) <= 150
+    assert (virtual.readings, virtual.clients, virtual.service.closed) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0, 600.0, -600.0])
+def test_a_clock_that_jumps(virtual, jump):
+    """A machine's clock set while jobs are waited for makes no burst, ends no wait and delays no end."""
+
+    async def main():
+        virtual.service.ends = {f"job{n}": 300.0 for n in range(20)}
+        tasks = [asyncio.create_task(first_event(virtual.trigger(f"job{n}"))) for n in range(20)]
+        await asyncio.sleep(150)
+        before = len(virtual.service.looks)
+        virtual.clock.ahead = jump
+        await asyncio.sleep(10)
+        soon = len(virtual.service.looks) - before
+        return soon, await asyncio.gather(*tasks), virtual.clock.steady()
+
+    soon, events, end = run(main())
+    assert soon <= 20 * 3
+    assert statuses(events) == {"complete": 20}
+    assert 300 <= end <= 312
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_restart_with_another_clock(virtual, jump):
+    """A triggerer whose clock is behind waits no longer than was asked for; one far ahead looks once and reports."""
+
+    async def main():
+        one = virtual.trigger("abc")
+        virtual.clock.ahead = jump
+        event = await first_event(one)
+        return event, virtual.clock.steady()
+
+    event, end = run(main())
+    assert event["status"] == "timeout"
+    assert end == pytest.approx(3600 if jump < 0 else 0, abs=1)
+    assert len(virtual.service.looks) > 0
+
+
+def test_a_restart_is_no_burst(virtual):
+    """A thousand triggers loaded at once, whose looks are all overdue, are spread over half a minute."""
+
+    async def main():
+        now = virtual.clock.now()
+        virtual.service.ends = {f"job{n}": 0.0 for n in range(1000)}
+        late = {"submitted_at": now - 500, "deferred_at": now - 500}
+        return await asyncio.gather(*(first_event(virtual.trigger(f"job{n}", **late)) for n in range(1000)))
+
+    assert statuses(run(main())) == {"complete": 1000}
+    times = [time for time, _ in virtual.service.looks]
+    assert len(times) == 1000
+    assert sum(time < 1 for time in times) <= 15
+    assert 8 <= times[-1] <= 30
+    assert (virtual.readings, virtual.clients) == (1, 1)
+
+
+def test_nothing_is_left_of_5000_jobs(virtual):
+    """When the last of 5,000 jobs has left there is no watcher, client, task, timer or reference any more."""
+
+    async def main():
+        now = virtual.clock.now()
+        virtual.service.ends = {f"job{n}": 90.0 + n / 100 for n in range(5000)}
+        triggers = [virtual.trigger(f"job{n}", deadline=now + 7200, polling="long_video") for n in range(5000)]
+        alive = weakref.WeakSet(triggers)
+        tasks = [asyncio.create_task(first_event(one)) for one in triggers]
+        del triggers
+        await asyncio.sleep(100)
+        (watcher,) = watchers().values()
+        gone = weakref.ref(watcher)
+        del watcher
+        canceled = [task.cancel() for task in tasks[::50]]
+        # Not the errors of the canceled: their tracebacks hold everything.
+        events = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(one, dict)]
+        tasks.clear()
+        await asyncio.sleep(0)  # gather itself holds its results for a moment
+        assert watchers() == {}
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert asyncio.get_running_loop()._scheduled == []
+        gc.collect()
+        assert gone() is None
+        assert [
+            one for one in gc.get_objects() if type(one) is Watched
+        ] == []  # isinstance() wakes lazy objects of others
+        assert len(alive) == 0
+        return sum(canceled), events
+
+    canceled, events = run(main())
+    assert statuses(events) == {"complete": 5000 - canceled}
+    assert canceled > 50
+    assert virtual.service.most_in_flight <= MAX_IN_FLIGHT
+    assert (virtual.clients, virtual.service.closed) == (1, 1)
+
+
+def test_a_waiting_job_is_small(virtual):
+    """With its task, its coroutines, its trigger and its place in the heap a waiting job takes less than 4 KiB."""
+
+    async def main():
+        now = virtual.clock.now()
+        tasks = [asyncio.create_task(first_event(virtual.trigger(f"early{n}"))) for n in range(10)]
+        await asyncio.sleep(0)
+        gc.collect()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        tasks += [
+            asyncio.create_task(first_event(virtual.trigger(f"job{n}", deadline=now + 90_000, polling="long_video")))
+            for n in range(1000)
+        ]
+        await asyncio.sleep(110)
+        virtual.service.looks.clear()
+        virtual.logged.clear()
+        gc.collect()
+        each = (tracemalloc.get_traced_memory()[0] - before) / 1000
+        tracemalloc.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return each
+
+    assert run(main()) < 4096
+
+
+def test_one_job_in_trouble_is_alone(virtual):
+    """A canceled trigger, one whose look meets a bug, failing looks and one that nobody reads disturb no other."""
+
+    def answer(job_id, _):
+        return {"bug": ValueError("a bug"), "down": httpx.ConnectError("down")}.get(job_id)
+
+    async def main():
+        virtual.service.answer = answer
+        virtual.service.ends = {f"job{n}": 200.0 for n in range(5)} | {"unread": 0.0}
+        jobs = [asyncio.create_task(first_event(virtual.trigger(f"job{n}"))) for n in range(5)]
+        bug = asyncio.create_task(first_event(virtual.trigger("bug")))
+        down = asyncio.create_task(first_event(virtual.trigger("down", deadline=virtual.clock.now() + 600)))
+        canceled = asyncio.create_task(first_event(virtual.trigger("canceled")))
+        unread = virtual.trigger("unread").run()
+        event = await anext(unread)  # and nobody asks for more
+        canceled.cancel()
+        with pytest.raises(ValueError, match="a bug"):
+            await bug
+        ends = await asyncio.gather(*jobs)
+        assert virtual.clock.steady() < 212
+        assert (await down)["status"] == "timeout"
+        assert canceled.cancelled()
+        await unread.aclose()
+        assert watchers() == {}
+        return ends, event.payload["status"]
+
+    ends, unread = run(main())
+    assert statuses(ends) == {"complete": 5}
+    assert unread == "complete"
+    assert virtual.clients == 1
+
+
+def test_a_key_that_rotates(virtual):
+    """A refused key is read anew once, the looks go on with the new one, and no wait ends."""
+
+    async def main():
+        virtual.service.ends = {f"job{n}": 500.0 for n in range(40)}
+        tasks = [asyncio.create_task(first_event(virtual.trigger(f"job{n}"))) for n in range(40)]
+        await asyncio.sleep(100)
+        virtual.service.keys, virtual.key = ("mhk_live_two",), "mhk_live_two"
+        await asyncio.sleep(100)
+        virtual.service.keys, virtual.key = ("mhk_live_three",), "mhk_live_three"
+        return await asyncio.gather(*tasks)
+
+    assert statuses(run(main())) == {"complete": 40}
+    assert (virtual.readings, virtual.clients) == (3, 3)
+    assert virtual.service.closed == 3
+
+
+def test_a_key_that_is_revoked(virtual):
+    """A key that stays refused after it was read anew ends every wait, and is not read again for each."""
+
+    async def main():
+        tasks = [asyncio.create_task(first_event(virtual.trigger(f"job{n}"))) for n in range(40)]
+        await asyncio.sleep(100)
+        virtual.service.keys = ()
+        return await asyncio.gather(*tasks)
+
+    assert statuses(run(main())) == {"refused": 40}
+    assert virtual.readings == 2
+    assert virtual.clients == 1
+
+
+def test_a_key_that_is_replaced_late(virtual):
+    """The new key is saved some time after the old one ended: tasks that defer meanwhile go on with it."""
+    again = Counter()
+
+    async def task(job_id):
+        while (event := await first_event(virtual.trigger(job_id)))["status"] == "refused":
+            again[job_id] += 1
+            assert again[job_id] <= 5
+            # A worker, which reads the connection anew, sees the job at work and defers; so the watcher is never empty.
+            await asyncio.sleep(3 + int(job_id[3:]) % 6)
+        return event
+
+    async def main():
+        virtual.service.ends = {f"job{n}": 500.0 for n in range(100)}
+        tasks = []
+        for number in range(100):
+            tasks.append(asyncio.create_task(task(f"job{number}")))
+            await asyncio.sleep(1)
+        virtual.service.keys = ("mhk_live_two",)
+        await asyncio.sleep(30)
+        virtual.key = "mhk_live_two"
+        return await asyncio.gather(*tasks), virtual.clock.steady()
+
+    events, end = run(main())
+    assert statuses(events) == {"complete": 100}
+    assert end < 540
+    assert again.total() >= 50, "that is what the new key is late for"
+
+
+def test_a_service_in_trouble_is_not_asked_faster(virtual):
+    """Looks that fail with a 5xx, or bring no answer at all, do not raise the rate."""
+
+    async def main():
+        now = virtual.clock.now()
+        failures = [httpx.Response(503, json={}), httpx.ConnectError("refused")]
+        virtual.service.answer = lambda _, number: failures[number % 2]
+        late = {"submitted_at": now - 500, "deferred_at": now - 500, "deadline": now + 100}
+        await asyncio.gather(*(first_event(virtual.trigger(f"job{n}", **late)) for n in range(3000)))
+
+    run(main())
+    assert sum(time < 60 for time, _ in virtual.service.looks) <= 620
+
+
+def test_figures_that_cannot_be_sent(virtual, monkeypatch, caplog):
+    """Metrics inform: where they fail the wait ends as it would have, with a line in the log."""
+
+    def broken(*_, **__):
+        raise OSError("metrics backend")
+
+    monkeypatch.setattr(metrics_module, "stats", SimpleNamespace(gauge=broken, incr=broken, timing=broken))
+
+    async def main():
+        virtual.service.ends["abc"] = 50.0
+        return await first_event(virtual.trigger("abc"))
+
+    assert run(main())["status"] == "complete"
+    assert any("figures of waiting jobs" in line for line in caplog.messages)
+
+
+def test_a_triggerer_whose_clock_is_behind(virtual):
+    """It looks as soon as one whose clock is right."""
+
+    async def main():
+        virtual.service.ends["abc"] = 100.0
+        one = virtual.trigger("abc")
+        virtual.clock.ahead = -300.0
+        return await first_event(one), virtual.clock.steady()
+
+    event, end = run(main())
+    assert event["status"] == "complete"
+    assert end < 115
+
+
+def test_a_pause_outlives_the_job_that_was_told(virtual):
+    """Retry-After is the account's: a job that comes after the told one has left waits for it too."""
+
+    async def main():
+        virtual.service.answer = lambda _, number: (
+            httpx.Response(429, json={}, headers={"Retry-After": "600"}) if number == 1 else None
+        )
+        told = asyncio.create_task(first_event(virtual.trigger("told")))
+        await asyncio.sleep(100)
+        assert len(virtual.service.looks) == 1
+        told.cancel()
+        await asyncio.wait([told])
+        assert watchers() == {}
+        virtual.service.ends["next"] = 0.0
+        return await first_event(virtual.trigger("next"))
+
+    assert run(main())["status"] == "complete"
+    (first, _), (second, _) = virtual.service.looks
+    assert second - first >= 600
+
+
+def test_one_job_of_another_account(virtual):
+    """A job that only this key may not see ends after a second look; the others do not notice."""
+
+    async def main():
+        virtual.service.ends["mine"] = 200.0
+        virtual.service.answer = lambda job_id, _: httpx.Response(403, json={}) if job_id == "theirs" else None
+        return await asyncio.gather(*(first_event(virtual.trigger(job_id)) for job_id in ("mine", "theirs")))
+
+    mine, theirs = run(main())
+    assert (mine["status"], theirs["status"]) == ("complete", "refused")
+    assert len(virtual.service.times("theirs")) == 2
+    assert virtual.clients == 1
+
+
+def test_a_service_that_stalls_keeps_nobody_beyond_the_deadline(virtual):
+    """With every place taken by looks that never come back, waits still end soon after their deadline."""
+
+    async def main():
+        virtual.service.latency_s = 60.0
+        virtual.service.answer = lambda *_: httpx.ReadTimeout("stalled")
+        now = virtual.clock.now()
+        jobs = [first_event(virtual.trigger(f"job{n}", deadline=now + 300)) for n in range(500)]
+        events = await asyncio.gather(*jobs)
+        return events, virtual.clock.steady()
+
+    events, end = run(main())
+    assert statuses(events) == {"timeout": 500}
+    assert end < 300 + 130
+    assert virtual.service.most_in_flight == MAX_IN_FLIGHT
+
+
+@pytest.mark.parametrize("retry_after", [{}, {"Retry-After": "1"}])
+def test_a_thousand_jobs_at_once_behind_a_limit(virtual, retry_after):
+    """Behind 40 looks per second few of a thousand jobs' looks are refused, and none of the jobs ends late for it."""
+    answered, refused = deque(), []
+
+    def answer(*_):
+        now = virtual.clock.steady()
+        while answered and answered[0] <= now - 1:
+            answered.popleft()
+        if len(answered) < 40:
+            answered.append(now)
+            return None
+        refused.append(now)
+        return httpx.Response(429, json={}, headers=retry_after)
+
+    async def main():
+        virtual.service.ends = {f"job{n}": 100.0 + n / 10 for n in range(1000)}
+        virtual.service.answer = answer
+        events = await asyncio.gather(*(first_event(virtual.trigger(f"job{n}")) for n in range(1000)))
+        return events, virtual.clock.steady()
+
+    events, end = run(main())
+    assert statuses(events) == {"complete": 1000}
+    assert len(refused) <= 0.01 * len(virtual.service.looks)
+    assert end < 260
+
+
+def test_retry_after_holds_the_whole_account(virtual):
+    """After one 429 nobody of the account looks until its time is over; then at half the rate."""
+    told = []
+
+    def answer(job_id, number):
+        if number == 100:
+            told.append(virtual.clock.steady())
+            return httpx.Response(429, json={}, headers={"Retry-After": "60"})
+        return None
+
+    async def main():
+        virtual.service.ends = {f"job{n}": 150.0 for n in range(200)}
+        virtual.service.answer = answer
+        return await asyncio.gather(*(first_event(virtual.trigger(f"job{n}")) for n in range(200)))
+
+    assert statuses(run(main())) == {"complete": 200}
+    (at,) = told
+    assert [time for time, _ in virtual.service.looks if at < time < at + 59.9] == []
+
+
+def test_the_log_of_a_trigger_is_its_own(virtual, monkeypatch):
+    """The watcher works in no trigger's context, and each trigger writes its own lines in its own context."""
+    mark = contextvars.ContextVar("mark", default="nobody")
+    looked_by, written_by = set(), set()
+
+    async def ainfo(line):
+        written_by.add((mark.get(), line.split()[3]))
+
+    monkeypatch.setattr(MagicHourJobTrigger, "log", SimpleNamespace(ainfo=ainfo))
+    virtual.service.answer = lambda *_: looked_by.add(mark.get())
+
+    async def main():
+        virtual.service.ends = {"one": 100.0, "two": 200.0}
+
+        async def wait(job_id):
+            mark.set(job_id)
+            return await first_event(virtual.trigger(job_id))
+
+        return await asyncio.gather(wait("one"), wait("two"))
+
+    assert statuses(run(main())) == {"complete": 2}
+    assert looked_by == {"nobody"}
+    assert written_by == {("one", "one"), ("two", "two")}
+
+
+def test_the_figures(virtual, monkeypatch):
+    """Looks, failing ones, 429s, watched jobs and the delay of the event go to Airflow's metrics, from a thread."""
+    sent, threads = [], set()
+
+    class Stats:
+        def __getattr__(self, name):
+            def note(metric, value, *, tags):
+                import threading
+
+                threads.add(threading.current_thread() is threading.main_thread())
+                sent.append((name, metric, value, tags))
+
+            return note
+
+    monkeypatch.setattr("magic_hour_provider.triggers.poll_metrics.stats", Stats())
+    answers = {2: httpx.Response(503, json={}), 3: httpx.Response(429, json={}, headers={"Retry-After": "5"})}
+
+    async def main():
+        virtual.service.ends["abc"] = 120.0
+        virtual.service.answer = lambda _, number: answers.get(number)
+        return await first_event(virtual.trigger("abc"))
+
+    assert run(main())["status"] == "complete"
+    totals = Counter()
+    for name, metric, value, tags in sent:
+        assert tags == {"conn_id": "magic_hour_default"}
+        if name == "incr":
+            totals[metric] += value
+    assert totals == {
+        "magic_hour.looks": len(virtual.service.looks),
+        "magic_hour.failing_looks": 2,
+        "magic_hour.rate_limited": 1,
+    }
+    watched = [value for name, metric, value, _ in sent if (name, metric) == ("gauge", "magic_hour.jobs_watched")]
+    assert watched[0] == 1
+    assert watched[-1] == 0
+    (delay,) = [value for name, metric, value, _ in sent if metric == "magic_hour.completion_to_event"]
+    assert 0 < delay.total_seconds() <= 10
+    assert threads == {False}
