@@ -35,7 +35,7 @@ def test_every_tool_has_a_pace():
     """Each tool's polling class has bounds, a middle and a timeout."""
     for tool in TOOLS.values():
         pace = tool.polling_class()
-        low, high = pace.interval_s
+        low, high = pace.poll_interval_s
         assert 2 <= low <= high <= 30
         assert pace.timeout_s > pace.median_s > 0
 

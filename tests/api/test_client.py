@@ -125,12 +125,12 @@ def test_a_create_that_never_left():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
     for url in (f"http://127.0.0.1:{free}", "http://no-such-host.invalid"):
-        with MagicHourClient(api_key=KEY, base_url=url) as client, pytest.raises(errors.UnreachableError):
+        with MagicHourClient(api_key=KEY, base_url=url) as client, pytest.raises(errors.ConnectionFailedError):
             client.create("ai-image-generator", REQUEST)
     with (
         server(tls_never_answers) as url,
         MagicHourClient(api_key=KEY, base_url=url.replace("http", "https")) as client,
-        pytest.raises(errors.UnreachableError),
+        pytest.raises(errors.ConnectionFailedError),
     ):
         client.create("ai-image-generator", REQUEST)
 
@@ -145,7 +145,7 @@ def test_a_redirect_is_never_followed():
 
     with (
         MagicHourClient(api_key=KEY, base_url="https://a.example", transport=httpx.MockTransport(answer)) as client,
-        pytest.raises(errors.RefusedError, match="redirect"),
+        pytest.raises(errors.RequestRejectedError, match="redirect"),
     ):
         client.create("ai-image-generator", REQUEST)
     assert seen == ["a.example"]
@@ -195,7 +195,7 @@ def test_a_file_that_cannot_be_uploaded(sim, tmp_path):
             (tmp_path / "notes.txt", "no extension"),
             (tmp_path / "empty.png", "is empty"),
         ):
-            with pytest.raises(errors.BadInputError, match=words):
+            with pytest.raises(errors.InvalidInputError, match=words):
                 client.upload(path)
     assert sim.stats()["uploads"] == 0
 
@@ -213,7 +213,7 @@ def test_the_async_client_sees_the_same(sim):
 
     found = asyncio.run(look(KEY, made.id))
     assert (found.id, found.status, found.credits_charged) == (job.id, job.status, job.credits_charged)
-    with pytest.raises(errors.BadKeyError):
+    with pytest.raises(errors.AuthenticationError):
         asyncio.run(look("mhk_live_wrong", made.id))
     with pytest.raises(errors.NotFoundError):
         asyncio.run(look(KEY, "nosuchjob"))

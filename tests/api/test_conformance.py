@@ -13,7 +13,7 @@ import pytest
 
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.validation import check, normalized
+from magic_hour_provider.api.validation import check_request, normalize_request
 from magic_hour_provider.operators import audio, image, video
 from operator_source import class_name
 
@@ -76,10 +76,10 @@ def test_requests_are_those_of_the_official_sdk(slug):
     with MagicHourClient(api_key="x", transport=ours.transport) as client:
         for number, kwargs in enumerate(given):
             create(**kwargs)
-            findings = check(tool, kwargs, rendered=True)
+            findings = check_request(tool, kwargs, rendered=True)
             assert findings.errors == (), (kwargs, findings)
             typed = operator(task_id=f"t{number}", **kwargs)
-            made = client.create(tool, normalized(tool, typed.request))
+            made = client.create(tool, normalize_request(tool, typed.request))
             assert (made.id, made.kind) == ("job1", tool.kind)
     assert len(ours.sent) == len(given) == RANDOM_EACH + 1
     assert ours.sent == theirs.sent

@@ -11,38 +11,38 @@ import pytest
 from magic_hour_provider.api import errors, protocol
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.models import Job, JobReference, library_url, parse_library_url
-from magic_hour_provider.api.responses import Answer, job_ended_badly, retry_after
+from magic_hour_provider.api.responses import Response, job_error, retry_after
 
 JSON = {"content-type": "application/json"}
 
 
-def answer(status: int, body: object = None, headers: dict[str, str] | None = None) -> Answer:
+def answer(status: int, body: object = None, headers: dict[str, str] | None = None) -> Response:
     """Make an answer; a body that is no text is sent as JSON."""
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    return Answer(status, httpx.Headers(JSON if headers is None else headers), raw)
+    return Response(status, httpx.Headers(JSON if headers is None else headers), raw)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "error", "can_retry"),
+    ("outcome", "error", "retryable"),
     [
-        (httpx.ConnectError("refused"), errors.UnreachableError, True),
-        (httpx.ConnectTimeout("slow"), errors.UnreachableError, True),
-        (httpx.ProxyError("no tunnel"), errors.UnreachableError, True),
-        (httpx.PoolTimeout("busy"), errors.UnreachableError, True),
+        (httpx.ConnectError("refused"), errors.ConnectionFailedError, True),
+        (httpx.ConnectTimeout("slow"), errors.ConnectionFailedError, True),
+        (httpx.ProxyError("no tunnel"), errors.ConnectionFailedError, True),
+        (httpx.PoolTimeout("busy"), errors.ConnectionFailedError, True),
         (httpx.ReadError("reset"), errors.SubmissionUnknownError, False),
         (httpx.ReadTimeout("silence"), errors.SubmissionUnknownError, False),
         (httpx.WriteError("pipe"), errors.SubmissionUnknownError, False),
         (httpx.WriteTimeout("slow"), errors.SubmissionUnknownError, False),
         (httpx.RemoteProtocolError("closed"), errors.SubmissionUnknownError, False),
         (httpx.DecodingError("gzip"), errors.SubmissionUnknownError, False),
-        (answer(400, {"message": "no"}), errors.RefusedError, False),
-        (answer(401, {"message": "no"}), errors.BadKeyError, False),
-        (answer(402, {"message": "no"}), errors.NoCreditsError, False),
-        (answer(403, {"message": "no"}), errors.NoCreditsError, False),
+        (answer(400, {"message": "no"}), errors.RequestRejectedError, False),
+        (answer(401, {"message": "no"}), errors.AuthenticationError, False),
+        (answer(402, {"message": "no"}), errors.InsufficientCreditsError, False),
+        (answer(403, {"message": "no"}), errors.InsufficientCreditsError, False),
         (answer(404, {"message": "no"}), errors.NotFoundError, False),
-        (answer(413), errors.RefusedError, False),
-        (answer(422, {"message": "no"}), errors.RefusedError, False),
-        (answer(307), errors.RefusedError, False),
+        (answer(413), errors.RequestRejectedError, False),
+        (answer(422, {"message": "no"}), errors.RequestRejectedError, False),
+        (answer(307), errors.RequestRejectedError, False),
         (answer(429, {"message": "slow"}), errors.RateLimitedError, True),
         (answer(408), errors.SubmissionUnknownError, False),
         (answer(409), errors.SubmissionUnknownError, False),
@@ -60,14 +60,14 @@ def answer(status: int, body: object = None, headers: dict[str, str] | None = No
         (answer(200, b"<html>ok</html>", {"content-type": "text/html"}), errors.SubmissionUnknownError, False),
     ],
 )
-def test_what_a_create_came_to(outcome, error, can_retry):
+def test_what_a_create_came_to(outcome, error, retryable):
     """Each way in which a create can end is exactly one of: never left, refused, rate limited, unknown."""
     with pytest.raises(errors.MagicHourError) as caught:
         protocol.read_create(outcome, "text-to-video")
     assert type(caught.value) is error
-    assert caught.value.can_retry is can_retry
-    claimed = isinstance(outcome, Answer) and outcome.status == 502 and not outcome.body
-    assert getattr(caught.value, "no_job_claimed", False) is claimed
+    assert caught.value.retryable is retryable
+    claimed = isinstance(outcome, Response) and outcome.status == 502 and not outcome.body
+    assert getattr(caught.value, "not_created_per_docs", False) is claimed
 
 
 @pytest.mark.parametrize("headers", [JSON, {}, {"content-type": "text/plain"}])
@@ -88,7 +88,7 @@ def test_a_create_needs_only_an_id(body, credits, headers):
 def test_an_unexpected_answer_is_kept_short_and_without_secrets():
     """HTML in place of JSON is shown to the person, but no key and no signature."""
     page = b"<html>mhk_live_secret https://s3.example/f.png?X-Signature=abc " + b"x" * 5000
-    with pytest.raises(errors.UnreadableAnswerError) as caught:
+    with pytest.raises(errors.InvalidResponseError) as caught:
         protocol.read_job(answer(200, page, {"content-type": "text/html"}), "video", "abc")
     text = str(caught.value)
     assert "<html>" in text
@@ -103,7 +103,7 @@ def test_an_unexpected_answer_is_kept_short_and_without_secrets():
 )
 def test_an_empty_answer_is_named(given, words):
     """An empty body and a missing content type are said, not guessed around."""
-    with pytest.raises(errors.UnreadableAnswerError, match=words):
+    with pytest.raises(errors.InvalidResponseError, match=words):
         protocol.read_account(given)
 
 
@@ -131,7 +131,7 @@ def test_a_deleted_job_is_gone():
 @pytest.mark.parametrize("job_id", ["", "../account", "a/b", "a?b", "a b", "-x", "x" * 200, None, 7])
 def test_an_id_is_checked_before_it_goes_into_a_path(job_id):
     """No id reaches another route."""
-    with pytest.raises(errors.BadInputError, match="is not a Magic Hour job id"):
+    with pytest.raises(errors.InvalidInputError, match="is not a Magic Hour job id"):
         protocol.get_job_request("video", job_id)
 
 
@@ -151,29 +151,29 @@ def test_the_kind_decides_the_route(kind, path):
 
 def test_an_unknown_kind_is_refused():
     """A kind we do not know is an error, not a route."""
-    with pytest.raises(errors.BadInputError, match="not a kind"):
+    with pytest.raises(errors.InvalidInputError, match="not a kind"):
         protocol.get_job_request("text", "a1")
 
 
 @pytest.mark.parametrize("request_body", [None, [], "text", 3])
 def test_a_request_must_be_an_object(request_body):
     """A request that is no dict never leaves."""
-    with pytest.raises(errors.BadInputError, match="must be a dict"):
+    with pytest.raises(errors.InvalidInputError, match="must be a dict"):
         protocol.create_request("text-to-video", request_body)
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}, "\ud800"])
 def test_a_request_must_be_json(value):
     """What cannot be written as JSON never leaves."""
-    with pytest.raises(errors.BadInputError, match="is no JSON"):
+    with pytest.raises(errors.InvalidInputError, match="is no JSON"):
         protocol.create_request("text-to-video", {"x": value})
 
 
 @pytest.mark.parametrize("key", [None, "", "  ", "mhk live", "mhk\nlive", "schlüssel"])
 def test_a_key_that_cannot_be_right_is_refused(key):
     """Blank, broken and non-ASCII keys are named before anything is sent, without being shown."""
-    with pytest.raises(errors.BadInputError) as caught:
-        protocol.check_key(key)
+    with pytest.raises(errors.InvalidInputError) as caught:
+        protocol.check_api_key(key)
     assert "Nothing was sent" in str(caught.value)
     assert not key or key.strip() not in str(caught.value) or not key.strip()
 
@@ -181,7 +181,7 @@ def test_a_key_that_cannot_be_right_is_refused(key):
 @pytest.mark.parametrize("url", ["", "api.magichour.ai", "ftp://x", "https://", "https://[::1"])
 def test_an_address_that_cannot_be_right_is_refused(url):
     """The base URL is checked before anything is sent."""
-    with pytest.raises(errors.BadInputError, match="is not an address"):
+    with pytest.raises(errors.InvalidInputError, match="is not an address"):
         protocol.check_base_url(url)
 
 
@@ -206,7 +206,7 @@ def test_retry_after_is_seconds_or_a_date(text, seconds):
 
 
 @pytest.mark.parametrize(
-    ("code", "can_retry"),
+    ("code", "retryable"),
     [
         ("unknown_error", True),
         ("processing_timeout", True),
@@ -220,10 +220,10 @@ def test_retry_after_is_seconds_or_a_date(text, seconds):
         ("text_too_long", False),
     ],
 )
-def test_which_job_failures_another_try_can_mend(code, can_retry):
+def test_which_job_failures_another_try_can_mend(code, retryable):
     """Input, policy and balance end for good; unknown codes are bounded by the user's retries."""
-    failure = job_ended_badly(Job("abc", "video", "error", error_code=code), tool="lip-sync")
-    assert failure.can_retry is can_retry
+    failure = job_error(Job("abc", "video", "error", error_code=code), tool="lip-sync")
+    assert failure.retryable is retryable
     assert "refunds" in str(failure)
     assert "videoId=abc" in str(failure)
 
@@ -231,9 +231,9 @@ def test_which_job_failures_another_try_can_mend(code, can_retry):
 @pytest.mark.parametrize("status", ["canceled", "gone"])
 def test_canceled_and_gone_are_final(status):
     """A canceled or vanished job is never paid for again by itself."""
-    failure = job_ended_badly(Job("abc", "video", status))
+    failure = job_error(Job("abc", "video", status))
     assert isinstance(failure, errors.JobCanceledError)
-    assert not failure.can_retry
+    assert not failure.retryable
 
 
 def test_library_addresses_are_read_and_written():
@@ -242,19 +242,19 @@ def test_library_addresses_are_read_and_written():
         assert parse_library_url(library_url(kind, "abc")) == (kind, "abc")
     assert library_url("face-detection", "abc") is None
     assert parse_library_url("https://example.com/my-library?videoId=abc") is None
-    assert JobReference.read("https://magichour.ai/my-library?audioId=q1") == JobReference("audio", "q1", "audio")
+    assert JobReference.parse("https://magichour.ai/my-library?audioId=q1") == JobReference("audio", "q1", "audio")
 
 
 @pytest.mark.parametrize("value", ["abc", {"id": "abc"}, {"kind": "video", "id": "../x"}, 5, None])
 def test_what_names_no_job_is_refused(value):
     """A bare id is refused with the reason: the kind decides where to look."""
-    with pytest.raises(errors.BadInputError):
-        JobReference.read(value)
+    with pytest.raises(errors.InvalidInputError):
+        JobReference.parse(value)
 
 
 def test_an_unknown_tool_names_the_nearest():
     """A slip in a slug is answered with the right one."""
-    with pytest.raises(errors.BadInputError, match="did you mean 'text-to-video'"):
+    with pytest.raises(errors.InvalidInputError, match="did you mean 'text-to-video'"):
         get_tool("text_to_vidoe")
 
 
@@ -288,7 +288,7 @@ def test_no_secret_gets_through(text):
 
 def test_a_404_that_is_not_the_apis_says_nothing_about_the_job():
     """A proxy's HTML 404 is a failing look, not the end of a paid job."""
-    with pytest.raises(errors.UnreadableAnswerError):
+    with pytest.raises(errors.InvalidResponseError):
         protocol.read_job(answer(404, b"<html>", {"content-type": "text/html"}), "video", "abc")
     with pytest.raises(errors.NotFoundError):
         protocol.read_job(answer(404, {"message": "no"}), "video", "abc")

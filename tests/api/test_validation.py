@@ -7,8 +7,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from helpers.support import KEY, Connected, PatientClock, TaskInstance
 from magic_hour_provider.api.catalog import TOOLS, Tool
-from magic_hour_provider.api.errors import BadInputError
-from magic_hour_provider.api.validation import check, normalized
+from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.validation import check_request, normalize_request
 from magic_hour_provider.simulator import Choices, Simulator
 
 LIP = {
@@ -20,7 +20,7 @@ LIP = {
 
 def errors_of(slug: str, request: dict, *, rendered: bool = False, extra: dict | None = None) -> tuple[str, ...]:
     """Return the errors of a request."""
-    return check(TOOLS[slug], request, extra=extra, rendered=rendered).errors
+    return check_request(TOOLS[slug], request, extra=extra, rendered=rendered).errors
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_what_cannot_be_accepted(slug, request_, words):
 
 def test_all_problems_are_told_at_once():
     """One message names every problem, so that a person mends them in one go."""
-    findings = check(TOOLS["lip-sync"], {"asset": {}, "end_seconds": "x"}, rendered=False)
+    findings = check_request(TOOLS["lip-sync"], {"asset": {}, "end_seconds": "x"}, rendered=False)
     assert len(findings.errors) == 4
-    with pytest.raises(BadInputError, match=r"asset.*Nothing was sent.*extra_request"):
-        findings.refuse(TOOLS["lip-sync"])
+    with pytest.raises(InvalidInputError, match=r"asset.*Nothing was sent.*extra_request"):
+        findings.raise_errors(TOOLS["lip-sync"])
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_all_problems_are_told_at_once():
 )
 def test_what_may_be_refused_only_warns(slug, request_, words):
     """Models, voices and limits change weekly, and a refusal is free."""
-    findings = check(TOOLS[slug], request_, rendered=True)
+    findings = check_request(TOOLS[slug], request_, rendered=True)
     assert findings.errors == ()
     assert any(words in warning for warning in findings.warnings), findings.warnings
 
@@ -86,33 +86,33 @@ def test_extra_request_is_never_checked_and_may_fill_in():
 
 def test_a_tool_newer_than_this_package_is_not_checked():
     """A hand-made tool goes out as it is, also one that borrows a known slug."""
-    assert check(Tool("dream", "video", "/v1/dream"), {"x": 1}, rendered=True).errors == ()
-    assert check(Tool("lip-sync", "video", "/v2/lip-sync"), {"x": 1}, rendered=True).errors == ()
+    assert check_request(Tool("dream", "video", "/v1/dream"), {"x": 1}, rendered=True).errors == ()
+    assert check_request(Tool("lip-sync", "video", "/v2/lip-sync"), {"x": 1}, rendered=True).errors == ()
 
 
 def test_rendered_text_becomes_what_the_field_takes():
     """A template renders to text; where a number or a truth value belongs it becomes one, elsewhere it stays text."""
     given = {"end_seconds": "5", "audio": "True", "style": {"prompt": "5"}, "references": ({"name": "1"},)}
-    assert normalized(TOOLS["text-to-video"], given) == {
+    assert normalize_request(TOOLS["text-to-video"], given) == {
         "end_seconds": 5,
         "audio": True,
         "style": {"prompt": "5"},
         "references": [{"name": "1"}],
     }
-    assert normalized(TOOLS["text-to-video"], {"end_seconds": "soon"}) == {"end_seconds": "soon"}
+    assert normalize_request(TOOLS["text-to-video"], {"end_seconds": "soon"}) == {"end_seconds": "soon"}
 
 
 def test_the_sdks_names_are_the_wires():
     """What is copied from the Python SDK's documentation works as what is copied from the API's."""
     tool = TOOLS["ai-meme-generator"]
     given = {"style": {"topic": "x", "template": "Random", "search_web": True}}
-    assert check(tool, given, rendered=False).errors == ()
-    assert normalized(tool, given)["style"] == {"topic": "x", "template": "Random", "searchWeb": True}
+    assert check_request(tool, given, rendered=False).errors == ()
+    assert normalize_request(tool, given)["style"] == {"topic": "x", "template": "Random", "searchWeb": True}
 
 
 def test_a_bad_request_is_an_import_error_and_a_bad_rendered_one_costs_nothing(airflow):
     """Found when the DAG is parsed; what only shows after rendering, before anything is sent."""
-    with pytest.raises(BadInputError, match="did you mean `end_seconds`"):
+    with pytest.raises(InvalidInputError, match="did you mean `end_seconds`"):
         airflow.operator("text-to-video", {"end_second": 5, "style": {"prompt": "x"}})
     operator = airflow.operator("text-to-video", {"end_seconds": "{{ x }}", "style": {"prompt": "x"}})
     with pytest.raises(AirflowFailException, match="`end_seconds` must be a number"):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from starlette.datastructures import Headers
 
-from magic_hour_provider.api.errors import BadInputError, MagicHourError
+from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.webhooks import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -117,7 +117,7 @@ def test_any_of_several_secrets_fits():
 def test_without_a_secret_nothing_is_verified(secrets):
     """An empty secret would let everybody in, and a text would count as one secret per letter: both are our mistake."""
     for secret in ("", "t"):
-        with pytest.raises(BadInputError, match="secret"):
+        with pytest.raises(InvalidInputError, match="secret"):
             verify(BODY, sign(BODY, secret, NOW), secrets, NOW)
 
 
@@ -217,7 +217,7 @@ def test_secrets_of_a_connection(value, secrets):
 @pytest.mark.parametrize("value", [5, True, {"secret": "hidden"}, ["good", 5], [["hidden"]], b"hidden"])
 def test_bad_secrets(value):
     """Anything else is a sentence that names the setting and does not show its value."""
-    with pytest.raises(BadInputError, match="webhook_secret must be a text or a list") as bad:
+    with pytest.raises(InvalidInputError, match="webhook_secret must be a text or a list") as bad:
         split_secrets(value)
     assert "hidden" not in str(bad.value)
 
@@ -349,14 +349,14 @@ def test_texts_can_be_stored():
 )
 def test_what_is_no_delivery(body):
     """A body without a type or a job's id is one sentence, whatever else it is."""
-    with pytest.raises(BadInputError, match="no delivery of Magic Hour"):
+    with pytest.raises(InvalidInputError, match="no delivery of Magic Hour"):
         read_delivery(body)
 
 
 @given(some.binary() | some.text().map(str.encode))
 def test_no_body_makes_reading_fall_over(body):
     """Any bytes are read or refused, and nothing else is ever raised."""
-    with pytest.raises(BadInputError):
+    with pytest.raises(InvalidInputError):
         read_delivery(body)
 
 

@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import Connection
 
 from helpers.support import KEY
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
 
 
@@ -57,14 +57,14 @@ def test_the_extras(extra, field, value):
 @pytest.mark.parametrize("extra", [{"timeout": 0}, {"timeout": "soon"}, {"timeout": -1}])
 def test_extras_that_cannot_work(extra):
     """A number that makes no sense is named with its connection."""
-    with pytest.raises(BadInputError, match=r"In the Airflow connection 'c'.*must be a number above 0"):
+    with pytest.raises(InvalidInputError, match=r"In the Airflow connection 'c'.*must be a number above 0"):
         Settings.read(Connection(conn_id="c", password=KEY), extra)
 
 
 @pytest.mark.parametrize("proxy", ["user:s3cret@proxy:3128", "socks5://u:s3cret@proxy:1", "ftp://u:s3cret@x"])
 def test_a_proxy_that_cannot_work_is_not_shown(proxy):
     """A proxy's address may hold a password: the error names the field and not the value."""
-    with pytest.raises(BadInputError, match="extra 'proxy'") as caught:
+    with pytest.raises(InvalidInputError, match="extra 'proxy'") as caught:
         Settings.read(Connection(conn_id="c", password=KEY), {"proxy": proxy})
     assert "s3cret" not in str(caught.value)
 
@@ -80,7 +80,7 @@ def test_the_key_in_the_environment(airflow, monkeypatch):
     monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
     assert MagicHourHook().settings() == Settings(api_key=KEY)
     assert asyncio.run(MagicHourHook().async_settings()) == Settings(api_key=KEY)
-    with pytest.raises(BadInputError, match="no Airflow connection 'other'"):
+    with pytest.raises(InvalidInputError, match="no Airflow connection 'other'"):
         MagicHourHook("other").settings()
     airflow.connect(password="mhk_live_of_the_connection")
     assert MagicHourHook().settings().api_key == "mhk_live_of_the_connection"

@@ -15,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from helpers.support import KEY, PHOTO, handed_over, stored
 from magic_hour_provider.api.catalog import TOOLS, get_tool
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import BadInputError, TransferError
+from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.inputs.fields import find_inputs, plain_file, replaced
 from magic_hour_provider.inputs.sources import check_inputs, identity
 from magic_hour_provider.ledger.record import UNREADABLE
@@ -163,7 +163,7 @@ def test_a_folder_an_empty_file_and_none_at_all(tmp_path, bucket, forgotten):
         ("s3://aws_test@no-such-bucket/a.png", "FileNotFoundError"),
         ("nosuch://b/a.png", "cannot be read"),
     ):
-        with pytest.raises(BadInputError, match=rf"target_file_path: the file .*{words}.*nothing was charged"):
+        with pytest.raises(InvalidInputError, match=rf"target_file_path: the file .*{words}.*nothing was charged"):
             check_inputs(find_inputs(get_tool("face-detection"), {"assets": {"target_file_path": value}}), 0.0)
 
 
@@ -209,7 +209,7 @@ def test_a_storage_that_does_not_answer(forgotten):
 def test_what_can_be_no_file_is_said_before_anything_is_sent(value, words):
     """One sentence that names the field, what it takes where that helps, and that nothing was charged."""
     found = find_inputs(get_tool("ai-image-upscaler"), {"assets": {"image_file_path": value}})
-    with pytest.raises(BadInputError, match=words):
+    with pytest.raises(InvalidInputError, match=words):
         check_inputs(found, 0.0)
 
 
@@ -226,7 +226,7 @@ def test_a_gif_only_where_it_is_allowed():
     request = {"assets": {"video_file_path": "a.gif", "image_file_path": "b.gif"}}
     image, video = find_inputs(get_tool("face-swap"), request)
     assert video.upload_as() == ("video", "gif")
-    with pytest.raises(BadInputError, match=r"assets\.image_file_path takes image files"):
+    with pytest.raises(InvalidInputError, match=r"assets\.image_file_path takes image files"):
         image.upload_as()
 
 

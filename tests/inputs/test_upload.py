@@ -11,7 +11,7 @@ from airflow.sdk import Asset
 from helpers.support import KEY, PHOTO, Connected, PatientClock, TaskInstance, handed_over, stored
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, get_tool
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import BadInputError, ServerFaultError, TransferError
+from magic_hour_provider.api.errors import InvalidInputError, ServerError, TransferError
 from magic_hour_provider.api.models import library_url
 from magic_hour_provider.api.transport.uploads import PAUSES_S
 from magic_hour_provider.operators.files import MagicHourUploadOperator
@@ -61,7 +61,7 @@ def test_a_job_of_several_files_goes_by_a_link_of_the_one_that_is_meant(sim, cli
     assert (first, "/1/" in first, "/4/" in last) == (same, True, True)
     assert caplog.text.count("has 4 files, and the first is used") == 1
     assert "signature" not in caplog.text
-    with pytest.raises(BadInputError, match=r"has 4 files, so there is none of index 4"):
+    with pytest.raises(InvalidInputError, match=r"has 4 files, so there is none of index 4"):
         handed_over(client, get_tool("ai-image-editor"), editing({**result, "index": 4}))
 
 
@@ -79,7 +79,7 @@ def test_a_job_that_is_gone_is_named_before_anything_is_paid(deleted_job):
             (library_url("image", result["id"]), "gone"),
             ({**result, "file": "s3://b/k.png", "media": []}, "can be uploaded: give 's3://b/k.png'"),
         ):
-            with pytest.raises(BadInputError, match=words):
+            with pytest.raises(InvalidInputError, match=words):
                 handed_over(client, get_tool("ai-image-editor"), editing(given, str(PHOTO)))
         assert sim.stats()["uploads"] == 0
         assert sim.stats()["creates"]["accepted"] == 1
@@ -90,7 +90,7 @@ def test_a_job_that_ended_badly_has_no_file(sim, client, outcome):
     """The message says how it ended."""
     sim.fault("outcome", **outcome)
     result = made(sim, client)
-    with pytest.raises(BadInputError, match=rf"ended as {outcome['status']}.*nothing was charged"):
+    with pytest.raises(InvalidInputError, match=rf"ended as {outcome['status']}.*nothing was charged"):
         handed_over(client, get_tool("ai-image-editor"), editing(result))
 
 
@@ -111,7 +111,7 @@ def test_a_clip_of_an_image_tool_goes_where_clips_go(sim, client):
     body = {"assets": assets, "start_seconds": 0, "end_seconds": 1}
     sent = handed_over(client, get_tool("face-swap"), body)
     assert sent["assets"]["video_file_path"] == library_url("image", gif.id)
-    with pytest.raises(BadInputError, match=r"takes video or gif files .*made none"):
+    with pytest.raises(InvalidInputError, match=r"takes video or gif files .*made none"):
         handed_over(client, get_tool("face-swap"), {**body, "assets": {**assets, "video_file_path": result}})
 
 
@@ -136,7 +136,9 @@ def test_what_is_larger_than_the_plan_takes_is_not_sent(sim, client, tmp_path, t
     with clip.open("wb") as file:
         file.truncate(limit + 1)  # takes no room on the disk
     body = {"assets": {"video_file_path": str(clip)}}
-    with pytest.raises(BadInputError, match=rf"plan '{tier}' takes {limit / 1e6:,.1f} MB at most.*nothing was charged"):
+    with pytest.raises(
+        InvalidInputError, match=rf"plan '{tier}' takes {limit / 1e6:,.1f} MB at most.*nothing was charged"
+    ):
         handed_over(client, get_tool("ai-video-upscaler"), body, tier)
     assert sim.stats()["requests"] == {}
 
@@ -159,7 +161,7 @@ def test_a_look_is_tried_again(sim, airflow):
     sim.fault("status", endpoint="look", status=503, count=4)
     with pytest.raises(AirflowException, match="HTTP 503") as caught:
         airflow.attempt(operator, TaskInstance())
-    assert isinstance(caught.value.__cause__, ServerFaultError)
+    assert isinstance(caught.value.__cause__, ServerError)
     assert airflow.creates() == 2
 
 

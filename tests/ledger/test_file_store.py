@@ -16,7 +16,7 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
 from helpers.support import TaskInstance
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.ledger.file_store import StorageStore, folder_name, storage_store
 from magic_hour_provider.ledger.ledger import Attempt
 from magic_hour_provider.ledger.record import KEY, Record, RecordError
@@ -318,7 +318,7 @@ def test_an_empty_file_is_no_wish(airflow, older, key):
 def test_an_unreadable_record_names_its_file(tmp_path):
     """The person is sent to the file, not to a store that this Airflow does not have."""
     store = StorageStore(str(tmp_path))
-    with pytest.raises(BadInputError, match=rf"^The file '{tmp_path}/magic_hour\.job', which says"):
+    with pytest.raises(InvalidInputError, match=rf"^The file '{tmp_path}/magic_hour\.job', which says"):
         Record.read({}, store.where(KEY))
 
 

@@ -132,7 +132,7 @@ def test_the_record_makes_the_round_trip(store):
 def test_a_record_that_cannot_be_read_is_an_error(store, value):
     """Never "no record": that would pay again."""
     store.set("magic_hour.job", value)
-    with pytest.raises(errors.BadInputError, match=r"cannot be read.*Nothing was sent"):
+    with pytest.raises(errors.InvalidInputError, match=r"cannot be read.*Nothing was sent"):
         Ledger(store, FIRST).plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
 
 
@@ -176,7 +176,7 @@ def test_a_row_without_a_value_is_not_no_record():
         def get(self, key, default=None):
             return None
 
-    with pytest.raises(errors.BadInputError, match=r"cannot be read.*Nothing was sent"):
+    with pytest.raises(errors.InvalidInputError, match=r"cannot be read.*Nothing was sent"):
         Ledger(Blobless(), FIRST).read()
 
 
@@ -229,7 +229,7 @@ def test_adopting_a_job_by_hand_is_done_once(store):
 def test_a_bad_id_is_not_adopted(store):
     """What is no id is refused and stays where the person can mend it."""
     store.set("magic_hour.adopt", "https://x/../y")
-    with pytest.raises(errors.BadInputError, match="is not a Magic Hour job id"):
+    with pytest.raises(errors.InvalidInputError, match="is not a Magic Hour job id"):
         Ledger(store, FIRST).plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
     assert store.get("magic_hour.adopt")
 

@@ -112,7 +112,7 @@ def test_a_late_refusal_does_not_delete_the_next_record(airflow, either_ledger, 
             ti.store.set("magic_hour.regenerate", True)
             ti.clear()
             made.update(airflow.attempt(airflow.operator(), ti))
-            raise errors.RefusedError("HTTP 422")
+            raise errors.RequestRejectedError("HTTP 422")
         return create(*arguments)
 
     monkeypatch.setattr(MagicHourClient, "create", refused_late)

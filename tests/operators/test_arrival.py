@@ -13,7 +13,7 @@ from airflow.sdk import DAG
 from helpers.support import KEY, TaskInstance
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.validation import normalized
+from magic_hour_provider.api.validation import normalize_request
 from magic_hour_provider.operators import audio, image, video
 from operator_source import class_name
 
@@ -37,7 +37,7 @@ def test_an_upstream_value_arrives_at_the_simulator(airflow, slug):
     """Plain, nested, in ``.partial()`` and in ``.expand()``: what the simulator receives is the value itself."""
     tool = TOOLS[slug]
     operator_class = getattr({"video": video, "audio": audio}.get(tool.kind, image), class_name(slug))
-    request = normalized(tool, EXAMPLES[slug]["kwargs"])
+    request = normalize_request(tool, EXAMPLES[slug]["kwargs"])
     first, *others = request
     rest = {name: request[name] for name in others}
     key = next((name for name, inner in request.items() if isinstance(inner, dict) and inner), None)
@@ -58,6 +58,6 @@ def test_an_upstream_value_arrives_at_the_simulator(airflow, slug):
     with MagicHourClient(api_key=KEY, base_url=airflow.sim.url) as client:
         for operator, value in ways:
             operator.render_template_fields(Upstream(value).context(operator))
-            client.create(tool, normalized(tool, operator.request))
+            client.create(tool, normalize_request(tool, operator.request))
     assert [job["request"] for job in airflow.sim.jobs()] == [request] * len(ways)
     assert airflow.creates() == len(ways)

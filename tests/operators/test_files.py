@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from helpers.support import KEY, PHOTO, TaskInstance, stored
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.operators.files import (
     MagicHourDeleteOperator,
     MagicHourDownloadOperator,
@@ -110,7 +110,7 @@ def test_the_type_of_an_upload(airflow, tmp_path):
         for kind in (None, "audio")
     ]
     assert kinds == ["video", "audio"]
-    with pytest.raises(BadInputError, match="type must be"):
+    with pytest.raises(InvalidInputError, match="type must be"):
         MagicHourUploadOperator(task_id="make", source="a.webm", type="picture")
     assert airflow.creates() == 0
 

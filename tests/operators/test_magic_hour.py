@@ -14,7 +14,7 @@ from PIL import Image
 
 from helpers.support import KEY, PHOTO, TaskInstance
 from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
 both_ledgers = pytest.mark.usefixtures("either_ledger")
@@ -232,7 +232,7 @@ def test_extra_request_is_merged_deeply(airflow):
 def test_what_can_never_work_is_refused_when_the_dag_is_parsed(options, words):
     """A slip in the DAG file is an import error that names it."""
     options = {"task_id": "t", "tool": "text-to-video", "request": {}} | options
-    with pytest.raises(BadInputError, match=words):
+    with pytest.raises(InvalidInputError, match=words):
         MagicHourOperator(**options)
 
 

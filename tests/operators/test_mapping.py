@@ -11,7 +11,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup
 
 from helpers.support import TaskInstance
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.operators.image import MagicHourAIImageGeneratorOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.operators.video import MagicHourTextToVideoOperator
@@ -54,7 +54,7 @@ def any_partial(**arguments: Any) -> Any:
 @pytest.mark.filterwarnings("ignore:.*was never mapped")
 def test_slips_are_import_errors(make, words):
     """What stands in the DAG file is checked when it is parsed, also where Airflow makes the task only later."""
-    with DAG("mapped", schedule=None), pytest.raises(BadInputError, match=words):
+    with DAG("mapped", schedule=None), pytest.raises(InvalidInputError, match=words):
         make()
 
 
@@ -173,7 +173,7 @@ def test_a_none_that_is_mapped_over_is_refused(airflow):
     """There it cannot be told from an earlier task's missing output: at parsing if it is known, else unpaid."""
     with DAG("none", schedule=None):
         partial = MagicHourAIImageGeneratorOperator.partial(task_id="m", image_count=1, style=STYLE)
-        with pytest.raises(BadInputError, match=r"`model` of a mapped task is None.*leave its key out"):
+        with pytest.raises(InvalidInputError, match=r"`model` of a mapped task is None.*leave its key out"):
             partial.expand(model=[None, "flux"])
         partial = MagicHourAIImageGeneratorOperator.partial(task_id="n", image_count=1, style=STYLE)
         mapped = partial.expand(model=EmptyOperator(task_id="before").output)
@@ -248,7 +248,7 @@ def test_extra_request_brings_a_required_argument(airflow):
 
 def test_all_slips_of_a_typed_call_are_named_at_once():
     """An unknown argument, a missing one and a wrong type are one message, with the nearest names."""
-    with pytest.raises(BadInputError) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         MagicHourTextToVideoOperator(task_id="t", end_second=3, style={"promt": 1}, ouput_path="x")  # type: ignore[call-arg]
     for words in (
         "`end_second` is not a field of text-to-video or an argument of MagicHourTextToVideoOperator: did you mean "

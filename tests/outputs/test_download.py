@@ -15,7 +15,7 @@ import pytest
 
 from helpers.support import KEY, PatientClock, at_once
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import BadInputError, TransferError
+from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.outputs.download import collect, deliver, file_stem, stored_media
 from magic_hour_provider.outputs.staging import Room, extension_of
@@ -76,7 +76,7 @@ def test_a_fault_that_stays_ends_in_an_error_and_no_file(sim, place, fault):
         collect(client, job, "t", place.uri, clock=PatientClock(sim))
     assert job.id in str(caught.value)
     assert "signature" not in str(caught.value)
-    assert caught.value.can_retry
+    assert caught.value.retryable
     assert (place.names(), place.unfinished()) == ([], [])
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -252,7 +252,7 @@ def test_another_file_is_never_overwritten(sim, place):
     name = f"t-{job.id}-1.png"
     place.write(name, b"mine")
     wanted = hashlib.sha256(httpx.get(job.downloads[0].url).content).hexdigest()
-    with pytest.raises(BadInputError, match="Nothing was overwritten") as caught:
+    with pytest.raises(InvalidInputError, match="Nothing was overwritten") as caught:
         collect(client, job, "t", place.uri)
     assert hashlib.sha256(b"mine").hexdigest() in str(caught.value)
     assert wanted in str(caught.value)
@@ -346,7 +346,7 @@ def test_no_extension_leads_out_of_the_folder(sim, tmp_path):
 def test_a_folder_that_climbs_out(sim, tmp_path):
     """A paid job stays collectable when its rendered folder has ``..`` in it."""
     client, job = finished(sim)
-    with pytest.raises(BadInputError, match="stays collectable"):
+    with pytest.raises(InvalidInputError, match="stays collectable"):
         deliver(client, job, "t", f"{tmp_path}/a/../../b")
     assert list(tmp_path.iterdir()) == []
     assert sim.stats()["creates"]["accepted"] == 1

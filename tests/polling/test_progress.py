@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from magic_hour_provider.api.catalog import TOOLS
-from magic_hour_provider.api.errors import RateLimitedError, ServerFaultError
+from magic_hour_provider.api.errors import RateLimitedError, ServerError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.polling.progress import Progress, duration
 from magic_hour_provider.polling.schedule import Outcome, Schedule, Wait
@@ -43,7 +43,7 @@ def test_a_long_wait_is_no_line_per_look():
 
 def test_failing_looks_are_said_once():
     """The first failing look gives its reason; hundreds more add only what the sign of life says."""
-    faults = (ServerFaultError("Magic Hour has a fault."), RateLimitedError("Slower, please."))
+    faults = (ServerError("Magic Hour has a fault."), RateLimitedError("Slower, please."))
     lines = watch(lambda age: faults[int(age > 70)] if age > 60 else Job("abc", "video", "queued"))
     assert "this look failed: Magic Hour has a fault; next look in 10 s" in lines[1]
     assert len(lines) <= 14

@@ -7,7 +7,7 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
 from helpers.support import at_once
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.storage.paths import check_folder, open_path
 
 
@@ -20,7 +20,7 @@ def test_many_tasks_try_one_folder_at_once(tmp_path):
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "nosuch://bucket/x", "s3://no_such_connection@bucket/x"])
 def test_a_folder_that_cannot_be_written(folder):
     """Whatever its storage says, the person reads one sentence with the folder in it."""
-    with pytest.raises(BadInputError, match="cannot be written"):
+    with pytest.raises(InvalidInputError, match="cannot be written"):
         check_folder(folder)
 
 
@@ -39,7 +39,7 @@ def test_the_trial_of_a_bucket_makes_no_object(bucket):
 
 def test_the_trial_makes_no_bucket(bucket):
     """A slip in a bucket's name is an error, and no new bucket on the user's account."""
-    with pytest.raises(BadInputError, match="cannot be written"):
+    with pytest.raises(InvalidInputError, match="cannot be written"):
         check_folder(bucket.uri.replace(bucket.name, "slipped-name") + "/out")
     assert "slipped-name" not in [one["Name"] for one in bucket.client.list_buckets()["Buckets"]]
 
@@ -47,9 +47,9 @@ def test_the_trial_makes_no_bucket(bucket):
 def test_a_connection_that_does_not_exist(monkeypatch):
     """It is said before any storage is asked; libraries would go on without credentials."""
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("something was asked"))
-    with pytest.raises(BadInputError, match="no Airflow connection 'no_such_connection'"):
+    with pytest.raises(InvalidInputError, match="no Airflow connection 'no_such_connection'"):
         open_path("s3://no_such_connection@bucket/x")
-    with pytest.raises(BadInputError, match="no Airflow connection 'no_such_connection'"):
+    with pytest.raises(InvalidInputError, match="no Airflow connection 'no_such_connection'"):
         check_folder("s3://no_such_connection@bucket/x")
 
 
@@ -62,7 +62,7 @@ def test_a_store_that_the_user_attached_needs_no_connection():
 @pytest.mark.parametrize("folder", ["/data/../etc", "..", "a/../../b", "s3://aws_test@bucket/x/..", "memory://a/../b"])
 def test_a_folder_that_climbs_out(folder):
     """A template's value must not lead out of the folder that the path begins with."""
-    with pytest.raises(BadInputError, match=r"has '\.\.' in it"):
+    with pytest.raises(InvalidInputError, match=r"has '\.\.' in it"):
         check_folder(folder)
 
 

@@ -23,7 +23,7 @@ class AsyncMagicHourClient:
     :param proxy: address of a proxy; None for what the environment says.
     :param max_connections: sockets kept at the most; more looks than that wait for one another.
     :param transport: replaces the network, for tests.
-    :raises BadInputError: the key or the address cannot be right.
+    :raises InvalidInputError: the key or the address cannot be right.
     """
 
     def __init__(

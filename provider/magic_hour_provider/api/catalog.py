@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 
 KINDS = ("video", "image", "audio", "face-detection")
 
@@ -31,13 +31,13 @@ class PollingClass:
     """How often a class of jobs is looked at.
 
     :param name: name of the class, such as ``fast_image``.
-    :param interval_s: shortest and longest gap between two looks, in seconds.
+    :param poll_interval_s: shortest and longest gap between two looks, in seconds.
     :param median_s: middle of the durations the class is meant for, in seconds.
     :param timeout_s: how long one attempt waits unless the user says otherwise, in seconds.
     """
 
     name: str
-    interval_s: tuple[float, float]
+    poll_interval_s: tuple[float, float]
     median_s: float
     timeout_s: float
 
@@ -84,11 +84,11 @@ class Tool:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise BadInputError(
+            raise InvalidInputError(
                 f"Tool {self.slug!r} has the unknown kind {self.kind!r}: use one of {', '.join(KINDS)}."
             )
         if not self.path.startswith("/"):
-            raise BadInputError(f"Tool {self.slug!r} needs a path that starts with '/', such as '/v1/{self.slug}'.")
+            raise InvalidInputError(f"Tool {self.slug!r} needs a path that starts with '/', such as '/v1/{self.slug}'.")
 
     def polling_class(self, request: Mapping[str, Any] | None = None) -> PollingClass:
         """Say at which pace to look at a job of this tool.
@@ -143,7 +143,7 @@ _FACTS: dict[str, Any] = json.loads((Path(__file__).parent / "catalog.json").rea
 BASE_URL: str = _FACTS["base_url"]
 POLLING_CLASSES: Mapping[str, PollingClass] = MappingProxyType(
     {
-        name: PollingClass(name, tuple(row["interval_s"]), _middle(row["median_s"]), row["timeout_s"])
+        name: PollingClass(name, tuple(row["poll_interval_s"]), _middle(row["median_s"]), row["timeout_s"])
         for name, row in _FACTS["polling"].items()
     }
 )
@@ -160,7 +160,7 @@ REFERENCE_PREFIXES: tuple[str, ...] = tuple(_FACTS["uploads"]["reference_prefixe
 def get_tool(tool: str | Tool) -> Tool:
     """Return the tool of this slug; a :class:`Tool` is returned as it is.
 
-    :raises BadInputError: no tool has this slug; the message names the nearest ones.
+    :raises InvalidInputError: no tool has this slug; the message names the nearest ones.
     """
     if isinstance(tool, Tool):
         return tool
@@ -168,12 +168,12 @@ def get_tool(tool: str | Tool) -> Tool:
         return TOOLS[tool]
     near = get_close_matches(str(tool).lower().replace("_", "-").replace(" ", "-"), TOOLS, n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the tools are {', '.join(TOOLS)}."
-    raise BadInputError(
+    raise InvalidInputError(
         f"{tool!r} is not a Magic Hour tool this version knows: {hint} "
         "For a tool newer than this package pass Tool(slug, kind, path). Nothing was sent and nothing was charged."
     )
 
 
-def usual_pace(slug: str, kind: str) -> PollingClass:
+def default_polling_class(slug: str, kind: str) -> PollingClass:
     """Return the polling class of a tool where its request is not known; of a tool not known, that of its kind."""
     return (TOOLS.get(slug) or Tool(slug, kind, "/")).polling_class()

@@ -15,9 +15,9 @@ from magic_hour_provider.api import protocol
 from magic_hour_provider.api.async_client import AsyncMagicHourClient
 from magic_hour_provider.api.catalog import BASE_URL, EXTENSIONS, Tool
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import Account, Download, Job, Submission, UploadLink
-from magic_hour_provider.api.responses import Answer, transport_error
+from magic_hour_provider.api.responses import Response, transport_error
 from magic_hour_provider.api.transport import downloads, http, uploads
 from magic_hour_provider.api.transport import streaming as transfers
 
@@ -33,7 +33,7 @@ class MagicHourClient:
     :param verify: certificates to trust: True, False, a path, or an SSL context to share.
     :param proxy: address of a proxy, or None.
     :param transport: replaces the network, for tests.
-    :raises BadInputError: the key or the address cannot be right.
+    :raises InvalidInputError: the key or the address cannot be right.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class MagicHourClient:
             self._api.close()
             self._storage.close()
 
-    def _send(self, request: protocol.Request, doing: str) -> Answer:
+    def _send(self, request: protocol.Request, doing: str) -> Response:
         try:
             with http.quiet():
-                return Answer.of(_send_with(self._api, self.base_url, request))
+                return Response.of(_send_with(self._api, self.base_url, request))
         except httpx.RequestError as error:
             raise transport_error(error, doing) from None
 
@@ -89,13 +89,13 @@ class MagicHourClient:
         :raises MagicHourError: see :func:`magic_hour_provider.api.protocol.read_create`, which decides.
         """
         built = protocol.create_request(tool, request)
-        outcome: Answer | httpx.RequestError
+        outcome: Response | httpx.RequestError
         with (
             http.quiet(),
             httpx.Client(headers=self._headers, follow_redirects=False, **self._common) as fresh,
         ):
             try:
-                outcome = Answer.of(_send_with(fresh, self.base_url, built))
+                outcome = Response.of(_send_with(fresh, self.base_url, built))
             except httpx.RequestError as error:
                 outcome = error
         return protocol.read_create(outcome, tool)
@@ -153,14 +153,14 @@ class MagicHourClient:
         extension = path.suffix.lstrip(".").lower()
         kind = next((kind for kind in ("image", "video", "audio", "gif") if extension in EXTENSIONS[kind]), None)
         if kind is None:
-            raise BadInputError(f"{path} has no extension that Magic Hour takes. Nothing was sent.")
+            raise InvalidInputError(f"{path} has no extension that Magic Hour takes. Nothing was sent.")
         try:
             with path.open("rb"):
                 size = path.stat().st_size
         except OSError as error:
-            raise BadInputError(f"{path} cannot be read: {error.strerror}. Nothing was sent.") from None
+            raise InvalidInputError(f"{path} cannot be read: {error.strerror}. Nothing was sent.") from None
         if not size:
-            raise BadInputError(f"{path} is empty. Nothing was sent.")
+            raise InvalidInputError(f"{path} is empty. Nothing was sent.")
         # There is no upload type "gif"; the official CLI sends such files as video.
         kind = "video" if kind == "gif" else kind
         (reference,) = uploads.upload_all(

@@ -39,12 +39,12 @@ def redact(text: str, *, limit: int | None = None) -> str:
 _SIGNATURE = re.compile(r"(?i)[?&](?:x-(?:amz|goog)-signature|signature|sig)=([^\s&#]+)")
 
 
-def signatures(value: object) -> list[str]:
+def find_signatures(value: object) -> list[str]:
     """Return the signatures of the signed links in a text, or in JSON: of S3, CloudFront, Google and Azure."""
     if isinstance(value, str):
         return _SIGNATURE.findall(value)
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return [signature for element in inner for signature in signatures(element)]
+    return [signature for element in inner for signature in find_signatures(element)]
 
 
 class MagicHourError(Exception):
@@ -55,7 +55,7 @@ class MagicHourError(Exception):
     :param code: the service's own error code, if it gave one.
     """
 
-    can_retry: bool = False
+    retryable: bool = False
     """Whether another try can help without anybody changing anything."""
     retry_after: float | None = None
     """Seconds that the service asks us to wait (429, 503), where it does."""
@@ -66,7 +66,7 @@ class MagicHourError(Exception):
         self.code = code
 
 
-class BadInputError(MagicHourError, ValueError):
+class InvalidInputError(MagicHourError, ValueError):
     """Something we were given cannot work; found before any request was sent."""
 
 
@@ -77,15 +77,15 @@ class SignatureError(MagicHourError):
         super().__init__("The delivery's signature is wrong, missing or too old: it was not read.")
 
 
-class BadKeyError(MagicHourError):
+class AuthenticationError(MagicHourError):
     """401: the API key is wrong, missing or revoked."""
 
 
-class NoCreditsError(MagicHourError):
+class InsufficientCreditsError(MagicHourError):
     """402 or 403: the credits or the plan do not cover the request."""
 
 
-class RefusedError(MagicHourError):
+class RequestRejectedError(MagicHourError):
     """The service read the request and refused it; nothing was made."""
 
 
@@ -99,51 +99,51 @@ class RateLimitedError(MagicHourError):
     :param retry_after: seconds the service asks us to wait, or None.
     """
 
-    can_retry = True
+    retryable = True
 
     def __init__(self, message: str, *, retry_after: float | None = None, code: str | None = None) -> None:
         super().__init__(message, status_code=429, code=code)
         self.retry_after = retry_after
 
 
-class ServerFaultError(MagicHourError):
+class ServerError(MagicHourError):
     """5xx on a request that is safe to repeat.
 
     :param retry_after: seconds the service asks us to wait, or None.
     """
 
-    can_retry = True
+    retryable = True
 
     def __init__(self, message: str, *, retry_after: float | None = None, status_code: int | None = None) -> None:
         super().__init__(message, status_code=status_code)
         self.retry_after = retry_after
 
 
-class UnreachableError(MagicHourError):
+class ConnectionFailedError(MagicHourError):
     """The request never left: no connection could be made (DNS, refused, TLS)."""
 
-    can_retry = True
+    retryable = True
 
 
-class LostAnswerError(MagicHourError):
+class ResponseLostError(MagicHourError):
     """The request left and its answer never came whole; only for requests that are safe to repeat."""
 
-    can_retry = True
+    retryable = True
 
 
-class UnreadableAnswerError(MagicHourError):
+class InvalidResponseError(MagicHourError):
     """The answer is not what the API sends: HTML, an empty body, no JSON."""
 
-    can_retry = True
+    retryable = True
 
 
 class SubmissionUnknownError(MagicHourError):
     """A create was sent and nobody can say whether a job was made and charged.
 
-    :param no_job_claimed: True for a 502 without an id, of which Magic Hour's documentation says that no job was made
-        (https://docs.magichour.ai/get-started/quick-start).
+    :param not_created_per_docs: True for a 502 without an id, of which Magic Hour's documentation says that no job was
+        made (https://docs.magichour.ai/get-started/quick-start).
     :param job_id: id of the job where it is known although it could not be recorded.
-    :param made: True where the job surely exists, and only its record is missing.
+    :param created: True where the job surely exists, and only its record is missing.
     """
 
     def __init__(
@@ -151,14 +151,14 @@ class SubmissionUnknownError(MagicHourError):
         message: str,
         *,
         status_code: int | None = None,
-        no_job_claimed: bool = False,
+        not_created_per_docs: bool = False,
         job_id: str | None = None,
-        made: bool = False,
+        created: bool = False,
     ) -> None:
         super().__init__(message, status_code=status_code)
-        self.no_job_claimed = no_job_claimed
+        self.not_created_per_docs = not_created_per_docs
         self.job_id = job_id
-        self.made = made
+        self.created = created
 
 
 # Codes of failures that a new job might not meet. Unknown codes count as such too: the user's retries bound them.
@@ -184,7 +184,7 @@ class JobFailedError(MagicHourError):
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message, code=code)
-        self.can_retry = not (code is not None and (code in _FINAL_JOB_CODES or code.startswith("invalid_")))
+        self.retryable = not (code is not None and (code in _FINAL_JOB_CODES or code.startswith("invalid_")))
 
 
 class JobCanceledError(MagicHourError):
@@ -194,13 +194,13 @@ class JobCanceledError(MagicHourError):
 class WaitTimedOutError(MagicHourError):
     """Our patience ended, not the job: another try goes on waiting for the same job."""
 
-    can_retry = True
+    retryable = True
 
 
 class TransferError(MagicHourError):
     """A file could not be moved whole; nothing half-written is left behind."""
 
-    can_retry = True
+    retryable = True
 
 
 class InputChangedError(TransferError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeGuard
 from urllib.parse import parse_qsl, urlsplit
 
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 
 COMPLETE: Final = "complete"
 ERROR: Final = "error"
@@ -34,11 +34,13 @@ def is_id(job_id: object) -> TypeGuard[str]:
 def check_id(job_id: object) -> str:
     """Return the id if it may go into a path.
 
-    :raises BadInputError: it is no plain id; the official SDK would let ``../account`` reach another route.
+    :raises InvalidInputError: it is no plain id; the official SDK would let ``../account`` reach another route.
     """
     if is_id(job_id):
         return job_id
-    raise BadInputError(f"{str(job_id)[:60]!r} is not a Magic Hour job id: ids have only letters, digits, '-' and '_'.")
+    raise InvalidInputError(
+        f"{str(job_id)[:60]!r} is not a Magic Hour job id: ids have only letters, digits, '-' and '_'."
+    )
 
 
 def library_url(kind: str, job_id: str) -> str | None:
@@ -79,16 +81,16 @@ class JobReference:
     tool: str
 
     @classmethod
-    def read(cls, value: object) -> JobReference:
+    def parse(cls, value: object) -> JobReference:
         """Read what names a job: a task's result, ``{"kind", "id"}``, or its address in the web library.
 
-        :raises BadInputError: it names none.
+        :raises InvalidInputError: it names none.
         """
         if isinstance(value, str) and (parsed := parse_library_url(value)):
             return cls(*parsed, parsed[0])
         if isinstance(value, Mapping) and isinstance(value.get("kind"), str):
             return cls(value["kind"], check_id(value.get("id")), str(value.get("tool") or value["kind"]))
-        raise BadInputError(
+        raise InvalidInputError(
             f"{str(value)[:120]!r} names no Magic Hour job: give a task's result, a dict with 'kind' and 'id' (the id "
             "alone does not tell where to look), or the job's address in https://magichour.ai/my-library."
         )

@@ -20,7 +20,7 @@ _LONGEST_PAUSE_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """One HTTP answer.
 
     :param status: HTTP status code.
@@ -33,7 +33,7 @@ class Answer:
     body: bytes
 
     @classmethod
-    def of(cls, response: httpx.Response) -> Answer:
+    def of(cls, response: httpx.Response) -> Response:
         """Take what is needed of httpx's response."""
         return cls(response.status_code, response.headers, response.content)
 
@@ -43,14 +43,14 @@ class Answer:
         return 200 <= self.status < 300
 
 
-def shown(answer: Answer) -> str:
+def describe(answer: Response) -> str:
     """Describe an unexpected answer for a person: status, content type, the start of the body, no secrets."""
     kind = answer.headers.get("content-type") or "no content type"
     text = errors.redact(answer.body.decode("utf-8", "replace").strip(), limit=_KEPT)
     return f"HTTP {answer.status}, {kind}, {f'body {text!r}' if text else 'an empty body'}"
 
 
-def json_object(answer: Answer) -> dict[str, Any] | None:
+def json_object(answer: Response) -> dict[str, Any] | None:
     """Return the JSON object of the body, whatever its content type; None if it holds none."""
     try:
         value = json.loads(answer.body)
@@ -59,12 +59,12 @@ def json_object(answer: Answer) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def text_of(value: Any) -> str | None:
+def as_str(value: Any) -> str | None:
     """Return a text that is not empty, else None."""
     return value if isinstance(value, str) and value else None
 
 
-def whole_of(value: Any) -> int | None:
+def as_int(value: Any) -> int | None:
     """Return a number as a whole one; None for anything else, also for JSON's numbers that are too large to be one."""
     try:
         return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -91,17 +91,17 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     return min(_LONGEST_PAUSE_S, max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()))
 
 
-def _said(answer: Answer) -> tuple[str, str | None]:
+def _said(answer: Response) -> tuple[str, str | None]:
     """Return the service's words and code; without JSON, what was received instead."""
     body = json_object(answer) or {}
-    message, code = text_of(body.get("message")), text_of(body.get("code"))
+    message, code = as_str(body.get("message")), as_str(body.get("code"))
     if message is None:
-        return shown(answer), code
+        return describe(answer), code
     words = errors.redact(message, limit=1000)
     return f'"{words}"' + (f" ({code})" if code else ""), code
 
 
-def refusal(answer: Answer, doing: str, consequence: str) -> errors.MagicHourError | None:
+def rejection_error(answer: Response, doing: str, consequence: str) -> errors.MagicHourError | None:
     """Return the error of a definite "no", or None if the answer is not one.
 
     :param consequence: the sentence on what it means for the charge.
@@ -109,14 +109,14 @@ def refusal(answer: Answer, doing: str, consequence: str) -> errors.MagicHourErr
     said, code = _said(answer)
     status = answer.status
     if status == 401:
-        return errors.BadKeyError(
+        return errors.AuthenticationError(
             f"Magic Hour does not accept the API key (HTTP 401) when {doing}: {said}. "
             f"Check the connection's password; a revoked key stops working at once. {consequence}",
             status_code=status,
             code=code,
         )
     if status in (402, 403):
-        return errors.NoCreditsError(
+        return errors.InsufficientCreditsError(
             f"Magic Hour refused {doing} (HTTP {status}): {said}. The credits or the plan do not cover it: "
             f"see https://magichour.ai/pricing, or ask for less. {consequence}",
             status_code=status,
@@ -138,19 +138,19 @@ def refusal(answer: Answer, doing: str, consequence: str) -> errors.MagicHourErr
             code=code,
         )
     if 300 <= status < 400:
-        return errors.RefusedError(
+        return errors.RequestRejectedError(
             f"The connection's host answers {doing} with a redirect (HTTP {status}), which is never followed: "
             f"check the host. {consequence}",
             status_code=status,
         )
     if 400 <= status < 500 and status not in (408, 409):
-        return errors.RefusedError(
+        return errors.RequestRejectedError(
             f"Magic Hour refused {doing} (HTTP {status}): {said}. {consequence}", status_code=status, code=code
         )
     return None
 
 
-def check(answer: Answer, doing: str) -> Answer:
+def check(answer: Response, doing: str) -> Response:
     """Return the answer of a request that is safe to repeat, if it succeeded.
 
     :param doing: what the request was for, such as ``"looking at job abc"``; it becomes part of the message.
@@ -160,12 +160,12 @@ def check(answer: Answer, doing: str) -> Answer:
         return answer
     if answer.status == 404 and json_object(answer) is None:
         # The API's own 404 is JSON: this one is a proxy's or another host's, and says nothing about the job.
-        raise errors.UnreadableAnswerError(
-            f"The answer when {doing} is not Magic Hour's ({shown(answer)}): a proxy or a wrong host in the "
+        raise errors.InvalidResponseError(
+            f"The answer when {doing} is not Magic Hour's ({describe(answer)}): a proxy or a wrong host in the "
             "connection is the usual cause. The request changed nothing.",
             status_code=404,
         )
-    raise refusal(answer, doing, "The request changed nothing.") or errors.ServerFaultError(
+    raise rejection_error(answer, doing, "The request changed nothing.") or errors.ServerError(
         f"Magic Hour has a fault when {doing} (HTTP {answer.status}): {_said(answer)[0]}. The request changed "
         "nothing; try again later.",
         retry_after=retry_after(answer.headers),
@@ -184,23 +184,23 @@ _NEVER_LEFT = (
 )
 
 
-def words_of(error: httpx.RequestError) -> str:
+def describe_error(error: httpx.RequestError) -> str:
     """Name what broke, for a person."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def transport_error(error: httpx.RequestError, doing: str) -> errors.MagicHourError:
     """Say what a broken connection means for a request that is safe to repeat."""
-    words = words_of(error)
+    words = describe_error(error)
     if isinstance(error, _NEVER_LEFT):
-        return errors.UnreachableError(
+        return errors.ConnectionFailedError(
             f"Magic Hour could not be reached when {doing} ({words}). No request was sent and nothing was charged; "
             "check the connection's host and the network."
         )
-    return errors.LostAnswerError(f"The connection broke when {doing} ({words}). The request changed nothing.")
+    return errors.ResponseLostError(f"The connection broke when {doing} ({words}). The request changed nothing.")
 
 
-def job_ended_badly(
+def job_error(
     job: Job, *, tool: str | None = None, paid_here: bool = True, adopt: str = "this task's state 'magic_hour.adopt'"
 ) -> errors.MagicHourError:
     """Return the error of a job that ended without a result.
@@ -216,7 +216,7 @@ def job_ended_badly(
         failure = errors.JobFailedError("", code=job.error_code)
         if not paid_here:
             advice = "This task pays for nothing: make the job anew where it was made"
-        elif failure.can_retry:
+        elif failure.retryable:
             advice = "A retry of the task makes and pays for one new job"
         else:
             advice = "The same request would fail again: change it, then clear the task"
@@ -239,4 +239,4 @@ def job_ended_badly(
             + (f', put "{job.id}" into {adopt} and clear the task' if paid_here else "")
             + f": nothing is paid. If it is deleted, {anew}.{see}"
         )
-    return errors.UnreadableAnswerError(f"{what} ended as {job.status!r}, which is not known.{see}")
+    return errors.InvalidResponseError(f"{what} ended as {job.status!r}, which is not known.{see}")

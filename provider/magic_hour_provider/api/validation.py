@@ -17,7 +17,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 
 from magic_hour_provider.api.catalog import TOOLS, Tool
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 
 Path = tuple[str | int, ...]
 
@@ -38,30 +38,30 @@ class Findings:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def refuse(self, tool: Tool) -> None:
+    def raise_errors(self, tool: Tool) -> None:
         """Raise if there are errors, with all of them in one message.
 
-        :raises BadInputError: the request cannot be accepted.
+        :raises InvalidInputError: the request cannot be accepted.
         """
         if self.errors:
-            raise BadInputError(
+            raise InvalidInputError(
                 f"The request of {tool.slug} cannot work: {'; '.join(self.errors)}. Nothing was sent and nothing was "
                 "charged. (A field newer than this package goes into extra_request, which is never checked.)"
             )
 
 
-def still_open(value: Any) -> bool:
+def is_unresolved(value: Any) -> bool:
     """Whether a value is only known when the task runs: a template, an earlier task's output, an object of Airflow."""
     if isinstance(value, str):
         return "{{" in value or "{%" in value
     return not isinstance(value, int | float | Mapping | list | tuple | None)
 
 
-def _never_open(value: Any) -> bool:  # noqa: ARG001 (stands for a rendered request)
+def _is_never_unresolved(value: Any) -> bool:  # noqa: ARG001 (stands for a rendered request)
     return False
 
 
-def check(
+def check_request(
     tool: Tool,
     request: Mapping[str, Any],
     *,
@@ -77,12 +77,12 @@ def check(
     """
     if TOOLS.get(tool.slug) is not tool:
         return Findings()
-    is_open = _never_open if rendered else still_open
+    is_unresolved_value = _is_never_unresolved if rendered else is_unresolved
     errors: list[str] = []
     warnings: list[str] = []
-    for error in _validator(tool.slug).iter_errors(plain(request)):
+    for error in _validator(tool.slug).iter_errors(to_json_containers(request)):
         path = tuple(error.absolute_path)
-        if is_open(_at(request, path)) or _has(extra, path, whole=False):
+        if is_unresolved_value(_at(request, path)) or _has(extra, path, whole=False):
             continue
         if later and error.validator == "required":
             continue
@@ -97,22 +97,22 @@ def check(
     return Findings(tuple(dict.fromkeys(errors)), tuple(dict.fromkeys(warnings)))
 
 
-def normalized(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
+def normalize_request(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the rendered request as the API names and types it.
 
     The official SDK's Python names become the wire's (``search_web`` is ``searchWeb``), and text that a template left
     where a number or a truth value belongs becomes one.
     """
-    value = _normalized(tool.schema, plain(request))
+    value = _normalized(tool.schema, to_json_containers(request))
     return dict(value)
 
 
-def plain(value: Any) -> Any:
+def to_json_containers(value: Any) -> Any:
     """Return JSON's own containers: tuples, and the lazy lists of mapped tasks, become lists."""
     if isinstance(value, Mapping):
-        return {name: plain(inner) for name, inner in value.items()}
+        return {name: to_json_containers(inner) for name, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [plain(inner) for inner in value]
+        return [to_json_containers(inner) for inner in value]
     return value
 
 
@@ -159,7 +159,7 @@ def _has(value: Any, path: Sequence[str | int], *, whole: bool) -> bool:
     return bool(path) and (whole or not isinstance(value, Mapping))
 
 
-def shown_path(path: Path) -> str:
+def format_path(path: Path) -> str:
     """Return a path as a person writes it, such as ``assets.face_mappings[0].new_face``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
@@ -177,11 +177,11 @@ def _unknown(tool: Tool, request: Mapping[str, Any], path: Path) -> Iterator[str
     for name in _at(request, path):
         if name in known or name in sdk_names:
             continue
-        near = [shown_path((*path, one)) for one in get_close_matches(str(name), known, n=2, cutoff=0.7)]
+        near = [format_path((*path, one)) for one in get_close_matches(str(name), known, n=2, cutoff=0.7)]
         near = near or [where for where, last in everywhere.items() if last == name]
         hint = f": did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
         hint = hint or f" (it has {', '.join(f'`{one}`' for one in known)})"
-        yield f"`{shown_path((*path, name))}` is not a field of {tool.slug}{hint}"
+        yield f"`{format_path((*path, name))}` is not a field of {tool.slug}{hint}"
 
 
 def _names(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
@@ -197,7 +197,7 @@ def _missing(error: ValidationError, path: Path, extra: Mapping[str, Any] | None
     given: Any = error.instance
     for name in wanted:
         if name not in given and not _has(extra, (*path, name), whole=True):
-            yield f"`{shown_path((*path, name))}` is missing"
+            yield f"`{format_path((*path, name))}` is missing"
 
 
 def _wrong_type(error: ValidationError, path: Path) -> str:
@@ -205,15 +205,15 @@ def _wrong_type(error: ValidationError, path: Path) -> str:
     got = repr(error.instance)
     schema: Any = error.schema
     if schema.get("x-file"):
-        return f"`{shown_path(path)}` must be a file, or left out; it is {got}"
+        return f"`{format_path(path)}` must be a file, or left out; it is {got}"
     return (
-        f"`{shown_path(path)}` must be {' or '.join(_KINDS[kind] for kind in wanted)}; "
+        f"`{format_path(path)}` must be {' or '.join(_KINDS[kind] for kind in wanted)}; "
         f"it is {got if len(got) <= 60 else f'{got[:60]}…'}"
     )
 
 
 def _unusual(error: ValidationError, path: Path) -> str:
-    where = shown_path(path)
+    where = format_path(path)
     limit: Any = error.validator_value
     got = repr(error.instance)
     got = got if len(got) <= 60 else f"{got[:60]}…"

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from magic_hour_provider.api.errors import BadInputError, SignatureError
+from magic_hour_provider.api.errors import InvalidInputError, SignatureError
 from magic_hour_provider.api.models import COMPLETE, ERROR, is_id, library_url
-from magic_hour_provider.api.responses import text_of, whole_of
+from magic_hour_provider.api.responses import as_int, as_str
 
 __all__ = [
     "SIGNATURE_HEADER",
@@ -87,14 +87,14 @@ def split_secrets(value: object) -> list[str]:
 
     :param value: one secret; several in one text, with blanks, line breaks or commas between them; or a list of
         secrets, each taken as it is. None or an empty text is none.
-    :raises BadInputError: it is something else.
+    :raises InvalidInputError: it is something else.
     """
     parts = re.split(r"[\s,]+", value) if isinstance(value, str) else value
     if parts is None:
         return []
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         # Without the value: it is meant to be secret.
-        raise BadInputError(
+        raise InvalidInputError(
             "The connection's webhook_secret must be a text or a list of texts, as Magic Hour's Developer Hub shows "
             f"them; it is {type(value).__name__}."
         )
@@ -126,10 +126,12 @@ def verify(
     :param now: the time, in seconds since 1970.
     :param tolerance_s: how far its timestamp may be from ``now``, in seconds, both ways.
     :raises SignatureError: no secret fits, or it is too old or too new; the text does not say which.
-    :raises BadInputError: there is no secret, so nothing can be checked.
+    :raises InvalidInputError: there is no secret, so nothing can be checked.
     """
     if isinstance(secrets, str) or not secrets or not all(secrets):
-        raise BadInputError("Without a webhook secret nobody can tell who sent a delivery: set one in the connection.")
+        raise InvalidInputError(
+            "Without a webhook secret nobody can tell who sent a delivery: set one in the connection."
+        )
     signature, timestamp = (_only(headers, name) for name in (SIGNATURE_HEADER, TIMESTAMP_HEADER))
     if not _SIGNATURE.fullmatch(signature) or not _TIMESTAMP.fullmatch(timestamp):
         raise SignatureError
@@ -144,7 +146,7 @@ def read_delivery(body: bytes) -> Delivery:
 
     The job is in ``payload``, or in ``object`` as in Magic Hour's signing example.
 
-    :raises BadInputError: it is no delivery.
+    :raises InvalidInputError: it is no delivery.
     """
     try:
         envelope = json.loads(body)
@@ -155,7 +157,7 @@ def read_delivery(body: bytes) -> Delivery:
     job: Any = next((envelope[key] for key in ("payload", "object") if isinstance(envelope.get(key), dict)), {})
     job_id = job.get("id")
     if named is None or not is_id(job_id):
-        raise BadInputError(
+        raise InvalidInputError(
             "This is no delivery of Magic Hour: it must be a JSON object with a type, such as 'video.completed', and "
             "a payload with a job's id. It was left alone."
         )
@@ -168,7 +170,7 @@ def read_delivery(body: bytes) -> Delivery:
         id=job_id,
         name=_text(job.get("name")),
         status=_text(job.get("status")) or _STATUS_OF_EVENT.get(event, ""),
-        credits_charged=whole_of(job.get("credits_charged")),
+        credits_charged=as_int(job.get("credits_charged")),
         error_code=_text(error.get("code")) if isinstance(error, dict) else None,
         job_type=_text(job.get("type")),
         created_at=_text(job.get("created_at")),
@@ -188,5 +190,5 @@ def _only(headers: Mapping[str, str], name: str) -> str:
 
 
 def _text(value: object) -> str | None:
-    text = text_of(value)
+    text = as_str(value)
     return None if text is None else _UNSTORABLE.sub("\ufffd", text)

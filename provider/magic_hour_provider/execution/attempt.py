@@ -14,7 +14,7 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import COMPLETE, GONE, Account, Job
 from magic_hour_provider.api.protocol import create_request
-from magic_hour_provider.api.responses import job_ended_badly
+from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.validation import Findings
 from magic_hour_provider.execution.report import Report, without_secrets
 from magic_hour_provider.execution.submission import balance_of, check_floor, submit_once
@@ -103,15 +103,15 @@ class JobRun:
             yield
         except errors.MagicHourError as error:
             paid = self.report.facts.get("id") and not isinstance(error, errors.JobFailedError)
-            if self.ledger.forgetful and error.can_retry and paid:
+            if self.ledger.forgetful and error.retryable and paid:
                 # A retry would know nothing of the job and pay for another one.
                 error = errors.JobCanceledError(
                     f"{error} There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps "
                     f"one), so the task is not retried, which would pay again: collect the job with "
                     f"MagicHourDownloadOperator(job=...)."
                 )
-            if isinstance(error, errors.SubmissionUnknownError) and not error.made:
-                error.can_retry = self.wishes.on_unknown_submission == "resubmit" or (
+            if isinstance(error, errors.SubmissionUnknownError) and not error.created:
+                error.retryable = self.wishes.on_unknown_submission == "resubmit" or (
                     self.record is not None and self._may_be_told(self.record.name, self.record.key)
                 )
             self.report.failed(error, self._clock.now())
@@ -148,7 +148,7 @@ class JobRun:
             words = errors.redact(warning)
             self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, words)
         # From here on a job will be paid for: everything that can fail for free comes first.
-        wishes.findings.refuse(wishes.tool)
+        wishes.findings.raise_errors(wishes.tool)
         create_request(wishes.tool, wishes.request)  # what is no JSON is said here, in words
         sources = check_inputs(inputs, self._clock.now())
         if wishes.output_path:
@@ -163,7 +163,7 @@ class JobRun:
         """Ask for the balance; also the first thing a wrong key meets."""
         try:
             return self.client.account()
-        except (errors.BadKeyError, errors.UnreachableError):
+        except (errors.AuthenticationError, errors.ConnectionFailedError):
             raise
         except errors.MagicHourError as error:
             self._log.info("The balance could not be asked for, which changes nothing: %s", error)
@@ -175,7 +175,7 @@ class JobRun:
         if tool.accepts_name:
             tag_names = conf.get("magic_hour", "tag_names", fallback="all").strip().lower()
             if tag_names not in _TAG_NAMES:
-                raise errors.BadInputError(
+                raise errors.InvalidInputError(
                     f"[magic_hour] tag_names is {tag_names!r}; it must be one of {', '.join(_TAG_NAMES)}. "
                     "Nothing was sent and nothing was charged."
                 )
@@ -276,7 +276,7 @@ class JobRun:
             self.report.ended(COMPLETE, self._clock.now(), credits_charged=record.credits_charged)
             return result_object(done, record.tool, media)
         self.report.settled(job.status, job.credits_charged)
-        failure = job_ended_badly(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
+        failure = job_error(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
         self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure
 

@@ -61,7 +61,7 @@ def submit_once(
     while True:
         try:
             return _send(ledger, client, tool, request, written)
-        except errors.UnreachableError:
+        except errors.ConnectionFailedError:
             unreached += 1
             if unreached == 3:
                 raise
@@ -74,16 +74,16 @@ def submit_once(
             patience -= pause
             sleep(pause)
         except errors.SubmissionUnknownError as error:
-            if error.made or record is None:
+            if error.created or record is None:
                 raise
             settled = account is not None and not account.usage_based and account.credits is not None
-            if error.no_job_claimed and settled and gateways < 2:
+            if error.not_created_per_docs and settled and gateways < 2:
                 sleep(_BAD_GATEWAY_S)
             if (found := ledger.identified(record)) is not None:
                 log.info("A webhook has named the job whose answer was lost: %s. Going on with it.", found.job_id)
                 return found
             after = balance_of(client)
-            if error.no_job_claimed and settled and gateways < 2 and account and after == account.credits:
+            if error.not_created_per_docs and settled and gateways < 2 and account and after == account.credits:
                 gateways += 1
                 log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
                 continue
@@ -169,12 +169,12 @@ def check_floor(account: Account | None) -> None:
     if floor <= 0 or (account is not None and account.usage_based):
         return
     if account is None or account.credits is None:
-        raise errors.UnreachableError(
+        raise errors.ConnectionFailedError(
             f"[magic_hour] min_credits_left is {floor}, and Magic Hour did not say how many credits the account "
             "has. No job was made and nothing was charged; a retry asks again."
         )
     if account.credits < floor:
-        raise errors.NoCreditsError(
+        raise errors.InsufficientCreditsError(
             f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {floor}. No job "
             "was made and nothing was charged. Top up at https://magichour.ai/pricing or lower the setting, then "
             "clear the task."

@@ -19,9 +19,9 @@ from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import BASE_URL
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError, MagicHourError
+from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.api.protocol import check_base_url, check_key
+from magic_hour_provider.api.protocol import check_api_key, check_base_url
 from magic_hour_provider.api.transport.http import DEFAULT_TIMEOUT_S, Verify, ssl_context
 from magic_hour_provider.api.webhooks import split_secrets
 from magic_hour_provider.polling.progress import Progress
@@ -38,7 +38,7 @@ _NOTHING = "Nothing was sent and nothing was charged."
 
 def airflow_error(error: MagicHourError) -> AirflowException:
     """Return the exception that makes Airflow do what the error allows: retry, or fail for good."""
-    return AirflowException(str(error)) if error.can_retry else AirflowFailException(str(error))
+    return AirflowException(str(error)) if error.retryable else AirflowFailException(str(error))
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Settings:
     def read(cls, conn: Connection, extra: Mapping[str, Any]) -> Settings:
         """Read a connection and its extra.
 
-        :raises BadInputError: something in it cannot work; the message names the field.
+        :raises InvalidInputError: something in it cannot work; the message names the field.
         """
         where = f"the Airflow connection {conn.conn_id!r}"
         try:
             return cls(
-                api_key=check_key(conn.password),
+                api_key=check_api_key(conn.password),
                 base_url=_base_url(conn),
                 timeout=_positive(extra, "timeout") or DEFAULT_TIMEOUT_S,
                 verify=_verify(extra.get("verify")),
@@ -81,8 +81,8 @@ class Settings:
                 max_looks_per_second=_positive(extra, "max_looks_per_second") or USUAL_MOST,
                 webhook_secrets=tuple(split_secrets(extra.get("webhook_secret"))),
             )
-        except BadInputError as error:
-            raise BadInputError(f"In {where}: {error}") from None
+        except InvalidInputError as error:
+            raise InvalidInputError(f"In {where}: {error}") from None
 
 
 def _base_url(conn: Connection) -> str:
@@ -108,7 +108,7 @@ def _positive(extra: Mapping[str, Any], name: str) -> float | None:
     except ValueError:
         number = 0.0
     if number <= 0:
-        raise BadInputError(f"the extra {name!r} must be a number above 0; it is {value!r}. {_NOTHING}")
+        raise InvalidInputError(f"the extra {name!r} must be a number above 0; it is {value!r}. {_NOTHING}")
     return number
 
 
@@ -122,7 +122,7 @@ def _proxy(value: Any) -> str | None:
             return str(value)
     except httpx.InvalidURL:
         pass
-    raise BadInputError(
+    raise InvalidInputError(
         f"the extra 'proxy' is no address of a proxy: use one such as http://user:password@host:3128. {_NOTHING}"
     )
 
@@ -188,8 +188,8 @@ class MagicHourHook(BaseHook):
         """Fall back to the key in the environment, for the default connection only."""
         key = os.environ.get(KEY_VARIABLE)
         if self.magic_hour_conn_id == DEFAULT_CONN_ID and key:
-            return Settings(api_key=check_key(key))
-        raise BadInputError(
+            return Settings(api_key=check_api_key(key))
+        raise InvalidInputError(
             f"There is no Airflow connection {self.magic_hour_conn_id!r}: make one of type Magic Hour with your API "
             f"key as its password (or, for {DEFAULT_CONN_ID!r}, set {KEY_VARIABLE} on every worker and triggerer). "
             f"{_NOTHING}"
@@ -198,7 +198,7 @@ class MagicHourHook(BaseHook):
     def settings(self) -> Settings:
         """Resolve the connection.
 
-        :raises BadInputError: there is none, or it cannot work.
+        :raises InvalidInputError: there is none, or it cannot work.
         """
         try:
             conn = self.get_connection(self.magic_hour_conn_id)

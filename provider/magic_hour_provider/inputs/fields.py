@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import check_id, library_url, parse_library_url
 from magic_hour_provider.storage.paths import NOTHING
 
@@ -77,21 +77,21 @@ class Input:
         """Refuse what can never be a file.
 
         :param now: the time, in seconds since 1970.
-        :raises BadInputError: the message names the field and what it takes.
+        :raises InvalidInputError: the message names the field and what it takes.
         """
         if self.job is not None:
             self._check_job(*self.job)
         elif self.reference is not None:
             self._check_reference(now)
         elif not isinstance(self.value, str):
-            raise BadInputError(
+            raise InvalidInputError(
                 f"{self.where} takes a public URL, a Magic Hour reference, a path, a storage URI, an Asset or the "
                 f"result of an earlier task; it got {type(self.value).__name__}. {NOTHING}"
             )
         elif not self.value.strip():
-            raise BadInputError(f"{self.where} is empty text, as a template without a value leaves it. {NOTHING}")
+            raise InvalidInputError(f"{self.where} is empty text, as a template without a value leaves it. {NOTHING}")
         elif re.match(r"[\[{]\s*['\"{]", self.value):
-            raise BadInputError(
+            raise InvalidInputError(
                 f"{self.where} got the text of a dict or a list, which is what a template makes of an earlier task's "
                 f"result: give task.output itself, or set render_template_as_native_obj on the DAG. {NOTHING}"
             )
@@ -99,26 +99,28 @@ class Input:
     def _check_job(self, kind: str, job_id: str) -> None:
         check_id(job_id)
         if library_url(kind, job_id) is None:
-            raise BadInputError(
+            raise InvalidInputError(
                 f"{self.where} got the result of a {kind} job, which has no file to go on with. {NOTHING}"
             )
         # What an image tool makes may be a GIF, and that tool's may be a clip: its file tells.
         if kind not in self.field.accepts and not (kind == "image" and "video" in self.field.accepts):
-            raise BadInputError(f"{self.where} takes {self.takes}; it got the result of {kind} job {job_id}. {NOTHING}")
+            raise InvalidInputError(
+                f"{self.where} takes {self.takes}; it got the result of {kind} job {job_id}. {NOTHING}"
+            )
         if isinstance(self.index, bool) or not isinstance(self.index, int) or self.index < 0:
-            raise BadInputError(
+            raise InvalidInputError(
                 f"{self.where}: the index of a job's file is a whole number from 0; it is {self.index!r}. {NOTHING}"
             )
 
     def _check_reference(self, now: float) -> None:
         expires, extension = self.value.get("expires_at"), self.value.get("extension")
         if isinstance(expires, str) and datetime.fromisoformat(expires).timestamp() <= now:
-            raise BadInputError(
+            raise InvalidInputError(
                 f"{self.where} got an upload that Magic Hour has deleted at {expires}: run the task that uploads it "
                 f"again. {NOTHING}"
             )
         if isinstance(extension, str) and not self.fits(extension):
-            raise BadInputError(f"{self.where} takes {self.takes}; it got the upload of a {extension!r}. {NOTHING}")
+            raise InvalidInputError(f"{self.where} takes {self.takes}; it got the upload of a {extension!r}. {NOTHING}")
 
     @property
     def takes(self) -> str:
@@ -133,13 +135,13 @@ class Input:
     def upload_as(self) -> tuple[str, str]:
         """Return the upload's (type, extension).
 
-        :raises BadInputError: the name has no extension, or one the field does not take.
+        :raises InvalidInputError: the name has no extension, or one the field does not take.
         """
         uri = self.uri or ""
         name = uri.rstrip("/").rpartition("/")[2]
         extension = name.rpartition(".")[2].lower() if "." in name.strip(".") else ""
         if not extension:
-            raise BadInputError(
+            raise InvalidInputError(
                 f"{self.where}: {uri!r} has no extension, so Magic Hour cannot know what it is. It takes "
                 f"{self.takes}. {NOTHING}"
             )
@@ -147,7 +149,7 @@ class Input:
             if extension in EXTENSIONS[kind]:
                 # There is no upload type "gif"; Magic Hour's own CLI sends such files as video.
                 return ("video" if kind == "gif" else kind), extension
-        raise BadInputError(f"{self.where} takes {self.takes}; {uri!r} is none. {NOTHING}")
+        raise InvalidInputError(f"{self.where} takes {self.takes}; {uri!r} is none. {NOTHING}")
 
 
 def plain_file(value: Any) -> Any:

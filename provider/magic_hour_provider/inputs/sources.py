@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from airflow.providers.common.compat.sdk import AirflowException
 
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES
-from magic_hour_provider.api.errors import BadInputError, TransferError, signatures
+from magic_hour_provider.api.errors import InvalidInputError, TransferError, find_signatures
 from magic_hour_provider.api.transport.uploads import Source
 from magic_hour_provider.inputs.fields import At, Input
 from magic_hour_provider.ledger.record import UNREADABLE
@@ -55,7 +55,7 @@ def identity(one: Input) -> Any:
 
 def _unsigned(value: Any) -> Any:
     """Return a link without its signature: signed anew it still is the same file."""
-    if isinstance(value, str) and signatures(value):
+    if isinstance(value, str) and find_signatures(value):
         place, _, query = value.partition("?")
         kept = [part for part in parse_qsl(query, keep_blank_values=True) if not _OF_SIGNATURES.fullmatch(part[0])]
         return [place, kept] if kept else place
@@ -67,7 +67,7 @@ def check_inputs(inputs: Sequence[Input], now: float) -> dict[At, Source]:
 
     :param now: the time, in seconds since 1970.
     :returns: for each input that has to be uploaded its file; one that is given twice is one.
-    :raises BadInputError: one can never be a file, cannot be read, is empty, is of the wrong kind or has expired.
+    :raises InvalidInputError: one can never be a file, cannot be read, is empty, is of the wrong kind or has expired.
     :raises TransferError: a storage does not answer; a retry may help.
     """
     for one in inputs:
@@ -112,7 +112,7 @@ def _source(one: Input, found: dict[_Place, Source]) -> Source:
         # Each storage library has errors of its own: what is not known to stay may pass.
         words = f"{one.where}: the file {uri!r} cannot be read ({type(error).__name__}: {error}). {NOTHING}"
         if isinstance(error, (*_NO_SUCH_FILE, *_NO_SUCH_STORAGE)):
-            raise BadInputError(words) from error
+            raise InvalidInputError(words) from error
         raise TransferError(f"{words} A retry may find its storage back.") from error
     found[place] = Source(f"The file {uri!r} ({one.where})", kind, extension, size, opened)
     return found[place]
@@ -122,12 +122,12 @@ def check_sizes(sources: Iterable[Source], tier: str | None) -> None:
     """Refuse files that are larger than the account's plan takes.
 
     :param tier: the plan; one that is not known is not checked.
-    :raises BadInputError: the message names size and limit (https://docs.magichour.ai/integration/inputs-and-outputs).
+    :raises InvalidInputError: the message names size and limit (https://docs.magichour.ai/integration/inputs-and-outputs).
     """
     limit = MAX_UPLOAD_BYTES.get((tier or "").lower())
     for source in sources:
         if limit is not None and source.size > limit:
-            raise BadInputError(
+            raise InvalidInputError(
                 f"{source.name} is too large: it has {_megabytes(source.size)}, and the account's plan {tier!r} takes "
                 f"{_megabytes(limit)} at most. Make it smaller, or see https://magichour.ai/pricing. {NOTHING}"
             )

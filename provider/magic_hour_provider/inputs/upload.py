@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError, NotFoundError, TransferError
+from magic_hour_provider.api.errors import InvalidInputError, NotFoundError, TransferError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, library_url
 from magic_hour_provider.api.transport.uploads import Source, patiently, upload_all
 from magic_hour_provider.inputs.fields import At, Input, replaced
@@ -36,7 +36,7 @@ def hand_over(
     :param inputs: its files.
     :param sources: those of them that have to be uploaded, as ``check_inputs`` found them.
     :param tier: the account's plan, which limits how large a file may be; None: not known.
-    :raises BadInputError: a file is too large, or a job given as input has no such file; nothing was uploaded.
+    :raises InvalidInputError: a file is too large, or a job given as input has no such file; nothing was uploaded.
     :raises MagicHourError: a look or an upload did not work.
     """
     check_sizes(sources.values(), tier)
@@ -65,12 +65,14 @@ def _output(one: Input, job: Job) -> str:
     _check_job(one, job)
     page = library_url(job.kind, job.id) or ""
     if one.index >= max(1, len(job.downloads)):
-        raise BadInputError(
+        raise InvalidInputError(
             f"{one.where}: Magic Hour job {job.id} has {len(job.downloads)} files, so there is none of index "
             f"{one.index} (the first is 0). See {page} {NOTHING}"
         )
     if job.kind not in one.field.accepts and not one.fits(_extension(job, one.index)):
-        raise BadInputError(f"{one.where} takes {one.takes}; Magic Hour job {job.id} made none. See {page} {NOTHING}")
+        raise InvalidInputError(
+            f"{one.where} takes {one.takes}; Magic Hour job {job.id} made none. See {page} {NOTHING}"
+        )
     if one.result is None:
         return str(one.value)
     if len(job.downloads) < 2:
@@ -98,7 +100,7 @@ def _check_job(one: Input, job: Job) -> None:
     if job.status == GONE:
         stored = isinstance(one.value, Mapping) and one.value.get("file")
         instead = f"What was stored can be uploaded: give {one.value['file']!r}. " if stored else ""
-        raise BadInputError(
+        raise InvalidInputError(
             f"{what}, which is gone: it was deleted, or belongs to another account than the connection's key. {instead}"
             f"{NOTHING}"
         )
@@ -109,4 +111,4 @@ def _check_job(one: Input, job: Job) -> None:
         )
     if job.status != COMPLETE:
         code = f" ({job.error_code})" if job.error_code else ""
-        raise BadInputError(f"{what}, which ended as {job.status}{code} and has no file. See {page} {NOTHING}")
+        raise InvalidInputError(f"{what}, which ended as {job.status}{code} and has no file. See {page} {NOTHING}")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.ledger.record import KEY, RecordError, unreadable
 from magic_hour_provider.storage.local import read_file, remove_file, replace_file
 from magic_hour_provider.storage.paths import open_path
@@ -49,12 +49,12 @@ def storage_store(ti: Any, output_path: str, template: Any) -> StorageStore | No
     :param ti: Airflow's task instance.
     :param output_path: the task's folder for files, rendered; or empty.
     :param template: the same before it was rendered.
-    :raises BadInputError: ``[magic_hour] ledger_path`` cannot work.
+    :raises InvalidInputError: ``[magic_hour] ledger_path`` cannot work.
     """
     root = conf.get("magic_hour", "ledger_path", fallback="").strip()
     if root:
         if "{{" in root or "{%" in root or not ("://" in root or root.startswith("/")):
-            raise BadInputError(
+            raise InvalidInputError(
                 f"[magic_hour] ledger_path is {root!r}; it must be an absolute path or a storage URI, and no template: "
                 "all attempts of all tasks must find the same folder. Nothing was sent and nothing was charged."
             )
@@ -106,7 +106,7 @@ class StorageStore:
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value, or the default if there is surely no such file.
 
-        :raises BadInputError: the file holds something else.
+        :raises InvalidInputError: the file holds something else.
         :raises RecordError: the storage cannot be read.
         """
         with self._speaking("read", key):
@@ -156,7 +156,7 @@ def _wish(data: bytes, where: str) -> str | bool:
     """Return what a person put into a file by hand: text, with or without quotes, or true."""
     text = data.decode("utf-8-sig", "replace").strip().strip("\"'").strip()
     if not text:
-        raise BadInputError(
+        raise InvalidInputError(
             f"There is nothing in {where}: put the job's id, or true, into it, or remove it. Nothing was sent and "
             "nothing was charged."
         )

@@ -79,7 +79,7 @@ class Ledger:
 
         :param output_path: the task's folder for files, rendered; or empty.
         :param output_template: the same before it was rendered.
-        :raises BadInputError: the setting ``ledger_path`` cannot work.
+        :raises InvalidInputError: the setting ``ledger_path`` cannot work.
         """
         store, older = context.get("task_state_store"), None
         if store is None:
@@ -137,10 +137,10 @@ class Ledger:
         """Return the id of the job that a person wants: given as it is, or as its address in the web library."""
         try:
             kind, job_id = (isinstance(wish, str) and parse_library_url(wish)) or (tool.kind, check_id(wish))
-        except errors.BadInputError as error:
-            raise errors.BadInputError(f"In {self.where(ADOPT)}: {error} {_UNPAID}") from None
+        except errors.InvalidInputError as error:
+            raise errors.InvalidInputError(f"In {self.where(ADOPT)}: {error} {_UNPAID}") from None
         if kind != tool.kind:
-            raise errors.BadInputError(
+            raise errors.InvalidInputError(
                 f"{self.where(ADOPT)} names a job of kind {kind}, and {tool.slug} makes jobs of kind {tool.kind}. "
                 f"{_UNPAID}"
             )
@@ -264,7 +264,7 @@ class Ledger:
                         f"into {self.where(ADOPT)} and clear the task."
                     )
                     log.error(sentence)
-                    raise errors.SubmissionUnknownError(sentence, job_id=submission.id, made=True) from error
+                    raise errors.SubmissionUnknownError(sentence, job_id=submission.id, created=True) from error
                 log.warning("The record of paid job %s could not be written yet (%s).", submission.id, error)
                 self.clock.sleep(pause)
                 pause = min(pause * 2, 15.0)
@@ -295,7 +295,7 @@ class Ledger:
 
     def ended(self, record: Record, error: errors.MagicHourError) -> Record:
         """Note that the job ended without a result; whether a retry may pay for another is the error's to say."""
-        return self._advance(replace(record, state="failed" if error.can_retry else "ended", reason=str(error)))
+        return self._advance(replace(record, state="failed" if error.retryable else "ended", reason=str(error)))
 
     def _advance(self, record: Record) -> Record:
         """Write what became of a job, unless the record is another's by now: it must not fall back."""

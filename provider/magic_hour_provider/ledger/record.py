@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from magic_hour_provider.api.errors import BadInputError, MagicHourError
+from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import library_url
 
 KEY = "magic_hour.job"
@@ -28,7 +28,7 @@ _NAME_LENGTH = 100
 class RecordError(MagicHourError):
     """The record cannot be read or written now, so nothing is paid; another try may find the storage back."""
 
-    can_retry = True
+    retryable = True
 
 
 def task_state(key: str) -> str:
@@ -36,12 +36,12 @@ def task_state(key: str) -> str:
     return f"this task's state {key!r}"
 
 
-def unreadable(where: str, why: object) -> BadInputError:
+def unreadable(where: str, why: object) -> InvalidInputError:
     """Return the error of a place that holds something else than it should.
 
     :param where: the place, for a person.
     """
-    return BadInputError(
+    return InvalidInputError(
         f"{where[:1].upper()}{where[1:]}, which says what this task has paid for, cannot be read: {why}. Nothing was "
         "sent, as that might pay twice. Look at what is there; if the job it names is not wanted, delete it and clear "
         "the task."
@@ -87,7 +87,7 @@ class Record:
         """Read what a store holds.
 
         :param where: its place, for a person.
-        :raises BadInputError: it cannot be read; that is an error, never "no record".
+        :raises InvalidInputError: it cannot be read; that is an error, never "no record".
         """
         try:
             known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}

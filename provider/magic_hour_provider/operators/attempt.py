@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from magic_hour_provider.api.catalog import usual_pace
+from magic_hour_provider.api.catalog import default_polling_class
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import check_id
-from magic_hour_provider.api.validation import check, normalized, plain
+from magic_hour_provider.api.validation import check_request, normalize_request, to_json_containers
 from magic_hour_provider.execution.attempt import Active, JobRun, Wishes
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.inputs.fields import plain_files
@@ -98,9 +98,9 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     check_body(tool, "extra_request", operator.extra_request or {}, rendered=True)
     rendered = {name: getattr(operator, name) for name in ("request", "extra_request", "output_path")}
     broken = broken_promises(operator._promised, rendered)
-    given = normalized(tool, plain_files(tool, plain(operator.request)))
-    request = plain_files(tool, _merged(given, plain(operator.extra_request or {})))
-    findings = check(tool, given, extra=operator.extra_request, rendered=True)
+    given = normalize_request(tool, plain_files(tool, to_json_containers(operator.request)))
+    request = plain_files(tool, _merged(given, to_json_containers(operator.extra_request or {})))
+    findings = check_request(tool, given, extra=operator.extra_request, rendered=True)
     timeout = operator.timeout
     return Wishes(
         tool=tool,
@@ -147,6 +147,6 @@ def _defer(operator: MagicHourOperator, active: Active, wishes: Wishes) -> NoRet
         submitted_at=record.submitted_at if record.submitted_at is not None else now,
         deferred_at=now,
         deadline=active.deadline,
-        polling=pace.name if pace != usual_pace(record.tool, record.kind) else None,
+        polling=pace.name if pace != default_polling_class(record.tool, record.kind) else None,
     )
     operator.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": active.deadline})

@@ -15,9 +15,15 @@ from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, FileField
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError, JobCanceledError, MagicHourError, NotFoundError, TransferError
+from magic_hour_provider.api.errors import (
+    InvalidInputError,
+    JobCanceledError,
+    MagicHourError,
+    NotFoundError,
+    TransferError,
+)
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference, library_url
-from magic_hour_provider.api.responses import job_ended_badly
+from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.transport.streaming import Readable
 from magic_hour_provider.api.transport.uploads import Source, upload_all
 from magic_hour_provider.execution.report import Report
@@ -78,7 +84,7 @@ class MagicHourUploadOperator(_FilesOperator):
         self.source = source
         self.type = type
         if type not in (None, "image", "video", "audio"):
-            raise BadInputError(f"type must be 'image', 'video' or 'audio'; it is {type!r}.")
+            raise InvalidInputError(f"type must be 'image', 'video' or 'audio'; it is {type!r}.")
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 (Airflow's signature)
         """Upload the file and return its reference."""
@@ -86,7 +92,7 @@ class MagicHourUploadOperator(_FilesOperator):
         with self._client() as client:
             one = Input(("source",), FileField("source", kinds), plain_file(self.source))
             if one.uri is None:
-                raise BadInputError(
+                raise InvalidInputError(
                     f"source is {str(self.source)[:120]!r}, which needs no upload: give it to the request as it is. "
                     "Nothing was sent."
                 )
@@ -155,7 +161,7 @@ class _JobOperator(_FilesOperator):
         self.job = job
 
     def _look(self, client: MagicHourClient, context: Mapping[str, Any]) -> tuple[JobReference, Job]:
-        reference = JobReference.read(self.job)
+        reference = JobReference.parse(self.job)
         try:
             job = client.get_job(reference.kind, reference.id)
         except NotFoundError:
@@ -191,7 +197,7 @@ class MagicHourDownloadOperator(_JobOperator):
         with self._client() as client:
             folder = str(self.output_path or "")
             if not folder:
-                raise BadInputError(
+                raise InvalidInputError(
                     "There is no folder to store files in: set output_path, or [magic_hour] output_path."
                 )
             check_folder(folder)
@@ -203,8 +209,8 @@ class MagicHourDownloadOperator(_JobOperator):
                     f"See {library_url(job.kind, job.id)}"
                 )
             if job.status != COMPLETE:
-                failure = job_ended_badly(job, tool=reference.tool, paid_here=False)
-                failure.can_retry = False  # another look would see the same
+                failure = job_error(job, tool=reference.tool, paid_here=False)
+                failure.retryable = False  # another look would see the same
                 raise failure
             result = deliver(client, job, reference.tool, folder, clock=self.clock)
         announce(self.outlets, context, result)

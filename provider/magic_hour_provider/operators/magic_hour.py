@@ -11,8 +11,8 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError, signatures
-from magic_hour_provider.api.validation import check, normalized, shown_path
+from magic_hour_provider.api.errors import InvalidInputError, find_signatures
+from magic_hour_provider.api.validation import check_request, format_path, normalize_request
 from magic_hour_provider.links import MagicHourLink
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class MagicHourOperator(BaseOperator):
         job; ``retries`` bound them.
     :param on_clear: what a cleared task does with the job it has paid for: ``reuse`` it, or ``regenerate``, which
         makes and pays for a new one. A retry never does.
-    :raises BadInputError: (when the DAG is parsed) the tool, the request or an option cannot work.
+    :raises InvalidInputError: (when the DAG is parsed) the tool, the request or an option cannot work.
     :raises AirflowFailException: (when it runs) a failure that another try cannot mend.
     :raises AirflowException: (when it runs) one that a retry may mend, without paying for a second job.
     """
@@ -93,7 +93,7 @@ class MagicHourOperator(BaseOperator):
         self.on_clear = on_clear
         self._output_template = self.output_path  # rendering replaces the attribute
         self._run: JobRun | None = None
-        self._refused: BadInputError | None = None
+        self._refused: InvalidInputError | None = None
         self._slips: tuple[str, ...] = ()
         templates = {"request": self.request, "extra_request": extra_request, "output_path": self.output_path}
         self._promised = tuple(promises(templates))
@@ -103,7 +103,7 @@ class MagicHourOperator(BaseOperator):
         try:
             self.tool = get_tool(tool)
             check_options(vars(self))
-        except BadInputError as error:
+        except InvalidInputError as error:
             if not mapped:
                 raise
             self._refused = error
@@ -139,7 +139,7 @@ class MagicHourOperator(BaseOperator):
         """Render as Airflow does, and keep the signatures of the user's own signed links out of its UI and logs."""
         value = super().render_template(content, context, *args, **kwargs)
         if not isinstance(content, list | tuple | dict | set):  # whose elements come here one by one
-            for signature in signatures(value):
+            for signature in find_signatures(value):
                 from airflow.sdk.log import mask_secret
 
                 mask_secret(signature)
@@ -186,12 +186,12 @@ def _configured_output_path() -> str:
 def seconds(timeout: float | timedelta) -> float:
     """Return a duration in seconds.
 
-    :raises BadInputError: it is none.
+    :raises InvalidInputError: it is none.
     """
     try:
         return timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
     except (TypeError, ValueError):
-        raise BadInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}. {_NOTHING}") from None
+        raise InvalidInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}. {_NOTHING}") from None
 
 
 _CHOICES = {"on_unknown_submission": ("fail", "resubmit"), "on_clear": ("reuse", "regenerate")}
@@ -200,15 +200,15 @@ _CHOICES = {"on_unknown_submission": ("fail", "resubmit"), "on_clear": ("reuse",
 def check_options(options: Mapping[str, Any]) -> None:
     """Refuse options that cannot work, as far as they are given and known.
 
-    :raises BadInputError: the message names the option.
+    :raises InvalidInputError: the message names the option.
     """
     for name, choices in _CHOICES.items():
         value = options.get(name, choices[0])
         if value not in choices and not _is_promise(value):
-            raise BadInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")
+            raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")
     timeout = options.get("timeout")
     if timeout is not None and not _is_promise(timeout) and not seconds(timeout) > 0:
-        raise BadInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")
+        raise InvalidInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")
 
 
 def _is_promise(value: Any) -> bool:
@@ -233,7 +233,7 @@ def broken_promises(paths: Iterable[tuple[str | int, ...]], rendered: Mapping[st
 
     :param paths: where such outputs stood.
     """
-    empty = [shown_path(path[1:]) or str(path[0]) for path in paths if _at(rendered, path) is None]
+    empty = [format_path(path[1:]) or str(path[0]) for path in paths if _at(rendered, path) is None]
     return tuple(f"`{name}` is None, as the earlier task that should give it returned nothing" for name in empty)
 
 
@@ -250,11 +250,11 @@ def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:
     """Refuse what is no JSON object; before rendering it may still be a template or an earlier task's output.
 
     :param name: the argument, for the message.
-    :raises BadInputError: it is something else.
+    :raises InvalidInputError: it is something else.
     """
     still_open = not rendered and (hasattr(body, "resolve") or (isinstance(body, str) and "{" in body))
     if not isinstance(body, Mapping) and not still_open:
-        raise BadInputError(
+        raise InvalidInputError(
             f"{name} of {tool.slug} must be a dict, the JSON body of Magic Hour's documentation; it is "
             f"{type(body).__name__}. {_NOTHING}"
         )
@@ -265,9 +265,11 @@ def check_given(tool: Tool, request: Any, extra: Any, *, later: bool = False) ->
 
     :param extra: what will be merged over it.
     :param later: whether its missing fields may still come, as in ``.partial()``.
-    :raises BadInputError: the message names everything that is wrong.
+    :raises InvalidInputError: the message names everything that is wrong.
     """
     check_body(tool, "request", request, rendered=False)
     check_body(tool, "extra_request", extra or {}, rendered=False)
     if isinstance(request, Mapping) and isinstance(extra or {}, Mapping):
-        check(tool, normalized(tool, request), extra=extra, rendered=False, later=later).refuse(tool)
+        check_request(tool, normalize_request(tool, request), extra=extra, rendered=False, later=later).raise_errors(
+            tool
+        )

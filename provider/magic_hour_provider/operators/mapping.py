@@ -26,7 +26,7 @@ def checked(
 
     :param make: Airflow's own ``partial``.
     :param arguments: what ``.partial()`` was given.
-    :raises BadInputError: a field of the request or an option cannot work; the message names all fields.
+    :raises InvalidInputError: a field of the request or an option cannot work; the message names all fields.
     """
     made = make(**arguments)
     made._expand_called = True  # it is ours from here on: Airflow need not warn that it was never mapped
@@ -70,7 +70,7 @@ class _Partial(OperatorPartial):
 
 def _refuse(operator: Any, arguments: Mapping[str, Any]) -> None:
     if slips := operator.slips_in(arguments, mapped=True):
-        Findings(tuple(slips)).refuse(get_tool(operator.slug))
+        Findings(tuple(slips)).raise_errors(get_tool(operator.slug))
 
 
 def _check(operator: Any, arguments: Mapping[str, Any], *, later: bool | Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from magic_hour_provider.api.catalog import get_tool
-from magic_hour_provider.api.validation import Findings, check, normalized
+from magic_hour_provider.api.validation import Findings, check_request, normalize_request
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class MagicHourToolOperator(MagicHourOperator):
 
     :param given: the request's fields as the user gave them; None stands for "left out".
     :param kwargs: of :class:`~magic_hour_provider.operators.magic_hour.MagicHourOperator`.
-    :raises BadInputError: (when the DAG is parsed) arguments are unknown, missing or wrong; all are named at once.
+    :raises InvalidInputError: (when the DAG is parsed) arguments are unknown, missing or wrong; all are named at once.
     """
 
     slug: ClassVar[str]
@@ -133,5 +133,5 @@ def _refuse(slug: str, slips: list[str], request: Mapping[str, Any], extra: Any,
     """Refuse slips, together with all else that is wrong with the request."""
     tool, found = get_tool(slug), Findings()
     if isinstance(extra or {}, Mapping):
-        found = check(tool, normalized(tool, request), extra=extra, rendered=False, later=later)
-    Findings((*slips, *found.errors)).refuse(tool)
+        found = check_request(tool, normalize_request(tool, request), extra=extra, rendered=False, later=later)
+    Findings((*slips, *found.errors)).raise_errors(tool)

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError, MagicHourError, TransferError
+from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, TransferError
 from magic_hour_provider.api.models import COMPLETE, Download, Job, library_url
 from magic_hour_provider.outputs.sidecar import Sidecar
 from magic_hour_provider.outputs.staging import Arrival, NotStoredError, Room, not_stored
@@ -82,7 +82,7 @@ def collect(
     :param stored: what is known to have been stored before; later entries count more.
     :param saved: called on this thread with the files stored so far, while more are to come.
     :raises TransferError: a file did not come whole; the job stays collectable.
-    :raises BadInputError: another file has the name already; nothing is overwritten.
+    :raises InvalidInputError: another file has the name already; nothing is overwritten.
     """
     if not job.downloads:
         raise TransferError(f"Magic Hour job {job.id} is complete but names no files yet; it is paid for, try again.")
@@ -148,8 +148,8 @@ def file_stem(tool: str, job: Job) -> str:
 def _place(job: Job, folder: str) -> ObjectStoragePath:
     try:
         return open_folder(folder)
-    except BadInputError as error:
-        raise BadInputError(
+    except InvalidInputError as error:
+        raise InvalidInputError(
             f"The files of Magic Hour job {job.id} have no place: {error}. The job is paid for and stays collectable: "
             f"mend output_path and clear the task. See {library_url(job.kind, job.id)}"
         ) from None
@@ -206,7 +206,7 @@ def _fetch(client: MagicHourClient, links: _Links, index: int, arrival: Arrival,
             clock=clock,
         )
         return arrival.settle(received)
-    except (NotStoredError, BadInputError):
+    except (NotStoredError, InvalidInputError):
         raise
     except MagicHourError as error:
         raise TransferError(

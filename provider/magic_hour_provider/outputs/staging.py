@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from magic_hour_provider.api.errors import BadInputError, TransferError
+from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job, library_url
 from magic_hour_provider.api.transport.downloads import Received
 from magic_hour_provider.storage.local import is_there
@@ -119,7 +119,7 @@ class Arrival:
         except Exception as error:
             raise not_stored(self.job, self._place, error) from error
         if there not in (None, received.sha256):
-            raise BadInputError(
+            raise InvalidInputError(
                 f"{self._path} exists already and is another file (its SHA-256 is {there}, that of the job's file "
                 f"{received.sha256}). Nothing was overwritten. Magic Hour job {self.job.id} is paid for: move the old "
                 "file away; the next attempt collects the same job again and pays nothing."

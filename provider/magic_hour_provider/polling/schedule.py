@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from magic_hour_provider.api.catalog import PollingClass, Tool
 from magic_hour_provider.api.errors import (
-    BadKeyError,
+    AuthenticationError,
+    InsufficientCreditsError,
+    InvalidResponseError,
     MagicHourError,
-    NoCreditsError,
     NotFoundError,
-    RefusedError,
-    UnreadableAnswerError,
+    RequestRejectedError,
 )
 from magic_hour_provider.api.models import GONE, Job
 
@@ -66,7 +66,7 @@ class Schedule:
     def of(cls, pace: PollingClass, tool: Tool | None = None) -> Schedule:
         """Make the schedule of a polling class; a tool without a published median takes the class's middle."""
         median = tool.median_s if tool is not None and tool.median_s is not None else pace.median_s
-        return cls(*pace.interval_s, median)
+        return cls(*pace.poll_interval_s, median)
 
     def first_look_s(self) -> float:
         """Return the age in seconds at which to look first: between the shortest gap and the median."""
@@ -85,7 +85,7 @@ class Schedule:
 
 def is_refusal(error: MagicHourError) -> bool:
     """Whether the service refuses to be looked at with this key: 401, 402 or 403."""
-    return isinstance(error, BadKeyError | NoCreditsError)
+    return isinstance(error, AuthenticationError | InsufficientCreditsError)
 
 
 class Wait:
@@ -140,9 +140,9 @@ class Wait:
         return min(now + gap, self.deadline)
 
     def _is_hopeless(self, seen: MagicHourError) -> bool:
-        if isinstance(seen, UnreadableAnswerError | RefusedError):
+        if isinstance(seen, InvalidResponseError | RequestRejectedError):
             # One may be a gateway's moment; a wrong host stays wrong.
             self._unreadable += 1
             return self._unreadable >= _UNREADABLE_LOOKS
         self._unreadable = 0
-        return not (seen.can_retry or isinstance(seen, NotFoundError))
+        return not (seen.retryable or isinstance(seen, NotFoundError))

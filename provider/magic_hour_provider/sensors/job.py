@@ -18,9 +18,9 @@ from airflow.providers.common.compat.sdk import (
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import KINDS
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError, MagicHourError
+from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
-from magic_hour_provider.api.responses import job_ended_badly
+from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.ledger.record import Record
@@ -82,9 +82,11 @@ class MagicHourJobSensor(BaseSensorOperator):
         self._seen: Job | MagicHourError | None = None
 
     def _reference(self) -> JobReference:
-        reference = JobReference.read(self.job)
+        reference = JobReference.parse(self.job)
         if reference.kind not in KINDS:
-            raise BadInputError(f"{reference.kind!r} is not a kind of Magic Hour job: use one of {', '.join(KINDS)}.")
+            raise InvalidInputError(
+                f"{reference.kind!r} is not a kind of Magic Hour job: use one of {', '.join(KINDS)}."
+            )
         return reference
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -124,9 +126,9 @@ class MagicHourJobSensor(BaseSensorOperator):
             job = seen if isinstance(seen, Job) else Job(reference.id, reference.kind, GONE)
             report.job(record, job.status)
             if decided.status != COMPLETE:
-                failure = job_ended_badly(job, tool=reference.tool, paid_here=False)
+                failure = job_error(job, tool=reference.tool, paid_here=False)
                 # A sensor that tries again sees the same: only a person can help.
-                failure.can_retry = False
+                failure.retryable = False
                 report.ended(job.status, self.clock.now(), error=str(failure), credits_charged=job.credits_charged)
                 raise failure
             result = deliver(client, job, reference.tool, str(self.output_path or ""), clock=self.clock)

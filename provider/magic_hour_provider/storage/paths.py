@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import Job, library_url
 from magic_hour_provider.api.transport.streaming import CHUNK
 from magic_hour_provider.ledger.record import new_key
@@ -31,7 +31,7 @@ _BLOCK = 2 * CHUNK  # bytes; s3fs would read 50 MiB ahead
 def open_path(uri: str) -> ObjectStoragePath:
     """Return the path of a local name or of a storage URI with its own Airflow connection.
 
-    :raises BadInputError: there is no such connection. Without this look, storage libraries would go on without
+    :raises InvalidInputError: there is no such connection. Without this look, storage libraries would go on without
         credentials and be refused, or find another account's files.
     """
     from airflow.sdk import ObjectStoragePath
@@ -52,7 +52,7 @@ def _check_connection(uri: str) -> None:
         try:
             BaseHook.get_connection(conn_id)
         except AirflowNotFoundException:
-            raise BadInputError(f"there is no Airflow connection {conn_id!r}, which {uri!r} names") from None
+            raise InvalidInputError(f"there is no Airflow connection {conn_id!r}, which {uri!r} names") from None
 
 
 def _attach_memory() -> None:
@@ -70,10 +70,11 @@ def _attach_memory() -> None:
 def open_folder(folder: str) -> ObjectStoragePath:
     """Return the path of a folder for files.
 
-    :raises BadInputError: it climbs out of itself with ``..``, as a template may make it do; or as :func:`open_path`.
+    :raises InvalidInputError: it climbs out of itself with ``..``, as a template may make it do; or as
+        :func:`open_path`.
     """
     if ".." in re.split(r"[/\\]", folder):
-        raise BadInputError(
+        raise InvalidInputError(
             f"output_path {folder!r} has '..' in it, so files would leave the folder that it begins with: write the "
             "folder that is meant, and look at what its templates were filled with"
         )
@@ -109,12 +110,12 @@ class Media:
 def check_folder(folder: str) -> None:
     """Make sure that files can be written to a folder, before anything is paid for.
 
-    :raises BadInputError: they cannot.
+    :raises InvalidInputError: they cannot.
     """
     try:
         _try(open_folder(folder))
     except Exception as error:  # each storage library has errors of its own
-        raise BadInputError(
+        raise InvalidInputError(
             f"output_path {folder!r} cannot be written ({type(error).__name__}: {error}). {NOTHING}"
         ) from error
 

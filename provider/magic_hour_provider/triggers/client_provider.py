@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.api.clock import Clock
-from magic_hour_provider.api.errors import MagicHourError, UnreachableError
+from magic_hour_provider.api.errors import ConnectionFailedError, MagicHourError
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
 
 # Seconds until a connection is read again that could not be read, as Airflow's API may be in trouble, or whose key is
@@ -77,7 +77,7 @@ class Lines:
             raise
         except Exception as error:
             # Airflow's API may be away for a moment: a look that fails, not the end of every wait.
-            raise UnreachableError(
+            raise ConnectionFailedError(
                 f"The connection {self._conn_id!r} could not be read ({type(error).__name__}); trying again."
             ) from error
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, usual_pace
+from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, default_polling_class
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.models import library_url
 from magic_hour_provider.polling.schedule import Schedule, Wait
@@ -23,7 +23,7 @@ _ALWAYS = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "
 def _schedule(tool: str, kind: str, polling: str | None) -> Schedule:
     known = TOOLS.get(tool)
     # A class that a newer version named is the usual one here.
-    pace = POLLING_CLASSES.get(polling or "") or usual_pace(tool, kind)
+    pace = POLLING_CLASSES.get(polling or "") or default_polling_class(tool, kind)
     return Schedule.of(pace, known)
 
 

@@ -15,12 +15,12 @@ from weakref import WeakKeyDictionary
 
 from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.api.errors import (
-    BadInputError,
-    LostAnswerError,
+    ConnectionFailedError,
+    InvalidInputError,
     MagicHourError,
     RateLimitedError,
-    ServerFaultError,
-    UnreachableError,
+    ResponseLostError,
+    ServerError,
 )
 from magic_hour_provider.api.models import COMPLETE, Job
 from magic_hour_provider.hooks.magic_hour import Settings
@@ -33,7 +33,7 @@ from magic_hour_provider.triggers.polled_job import Watched
 MAX_IN_FLIGHT = 32
 
 # A service in trouble is not asked faster for it.
-_IN_TROUBLE = (UnreachableError, LostAnswerError, ServerFaultError, BadInputError)
+_IN_TROUBLE = (ConnectionFailedError, ResponseLostError, ServerError, InvalidInputError)
 # How far beyond its deadline a job may be that could not be looked at, as everything stalls.
 _OVERDUE_S = 10.0
 
@@ -182,7 +182,7 @@ class Watcher:
     def _second_chance(self, seen: MagicHourError, line: Line | None, reading: int, now: float) -> float | None:
         """Return when to look again at a job whose look was refused, or None if that is the end."""
         if line is None:
-            return now + READ_AGAIN_S if isinstance(seen, BadInputError) else None
+            return now + READ_AGAIN_S if isinstance(seen, InvalidInputError) else None
         return now if is_refusal(seen) and self._lines.refused(line, reading) else None
 
     def _note(self, seen: Job | MagicHourError, sent_at: float, now: float) -> None:

@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from magic_hour_provider.api.client import AsyncMagicHourClient
-from magic_hour_provider.api.errors import LostAnswerError, MagicHourError, UnreachableError, UnreadableAnswerError
+from magic_hour_provider.api.errors import (
+    ConnectionFailedError,
+    InvalidResponseError,
+    MagicHourError,
+    ResponseLostError,
+)
 
 KEY = "mhk_live_testsonly0123456789"
 BODY = json.dumps({"id": "abc", "status": "rendering"}).encode()
@@ -167,13 +172,13 @@ def test_a_connection_that_was_closed_meanwhile():
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (None, LostAnswerError),
-        (ANSWER[:-5].replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), LostAnswerError),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", LostAnswerError),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2_000_000, LostAnswerError),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", UnreadableAnswerError),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", UnreadableAnswerError),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000, UnreadableAnswerError),
+        (None, ResponseLostError),
+        (ANSWER[:-5].replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), ResponseLostError),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", ResponseLostError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2_000_000, ResponseLostError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", InvalidResponseError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", InvalidResponseError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000, InvalidResponseError),
     ],
     ids=["closed", "half", "no-http", "huge", "html", "empty", "deep"],
 )
@@ -197,7 +202,7 @@ def test_an_answer_that_never_ends():
 
     async def main():
         async with serving(forever, timeout=0.1) as (server, client):
-            with pytest.raises(LostAnswerError, match="no whole answer within"):
+            with pytest.raises(ResponseLostError, match="no whole answer within"):
                 await client.get_job("video", "abc")
             server.script = always(ANSWER)
             await client.get_job("video", "abc")
@@ -249,12 +254,12 @@ def test_nobody_there():
 
     async def main():
         async with AsyncMagicHourClient(api_key=KEY, base_url="http://127.0.0.1:9", timeout=1) as client:
-            with pytest.raises(UnreachableError):
+            with pytest.raises(ConnectionFailedError):
                 await client.get_job("video", "abc")
         async with serving(always(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")) as (_, plain):
             url = plain.base_url.replace("http", "https")
             async with AsyncMagicHourClient(api_key=KEY, base_url=url, timeout=1, verify=False) as client:
-                with pytest.raises(UnreachableError):
+                with pytest.raises(ConnectionFailedError):
                     await client.get_job("video", "abc")
 
     asyncio.run(main())
@@ -296,7 +301,7 @@ def test_certificates(certificate, verify):
         trusted = str(certificate) if verify == "own" else verify
         async with serving(always(ANSWER), tls=tls, verify=trusted) as (server, client):
             if verify is True:
-                with pytest.raises(UnreachableError, match="certificate verify failed"):
+                with pytest.raises(ConnectionFailedError, match="certificate verify failed"):
                     await client.get_job("video", "abc")
                 return 1
             for _ in range(5):

@@ -14,11 +14,11 @@ from helpers.support import KEY, PatientClock, stored
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import (
     InputChangedError,
-    LostAnswerError,
     RateLimitedError,
-    RefusedError,
+    RequestRejectedError,
+    ResponseLostError,
     TransferError,
-    signatures,
+    find_signatures,
 )
 from magic_hour_provider.api.transport.uploads import AT_ONCE, PAUSES_S, Source, patiently, upload_all
 from magic_hour_provider.simulator import Simulator
@@ -147,7 +147,7 @@ def test_a_file_that_is_too_large_is_not_sent_again(sim, client):
     clock = PatientClock(sim)
     with pytest.raises(TransferError, match="too large") as caught:
         upload_all(client, [source()], clock)
-    assert caught.value.can_retry is False
+    assert caught.value.retryable is False
     assert clock.waits == []
 
 
@@ -156,7 +156,7 @@ def test_a_file_that_changes_while_it_is_sent(sim, client, told, words):
     """Half a file is never taken for a whole one, and it is not sent again as if nothing were."""
     with pytest.raises(InputChangedError, match=rf"my\.png became {words} .*Something still writes to it") as caught:
         upload_all(client, [source(name="my.png", size=told)], PatientClock(sim))
-    assert caught.value.can_retry is True
+    assert caught.value.retryable is True
     assert sim.stats()["requests"].get("upload", 0) <= 1
 
 
@@ -210,17 +210,17 @@ def test_the_first_failure_stops_the_others(sim, client):
 
 def test_patience_ends_at_once_where_another_try_cannot_help(sim):
     """A refusal is not repeated; what the service asks for is waited for, up to half a minute."""
-    clock, errors = PatientClock(sim), iter([RefusedError("no")])
+    clock, errors = PatientClock(sim), iter([RequestRejectedError("no")])
 
     def work() -> str:
         for error in errors:
             raise error
         return "done"
 
-    with pytest.raises(RefusedError):
+    with pytest.raises(RequestRejectedError):
         patiently(work, clock)
     assert clock.waits == []
-    errors = iter([RateLimitedError("slow", retry_after=900), LostAnswerError("lost")])
+    errors = iter([RateLimitedError("slow", retry_after=900), ResponseLostError("lost")])
     assert patiently(work, clock) == "done"
     assert clock.waits == [30, PAUSES_S[1]]
 
@@ -244,5 +244,5 @@ def test_no_signed_link_is_told(sim):
 def test_signatures_are_found_in_any_shape():
     """Links of every storage, in text and in JSON; anything else has none."""
     amazon, azure = "https://b.example/k.png?X-Amz-Date=1&X-Amz-Signature=abc%2F1&x=2", "https://a.example/?sig=de%3D"
-    assert signatures({"a": [amazon, {"b": (azure,)}], "c": 5, "d": None}) == ["abc%2F1", "de%3D"]
-    assert signatures("a design=bold, sig=none of it") == []
+    assert find_signatures({"a": [amazon, {"b": (azure,)}], "c": 5, "d": None}) == ["abc%2F1", "de%3D"]
+    assert find_signatures("a design=bold, sig=none of it") == []

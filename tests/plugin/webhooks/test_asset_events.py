@@ -33,7 +33,7 @@ def test_an_event_for_a_dag_that_asked_for_it(airflow_rows, webhooks):
     }
     assert "signature" not in json.dumps(extra)
     assert airflow_rows.queued() == ["archive"]
-    assert JobReference.read(extra) == JobReference("video", "job1", "video")
+    assert JobReference.parse(extra) == JobReference("video", "job1", "video")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Protocol
 import h11
 import httpx
 
-from magic_hour_provider.api.responses import Answer
+from magic_hour_provider.api.responses import Response
 from magic_hour_provider.api.transport.http import quiet
 
 # Load balancers drop connections that were idle for a minute or more, some without a word.
@@ -30,7 +30,7 @@ _LARGEST_ANSWER = 1024 * 1024
 class Getter(Protocol):
     """Sends GET requests to one host."""
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str) -> Response:
         """Ask for a path below the base URL.
 
         :raises httpx.RequestError: no whole answer came.
@@ -48,7 +48,7 @@ class _Connection(asyncio.Protocol):
         self.lost: asyncio.Future[None] = loop.create_future()
         self.idle_since = 0.0
         self._protocol = h11.Connection(h11.CLIENT)
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[Response] | None = None
         self._head: h11.Response | None = None
         self._body = bytearray()
         self._heard = False
@@ -78,7 +78,7 @@ class _Connection(asyncio.Protocol):
         """Whether the other side had closed it before it read the request: nothing of an answer has come."""
         return not self._heard
 
-    async def ask(self, head: h11.Request, patience: float) -> Answer:
+    async def ask(self, head: h11.Request, patience: float) -> Response:
         """Send a request without a body and return the whole answer.
 
         :param patience: seconds to wait for it.
@@ -136,9 +136,9 @@ class _Connection(asyncio.Protocol):
             self._answer.set_exception(error)
 
 
-def _answer(head: h11.Response, body: bytes) -> Answer:
+def _answer(head: h11.Response, body: bytes) -> Response:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-    return Answer(head.status_code, headers, body)
+    return Response(head.status_code, headers, body)
 
 
 class Direct:
@@ -171,7 +171,7 @@ class Direct:
         self._all: set[_Connection] = set()
         self._places = asyncio.Semaphore(most)
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str) -> Response:
         """Ask for a path below the base URL."""
         head = h11.Request(method=b"GET", target=self._path + path.encode("ascii"), headers=self._headers)
         async with self._places:
@@ -255,7 +255,7 @@ class Pooled:
         self._free: list[httpx.AsyncBaseTransport] = []
         self._places = asyncio.Semaphore(most)
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str) -> Response:
         """Ask for a path below the base URL."""
         request = httpx.Request("GET", self._base_url + path, headers=self._headers, extensions=self._extensions)
         async with self._places:
@@ -268,7 +268,7 @@ class Pooled:
                     async with asyncio.timeout(self._extensions["timeout"]["read"]):
                         response = await transport.handle_async_request(request)
                         await response.aread()
-                return Answer.of(response)
+                return Response.of(response)
             except TimeoutError:
                 raise httpx.ReadTimeout("no whole answer in time") from None
             finally:

@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from magic_hour_provider.api import protocol
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 
 DEFAULT_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
@@ -56,7 +56,9 @@ def ssl_context(verify: Verify = True) -> ssl.SSLContext:
         return verify
     if isinstance(verify, str):
         if not Path(verify).exists():
-            raise BadInputError(f"The connection's 'verify' names {verify!r}, which does not exist on this machine.")
+            raise InvalidInputError(
+                f"The connection's 'verify' names {verify!r}, which does not exist on this machine."
+            )
         place = Path(verify)
         return ssl.create_default_context(
             cafile=str(place) if place.is_file() else None, capath=str(place) if place.is_dir() else None
@@ -66,7 +68,7 @@ def ssl_context(verify: Verify = True) -> ssl.SSLContext:
 
 def headers(api_key: str) -> dict[str, str]:
     """Return the headers of a request that carries the key."""
-    return {"Authorization": f"Bearer {protocol.check_key(api_key)}", "User-Agent": USER_AGENT}
+    return {"Authorization": f"Bearer {protocol.check_api_key(api_key)}", "User-Agent": USER_AGENT}
 
 
 def timeout(seconds: float) -> httpx.Timeout:

@@ -68,5 +68,5 @@ def upload(http: httpx.Client, link: UploadLink, source: Readable, size: int, na
             f"{', which means that the file is too large' if too_large else ''}). {_NOTHING}",
             status_code=response.status_code,
         )
-        refused.can_retry = not too_large
+        refused.retryable = not too_large
         raise refused

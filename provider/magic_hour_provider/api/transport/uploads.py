@@ -56,7 +56,7 @@ def patiently(work: Callable[[], T], clock: Clock = CLOCK) -> T:
         try:
             return work()
         except MagicHourError as error:
-            if not error.can_retry or isinstance(error, InputChangedError):
+            if not error.retryable or isinstance(error, InputChangedError):
                 raise
             asked = error.retry_after if isinstance(error, RateLimitedError) else None
         clock.sleep(max(pause, min(asked or 0.0, _LONGEST_PAUSE_S)))

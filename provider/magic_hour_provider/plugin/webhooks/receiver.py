@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError, SignatureError
+from magic_hour_provider.api.errors import InvalidInputError, SignatureError
 from magic_hour_provider.api.webhooks import read_delivery, verify
 from magic_hour_provider.plugin.webhooks.database import DATABASE_AWAY
 from magic_hour_provider.plugin.webhooks.inbox import Inbox, InboxFullError
@@ -57,7 +57,7 @@ class Receiver:
             return JSONResponse({"detail": refusal.detail}, refusal.status, headers=headers)
         try:
             done = await self._inbox.take(read_delivery(body), conn_id)
-        except BadInputError as error:
+        except InvalidInputError as error:
             # Signed, so it is theirs: something that a later Magic Hour sends. Again would be the same.
             log.warning("From Magic Hour, for the connection %r: %s", conn_id, error)
             return JSONResponse({"detail": "Nothing to do."})

@@ -15,7 +15,7 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import select, update
 
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.ledger.record import KEY, Record, key_of
 from magic_hour_provider.plugin.webhooks.secrets import secrets_of
@@ -86,7 +86,7 @@ def _complete(session: Any, task: Any, name: str, key: str, delivery: Delivery, 
             log.info("Magic Hour job %s belongs to %s, whose record a store of its own keeps.", delivery.id, name)
             return False
         record = Record.read(value)
-    except (ValueError, BadInputError) as error:
+    except (ValueError, InvalidInputError) as error:
         log.warning("Magic Hour job %s belongs to %s, whose record cannot be read: %s", delivery.id, name, error)
         return False
     if (record.state, record.key) != ("intent", key):

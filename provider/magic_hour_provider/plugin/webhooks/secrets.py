@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import BadInputError
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import split_secrets
 
 log = logging.getLogger(__name__)
@@ -165,6 +165,6 @@ def secrets_of(conn_id: str) -> tuple[str, ...]:
         return ()
     try:
         return tuple(split_secrets(extra.get("webhook_secret")))
-    except BadInputError as error:
+    except InvalidInputError as error:
         log.error("In the Airflow connection %r: %s", conn_id, error)
         return ()
