@@ -51,11 +51,11 @@ def download(server: str, folder: str, files: int, mib: int, where: str = "files
     """Store the files of one job, as operators do."""
     from magic_hour_provider.api.client import MagicHourClient
     from magic_hour_provider.api.models import Download, Job
-    from magic_hour_provider.outputs.download import collect
+    from magic_hour_provider.outputs.download import download_outputs
 
     links = tuple(Download(f"{server}/{where}/{mib}/clip{number}.mp4") for number in range(files))
     with MagicHourClient(api_key=KEY, base_url=server) as client:
-        stored = collect(client, Job(f"mib{mib}", "video", "complete", downloads=links), TOOL, folder)
+        stored = download_outputs(client, Job(f"mib{mib}", "video", "complete", downloads=links), TOOL, folder)
     assert [media.size for media in stored] == [mib * MIB] * files
 
 

@@ -161,7 +161,7 @@ def test_a_whole_job_by_hand(sim, tmp_path):
         job = client.get_job(made.kind, made.id)
         assert job.status == "complete"
         buffer = io.BytesIO()
-        received = client.download_to(job.downloads[0], buffer)
+        received = client.download(job.downloads[0], buffer)
         assert received.size == len(buffer.getvalue())
         assert buffer.getvalue().startswith(b"\x89PNG")
         client.delete_job(made.kind, made.id)
@@ -231,7 +231,7 @@ def test_storage_never_sees_the_key():
         return httpx.Response(200, content=b"data", headers={"content-type": "video/mp4"})
 
     with MagicHourClient(api_key=KEY, transport=httpx.MockTransport(answer)) as client:
-        received = client.download_to(Download("https://s.example/a?sig=1"), io.BytesIO())
+        received = client.download(Download("https://s.example/a?sig=1"), io.BytesIO())
     assert received.size == 4
     assert len(seen) == 2
     assert not any("authorization" in headers for headers in seen)
@@ -251,7 +251,7 @@ def test_a_download_that_is_no_file(response, words):
         MagicHourClient(api_key=KEY, transport=httpx.MockTransport(lambda request: response)) as client,
         pytest.raises(errors.TransferError, match=words) as caught,
     ):
-        client.download_to(Download("https://s.example/a?sig=secret"), io.BytesIO())
+        client.download(Download("https://s.example/a?sig=secret"), io.BytesIO())
     assert "s.example" not in str(caught.value)
 
 

@@ -20,7 +20,7 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.inputs.fields import find_inputs
 from magic_hour_provider.inputs.sources import check_inputs
-from magic_hour_provider.inputs.upload import hand_over
+from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.file_store import StorageStore, folder_name
 from magic_hour_provider.operators.files import MagicHourUploadOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
@@ -245,10 +245,10 @@ def stored(sim: Simulator, reference: str) -> bytes:
     return (Path(sim._temporary.name) / "uploads" / reference.removeprefix("api-assets/")).read_bytes()
 
 
-def handed_over(client: MagicHourClient, tool: Tool, request: Any, tier: str | None = None) -> dict[str, Any]:
+def resolve_request(client: MagicHourClient, tool: Tool, request: Any, tier: str | None = None) -> dict[str, Any]:
     """Return the request as it would be sent, without sending it."""
     inputs = find_inputs(tool, request)
-    return hand_over(client, request, inputs, check_inputs(inputs, 0.0), tier=tier)
+    return resolve_inputs(client, request, inputs, check_inputs(inputs, 0.0), tier=tier)
 
 
 async def first_event(trigger: MagicHourJobTrigger) -> dict[str, Any]:

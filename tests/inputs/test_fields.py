@@ -12,12 +12,12 @@ from airflow.sdk.definitions.asset import AssetUriRef
 from airflow.sdk.io import attach, store
 from fsspec.implementations.memory import MemoryFileSystem
 
-from helpers.support import KEY, PHOTO, handed_over, stored
+from helpers.support import KEY, PHOTO, resolve_request, stored
 from magic_hour_provider.api.catalog import TOOLS, get_tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
-from magic_hour_provider.inputs.fields import find_inputs, plain_file, replaced
-from magic_hour_provider.inputs.sources import check_inputs, identity
+from magic_hour_provider.inputs.fields import find_inputs, to_uri, with_values
+from magic_hour_provider.inputs.sources import check_inputs, input_fingerprint
 from magic_hour_provider.ledger.record import UNREADABLE
 from magic_hour_provider.storage.paths import open_path
 
@@ -39,13 +39,13 @@ def test_every_file_field_of_every_tool_is_found():
                 request = {part.removesuffix("[]"): [request] if part.endswith("[]") else request}
             found = find_inputs(tool, request)
             assert len(found) == 1, (tool.slug, field.field)
-            assert replaced(request, [(found[0], "new")]) != request
+            assert with_values(request, [(found[0], "new")]) != request
 
 
 def test_where_inputs_stand():
     """Each input knows its field by the name a person would use."""
     found = find_inputs(get_tool("face-swap"), SWAP)
-    assert [one.where for one in found] == [
+    assert [one.label for one in found] == [
         "assets.image_file_path",
         "assets.video_file_path",
         "assets.face_mappings[0].new_face",
@@ -67,7 +67,7 @@ def test_the_request_given_is_not_changed(sim):
     request = {"assets": {"image_file_paths": (str(PHOTO),)}, "style": {"prompt": "x"}}
     tool = get_tool("ai-image-editor")
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
-        sent = handed_over(client, tool, request)
+        sent = resolve_request(client, tool, request)
     assert request["assets"]["image_file_paths"] == (str(PHOTO),)
     assert sent["assets"]["image_file_paths"][0].startswith("api-assets/")
     assert sim.stats()["uploads"] == 1
@@ -105,9 +105,9 @@ def test_any_name_in_any_storage_is_uploaded(sim, tmp_path, storage, forgotten, 
                 file.write(name.encode())
     given = [form for uri in uris for form in (uri, {"uri": uri, "index": 0}, open_path(uri), Asset(uri))]
     body, tool = {"assets": {"image_file_paths": given}, "style": {"prompt": "x"}}, get_tool("ai-image-editor")
-    assert len({json.dumps(identity(one)) for one in find_inputs(tool, body)}) == len(NAMES)
+    assert len({json.dumps(input_fingerprint(one)) for one in find_inputs(tool, body)}) == len(NAMES)
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
-        sent = handed_over(client, tool, body)["assets"]["image_file_paths"]
+        sent = resolve_request(client, tool, body)["assets"]["image_file_paths"]
     arrived = [stored(sim, reference).decode() for reference in sent]
     assert arrived == [name for name in NAMES for _ in range(4)]
     assert sim.stats()["uploads"] == len(NAMES)
@@ -127,9 +127,9 @@ def test_what_names_a_file(tmp_path):
         (event, "s3://b/k.png"),
         ({"uri": "https://example.com/a.png", "index": 0}, "https://example.com/a.png"),
     ):
-        assert plain_file(given) == named
+        assert to_uri(given) == named
     for other in (AssetAlias("x"), 5, {"kind": "image", "id": "j", "uri": "u"}, None):
-        assert plain_file(other) is other
+        assert to_uri(other) is other
 
 
 def test_a_file_system_that_a_user_attached_is_theirs(forgotten):
@@ -178,7 +178,7 @@ def test_a_storage_that_does_not_answer(forgotten):
     found = find_inputs(get_tool("face-detection"), {"assets": {"target_file_path": "memory://x/a.png"}})
     with pytest.raises(TransferError, match=r"no route.*A retry may find its storage back"):
         check_inputs(found, 0.0)
-    assert identity(found[0]) == UNREADABLE
+    assert input_fingerprint(found[0]) == UNREADABLE
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import Asset
 
-from helpers.support import KEY, PHOTO, Connected, PatientClock, TaskInstance, handed_over, stored
+from helpers.support import KEY, PHOTO, Connected, PatientClock, TaskInstance, resolve_request, stored
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, get_tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, ServerError, TransferError
@@ -45,7 +45,7 @@ def test_a_job_of_one_file_goes_by_its_library_address(sim, client):
     result = made(sim, client)
     page = library_url("image", result["id"])
     own = page.replace("https://", "https://www.")
-    sent = handed_over(client, get_tool("ai-image-editor"), editing(result, page, own, {**result, "index": 0}))
+    sent = resolve_request(client, get_tool("ai-image-editor"), editing(result, page, own, {**result, "index": 0}))
     assert sent["assets"]["image_file_paths"] == [page, page, own, page]
     assert (sim.stats()["looks"], sim.stats()["uploads"], sim.stats()["downloads"]) == (1, 0, 0)
 
@@ -54,7 +54,7 @@ def test_a_job_of_several_files_goes_by_a_link_of_the_one_that_is_meant(sim, cli
     """Without an index it is the first, which is said; the index also tells requests apart."""
     result = made(sim, client, count=4)
     with caplog.at_level(logging.INFO, "magic_hour_provider"):
-        sent = handed_over(
+        sent = resolve_request(
             client, get_tool("ai-image-editor"), editing(result, *({**result, "index": n} for n in (0, 3)))
         )
     first, same, last = sent["assets"]["image_file_paths"]
@@ -62,7 +62,7 @@ def test_a_job_of_several_files_goes_by_a_link_of_the_one_that_is_meant(sim, cli
     assert caplog.text.count("has 4 files, and the first is used") == 1
     assert "signature" not in caplog.text
     with pytest.raises(InvalidInputError, match=r"has 4 files, so there is none of index 4"):
-        handed_over(client, get_tool("ai-image-editor"), editing({**result, "index": 4}))
+        resolve_request(client, get_tool("ai-image-editor"), editing({**result, "index": 4}))
 
 
 @pytest.mark.parametrize("deleted_job", ["not_found", "disabled"])
@@ -80,7 +80,7 @@ def test_a_job_that_is_gone_is_named_before_anything_is_paid(deleted_job):
             ({**result, "file": "s3://b/k.png", "media": []}, "can be uploaded: give 's3://b/k.png'"),
         ):
             with pytest.raises(InvalidInputError, match=words):
-                handed_over(client, get_tool("ai-image-editor"), editing(given, str(PHOTO)))
+                resolve_request(client, get_tool("ai-image-editor"), editing(given, str(PHOTO)))
         assert sim.stats()["uploads"] == 0
         assert sim.stats()["creates"]["accepted"] == 1
 
@@ -91,16 +91,16 @@ def test_a_job_that_ended_badly_has_no_file(sim, client, outcome):
     sim.fault("outcome", **outcome)
     result = made(sim, client)
     with pytest.raises(InvalidInputError, match=rf"ended as {outcome['status']}.*nothing was charged"):
-        handed_over(client, get_tool("ai-image-editor"), editing(result))
+        resolve_request(client, get_tool("ai-image-editor"), editing(result))
 
 
 def test_a_job_that_is_still_active_may_be_there_at_the_next_attempt(sim, client):
     """The error is one that a retry may mend, and names the sensor."""
     result = made(sim, client, wait=0)
     with pytest.raises(TransferError, match="MagicHourJobSensor"):
-        handed_over(client, get_tool("ai-image-editor"), editing(result))
+        resolve_request(client, get_tool("ai-image-editor"), editing(result))
     sim.advance(60)
-    assert handed_over(client, get_tool("ai-image-editor"), editing(result))
+    assert resolve_request(client, get_tool("ai-image-editor"), editing(result))
 
 
 def test_a_clip_of_an_image_tool_goes_where_clips_go(sim, client):
@@ -109,22 +109,22 @@ def test_a_clip_of_an_image_tool_goes_where_clips_go(sim, client):
     result = made(sim, client)
     assets = {"image_file_path": str(PHOTO), "video_file_path": {"kind": "image", "id": gif.id}, "video_source": "file"}
     body = {"assets": assets, "start_seconds": 0, "end_seconds": 1}
-    sent = handed_over(client, get_tool("face-swap"), body)
+    sent = resolve_request(client, get_tool("face-swap"), body)
     assert sent["assets"]["video_file_path"] == library_url("image", gif.id)
     with pytest.raises(InvalidInputError, match=r"takes video or gif files .*made none"):
-        handed_over(client, get_tool("face-swap"), {**body, "assets": {**assets, "video_file_path": result}})
+        resolve_request(client, get_tool("face-swap"), {**body, "assets": {**assets, "video_file_path": result}})
 
 
 def test_files_deep_in_lists_are_handed_over(sim, client):
     """Faces of a mapping and references of a prompt: a path, a result and a reference, each in its place."""
     result = made(sim, client)
     faces = [{"original_face": "api-assets/x/0-0.png", "new_face": face} for face in (str(PHOTO), result, "image/1")]
-    sent = handed_over(client, get_tool("face-swap-photo"), {"assets": {"face_mappings": faces}})
+    sent = resolve_request(client, get_tool("face-swap-photo"), {"assets": {"face_mappings": faces}})
     first, second, third = (face["new_face"] for face in sent["assets"]["face_mappings"])
     assert stored(sim, first) == PHOTO.read_bytes()
     assert (second, third) == (library_url("image", result["id"]), "image/1")
     references = {"references": [{"file_path": str(PHOTO)}, {"file_path": result}]}
-    sent = handed_over(client, get_tool("text-to-video"), references)
+    sent = resolve_request(client, get_tool("text-to-video"), references)
     assert stored(sim, sent["references"][0]["file_path"]) == PHOTO.read_bytes()
     assert sent["references"][1]["file_path"] == second
 
@@ -139,7 +139,7 @@ def test_what_is_larger_than_the_plan_takes_is_not_sent(sim, client, tmp_path, t
     with pytest.raises(
         InvalidInputError, match=rf"plan '{tier}' takes {limit / 1e6:,.1f} MB at most.*nothing was charged"
     ):
-        handed_over(client, get_tool("ai-video-upscaler"), body, tier)
+        resolve_request(client, get_tool("ai-video-upscaler"), body, tier)
     assert sim.stats()["requests"] == {}
 
 
@@ -148,7 +148,7 @@ def test_no_plan_is_no_limit(sim, client, tmp_path):
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"x")
     for tier in (None, "enterprise", "FREE"):
-        assert handed_over(client, get_tool("ai-video-upscaler"), {"assets": {"video_file_path": str(clip)}}, tier)
+        assert resolve_request(client, get_tool("ai-video-upscaler"), {"assets": {"video_file_path": str(clip)}}, tier)
 
 
 def test_a_look_is_tried_again(sim, airflow):

@@ -201,7 +201,7 @@ def test_files_already_stored_are_not_fetched_again(airflow, monkeypatch):
     """A delivery that broke off goes on where it stopped; one that was whole fetches nothing."""
     four = {"image_count": 4, "style": {"prompt": "a lighthouse"}}
     ti, operator = TaskInstance(), airflow.operator(request=four)
-    real, fetched = MagicHourClient.download_to, []
+    real, fetched = MagicHourClient.download, []
 
     def third_breaks(client, link, target, **options):
         fetched.append(link)
@@ -209,7 +209,7 @@ def test_files_already_stored_are_not_fetched_again(airflow, monkeypatch):
             raise SystemExit(1)
         return real(client, link, target, **options)
 
-    monkeypatch.setattr(MagicHourClient, "download_to", third_breaks)
+    monkeypatch.setattr(MagicHourClient, "download", third_breaks)
     with pytest.raises(SystemExit):
         airflow.attempt(operator, ti)
     assert len(ti.record["files"]) == 3  # they come side by side, and one that breaks takes no other with it

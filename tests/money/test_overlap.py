@@ -30,7 +30,7 @@ def once(monkeypatch, owner, name, meanwhile):
 def test_an_attempt_overtaken_before_its_request_sends_nothing(airflow, either_ledger, monkeypatch):
     """Its own retry has paid while it still uploaded: one create, and the retry's record stands."""
     ti, made = TaskInstance(), {}
-    once(monkeypatch, run_module, "hand_over", lambda: made.update(airflow.attempt(airflow.operator(), ti)))
+    once(monkeypatch, run_module, "resolve_inputs", lambda: made.update(airflow.attempt(airflow.operator(), ti)))
     with pytest.raises(AirflowException, match="another one wrote") as caught:
         airflow.attempt(airflow.operator(), ti)
     assert not isinstance(caught.value, AirflowFailException)

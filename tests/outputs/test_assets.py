@@ -9,7 +9,7 @@ from airflow.sdk import Asset, AssetAlias
 
 from helpers.support import TaskInstance
 from magic_hour_provider.operators.files import MagicHourDownloadOperator
-from magic_hour_provider.outputs.assets import announce, asset_uri
+from magic_hour_provider.outputs.assets import asset_uri, emit_outlet_events
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 
 ALIAS, MADE = AssetAlias("new media"), Asset("made", uri="x-media://made")
@@ -121,6 +121,6 @@ def test_a_name_that_is_too_long_for_an_asset(caplog):
     """The file is stored and paid for: the task goes on without that asset."""
     ti = TaskInstance()
     uri = f"s3://bucket/{'x' * 1600}.png"
-    announce([ALIAS], ti.context(None), {"media": [{"uri": uri, "index": 0}]})
+    emit_outlet_events([ALIAS], ti.context(None), {"media": [{"uri": uri, "index": 0}]})
     assert events(ti) == []
     assert "makes no asset" in caplog.text

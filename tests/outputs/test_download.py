@@ -17,8 +17,8 @@ from helpers.support import KEY, PatientClock, at_once
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.outputs.download import collect, deliver, file_stem, stored_media
-from magic_hour_provider.outputs.staging import Room, extension_of
+from magic_hour_provider.outputs.download import download_outputs, file_stem, store_outputs, stored_media
+from magic_hour_provider.outputs.staging import MemoryBudget, extension_of
 from magic_hour_provider.storage import local as storage
 from magic_hour_provider.storage import writers as targets
 from magic_hour_provider.storage.paths import checksum, open_path
@@ -58,7 +58,7 @@ def test_a_fault_that_passes_ends_in_a_whole_file(sim, place, fault):
     client, job = finished(sim, timeout=0.5)
     wanted = httpx.get(job.downloads[0].url).content
     sim.fault(endpoint="download", **FAULTS[fault])
-    (media,) = collect(client, job, "t", place.uri, clock=PatientClock(sim))
+    (media,) = download_outputs(client, job, "t", place.uri, clock=PatientClock(sim))
     assert place.names() == [f"t-{job.id}-1.png"]
     assert place.read(f"t-{job.id}-1.png") == wanted
     assert (media.size, media.sha256) == (len(wanted), hashlib.sha256(wanted).hexdigest())
@@ -73,7 +73,7 @@ def test_a_fault_that_stays_ends_in_an_error_and_no_file(sim, place, fault):
     client, job = finished(sim, timeout=0.2)
     sim.fault(endpoint="download", count=None, **FAULTS[fault])
     with pytest.raises(TransferError, match="a retry collects it and pays nothing") as caught:
-        collect(client, job, "t", place.uri, clock=PatientClock(sim))
+        download_outputs(client, job, "t", place.uri, clock=PatientClock(sim))
     assert job.id in str(caught.value)
     assert "signature" not in str(caught.value)
     assert caught.value.retryable
@@ -87,7 +87,7 @@ def test_what_came_is_not_fetched_again(sim, tmp_path):
     sim.fault("close-mid-body", endpoint="download")
     seen = []
     client._storage.event_hooks = {"request": [lambda request: seen.append(request.headers["range"])]}
-    (media,) = collect(client, job, "t", str(tmp_path), clock=PatientClock(sim))
+    (media,) = download_outputs(client, job, "t", str(tmp_path), clock=PatientClock(sim))
     assert seen[0] == "bytes=0-"
     assert 0 < int(seen[1].removeprefix("bytes=").removesuffix("-")) < media.size
     assert sim.stats()["creates"]["accepted"] == 1
@@ -99,7 +99,7 @@ def test_pauses_grow_and_obey(sim, tmp_path):
     sim.fault("status", endpoint="download", status=500, count=3)
     sim.fault("status", endpoint="download", status=503, retry_after=17)
     clock = PatientClock(sim)
-    collect(client, job, "t", str(tmp_path), clock=clock)
+    download_outputs(client, job, "t", str(tmp_path), clock=clock)
     assert clock.waits == [1, 2, 4, 17]
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -109,7 +109,7 @@ def test_expired_links_are_replaced_by_one_look(sim, tmp_path):
     client, job = finished(sim, count=4)
     sim.advance(25 * 3600)
     looks = sim.stats()["looks"]
-    assert len(collect(client, job, "t", str(tmp_path), clock=PatientClock(sim))) == 4
+    assert len(download_outputs(client, job, "t", str(tmp_path), clock=PatientClock(sim))) == 4
     assert (sim.stats()["looks"] - looks, sim.stats()["downloads"]) == (1, 4)
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -121,7 +121,7 @@ def test_links_that_expired_by_the_servers_clock(sim, tmp_path):
     before = clock.now()
     sim.advance(25 * 3600)
     clock.now = lambda: before
-    assert len(collect(client, job, "t", str(tmp_path), clock=clock)) == 1
+    assert len(download_outputs(client, job, "t", str(tmp_path), clock=clock)) == 1
     assert sim.stats()["creates"]["accepted"] == 1
 
 
@@ -130,7 +130,7 @@ def test_a_job_deleted_between_look_and_download(sim, tmp_path):
     client, job = finished(sim)
     client.delete_job("image", job.id)
     with pytest.raises(TransferError, match=job.id):
-        collect(client, job, "t", str(tmp_path), clock=PatientClock(sim))
+        download_outputs(client, job, "t", str(tmp_path), clock=PatientClock(sim))
     assert list(tmp_path.iterdir()) == []
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -144,12 +144,12 @@ def test_one_file_fails_and_the_others_come(sim, place):
     notes = []
     with pytest.raises(TransferError, match=f"File 3 of Magic Hour job {job.id}"):
         client.get_job = lambda *_: broken
-        collect(client, broken, "t", place.uri, saved=notes.append, clock=PatientClock(sim))
+        download_outputs(client, broken, "t", place.uri, saved=notes.append, clock=PatientClock(sim))
     assert [name[-5] for name in place.names()] == ["1", "2", "4"]
     assert [one.index for one in notes[-1]] == [0, 1, 3]
     del client.get_job
     fetched = sim.stats()["downloads"]
-    again = collect(client, job, "t", place.uri, stored=[vars(one) for one in notes[-1]])
+    again = download_outputs(client, job, "t", place.uri, stored=[vars(one) for one in notes[-1]])
     assert [one.index for one in again] == [0, 1, 2, 3]
     assert sim.stats()["downloads"] == fetched + 1
     assert sim.stats()["creates"]["accepted"] == 1
@@ -160,7 +160,7 @@ def test_files_come_side_by_side(sim, tmp_path, monkeypatch):
     client, job = finished(sim, count=4)
     job = Job(**{**vars(job), "downloads": (*job.downloads, *job.downloads)})
     now = most = 0
-    real, lock, four = client.download_to, threading.Lock(), threading.Barrier(4, timeout=20)
+    real, lock, four = client.download, threading.Lock(), threading.Barrier(4, timeout=20)
 
     def counted(*arguments, **options):
         nonlocal now, most
@@ -174,8 +174,8 @@ def test_files_come_side_by_side(sim, tmp_path, monkeypatch):
             with lock:
                 now -= 1
 
-    monkeypatch.setattr(client, "download_to", counted)
-    assert len(collect(client, job, "t", str(tmp_path))) == 8
+    monkeypatch.setattr(client, "download", counted)
+    assert len(download_outputs(client, job, "t", str(tmp_path))) == 8
     assert most == 4
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -183,7 +183,7 @@ def test_files_come_side_by_side(sim, tmp_path, monkeypatch):
 def test_a_task_that_is_killed_stops_its_downloads(sim, tmp_path, monkeypatch):
     """Airflow ends the task in its own thread; the others stop at their next bytes and leave nothing."""
     client, job = finished(sim, count=2)
-    real, first_is_stored = client.download_to, threading.Event()
+    real, first_is_stored = client.download, threading.Event()
 
     class Waiting:
         def __init__(self, target):
@@ -202,16 +202,16 @@ def test_a_task_that_is_killed_stops_its_downloads(sim, tmp_path, monkeypatch):
         first_is_stored.set()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(client, "download_to", second_waits)
+    monkeypatch.setattr(client, "download", second_waits)
     with pytest.raises(KeyboardInterrupt):
-        collect(client, job, "t", str(tmp_path), saved=killed)
+        download_outputs(client, job, "t", str(tmp_path), saved=killed)
     assert [path.name for path in tmp_path.iterdir()] == [f"t-{job.id}-1.png"]
     assert sim.stats()["creates"]["accepted"] == 1
 
 
 def test_large_files_wait_for_memory():
     """Two full parts of S3 fit, and small files beside each other; one that is larger than all of it comes alone."""
-    room = Room(12)
+    room = MemoryBudget(12)
     assert (room.take(5), room.take(5)) == (5, 5)
     third = threading.Thread(target=room.take, args=(5,), daemon=True)
     third.start()
@@ -231,7 +231,7 @@ def test_large_files_wait_for_memory():
 def test_two_tasks_collect_one_job_at_once(sim, place):
     """The operator and a sensor may store the same job: both end with the same whole files and nothing else."""
     client, job = finished(sim, count=2)
-    assert at_once(4, lambda: collect(client, job, "t", place.uri)) == []
+    assert at_once(4, lambda: download_outputs(client, job, "t", place.uri)) == []
     assert place.names() == [f"t-{job.id}-1.png", f"t-{job.id}-2.png"]
     assert place.unfinished() == []
     assert sim.stats()["creates"]["accepted"] == 1
@@ -240,8 +240,8 @@ def test_two_tasks_collect_one_job_at_once(sim, place):
 def test_the_same_file_is_kept(sim, place):
     """A file that is there is compared and kept."""
     client, job = finished(sim)
-    first = collect(client, job, "t", place.uri)
-    assert collect(client, job, "t", place.uri) == first
+    first = download_outputs(client, job, "t", place.uri)
+    assert download_outputs(client, job, "t", place.uri) == first
     assert len(place.names()) == 1
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -253,7 +253,7 @@ def test_another_file_is_never_overwritten(sim, place):
     place.write(name, b"mine")
     wanted = hashlib.sha256(httpx.get(job.downloads[0].url).content).hexdigest()
     with pytest.raises(InvalidInputError, match="Nothing was overwritten") as caught:
-        collect(client, job, "t", place.uri)
+        download_outputs(client, job, "t", place.uri)
     assert hashlib.sha256(b"mine").hexdigest() in str(caught.value)
     assert wanted in str(caught.value)
     assert place.read(name) == b"mine"
@@ -265,13 +265,13 @@ def test_another_file_is_never_overwritten(sim, place):
 def test_a_name_that_is_taken_while_the_file_comes(place, size):
     """Between the look and the last byte somebody else may store a file: it is not overwritten either."""
     path = open_path(f"{place.uri}/ü.png")
-    storage.make_place(path.parent)
-    target = targets.open_target(path, "image/png")
+    storage.ensure_folder(path.parent)
+    target = targets.open_writer(path, "image/png")
     target.write(bytes(size))
     place.write("ü.png", b"mine")
     with pytest.raises(FileExistsError):
         target.commit()
-    target.discard()
+    target.abort()
     assert place.read("ü.png") == b"mine"
     assert (place.names(), place.unfinished()) == (["ü.png"], [])
 
@@ -280,8 +280,8 @@ def test_a_name_that_is_taken_while_the_file_comes(place, size):
 def test_a_target_that_starts_over(place, size):
     """What was written before a restart is not in the file, whether or not it had left for the storage."""
     path = open_path(f"{place.uri}/a.bin")
-    storage.make_place(path.parent)
-    target, data = targets.open_target(path), os.urandom(size)
+    storage.ensure_folder(path.parent)
+    target, data = targets.open_writer(path), os.urandom(size)
     target.write(data[::-1] + b"more")
     target.seek(0)
     target.truncate()
@@ -296,14 +296,14 @@ def test_a_target_that_starts_over(place, size):
 def test_what_is_stored_is_not_fetched_again(sim, place):
     """A file of an earlier attempt is kept while it is there and unchanged, else fetched."""
     client, job = finished(sim, count=4)
-    first = [vars(one) for one in collect(client, job, "t", place.uri)]
+    first = [vars(one) for one in download_outputs(client, job, "t", place.uri)]
     assert sim.stats()["downloads"] == 4
-    again = collect(client, job, "t", place.uri, stored=first)
+    again = download_outputs(client, job, "t", place.uri, stored=first)
     assert [vars(one) for one in again] == first
     assert sim.stats()["downloads"] == 4
     assert stored_media(first, place.uri) == again
     assert stored_media(first, f"{place.uri}/elsewhere") is None
-    assert len(collect(client, job, "t", f"{place.uri}/elsewhere", stored=first)) == 4
+    assert len(download_outputs(client, job, "t", f"{place.uri}/elsewhere", stored=first)) == 4
     assert sim.stats()["downloads"] == 8
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -316,7 +316,7 @@ def test_folders_with_any_name(sim, tmp_path, bucket, folder):
     """Blanks, other scripts and signs are what they are, on disks and in buckets, and the URI finds the file again."""
     client, job = finished(sim)
     for root in (str(tmp_path), f"file://{tmp_path}/file", f"{bucket.uri}/x"):
-        (media,) = collect(client, job, "t", f"{root}/{folder}")
+        (media,) = download_outputs(client, job, "t", f"{root}/{folder}")
         assert checksum(open_path(media.uri)) == media.sha256
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -325,7 +325,7 @@ def test_folders_with_any_name(sim, tmp_path, bucket, folder):
 def test_no_tool_leads_out_of_the_folder(sim, tmp_path, tool):
     """A tool's name comes from a user's dict or from another task: it is part of a file name and no path."""
     client, job = finished(sim)
-    (media,) = collect(client, job, tool, str(tmp_path / "out"))
+    (media,) = download_outputs(client, job, tool, str(tmp_path / "out"))
     assert Path(media.uri.removeprefix("file://")).parent == tmp_path / "out"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert "/" not in file_stem(tool, job)
@@ -347,7 +347,7 @@ def test_a_folder_that_climbs_out(sim, tmp_path):
     """A paid job stays collectable when its rendered folder has ``..`` in it."""
     client, job = finished(sim)
     with pytest.raises(InvalidInputError, match="stays collectable"):
-        deliver(client, job, "t", f"{tmp_path}/a/../../b")
+        store_outputs(client, job, "t", f"{tmp_path}/a/../../b")
     assert list(tmp_path.iterdir()) == []
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -359,18 +359,18 @@ def test_a_folder_that_climbs_out(sim, tmp_path):
 def test_a_full_disk(sim, tmp_path, monkeypatch, count):
     """A clear error, no half file, and a retry collects the paid job."""
     client, job = finished(sim, count)
-    real = targets.LocalTarget.write
+    real = targets.LocalWriter.write
 
     def full(target, data):
         real(target, data[: len(data) // 2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch, pytest.raises(TransferError, match="No space left on device") as caught:
-        patch.setattr(targets.LocalTarget, "write", full)
-        collect(client, job, "t", str(tmp_path))
+        patch.setattr(targets.LocalWriter, "write", full)
+        download_outputs(client, job, "t", str(tmp_path))
     assert "a retry collects it and pays nothing" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
-    assert len(collect(client, job, "t", str(tmp_path))) == count
+    assert len(download_outputs(client, job, "t", str(tmp_path))) == count
     assert sim.stats()["creates"]["accepted"] == 1
 
 
@@ -378,7 +378,7 @@ def test_a_folder_that_is_forbidden(sim):
     """As with a full disk: the job is not lost."""
     client, job = finished(sim)
     with pytest.raises(TransferError, match=r"could not be stored in '/proc/nowhere'.*a retry collects it"):
-        collect(client, job, "t", "/proc/nowhere")
+        download_outputs(client, job, "t", "/proc/nowhere")
     assert sim.stats()["creates"]["accepted"] == 1
 
 
@@ -386,7 +386,7 @@ def test_a_bucket_that_refuses(sim, bucket):
     """No bucket: said with its name, retryable, and no bucket is made."""
     client, job = finished(sim)
     with pytest.raises(TransferError, match="no-such-bucket"):
-        collect(client, job, "t", bucket.uri.replace(bucket.name, "no-such-bucket") + "/x")
+        download_outputs(client, job, "t", bucket.uri.replace(bucket.name, "no-such-bucket") + "/x")
     assert "no-such-bucket" not in [one["Name"] for one in bucket.client.list_buckets()["Buckets"]]
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -396,17 +396,17 @@ def test_leftovers_of_a_killed_attempt(sim, tmp_path):
     client, job = finished(sim)
     dead = tmp_path / f".t-{job.id}-1.png.AAAAAAAA.part"
     dead.write_bytes(b"half")
-    living = targets.LocalTarget(tmp_path / f"t-{job.id}-1.png")
+    living = targets.LocalWriter(tmp_path / f"t-{job.id}-1.png")
     living.write(b"half")
     (alive,) = [path for path in tmp_path.iterdir() if path != dead]
     os.utime(alive, (time.time() - 60, time.time() - 60))
     another = tmp_path / ".t-otherjob-1.png.AAAAAAAA.part"
     another.write_bytes(b"half")
-    collect(client, job, "t", str(tmp_path))
+    download_outputs(client, job, "t", str(tmp_path))
     assert not dead.exists()
     assert alive.exists()
     assert another.exists()
-    living.discard()
+    living.abort()
     assert not alive.exists()
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -418,11 +418,11 @@ def test_a_new_file_that_was_taken_for_a_leftover(tmp_path, monkeypatch):
     def late(file, how):
         if not removed:
             removed.extend(tmp_path.iterdir())
-            storage.remove_leftovers(tmp_path, ".a.png.*.part")
+            storage.remove_stale_staging_files(tmp_path, ".a.png.*.part")
         return flock(file, how)
 
     monkeypatch.setattr(storage.fcntl, "flock", late)
-    target = targets.LocalTarget(tmp_path / "a.png")
+    target = targets.LocalWriter(tmp_path / "a.png")
     target.write(b"whole")
     target.commit()
     assert [path.exists() for path in removed] == [False]
@@ -433,7 +433,7 @@ def test_a_new_file_that_was_taken_for_a_leftover(tmp_path, monkeypatch):
 def test_an_object_has_its_content_type(sim, bucket):
     """Browsers show what comes from the bucket, instead of saving it."""
     client, job = finished(sim)
-    collect(client, job, "t", bucket.uri)
+    download_outputs(client, job, "t", bucket.uri)
     (key,) = bucket.keys()
     assert bucket.client.head_object(Bucket=bucket.name, Key=key)["ContentType"] == "image/png"
     assert sim.stats()["creates"]["accepted"] == 1

@@ -164,22 +164,24 @@ class MagicHourClient:
         # There is no upload type "gif"; the official CLI sends such files as video.
         kind = "video" if kind == "gif" else kind
         (reference,) = uploads.upload_all(
-            self, [uploads.Source(str(path), kind, extension, size, lambda: path.open("rb"))]
+            self, [uploads.UploadSource(str(path), kind, extension, size, lambda: path.open("rb"))]
         )
         return reference
 
-    def download_to(
+    def download(
         self,
         link: Download,
         target: downloads.Target,
         *,
-        started: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
-        fresh: Callable[[Download], Download] | None = None,
+        on_start: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
+        refresh_link: Callable[[Download], Download] | None = None,
         clock: Clock = CLOCK,
     ) -> downloads.Received:
         """Stream a finished file into an open binary file; :func:`.downloads.download` tells what the rest is."""
         with http.quiet():
-            return downloads.download(self._storage, link, target, started=started, fresh=fresh, clock=clock)
+            return downloads.download(
+                self._storage, link, target, on_start=on_start, refresh_link=refresh_link, clock=clock
+            )
 
 
 def _send_with(client: httpx.Client, base_url: str, request: protocol.Request) -> httpx.Response:

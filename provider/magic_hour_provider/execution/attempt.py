@@ -19,14 +19,14 @@ from magic_hour_provider.api.validation import Findings
 from magic_hour_provider.execution.report import Report, without_secrets
 from magic_hour_provider.execution.submission import balance_of, check_floor, submit_once
 from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
-from magic_hour_provider.inputs.fields import find_inputs, replaced
-from magic_hour_provider.inputs.sources import check_inputs, identity
-from magic_hour_provider.inputs.upload import hand_over
+from magic_hour_provider.inputs.fields import find_inputs, with_values
+from magic_hour_provider.inputs.sources import check_inputs, input_fingerprint
+from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import ADOPT, Record, fingerprint, key_of, new_key, tagged_name
-from magic_hour_provider.outputs.download import deliver, stored_media
+from magic_hour_provider.outputs.download import store_outputs, stored_media
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, Schedule, Wait
-from magic_hour_provider.storage.paths import Media, check_folder, result_object
+from magic_hour_provider.storage.paths import StoredFile, check_folder, task_result
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -126,7 +126,7 @@ class JobRun:
         wishes = self.wishes
         inputs = find_inputs(wishes.tool, wishes.request)
         now = fingerprint(
-            replaced(wishes.request, [(one, identity(one)) for one in inputs]),
+            with_values(wishes.request, [(one, input_fingerprint(one)) for one in inputs]),
             connection=wishes.conn_id,
             host=self.client.base_url,
             tool=wishes.tool.slug,
@@ -156,7 +156,7 @@ class JobRun:
         account = self._account()
         check_floor(account)
         tier = account.tier if account else None
-        body = hand_over(self.client, wishes.request, inputs, sources, tier=tier, clock=self._clock)
+        body = resolve_inputs(self.client, wishes.request, inputs, sources, tier=tier, clock=self._clock)
         return self._pay(now, body, account), True
 
     def _account(self) -> Account | None:
@@ -274,13 +274,13 @@ class JobRun:
             self._log.info("Magic Hour job %s is gone, and its files are where they were stored.", record.job_id)
             done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
             self.report.ended(COMPLETE, self._clock.now(), credits_charged=record.credits_charged)
-            return result_object(done, record.tool, media)
+            return task_result(done, record.tool, media)
         self.report.settled(job.status, job.credits_charged)
         failure = job_error(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
         self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure
 
-    def _still_there(self, record: Record) -> list[Media] | None:
+    def _still_there(self, record: Record) -> list[StoredFile] | None:
         if record.state != "delivered" or not self.wishes.output_path:
             return None
         return stored_media(record.files, self.wishes.output_path)
@@ -305,10 +305,10 @@ class JobRun:
                 self._log.info("The job could not be looked at, which changes nothing: %s", error)
             if job.ended and job.status != COMPLETE:
                 self._finish(record, job, Outcome(job.status, job.error_code))
-        return result_object(job, record.tool, ())
+        return task_result(job, record.tool, ())
 
     def _deliver(self, record: Record, job: Job) -> dict[str, Any]:
-        result = deliver(
+        result = store_outputs(
             self.client,
             job,
             record.tool,

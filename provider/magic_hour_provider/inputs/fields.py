@@ -20,7 +20,7 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import check_id, library_url, parse_library_url
 from magic_hour_provider.storage.paths import NOTHING
 
-At = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 """Where a file stands in a request: keys and indexes from its top."""
 
 
@@ -28,19 +28,19 @@ At = tuple[str | int, ...]
 class Input:
     """One file given in a request.
 
-    :param at: where it stands.
+    :param path: where it stands.
     :param field: what the catalog says of the field.
-    :param value: what the user gave, as :func:`plain_file` makes it.
+    :param value: what the user gave, as :func:`to_uri` makes it.
     """
 
-    at: At
+    path: FieldPath
     field: FileField
     value: Any
 
     @property
-    def where(self) -> str:
+    def label(self) -> str:
         """The field's name for people, such as ``assets.image_file_paths[0]``."""
-        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.at).lstrip(".")
+        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path).lstrip(".")
 
     @property
     def result(self) -> tuple[str, str] | None:
@@ -85,14 +85,14 @@ class Input:
             self._check_reference(now)
         elif not isinstance(self.value, str):
             raise InvalidInputError(
-                f"{self.where} takes a public URL, a Magic Hour reference, a path, a storage URI, an Asset or the "
+                f"{self.label} takes a public URL, a Magic Hour reference, a path, a storage URI, an Asset or the "
                 f"result of an earlier task; it got {type(self.value).__name__}. {NOTHING}"
             )
         elif not self.value.strip():
-            raise InvalidInputError(f"{self.where} is empty text, as a template without a value leaves it. {NOTHING}")
+            raise InvalidInputError(f"{self.label} is empty text, as a template without a value leaves it. {NOTHING}")
         elif re.match(r"[\[{]\s*['\"{]", self.value):
             raise InvalidInputError(
-                f"{self.where} got the text of a dict or a list, which is what a template makes of an earlier task's "
+                f"{self.label} got the text of a dict or a list, which is what a template makes of an earlier task's "
                 f"result: give task.output itself, or set render_template_as_native_obj on the DAG. {NOTHING}"
             )
 
@@ -100,35 +100,37 @@ class Input:
         check_id(job_id)
         if library_url(kind, job_id) is None:
             raise InvalidInputError(
-                f"{self.where} got the result of a {kind} job, which has no file to go on with. {NOTHING}"
+                f"{self.label} got the result of a {kind} job, which has no file to go on with. {NOTHING}"
             )
         # What an image tool makes may be a GIF, and that tool's may be a clip: its file tells.
         if kind not in self.field.accepts and not (kind == "image" and "video" in self.field.accepts):
             raise InvalidInputError(
-                f"{self.where} takes {self.takes}; it got the result of {kind} job {job_id}. {NOTHING}"
+                f"{self.label} takes {self.accepted_types}; it got the result of {kind} job {job_id}. {NOTHING}"
             )
         if isinstance(self.index, bool) or not isinstance(self.index, int) or self.index < 0:
             raise InvalidInputError(
-                f"{self.where}: the index of a job's file is a whole number from 0; it is {self.index!r}. {NOTHING}"
+                f"{self.label}: the index of a job's file is a whole number from 0; it is {self.index!r}. {NOTHING}"
             )
 
     def _check_reference(self, now: float) -> None:
         expires, extension = self.value.get("expires_at"), self.value.get("extension")
         if isinstance(expires, str) and datetime.fromisoformat(expires).timestamp() <= now:
             raise InvalidInputError(
-                f"{self.where} got an upload that Magic Hour has deleted at {expires}: run the task that uploads it "
+                f"{self.label} got an upload that Magic Hour has deleted at {expires}: run the task that uploads it "
                 f"again. {NOTHING}"
             )
-        if isinstance(extension, str) and not self.fits(extension):
-            raise InvalidInputError(f"{self.where} takes {self.takes}; it got the upload of a {extension!r}. {NOTHING}")
+        if isinstance(extension, str) and not self.accepts(extension):
+            raise InvalidInputError(
+                f"{self.label} takes {self.accepted_types}; it got the upload of a {extension!r}. {NOTHING}"
+            )
 
     @property
-    def takes(self) -> str:
+    def accepted_types(self) -> str:
         """What the field takes, for people: ``image files (png, jpg, ...)``."""
         listed = dict.fromkeys(ext for kind in self.field.accepts for ext in EXTENSIONS[kind])
         return f"{' or '.join(self.field.accepts)} files ({', '.join(listed)})"
 
-    def fits(self, extension: str) -> bool:
+    def accepts(self, extension: str) -> bool:
         """Whether the field takes files of this extension."""
         return any(extension in EXTENSIONS[kind] for kind in self.field.accepts)
 
@@ -142,17 +144,17 @@ class Input:
         extension = name.rpartition(".")[2].lower() if "." in name.strip(".") else ""
         if not extension:
             raise InvalidInputError(
-                f"{self.where}: {uri!r} has no extension, so Magic Hour cannot know what it is. It takes "
-                f"{self.takes}. {NOTHING}"
+                f"{self.label}: {uri!r} has no extension, so Magic Hour cannot know what it is. It takes "
+                f"{self.accepted_types}. {NOTHING}"
             )
         for kind in self.field.accepts:
             if extension in EXTENSIONS[kind]:
                 # There is no upload type "gif"; Magic Hour's own CLI sends such files as video.
                 return ("video" if kind == "gif" else kind), extension
-        raise InvalidInputError(f"{self.where} takes {self.takes}; {uri!r} is none. {NOTHING}")
+        raise InvalidInputError(f"{self.label} takes {self.accepted_types}; {uri!r} is none. {NOTHING}")
 
 
-def plain_file(value: Any) -> Any:
+def to_uri(value: Any) -> Any:
     """Return what stands for a file as JSON: objects that name one become its path or URI.
 
     :param value: a ``Path``, an ``ObjectStoragePath``, an ``Asset`` or a reference to one by URI, an asset event, or an
@@ -174,15 +176,15 @@ def plain_file(value: Any) -> Any:
     return name if whole else uri
 
 
-def plain_files(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of the request whose file fields are JSON; see :func:`plain_file`."""
-    return replaced(request, [(one, one.value) for one in find_inputs(tool, request)])
+def with_uris(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the request whose file fields are JSON; see :func:`to_uri`."""
+    return with_values(request, [(one, one.value) for one in find_inputs(tool, request)])
 
 
 def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
     """Return the files given in a request, in the catalog's order."""
 
-    def walk(value: Any, parts: Sequence[str], at: At) -> Iterator[tuple[At, Any]]:
+    def walk(value: Any, parts: Sequence[str], at: FieldPath) -> Iterator[tuple[FieldPath, Any]]:
         if not parts:
             yield at, value
             return
@@ -197,20 +199,20 @@ def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
                 yield from walk(element, parts[1:], (*at, name, index))
 
     return [
-        Input(at, field, plain_file(value))
+        Input(at, field, to_uri(value))
         for field in tool.files
         for at, value in walk(request, field.field.split("."), ())
     ]
 
 
-def replaced(request: Mapping[str, Any], values: Sequence[tuple[Input, Any]]) -> dict[str, Any]:
+def with_values(request: Mapping[str, Any], values: Sequence[tuple[Input, Any]]) -> dict[str, Any]:
     """Return a copy of the request with other values in its file fields."""
     copied: dict[str, Any] = copy.deepcopy(dict(request))
     for one, value in values:
         target: Any = copied
-        for part in one.at[:-1]:
+        for part in one.path[:-1]:
             if isinstance(target[part], tuple):
                 target[part] = list(target[part])
             target = target[part]
-        target[one.at[-1]] = value
+        target[one.path[-1]] = value
     return copied

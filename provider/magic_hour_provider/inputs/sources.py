@@ -11,8 +11,8 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES
 from magic_hour_provider.api.errors import InvalidInputError, TransferError, find_signatures
-from magic_hour_provider.api.transport.uploads import Source
-from magic_hour_provider.inputs.fields import At, Input
+from magic_hour_provider.api.transport.uploads import UploadSource
+from magic_hour_provider.inputs.fields import FieldPath, Input
 from magic_hour_provider.ledger.record import UNREADABLE
 from magic_hour_provider.storage.local import S3
 from magic_hour_provider.storage.paths import NOTHING, checksum, open_path
@@ -31,7 +31,7 @@ _OF_SIGNATURES = re.compile(
 )
 
 
-def identity(one: Input) -> Any:
+def input_fingerprint(one: Input) -> Any:
     """Return what tells an input from another one: for the fingerprint, without uploading anything."""
     if one.result is not None:
         return [*one.result, one.index]
@@ -62,7 +62,7 @@ def _unsigned(value: Any) -> Any:
     return value
 
 
-def check_inputs(inputs: Sequence[Input], now: float) -> dict[At, Source]:
+def check_inputs(inputs: Sequence[Input], now: float) -> dict[FieldPath, UploadSource]:
     """Refuse inputs that cannot work, before any request leaves, and find the files to upload.
 
     :param now: the time, in seconds since 1970.
@@ -72,11 +72,11 @@ def check_inputs(inputs: Sequence[Input], now: float) -> dict[At, Source]:
     """
     for one in inputs:
         one.check(now)
-    found: dict[_Place, Source] = {}
-    return {one.at: _source(one, found) for one in inputs if one.uri is not None}
+    found: dict[_Place, UploadSource] = {}
+    return {one.path: _source(one, found) for one in inputs if one.uri is not None}
 
 
-def _source(one: Input, found: dict[_Place, Source]) -> Source:
+def _source(one: Input, found: dict[_Place, UploadSource]) -> UploadSource:
     """Return how to upload a file, once it is sure that it can be read.
 
     :param found: the files found before, however their URIs were written; this one is added.
@@ -110,15 +110,15 @@ def _source(one: Input, found: dict[_Place, Source]) -> Source:
             file.read(1)
     except Exception as error:
         # Each storage library has errors of its own: what is not known to stay may pass.
-        words = f"{one.where}: the file {uri!r} cannot be read ({type(error).__name__}: {error}). {NOTHING}"
+        words = f"{one.label}: the file {uri!r} cannot be read ({type(error).__name__}: {error}). {NOTHING}"
         if isinstance(error, (*_NO_SUCH_FILE, *_NO_SUCH_STORAGE)):
             raise InvalidInputError(words) from error
         raise TransferError(f"{words} A retry may find its storage back.") from error
-    found[place] = Source(f"The file {uri!r} ({one.where})", kind, extension, size, opened)
+    found[place] = UploadSource(f"The file {uri!r} ({one.label})", kind, extension, size, opened)
     return found[place]
 
 
-def check_sizes(sources: Iterable[Source], tier: str | None) -> None:
+def check_sizes(sources: Iterable[UploadSource], tier: str | None) -> None:
     """Refuse files that are larger than the account's plan takes.
 
     :param tier: the plan; one that is not known is not checked.

@@ -14,19 +14,19 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InvalidInputError, NotFoundError, TransferError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, library_url
-from magic_hour_provider.api.transport.uploads import Source, patiently, upload_all
-from magic_hour_provider.inputs.fields import At, Input, replaced
+from magic_hour_provider.api.transport.uploads import UploadSource, retry, upload_all
+from magic_hour_provider.inputs.fields import FieldPath, Input, with_values
 from magic_hour_provider.inputs.sources import check_sizes
 from magic_hour_provider.storage.paths import NOTHING
 
 log = logging.getLogger(__name__)
 
 
-def hand_over(
+def resolve_inputs(
     client: MagicHourClient,
     request: Mapping[str, Any],
     inputs: Sequence[Input],
-    sources: Mapping[At, Source],
+    sources: Mapping[FieldPath, UploadSource],
     *,
     tier: str | None,
     clock: Clock = CLOCK,
@@ -40,22 +40,22 @@ def hand_over(
     :raises MagicHourError: a look or an upload did not work.
     """
     check_sizes(sources.values(), tier)
-    references: dict[At, str] = {one.at: one.reference for one in inputs if one.reference is not None}
+    references: dict[FieldPath, str] = {one.path: one.reference for one in inputs if one.reference is not None}
     looks: dict[tuple[str, str], Job] = {}
     for one in inputs:
         if one.job is not None:
             if one.job not in looks:
                 looks[one.job] = _look(client, *one.job, clock)
-            references[one.at] = _output(one, looks[one.job])
+            references[one.path] = _output(one, looks[one.job])
     files = list(dict.fromkeys(sources.values()))
     uploaded = dict(zip(files, upload_all(client, files, clock), strict=True))
     references |= {at: uploaded[source] for at, source in sources.items()}
-    return replaced(request, [(one, references[one.at]) for one in inputs if one.at in references])
+    return with_values(request, [(one, references[one.path]) for one in inputs if one.path in references])
 
 
 def _look(client: MagicHourClient, kind: str, job_id: str, clock: Clock) -> Job:
     try:
-        return patiently(lambda: client.get_job(kind, job_id), clock)
+        return retry(lambda: client.get_job(kind, job_id), clock)
     except NotFoundError:
         return Job(job_id, kind, GONE)
 
@@ -66,12 +66,12 @@ def _output(one: Input, job: Job) -> str:
     page = library_url(job.kind, job.id) or ""
     if one.index >= max(1, len(job.downloads)):
         raise InvalidInputError(
-            f"{one.where}: Magic Hour job {job.id} has {len(job.downloads)} files, so there is none of index "
+            f"{one.label}: Magic Hour job {job.id} has {len(job.downloads)} files, so there is none of index "
             f"{one.index} (the first is 0). See {page} {NOTHING}"
         )
-    if job.kind not in one.field.accepts and not one.fits(_extension(job, one.index)):
+    if job.kind not in one.field.accepts and not one.accepts(_extension(job, one.index)):
         raise InvalidInputError(
-            f"{one.where} takes {one.takes}; Magic Hour job {job.id} made none. See {page} {NOTHING}"
+            f"{one.label} takes {one.accepted_types}; Magic Hour job {job.id} made none. See {page} {NOTHING}"
         )
     if one.result is None:
         return str(one.value)
@@ -80,7 +80,7 @@ def _output(one: Input, job: Job) -> str:
     if "index" not in one.value:
         log.info(
             "%s: Magic Hour job %s has %s files, and the first is used; for the third, give {**result, 'index': 2}.",
-            one.where,
+            one.label,
             job.id,
             len(job.downloads),
         )
@@ -96,7 +96,7 @@ def _extension(job: Job, index: int) -> str:
 
 def _check_job(one: Input, job: Job) -> None:
     """Refuse a job that has no files, which Magic Hour would only notice after it has charged for the new one."""
-    what, page = f"{one.where} got the result of Magic Hour job {job.id}", library_url(job.kind, job.id)
+    what, page = f"{one.label} got the result of Magic Hour job {job.id}", library_url(job.kind, job.id)
     if job.status == GONE:
         stored = isinstance(one.value, Mapping) and one.value.get("file")
         instead = f"What was stored can be uploaded: give {one.value['file']!r}. " if stored else ""

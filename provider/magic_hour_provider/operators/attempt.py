@@ -15,11 +15,11 @@ from magic_hour_provider.api.models import check_id
 from magic_hour_provider.api.validation import check_request, normalize_request, to_json_containers
 from magic_hour_provider.execution.attempt import Active, JobRun, Wishes
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
-from magic_hour_provider.inputs.fields import plain_files
+from magic_hour_provider.inputs.fields import with_uris
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import Record, unknown_sentence
 from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
-from magic_hour_provider.outputs.assets import announce
+from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def _wishes(operator: MagicHourOperator) -> Wishes:
     check_body(tool, "extra_request", operator.extra_request or {}, rendered=True)
     rendered = {name: getattr(operator, name) for name in ("request", "extra_request", "output_path")}
     broken = broken_promises(operator._promised, rendered)
-    given = normalize_request(tool, plain_files(tool, to_json_containers(operator.request)))
-    request = plain_files(tool, _merged(given, to_json_containers(operator.extra_request or {})))
+    given = normalize_request(tool, with_uris(tool, to_json_containers(operator.request)))
+    request = with_uris(tool, _merged(given, to_json_containers(operator.extra_request or {})))
     findings = check_request(tool, given, extra=operator.extra_request, rendered=True)
     timeout = operator.timeout
     return Wishes(
@@ -129,7 +129,7 @@ def _done(
 ) -> dict[str, Any]:
     if isinstance(outcome, Active):
         _defer(operator, outcome, wishes)
-    announce(operator.outlets, context, outcome)
+    emit_outlet_events(operator.outlets, context, outcome)
     return outcome
 
 

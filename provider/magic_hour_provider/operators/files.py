@@ -25,15 +25,15 @@ from magic_hour_provider.api.errors import (
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference, library_url
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.transport.streaming import Readable
-from magic_hour_provider.api.transport.uploads import Source, upload_all
+from magic_hour_provider.api.transport.uploads import UploadSource, upload_all
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
-from magic_hour_provider.inputs.fields import Input, plain_file
+from magic_hour_provider.inputs.fields import Input, to_uri
 from magic_hour_provider.inputs.sources import check_inputs, check_sizes
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.outputs.assets import announce
-from magic_hour_provider.outputs.download import deliver
+from magic_hour_provider.outputs.assets import emit_outlet_events
+from magic_hour_provider.outputs.download import store_outputs
 from magic_hour_provider.storage.paths import check_folder
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class MagicHourUploadOperator(_FilesOperator):
         """Upload the file and return its reference."""
         kinds = (self.type,) if self.type else ("image", "video", "audio", "gif")
         with self._client() as client:
-            one = Input(("source",), FileField("source", kinds), plain_file(self.source))
+            one = Input(("source",), FileField("source", kinds), to_uri(self.source))
             if one.uri is None:
                 raise InvalidInputError(
                     f"source is {str(self.source)[:120]!r}, which needs no upload: give it to the request as it is. "
@@ -113,7 +113,7 @@ class MagicHourUploadOperator(_FilesOperator):
         }
 
 
-def _tier(client: MagicHourClient, source: Source) -> str | None:
+def _tier(client: MagicHourClient, source: UploadSource) -> str | None:
     """Return the account's plan where it matters to a file, as far as it can be had."""
     if source.size <= min(MAX_UPLOAD_BYTES.values()):
         return None
@@ -126,7 +126,7 @@ def _tier(client: MagicHourClient, source: Source) -> str | None:
 class _Hashing:
     """Reads a file for its upload and makes its checksum on the way: it need not be read twice."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: UploadSource) -> None:
         self._source = source
 
     @contextmanager
@@ -212,8 +212,8 @@ class MagicHourDownloadOperator(_JobOperator):
                 failure = job_error(job, tool=reference.tool, paid_here=False)
                 failure.retryable = False  # another look would see the same
                 raise failure
-            result = deliver(client, job, reference.tool, folder, clock=self.clock)
-        announce(self.outlets, context, result)
+            result = store_outputs(client, job, reference.tool, folder, clock=self.clock)
+        emit_outlet_events(self.outlets, context, result)
         return result
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def announce(outlets: Sequence[Any], context: Context | Mapping[str, Any], result: Mapping[str, Any]) -> None:
+def emit_outlet_events(outlets: Sequence[Any], context: Context | Mapping[str, Any], result: Mapping[str, Any]) -> None:
     """Give a task's outlets its result: an alias gets each file as an asset, an asset gets it as its event's extra.
 
     :param outlets: of the task; what is no asset is left alone.

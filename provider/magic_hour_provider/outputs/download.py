@@ -16,9 +16,9 @@ from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, TransferError
 from magic_hour_provider.api.models import COMPLETE, Download, Job, library_url
 from magic_hour_provider.outputs.sidecar import Sidecar
-from magic_hour_provider.outputs.staging import Arrival, NotStoredError, Room, not_stored
-from magic_hour_provider.storage.local import local_path, make_place, remove_leftovers
-from magic_hour_provider.storage.paths import Media, checksum, open_folder, result_object
+from magic_hour_provider.outputs.staging import MemoryBudget, NotStoredError, StagedOutput, not_stored
+from magic_hour_provider.storage.local import ensure_folder, local_path, remove_stale_staging_files
+from magic_hour_provider.storage.paths import StoredFile, checksum, open_folder, task_result
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -31,10 +31,10 @@ _MEMORY = (
     12 * 1024 * 1024
 )  # bytes, for all that wait to be sent to an object store: two full parts of S3, or many images
 _STOP_S = 5.0  # how long a task that is being killed waits for its downloads to tidy up
-Saved = Callable[[Sequence[Media]], object]
+Saved = Callable[[Sequence[StoredFile]], object]
 
 
-def deliver(
+def store_outputs(
     client: MagicHourClient,
     job: Job,
     tool: str,
@@ -49,21 +49,23 @@ def deliver(
 
     :param folder: where to; empty: nothing is stored.
     :param request: what was asked for, without secrets; None: not known here.
-    :raises MagicHourError: as :func:`collect`.
+    :raises MagicHourError: as :func:`download_outputs`.
     """
     if not folder or job.kind == "face-detection":
-        return result_object(job, tool, ())
+        return task_result(job, tool, ())
     sidecar: Sidecar | None = None
     if conf.getboolean("magic_hour", "sidecar", fallback=True):
         sidecar = Sidecar.of(_place(job, folder) / f"{file_stem(tool, job)}.json", job.id)
     before = [*(sidecar.media() if sidecar is not None else ()), *stored]
-    result = result_object(job, tool, collect(client, job, tool, folder, stored=before, saved=saved, clock=clock))
+    result = task_result(
+        job, tool, download_outputs(client, job, tool, folder, stored=before, saved=saved, clock=clock)
+    )
     if sidecar is not None:
         sidecar.write(result, request)
     return result
 
 
-def collect(
+def download_outputs(
     client: MagicHourClient,
     job: Job,
     tool: str,
@@ -72,7 +74,7 @@ def collect(
     stored: Sequence[Mapping[str, Any]] = (),
     saved: Saved = lambda some: None,  # noqa: ARG005 (nobody wants to know)
     clock: Clock = CLOCK,
-) -> list[Media]:
+) -> list[StoredFile]:
     """Store the files of a finished job, several at a time; a file that is there already and whole is kept.
 
     No half file ever has its final name, and nothing is overwritten. Where one file fails, the others still come.
@@ -92,20 +94,20 @@ def collect(
     missing = [index for index in range(count) if index not in media]
     if not missing:
         return [media[index] for index in range(count)]
-    links, stop, room = _Links(client, job), threading.Event(), Room(_MEMORY)
+    links, stop, room = _Links(client, job), threading.Event(), MemoryBudget(_MEMORY)
 
-    def fetch(index: int) -> Media:
-        return _fetch(client, links, index, Arrival(job, index, place, f"{stem}-{index + 1}", stop, room), clock)
+    def fetch(index: int) -> StoredFile:
+        return _fetch(client, links, index, StagedOutput(job, index, place, f"{stem}-{index + 1}", stop, room), clock)
 
-    def arrived(one: Media) -> None:
+    def arrived(one: StoredFile) -> None:
         media[one.index] = one
         if len(media) < count:
             saved([media[index] for index in sorted(media)])
 
     try:
-        make_place(place)
+        ensure_folder(place)
         if local := local_path(place):
-            remove_leftovers(local, f".{stem}-*.part")
+            remove_stale_staging_files(local, f".{stem}-*.part")
     except Exception as error:  # each storage library has errors of its own
         raise not_stored(job, place, error) from error
     if len(missing) == 1:
@@ -116,10 +118,13 @@ def collect(
 
 
 def _side_by_side(
-    fetch: Callable[[int], Media], indexes: Sequence[int], arrived: Callable[[Media], object], stop: threading.Event
+    fetch: Callable[[int], StoredFile],
+    indexes: Sequence[int],
+    arrived: Callable[[StoredFile], object],
+    stop: threading.Event,
 ) -> None:
     pool = ThreadPoolExecutor(min(PARALLEL, len(indexes)), thread_name_prefix="magic-hour-download")
-    futures: list[Future[Media]] = [pool.submit(fetch, index) for index in indexes]
+    futures: list[Future[StoredFile]] = [pool.submit(fetch, index) for index in indexes]
     try:
         for future in as_completed(futures):
             if future.exception() is None:
@@ -134,7 +139,7 @@ def _side_by_side(
         future.result()
 
 
-def stored_media(stored: Sequence[Mapping[str, Any]], folder: str) -> list[Media] | None:
+def stored_media(stored: Sequence[Mapping[str, Any]], folder: str) -> list[StoredFile] | None:
     """Return the files that the record names, if all of them are still there and unchanged."""
     media = [_kept(row, folder) for row in stored]
     return [one for one in media if one is not None] if media and None not in media else None
@@ -155,12 +160,12 @@ def _place(job: Job, folder: str) -> ObjectStoragePath:
         ) from None
 
 
-def _kept(row: Mapping[str, Any] | None, folder: str) -> Media | None:
+def _kept(row: Mapping[str, Any] | None, folder: str) -> StoredFile | None:
     """Return a file of an earlier attempt if it is still there and unchanged."""
     if row is None:
         return None
     try:
-        media = Media(**{name: row[name] for name in Media.__dataclass_fields__})
+        media = StoredFile(**{name: row[name] for name in StoredFile.__dataclass_fields__})
         place = open_folder(folder)
         path = place / media.uri.rpartition("/")[2]
         if str(path) != media.uri or path.fs.info(path.path)["size"] != media.size:
@@ -179,7 +184,7 @@ class _Links:
         self.job = job
         self._lock = threading.Lock()
 
-    def fresh(self, index: int, old: Download) -> Download:
+    def refresh(self, index: int, old: Download) -> Download:
         """Return another link than the one that has expired or was refused."""
         with self._lock:
             if self.job.downloads[index] == old:
@@ -195,17 +200,17 @@ class _Links:
             return self.job.downloads[index]
 
 
-def _fetch(client: MagicHourClient, links: _Links, index: int, arrival: Arrival, clock: Clock) -> Media:
+def _fetch(client: MagicHourClient, links: _Links, index: int, arrival: StagedOutput, clock: Clock) -> StoredFile:
     job = arrival.job
     try:
-        received = client.download_to(
+        received = client.download(
             links.job.downloads[index],
             arrival,
-            started=arrival.started,
-            fresh=lambda old: links.fresh(index, old),
+            on_start=arrival.start,
+            refresh_link=lambda old: links.refresh(index, old),
             clock=clock,
         )
-        return arrival.settle(received)
+        return arrival.commit(received)
     except (NotStoredError, InvalidInputError):
         raise
     except MagicHourError as error:

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job, library_url
 from magic_hour_provider.api.transport.downloads import Received
-from magic_hour_provider.storage.local import is_there
-from magic_hour_provider.storage.paths import Media, checksum
-from magic_hour_provider.storage.writers import Target, memory_of, open_target
+from magic_hour_provider.storage.local import exists
+from magic_hour_provider.storage.paths import StoredFile, checksum
+from magic_hour_provider.storage.writers import Target, memory_of, open_writer
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -41,7 +41,7 @@ def not_stored(job: Job, place: ObjectStoragePath, error: Exception) -> NotStore
     )
 
 
-class Room:
+class MemoryBudget:
     """Memory that the files of a job share.
 
     :param size: bytes.
@@ -66,7 +66,7 @@ class Room:
             self._changed.notify_all()
 
 
-class Arrival:
+class StagedOutput:
     """A file on its way from a link to its place.
 
     :param name: its final name without the extension, which the link or the first answer tells.
@@ -75,20 +75,20 @@ class Arrival:
     """
 
     def __init__(
-        self, job: Job, index: int, place: ObjectStoragePath, name: str, stop: threading.Event, room: Room
+        self, job: Job, index: int, place: ObjectStoragePath, name: str, stop: threading.Event, room: MemoryBudget
     ) -> None:
         self.job, self.index = job, index
         self._place, self._name, self._stop, self._room = place, name, stop, room
         self._path, self._taken = place, 0
         self._target: Target | None = None
 
-    def started(self, content_type: str, size: int | None) -> None:
+    def start(self, content_type: str, size: int | None) -> None:
         """Open the target, unless the name is taken: then the bytes are only compared."""
         self._path = self._place / f"{self._name}.{extension_of(self.job.downloads[self.index].url, content_type)}"
         try:
-            if not is_there(self._path.fs, self._path.path):
+            if not exists(self._path.fs, self._path.path):
                 self._taken = self._room.take(memory_of(self._path, size))
-                self._target = open_target(self._path, content_type)
+                self._target = open_writer(self._path, content_type)
         except Exception as error:
             raise not_stored(self.job, self._place, error) from error
 
@@ -112,7 +112,7 @@ class Arrival:
         """Drop what was written."""
         return self._target.truncate() if self._target is not None else 0
 
-    def settle(self, received: Received) -> Media:
+    def commit(self, received: Received) -> StoredFile:
         """Give the file its name, now that it is whole; or compare it with the one that has it."""
         try:
             there = None if self._committed() else checksum(self._path)
@@ -124,7 +124,7 @@ class Arrival:
                 f"{received.sha256}). Nothing was overwritten. Magic Hour job {self.job.id} is paid for: move the old "
                 "file away; the next attempt collects the same job again and pays nothing."
             )
-        return Media(str(self._path), self.index, received.content_type, received.size, received.sha256)
+        return StoredFile(str(self._path), self.index, received.content_type, received.size, received.sha256)
 
     def _committed(self) -> bool:
         if self._target is None:
@@ -141,7 +141,7 @@ class Arrival:
         target, self._target = self._target, None
         try:
             if target is not None:
-                target.discard()
+                target.abort()
         except Exception as error:  # noqa: BLE001 (it must not hide why the file was not whole)
             log.warning("What there was of %s could not be removed: %s", self._path, error)
         finally:

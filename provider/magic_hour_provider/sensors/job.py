@@ -25,8 +25,8 @@ from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.outputs.assets import announce
-from magic_hour_provider.outputs.download import deliver
+from magic_hour_provider.outputs.assets import emit_outlet_events
+from magic_hour_provider.outputs.download import store_outputs
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, Schedule, Wait
 from magic_hour_provider.triggers.resume_delay import shortest_s
 
@@ -131,9 +131,9 @@ class MagicHourJobSensor(BaseSensorOperator):
                 failure.retryable = False
                 report.ended(job.status, self.clock.now(), error=str(failure), credits_charged=job.credits_charged)
                 raise failure
-            result = deliver(client, job, reference.tool, str(self.output_path or ""), clock=self.clock)
+            result = store_outputs(client, job, reference.tool, str(self.output_path or ""), clock=self.clock)
             report.ended(job.status, self.clock.now(), credits_charged=job.credits_charged)
-        announce(self.outlets, context, result)
+        emit_outlet_events(self.outlets, context, result)
         return result
 
     def _started(self, context: Mapping[str, Any]) -> float:

@@ -22,12 +22,12 @@ _LEFTOVER_S = 3600.0  # age of a temporary file whose writer is surely gone
 _NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
-def name_taken(path: object) -> FileExistsError:
+def already_exists_error(path: object) -> FileExistsError:
     """Return the error of a name that a file has already."""
     return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
-def is_there(fs: Any, path: str) -> bool:
+def exists(fs: Any, path: str) -> bool:
     """Whether a name is taken, as far as its storage tells: S3 refuses to say so to those who may not list."""
     try:
         return bool(fs.exists(path))
@@ -35,7 +35,7 @@ def is_there(fs: Any, path: str) -> bool:
         return False
 
 
-def make_place(place: ObjectStoragePath) -> None:
+def ensure_folder(place: ObjectStoragePath) -> None:
     """Make a folder, where folders exist. In object stores a missing one would become a bucket."""
     if local := local_path(place):
         make_folder(local)
@@ -72,7 +72,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+def open_staging_file(path: Path) -> tuple[Path, BinaryIO]:
     """Open a new temporary file beside a path, and lock it: a lock ends with its process, however that ends."""
     while True:
         part = path.with_name(f".{path.name}.{new_key()}.part")  # two tasks may collect the same job
@@ -84,7 +84,7 @@ def open_temporary(path: Path) -> tuple[Path, BinaryIO]:
         file.close()  # not locked yet, it was taken for a killed one's
 
 
-def remove_leftovers(folder: Path, pattern: str) -> None:
+def remove_stale_staging_files(folder: Path, pattern: str) -> None:
     """Remove temporary files whose writers were killed; those of a living one are locked by it."""
     for leftover in folder.glob(pattern):
         with contextlib.suppress(OSError), leftover.open("rb") as file:

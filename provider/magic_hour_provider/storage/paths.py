@@ -15,8 +15,8 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import Job, library_url
 from magic_hour_provider.api.transport.streaming import CHUNK
 from magic_hour_provider.ledger.record import new_key
-from magic_hour_provider.storage.local import S3, make_place
-from magic_hour_provider.storage.s3_writer import S3Target
+from magic_hour_provider.storage.local import S3, ensure_folder
+from magic_hour_provider.storage.s3_writer import S3Writer
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -91,7 +91,7 @@ def checksum(path: ObjectStoragePath) -> str:
 
 
 @dataclass(frozen=True)
-class Media:
+class StoredFile:
     """One stored output file.
 
     :param uri: where it is, as an ``ObjectStoragePath`` takes it.
@@ -121,20 +121,20 @@ def check_folder(folder: str) -> None:
 
 
 def _try(place: ObjectStoragePath) -> None:
-    make_place(place)
+    ensure_folder(place)
     path = place / f".magic-hour-{new_key()}.probe"  # a name of its own: other tasks try the same folder
     if path.protocol in S3:
         # An upload that is never completed needs no right to delete, wakes no listener and leaves no version.
-        probe = S3Target(path.fs, path.path)
+        probe = S3Writer(path.fs, path.path)
         probe.begin()
-        probe.discard()
+        probe.abort()
         return
     with path.fs.open(path.path, "wb") as file:
         file.write(b"magic hour\n")
     path.fs.rm_file(path.path)
 
 
-def result_object(job: Job, tool: str, media: Sequence[Media], *, status: str | None = None) -> dict[str, Any]:
+def task_result(job: Job, tool: str, media: Sequence[StoredFile], *, status: str | None = None) -> dict[str, Any]:
     """Return what a task returns: one JSON object, with no signed link in it.
 
     :param tool: slug of the tool; of a job made elsewhere: its kind.

@@ -8,7 +8,7 @@ import io
 import mmap
 from typing import Any
 
-from magic_hour_provider.storage.local import is_there, name_taken
+from magic_hour_provider.storage.local import already_exists_error, exists
 
 PART = 5 * 1024 * 1024  # bytes; the least that S3 takes for all parts but the last
 
@@ -68,7 +68,7 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-class S3Target:
+class S3Writer:
     """An object of S3, uploaded in parts of 5 MiB that wait in one buffer.
 
     s3fs's own files hold each part up to three times while it is sent.
@@ -114,18 +114,18 @@ class S3Target:
         try:
             self._complete({"IfNoneMatch": "*"})
         except OSError as error:
-            if error.errno == errno.ENOSYS and not is_there(self._fs, self._path):
+            if error.errno == errno.ENOSYS and not exists(self._fs, self._path):
                 # Compatible stores that have no conditions: here only the look before tells.
                 self._complete({})
-            elif isinstance(error, FileExistsError) or not is_there(self._fs, self._path):
+            elif isinstance(error, FileExistsError) or not exists(self._fs, self._path):
                 raise
             else:
-                raise name_taken(self._path) from error
+                raise already_exists_error(self._path) from error
         self._upload = None
         self._part.close()
         self._fs.invalidate_cache(self._path)
 
-    def discard(self) -> None:
+    def abort(self) -> None:
         """Abort the upload, so that nobody pays for its parts."""
         self._abort()
         self._part.close()

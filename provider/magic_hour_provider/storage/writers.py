@@ -18,14 +18,14 @@ from magic_hour_provider.ledger.record import new_key
 from magic_hour_provider.storage.local import (
     OBJECT_STORES,
     S3,
-    is_there,
+    already_exists_error,
+    exists,
     local_path,
-    name_taken,
-    open_temporary,
+    open_staging_file,
     sync_data,
     sync_folder,
 )
-from magic_hour_provider.storage.s3_writer import PART, S3Target
+from magic_hour_provider.storage.s3_writer import PART, S3Writer
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -53,20 +53,20 @@ class Target(Protocol):
         :raises FileExistsError: the name is taken; nothing was changed.
         """
 
-    def discard(self) -> None:
+    def abort(self) -> None:
         """Leave nothing behind."""
 
 
-def open_target(path: ObjectStoragePath, content_type: str = "") -> Target:
+def open_writer(path: ObjectStoragePath, content_type: str = "") -> Target:
     """Begin a new file; its name is not touched before it is whole.
 
     :param content_type: what browsers are told it is, where the storage keeps that.
     """
     if local := local_path(path):
-        return LocalTarget(local)
+        return LocalWriter(local)
     if path.protocol in S3:
-        return S3Target(path.fs, path.path, content_type)
-    return ObjectTarget(path.fs, path.path) if path.protocol in OBJECT_STORES else RenamedTarget(path.fs, path.path)
+        return S3Writer(path.fs, path.path, content_type)
+    return ObjectWriter(path.fs, path.path) if path.protocol in OBJECT_STORES else RenamingWriter(path.fs, path.path)
 
 
 def memory_of(path: ObjectStoragePath, size: int | None) -> int:
@@ -81,12 +81,12 @@ def memory_of(path: ObjectStoragePath, size: int | None) -> int:
     return 0
 
 
-class LocalTarget:
+class LocalWriter:
     """A file on a local disk, synced so that it lasts through a loss of power."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part, self._file = open_temporary(path)
+        self._part, self._file = open_staging_file(path)
         self._unsynced = 0
         self._syncs: ThreadPoolExecutor | None = None
         self._syncing: Future[None] | None = None
@@ -120,12 +120,12 @@ class LocalTarget:
             raise
         except OSError:  # a file system without hard links
             if self._path.exists():
-                raise name_taken(self._path) from None
+                raise already_exists_error(self._path) from None
             self._part.rename(self._path)
         self._file.close()
         sync_folder(self._path.parent)
 
-    def discard(self) -> None:
+    def abort(self) -> None:
         """Leave nothing behind."""
         with contextlib.suppress(OSError):
             self._settle()
@@ -140,7 +140,7 @@ class LocalTarget:
             self._syncing.result()
 
 
-class ObjectTarget:
+class ObjectWriter:
     """An object of another store, by its fsspec library: nothing of it shows before it is closed.
 
     :param fs: its file system.
@@ -163,7 +163,7 @@ class ObjectTarget:
 
     def seek(self, offset: int, /) -> object:
         """Go back to the start, with a new upload."""
-        self.discard()
+        self.abort()
         self._file = self._open()
         return offset
 
@@ -173,23 +173,23 @@ class ObjectTarget:
 
     def commit(self) -> None:
         """Complete the upload."""
-        if "x" not in self._file.mode and is_there(self._fs, self._path):
-            raise name_taken(self._path)
+        if "x" not in self._file.mode and exists(self._fs, self._path):
+            raise already_exists_error(self._path)
         try:
             self._file.close()
         except Exception as error:
             # Each library says in its own way that the name is taken.
-            if is_there(self._fs, self._path):
-                raise name_taken(self._path) from error
+            if exists(self._fs, self._path):
+                raise already_exists_error(self._path) from error
             raise
 
-    def discard(self) -> None:
+    def abort(self) -> None:
         """Give the upload up. Closing would complete it, and so would forgetting it."""
         self._file.closed = True
         self._file.discard()
 
 
-class RenamedTarget:
+class RenamingWriter:
     """A file of any other storage, renamed when it is whole.
 
     :param fs: its file system.
@@ -219,11 +219,11 @@ class RenamedTarget:
     def commit(self) -> None:
         """Rename the file, unless the name is taken."""
         self._file.close()
-        if is_there(self._fs, self._path):
-            raise name_taken(self._path)
+        if exists(self._fs, self._path):
+            raise already_exists_error(self._path)
         self._fs.mv(self._part, self._path)
 
-    def discard(self) -> None:
+    def abort(self) -> None:
         """Leave nothing behind."""
         with contextlib.suppress(OSError):
             self._file.close()

@@ -62,7 +62,7 @@ def whole(**headers: str) -> httpx.Response:
 def fetched(client, **options) -> bytes:
     """Download the file."""
     target = io.BytesIO()
-    received = client.download_to(LINK, target, clock=Moved(), **options)
+    received = client.download(LINK, target, clock=Moved(), **options)
     assert received.sha256 == hashlib.sha256(target.getvalue()).hexdigest()
     return target.getvalue()
 
@@ -174,12 +174,12 @@ def test_a_link_that_gives_no_file(answer, words):
     """A fresh link is asked for once, and works or not."""
     client, sent = answers(answer, part(0))
     asked = []
-    assert fetched(client, fresh=lambda old: asked.append(old) or Download("https://s.example/b.png")) == FILE
+    assert fetched(client, refresh_link=lambda old: asked.append(old) or Download("https://s.example/b.png")) == FILE
     assert asked == [LINK]
     assert str(sent[1].url) == "https://s.example/b.png"
     client, sent = answers(answer, answer)
     with pytest.raises(TransferError, match=words) as caught:
-        fetched(client, fresh=lambda old: Download("https://s.example/b.png"))
+        fetched(client, refresh_link=lambda old: Download("https://s.example/b.png"))
     assert "s.example" not in str(caught.value)
     assert len(sent) == 2
 
@@ -187,7 +187,7 @@ def test_a_link_that_gives_no_file(answer, words):
 def test_a_fresh_link_in_the_middle():
     """A link that expires on the way is replaced, and the rest comes by the new one."""
     client, sent = answers(part(0, 100), httpx.Response(403), part(100))
-    assert fetched(client, fresh=lambda old: Download("https://s.example/b.png")) == FILE
+    assert fetched(client, refresh_link=lambda old: Download("https://s.example/b.png")) == FILE
     assert [request.headers["range"] for request in sent] == ["bytes=0-", "bytes=100-", "bytes=100-"]
 
 
@@ -196,7 +196,7 @@ def test_tries_are_bounded():
     client, sent = answers(*[httpx.ReadTimeout("x") for _ in range(9)])
     clock = Moved()
     with pytest.raises(TransferError, match="5 tries"):
-        client.download_to(LINK, io.BytesIO(), clock=clock)
+        client.download(LINK, io.BytesIO(), clock=clock)
     assert (len(sent), clock.waits) == (5, [1, 2, 4, 8])
     client, sent = answers(*[part(start, start + 1) for start in range(99)])
     with pytest.raises(TransferError, match="20 tries"):
@@ -288,7 +288,7 @@ REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Type: image/png\r\nCon
 def test_a_link_is_sent_byte_for_byte(target):
     """A signature is of the bytes: nothing is quoted, unquoted, sorted or tidied on its way."""
     with listening(REPLY) as (port, lines), MagicHourClient(api_key=KEY) as client:
-        client.download_to(Download(f"http://127.0.0.1:{port}{target}"), io.BytesIO())
+        client.download(Download(f"http://127.0.0.1:{port}{target}"), io.BytesIO())
     sent = target if target.startswith("/") else f"/{target}"
     assert lines == [f"GET {sent} HTTP/1.1".encode()]
 
@@ -296,7 +296,7 @@ def test_a_link_is_sent_byte_for_byte(target):
 def test_what_http_cannot_send_is_escaped_and_the_rest_left_alone():
     """Letters outside ASCII and blanks are written as their UTF-8 bytes; a fragment never leaves."""
     with listening(REPLY) as (port, lines), MagicHourClient(api_key=KEY) as client:
-        client.download_to(Download(f"http://127.0.0.1:{port}/ü a%2F.png?x=名#part"), io.BytesIO())
+        client.download(Download(f"http://127.0.0.1:{port}/ü a%2F.png?x=名#part"), io.BytesIO())
     assert lines == [b"GET /%C3%BC%20a%2F.png?x=%E5%90%8D HTTP/1.1"]
 
 
@@ -308,14 +308,14 @@ def test_a_redirect_is_followed_byte_for_byte():
             listening(to + b"Content-Length: 0\r\nConnection: close\r\n\r\n") as (other, _),
             MagicHourClient(api_key=KEY) as client,
         ):
-            client.download_to(Download(f"http://127.0.0.1:{other}/x"), io.BytesIO())
+            client.download(Download(f"http://127.0.0.1:{other}/x"), io.BytesIO())
     assert lines == [b"GET /a%2Fb?s=%2b+= HTTP/1.1"]
 
 
 def test_a_proxy_gets_the_same_bytes():
     """Through a proxy the whole address is asked for, as exactly."""
     with listening(REPLY) as (port, lines), MagicHourClient(api_key=KEY, proxy=f"http://127.0.0.1:{port}") as client:
-        client.download_to(Download("http://s.example/a%2Fb.png?s=it's%2b+="), io.BytesIO())
+        client.download(Download("http://s.example/a%2Fb.png?s=it's%2b+="), io.BytesIO())
     assert lines == [b"GET http://s.example/a%2Fb.png?s=it's%2b+= HTTP/1.1"]
 
 
@@ -327,5 +327,5 @@ def test_a_compressed_answer_is_unpacked():
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\nConnection: close\r\n\r\n"
     with listening(head.encode() + packed) as (port, _), MagicHourClient(api_key=KEY) as client:
         target = io.BytesIO()
-        client.download_to(Download(f"http://127.0.0.1:{port}/a.png"), target)
+        client.download(Download(f"http://127.0.0.1:{port}/a.png"), target)
     assert target.getvalue() == FILE

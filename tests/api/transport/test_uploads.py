@@ -20,7 +20,7 @@ from magic_hour_provider.api.errors import (
     TransferError,
     find_signatures,
 )
-from magic_hour_provider.api.transport.uploads import AT_ONCE, PAUSES_S, Source, patiently, upload_all
+from magic_hour_provider.api.transport.uploads import AT_ONCE, PAUSES_S, UploadSource, retry, upload_all
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.choices import Choices
 
@@ -41,9 +41,13 @@ class Counted(io.BytesIO):
         return super().read(size)
 
 
-def source(content: bytes = b"x" * 3_000_000, name: str = "a.png", *, size: int | None = None, opened=None) -> Source:
+def source(
+    content: bytes = b"x" * 3_000_000, name: str = "a.png", *, size: int | None = None, opened=None
+) -> UploadSource:
     """Return a file of this content."""
-    return Source(name, "image", "png", len(content) if size is None else size, opened or (lambda: io.BytesIO(content)))
+    return UploadSource(
+        name, "image", "png", len(content) if size is None else size, opened or (lambda: io.BytesIO(content))
+    )
 
 
 @pytest.fixture
@@ -218,10 +222,10 @@ def test_patience_ends_at_once_where_another_try_cannot_help(sim):
         return "done"
 
     with pytest.raises(RequestRejectedError):
-        patiently(work, clock)
+        retry(work, clock)
     assert clock.waits == []
     errors = iter([RateLimitedError("slow", retry_after=900), ResponseLostError("lost")])
-    assert patiently(work, clock) == "done"
+    assert retry(work, clock) == "done"
     assert clock.waits == [30, PAUSES_S[1]]
 
 

@@ -45,11 +45,11 @@ class Dying:
 
 
 def half_a_download(client: MagicHourClient, link: Any, target: Any, **options: Any) -> Any:
-    """Stand in for ``MagicHourClient.download_to``."""
-    return DOWNLOAD_TO(client, link, Dying(target), **options)
+    """Stand in for ``MagicHourClient.download``."""
+    return DOWNLOAD(client, link, Dying(target), **options)
 
 
-DOWNLOAD_TO = MagicHourClient.download_to
+DOWNLOAD = MagicHourClient.download
 
 # The method that the process does not come back from: what stands before it is the last thing it did.
 POINTS: dict[str, tuple[type, str, Callable[..., Any]]] = {
@@ -57,7 +57,7 @@ POINTS: dict[str, tuple[type, str, Callable[..., Any]]] = {
     "before_the_post": (MagicHourClient, "create", die),
     "before_the_record": (Ledger, "submitted", die),
     "after_the_record": (JobRun, "wait", die),
-    "during_the_download": (MagicHourClient, "download_to", half_a_download),
+    "during_the_download": (MagicHourClient, "download", half_a_download),
     "after_the_download": (Ledger, "delivered", die),
 }
 

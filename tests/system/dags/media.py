@@ -48,13 +48,13 @@ def dies_with_downloads_under_way(context: Any) -> None:
     """Let the first attempt finish one file, and die in the middle of all the others."""
     if context["ti"].try_number > 1:
         return
-    download_to, others = MagicHourClient.download_to, threading.Barrier(FILES - 1)
+    download, others = MagicHourClient.download, threading.Barrier(FILES - 1)
 
     def first_or_half(client: MagicHourClient, link: Any, target: Any, **options: Any) -> Any:
         first = "/1/" in link.url
-        return download_to(client, link, target if first else Half(target, others), **options)
+        return download(client, link, target if first else Half(target, others), **options)
 
-    MagicHourClient.download_to = first_or_half  # type: ignore[method-assign]
+    MagicHourClient.download = first_or_half  # type: ignore[method-assign]
 
 
 with DAG("killed_with_downloads_under_way", schedule=None):

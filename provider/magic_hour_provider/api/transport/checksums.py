@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 
-def announced(headers: httpx.Headers) -> list[tuple[Any, bytes]]:
+def expected_checksums(headers: httpx.Headers) -> list[tuple[Any, bytes]]:
     """Return the checksums of the whole file that its storage names: for each an open hash, and what it must give.
 
     Read are RFC 9530's ``Repr-Digest``, Google's ``x-goog-hash``, Azure's ``Content-MD5``, and of Amazon

@@ -18,7 +18,7 @@ from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import TransferError
 from magic_hour_provider.api.models import Download
 from magic_hour_provider.api.responses import retry_after
-from magic_hour_provider.api.transport.checksums import announced
+from magic_hour_provider.api.transport.checksums import expected_checksums
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _FAULTS = 20
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_WAIT_S = 120.0  # of a Retry-After, on a worker
 _REDIRECTS = 5
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _NO_MEDIA = ("text/html", "application/xhtml+xml", "text/xml", "application/xml", "application/json")
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -59,7 +59,7 @@ class Received:
     content_type: str
 
 
-class _FaultError(Exception):
+class _TransientError(Exception):
     """Something that may pass.
 
     :param wait: seconds the server asks us to wait, or None.
@@ -71,7 +71,7 @@ class _FaultError(Exception):
         self.status_code = status_code
 
 
-class _RefusedError(Exception):
+class _LinkRejectedError(Exception):
     """The link does not give the file; a fresh one may."""
 
     def __init__(self, what: str, *, status_code: int | None = None) -> None:
@@ -84,19 +84,19 @@ def download(
     link: Download,
     target: Target,
     *,
-    started: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
-    fresh: Callable[[Download], Download] | None = None,
+    on_start: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
+    refresh_link: Callable[[Download], Download] | None = None,
     clock: Clock = CLOCK,
 ) -> Received:
     """Write what a signed link gives into a target, and check that it came whole.
 
     :param http: a client without our key.
-    :param started: called with the content type, and the size if it is known, before the first byte is written.
-    :param fresh: returns a fresh link for one that has expired or was refused; None: there is none to be had.
+    :param on_start: called with the content type, and the size if it is known, before the first byte is written.
+    :param refresh_link: returns a fresh link for one that has expired or was refused; None: there is none to be had.
     :param clock: for the pauses between tries.
     :raises TransferError: the link was refused, the transfer broke off again and again, or what came is no file.
     """
-    return _Fetch(http, link, target, started, fresh, clock).run()
+    return _Fetch(http, link, target, on_start, refresh_link, clock).run()
 
 
 class _Fetch:
@@ -107,13 +107,13 @@ class _Fetch:
         http: httpx.Client,
         link: Download,
         target: Target,
-        started: Callable[[str, int | None], object],
-        fresh: Callable[[Download], Download] | None,
+        on_start: Callable[[str, int | None], object],
+        refresh_link: Callable[[Download], Download] | None,
         clock: Clock,
     ) -> None:
         self._http, self._link, self._target = http, link, target
-        self._started: Callable[[str, int | None], object] | None = started
-        self._fresh, self._clock = fresh, clock
+        self._on_start: Callable[[str, int | None], object] | None = on_start
+        self._refresh_link, self._clock = refresh_link, clock
         self._furthest = 0
         self._begin()
 
@@ -134,19 +134,19 @@ class _Fetch:
     def run(self) -> Received:
         """Fetch the file, with as many requests as it takes."""
         in_a_row = faults = refusals = 0
-        if self._fresh is not None and expired(self._link, self._clock.now()):
-            self._link = self._fresh(self._link)
+        if self._refresh_link is not None and expired(self._link, self._clock.now()):
+            self._link = self._refresh_link(self._link)
         while True:
             try:
                 return self._once()
-            except _RefusedError as error:
+            except _LinkRejectedError as error:
                 if self._size > self._furthest:
                     refusals = 0
                 refusals, faults = refusals + 1, faults + 1
-                if self._fresh is None or refusals > 1 or faults >= _FAULTS:
+                if self._refresh_link is None or refusals > 1 or faults >= _FAULTS:
                     raise TransferError(f"{error}", status_code=error.status_code) from None
-                self._link = self._fresh(self._link)
-            except _FaultError as error:
+                self._link = self._refresh_link(self._link)
+            except _TransientError as error:
                 if self._size > self._furthest:
                     in_a_row = refusals = 0
                 in_a_row, faults = in_a_row + 1, faults + 1
@@ -170,9 +170,9 @@ class _Fetch:
                     self._read_head(response)
                     self._read_body(response)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
-            raise _RefusedError(f"A download link cannot be used ({type(error).__name__}).") from None
+            raise _LinkRejectedError(f"A download link cannot be used ({type(error).__name__}).") from None
         except httpx.RequestError as error:
-            raise _FaultError(f"A download broke off after {self._size} bytes ({type(error).__name__}).") from None
+            raise _TransientError(f"A download broke off after {self._size} bytes ({type(error).__name__}).") from None
         return self._verified()
 
     @contextmanager
@@ -190,7 +190,7 @@ class _Fetch:
                 url = location if re.match("[a-z]+://", location) else urljoin(url, location)
             finally:
                 response.close()
-        raise _RefusedError("A download link led from one address to the next without an end.")
+        raise _LinkRejectedError("A download link led from one address to the next without an end.")
 
     def _whole_already(self, response: httpx.Response) -> bool:
         """Judge the status; return whether there is nothing left to fetch."""
@@ -202,29 +202,29 @@ class _Fetch:
             if length is not None and int(length[1]) == self._size:
                 return True
             self._restart()
-            raise _FaultError("A file changed while it was being downloaded.")
+            raise _TransientError("A file changed while it was being downloaded.")
         what = f"Magic Hour's storage refused a download (HTTP {status})."
-        if status in _PASSING:
-            raise _FaultError(what, wait=retry_after(response.headers), status_code=status)
-        raise _RefusedError(what, status_code=status)
+        if status in _TRANSIENT:
+            raise _TransientError(what, wait=retry_after(response.headers), status_code=status)
+        raise _LinkRejectedError(what, status_code=status)
 
     def _read_head(self, response: httpx.Response) -> None:
         headers = response.headers
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if content_type in _NO_MEDIA:
-            raise _RefusedError("A download link gave a web page where a media file was expected.")
+            raise _LinkRejectedError("A download link gave a web page where a media file was expected.")
         part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("content-range", ""))
         if response.status_code == 206:
             other = self._size and (headers.get("etag") or self._etag) != self._etag
             if part is None or int(part[1]) != self._size or other:
                 self._restart()
-                raise _FaultError("Magic Hour's storage answered with a part of a file that was not asked for.")
+                raise _TransientError("Magic Hour's storage answered with a part of a file that was not asked for.")
         if response.status_code == 200:
             self._restart()  # no ranges here, or another file by now
         if self._size == 0:
             self._etag = headers.get("etag", "") if not headers.get("etag", "").startswith("W/") else ""
             self._content_type = content_type
-            self._announced = announced(headers)
+            self._announced = expected_checksums(headers)
         if "content-encoding" in headers and headers["content-encoding"] != "identity":
             self._etag, self._total, self._announced = "", None, []  # all of these are of the compressed bytes
         elif part is not None and response.status_code == 206:
@@ -237,10 +237,10 @@ class _Fetch:
             if self._size == 0:
                 # Media never begin like that; pages and error texts do, whatever type they are sent as.
                 if chunk.lstrip()[:1] == b"<":
-                    raise _RefusedError("A download link gave a web page where a media file was expected.")
-                if self._started is not None:
-                    self._started(self._content_type, self._total)
-                    self._started = None
+                    raise _LinkRejectedError("A download link gave a web page where a media file was expected.")
+                if self._on_start is not None:
+                    self._on_start(self._content_type, self._total)
+                    self._on_start = None
             self._target.write(chunk)
             self._sha256.update(chunk)
             for digest, _ in self._announced:
@@ -249,14 +249,14 @@ class _Fetch:
 
     def _verified(self) -> Received:
         if self._size == 0:
-            raise _RefusedError("A download link gave an empty file.")
+            raise _LinkRejectedError("A download link gave an empty file.")
         if self._total is not None and self._size < self._total:
-            raise _FaultError(f"A download ended after {self._size} of {self._total} bytes.")
+            raise _TransientError(f"A download ended after {self._size} of {self._total} bytes.")
         wrong = any(digest.digest() != wanted for digest, wanted in self._announced)
         if wrong or (self._total is not None and self._size > self._total):
             size = self._size
             self._restart()
-            raise _FaultError(f"{size} bytes came that are not the file: its length or checksum is another.")
+            raise _TransientError(f"{size} bytes came that are not the file: its length or checksum is another.")
         return Received(self._size, self._sha256.hexdigest(), self._content_type)
 
 

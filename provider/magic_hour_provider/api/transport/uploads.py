@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Source:
+class UploadSource:
     """A file to upload.
 
     :param name: what people call it.
@@ -47,7 +47,7 @@ class _StoppedError(MagicHourError):
     """Another file has failed, so this one is not wanted any more."""
 
 
-def patiently(work: Callable[[], T], clock: Clock = CLOCK) -> T:
+def retry(work: Callable[[], T], clock: Clock = CLOCK) -> T:
     """Do what costs nothing until it works, with a pause between the tries.
 
     :raises MagicHourError: another try cannot help, or none of four did.
@@ -63,7 +63,7 @@ def patiently(work: Callable[[], T], clock: Clock = CLOCK) -> T:
     return work()
 
 
-def upload_all(client: MagicHourClient, sources: Sequence[Source], clock: Clock = CLOCK) -> list[str]:
+def upload_all(client: MagicHourClient, sources: Sequence[UploadSource], clock: Clock = CLOCK) -> list[str]:
     """Upload files, four at a time; the links for all of them are asked for at once.
 
     The first file that fails for good ends it all: the others stop at their next piece.
@@ -74,11 +74,11 @@ def upload_all(client: MagicHourClient, sources: Sequence[Source], clock: Clock 
     """
     if not sources:
         return []
-    links = patiently(lambda: client.upload_links([(one.kind, one.extension) for one in sources]), clock)
+    links = retry(lambda: client.upload_links([(one.kind, one.extension) for one in sources]), clock)
     stop = threading.Event()
     pool = ThreadPoolExecutor(min(AT_ONCE, len(sources)), "magic-hour-upload")
 
-    def send(source: Source, number: int) -> str:
+    def send(source: UploadSource, number: int) -> str:
         first = [links[number]]
 
         def once() -> str:
@@ -91,7 +91,7 @@ def upload_all(client: MagicHourClient, sources: Sequence[Source], clock: Clock 
                 client.upload_to(link, _Reading(file, source.name, stop), source.size, source.name)
             return link.file_path
 
-        return patiently(once, clock)
+        return retry(once, clock)
 
     try:
         futures = [pool.submit(send, source, number) for number, source in enumerate(sources)]
@@ -103,7 +103,7 @@ def upload_all(client: MagicHourClient, sources: Sequence[Source], clock: Clock 
         pool.shutdown(cancel_futures=True)
 
 
-def _opened(source: Source) -> AbstractContextManager[Readable]:
+def _opened(source: UploadSource) -> AbstractContextManager[Readable]:
     try:
         return source.open()
     except Exception as error:

@@ -31,7 +31,7 @@ def asset_uri(delivery: Delivery) -> str | None:
     return f"magic-hour://{delivery.kind}/{delivery.event}" if delivery.event in _EVENTS else None
 
 
-def announce(delivery: Delivery, conn_id: str) -> bool:
+def create_asset_event(delivery: Delivery, conn_id: str) -> bool:
     """Make an asset event of a delivery, once, if some DAG knows the asset; return whether one was made now.
 
     :param conn_id: the connection whose secret it was signed with; its key sees the job.

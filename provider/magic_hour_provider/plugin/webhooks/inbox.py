@@ -151,9 +151,9 @@ def handle(delivery: Delivery, conn_id: str, memory: Memory, now: float, again: 
             log.info("Magic Hour job %s, whose answer was lost, belongs to %s.", delivery.id, task)
 
     def announced() -> None:
-        from magic_hour_provider.plugin.webhooks.asset_events import announce
+        from magic_hour_provider.plugin.webhooks.asset_events import create_asset_event
 
-        if announce(delivery, conn_id):
+        if create_asset_event(delivery, conn_id):
             log.info("Magic Hour job %s: an asset event %s.", delivery.id, delivery.type)
 
     wait = _guarded(resumed, delivery)
