@@ -92,9 +92,9 @@ def measure(media: Path) -> None:
 
         tab, airflow = "/magic-hour/media/dags/{}/runs/" + RUN, "/api/v2/dags/{}/dagRuns/" + RUN + "/taskInstances"
         rows = [
-            ("a task with 50 files", tab.format("task_50") + "/tasks/make/-1/facts", BOUND_MS),
-            ("a run with 50 files", tab.format("run_50") + "/facts", BOUND_MS),
-            ("a run with 1,000 files, its first 120", tab.format("run_1000") + "/facts", None),
+            ("a task with 50 files", tab.format("task_50") + "/tasks/make/-1/details", BOUND_MS),
+            ("a run with 50 files", tab.format("run_50") + "/details", BOUND_MS),
+            ("a run with 1,000 files, its first 120", tab.format("run_1000") + "/details", None),
             ("a picture of 200 kB", tab.format("run_50") + "/tasks/make/0/files/0", None),
             ("for comparison: Airflow's list of the 50 task instances", airflow.format("run_50"), None),
         ]

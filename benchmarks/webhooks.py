@@ -1,7 +1,7 @@
-"""How soon a task goes on after its job ended, with webhooks and by looking alone; and what finding it costs.
+"""How soon a task resumes after its job ended, with webhooks and by polling alone; and what finding it costs.
 
 From the sending of the delivery (which is when the job ends) to the start of ``execute_complete``, on a real Airflow
-with SQLite and with PostgreSQL: bound 1.5 s at the median. By looking alone, the same deliveries go nowhere. Then the
+with SQLite and with PostgreSQL: bound 1.5 s at the median. By polling alone, the same deliveries go nowhere. Then the
 lookup of a job's task among 5,000 that wait, each with 20 XComs.
 """
 
@@ -42,7 +42,7 @@ class Noted(MagicHourOperator):
 
 with DAG("measured", schedule=None):
     for number in range({TASKS}):
-        # Apart, and not in step with the looks, which come every 5 s.
+        # Apart, and not in step with the polls, which come every 5 s.
         style = {{"prompt": f"waves [[seconds:{{24 + 3.3 * number:.1f}}]]"}}
         Noted(task_id=f"make_{{number}}", tool="text-to-video", request={{"style": style, "end_seconds": 3}})
 """
@@ -61,7 +61,7 @@ def database(dialect: str, folder: Path) -> Iterator[str]:
 
 
 def delays(url: str, folder: Path) -> dict[str, list[float]]:
-    """Return the seconds from delivery to resumption, by looking alone and with webhooks."""
+    """Return the seconds from delivery to resumption, by polling alone and with webhooks."""
     from local_airflow import LocalAirflow
     from magic_hour_provider.simulator import Simulator
 
@@ -80,7 +80,7 @@ def delays(url: str, folder: Path) -> dict[str, list[float]]:
             folder / "home", dags_folder=dags, connections=connections, environment=environment
         ) as airflow:
             found = {}
-            for how, path in (("looking alone", "/magic-hour/nowhere"), ("webhooks", "/magic-hour/webhook")):
+            for how, path in (("polling alone", "/magic-hour/nowhere"), ("webhooks", "/magic-hour/webhook")):
                 sim.add_webhook(airflow.url + path)
                 run_id = airflow.trigger("measured")
                 state = airflow.wait_for_run("measured", run_id, 240)
@@ -111,7 +111,7 @@ def lookups(url: str) -> tuple[list[float], str]:
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
-    from magic_hour_provider.plugin.webhooks.resume import tasks_of
+    from magic_hour_provider.plugin.webhooks.resume import tasks_with_job
 
     with create_session(scoped=False) as session:
         run = {
@@ -139,11 +139,11 @@ def lookups(url: str) -> tuple[list[float], str]:
         job_id = str(number * WAITING // LOOKUPS)
         begun = time.perf_counter()
         with create_session(scoped=False) as session:
-            assert len(session.execute(tasks_of(job_id)).all()) == 1
+            assert len(session.execute(tasks_with_job(job_id)).all()) == 1
         took.append(time.perf_counter() - begun)
     with create_session(scoped=False) as session:
         dialect = session.get_bind().dialect.name
-        query = tasks_of("77").compile(session.get_bind(), compile_kwargs={"literal_binds": True})
+        query = tasks_with_job("77").compile(session.get_bind(), compile_kwargs={"literal_binds": True})
         explain = "EXPLAIN QUERY PLAN" if dialect == "sqlite" else "EXPLAIN"
         plan = [str(row[-1]).strip() for row in session.execute(sa.text(f"{explain} {query}"))]
     settings.dispose_orm()

@@ -24,7 +24,7 @@ from magic_hour_provider.api.webhooks import sign
 from magic_hour_provider.ledger.record import KEY, Record
 
 SECRET = "whsec_testsonly"
-TRIGGER = "magic_hour_provider.triggers.job.MagicHourJobTrigger"
+TRIGGER_CLASSPATH = "magic_hour_provider.triggers.job.MagicHourJobTrigger"
 DAG_ID, RUN_ID = "teaser", "manual__2026-11-25"
 
 
@@ -114,7 +114,7 @@ class Airflow:
         state: str = "deferred",
         deferred_at: float | None = None,
         kind: str = "video",
-        trigger: str = TRIGGER,
+        trigger: str = TRIGGER_CLASSPATH,
         waits_for: str | None = None,
         keys: tuple[str, ...] | None = None,
         created_at: float | None = None,
@@ -293,16 +293,16 @@ class Webhooks:
         """Send a delivery that is accepted, and wait until its work is done: a busy machine answers before that."""
         answer = self.send(*args, **payload)
         assert answer.status_code in (200, 202), answer.text
-        until(lambda: not self.inbox._at_work)
+        until(lambda: not self.inbox._in_progress)
 
     def let_time_pass(self) -> None:
         """Move the clock until no delivery is held any more; a triggerer goes round in less than each of its steps."""
 
         def over() -> bool:
-            if self.inbox._held:
+            if self.inbox._scheduled:
                 self._triggerer.go_round()
                 self.clock.advance(5)
-            return not self.inbox._held
+            return not self.inbox._scheduled
 
         until(over, 30)
 

@@ -187,14 +187,14 @@ def test_the_theme_changes_with_airflows(world, runs, visit):
 
 
 def test_a_failed_job(world, runs, visit):
-    """The sentence, what became of the money, and the next step."""
+    """The message, what it means for the charge, and the next step."""
     ended(world, runs["tab"], "fails")
     someone = visit()
     tab = someone.open("tab", runs["tab"], "fails")
     alert = tab.locator(".alert")
     assert "failed with content_policy_violation" in alert.inner_text()
-    assert re.search(r"Money\s+Refunded", alert.inner_text())
-    assert re.search(r"Next\s+Mend what the message names", alert.inner_text())
+    assert re.search(r"Charge\s+Refunded", alert.inner_text())
+    assert re.search(r"Next step\s+Fix the problem above", alert.inner_text())
     someone.keep("failed")
 
 
@@ -203,7 +203,7 @@ def test_a_task_that_is_not_ours(world, runs, visit):
     ended(world, runs["tab"], "not_ours")
     someone = visit()
     tab = someone.open("tab", runs["tab"], "not_ours")
-    assert tab.locator(".line").inner_text().startswith("This task runs no Magic Hour operator")
+    assert tab.locator(".empty").inner_text().startswith("This task runs no Magic Hour operator")
     assert tab.locator("img, video, audio").count() == 0
 
 
@@ -218,10 +218,10 @@ def test_a_job_that_ends_while_somebody_looks(world, visit):
     tab.locator("html").evaluate("page => { page.dataset.sameDocument = 'yes'; }")
     tab.locator("video").wait_for(timeout=120_000)
     assert tab.locator("html").get_attribute("data-same-document") == "yes"
-    assert tab.locator("#news").inner_text() == "Done: 1 file."
+    assert tab.locator("#announcer").inner_text() == "Succeeded: 1 file."
     asked = [job["looks"] for job in world.sim.jobs() if "a slow river" in json.dumps(job)]
     told = world.airflow.xcom("tab_slow", run_id, "slow", "magic_hour_job")
-    assert asked == [] or asked[0] <= told["looks"] + 10  # the trigger's looks; a viewer makes none
+    assert asked == [] or asked[0] <= told["polls"] + 10  # the trigger's polls; a viewer makes none
 
 
 def test_a_run_with_two_hundred_media(world, runs, visit):
@@ -267,7 +267,7 @@ def test_at_360_pixels(world, runs, visit, dag_id, task_id):
 
 
 def test_a_stranger_is_refused(world, runs, chromium):
-    """Without a login 401, with one of a user without a role 403: for the page, its facts and the file."""
+    """Without a login 401, with one of a user without a role 403: for the page, its details and the file."""
     ended(world, runs["tab"], "film")
     page = f"{world.airflow.url}/magic-hour/media/dags/tab/runs/{runs['tab']}/tasks/film/-1"
     password = json.loads((world.airflow.home / "passwords.json").read_text())["stranger"]
@@ -277,7 +277,7 @@ def test_a_stranger_is_refused(world, runs, chromium):
         someone = Visit(world, chromium)
         if ticket:
             someone.bring(ticket)
-        for address in (page, f"{page}/facts", f"{page}/files/0"):
+        for address in (page, f"{page}/details", f"{page}/files/0"):
             assert someone.page.goto(address).status == status
         someone.context.close()
 

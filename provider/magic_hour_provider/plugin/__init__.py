@@ -1,7 +1,7 @@
-"""What this provider adds to Airflow's API server. Loaded through the ``airflow.plugins`` entry point.
+"""The Airflow plugin: the link to a job's page, the Media tab, and the webhook receiver.
 
-Every component of Airflow imports this module, also a worker without airflow-core: so it imports neither airflow-core
-nor FastAPI, and the apps are made where they are first asked for something.
+Loaded through the ``airflow.plugins`` entry point by every component of Airflow, also by a worker without airflow-core.
+So it imports neither airflow-core nor FastAPI, and each app is created by its first request.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from magic_hour_provider.plugin.tabs import MEDIA_APP, MEDIA_VIEWS
 
 
 class MagicHourPlugin(AirflowPlugin):
-    """Registers the link from a task to its job in the library, the Media tab, and the receiver of webhooks."""
+    """Registers the link, the tabs and the two web applications with Airflow."""
 
     name = "magic_hour"
     operator_extra_links = [MagicHourLink()]
     external_views = MEDIA_VIEWS
     fastapi_apps = [
-        # The first prefix that fits counts: longer ones come before shorter ones.
+        # The first prefix that matches is used: longer ones come before shorter ones.
         MEDIA_APP,
         {
             "name": "Magic Hour webhooks",

@@ -1,4 +1,4 @@
-"""An ASGI app that is imported and made when it is first called."""
+"""An ASGI application that is imported and created by its first request."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 class LazyApp:
-    """Stands for an app that only Airflow's API server needs.
+    """Stands in for an application that only Airflow's API server needs.
 
-    :param factory: what makes it, as ``package.module:function``.
+    :param factory: what creates it, as ``package.module:function``.
     """
 
     def __init__(self, factory: str) -> None:
@@ -17,7 +17,7 @@ class LazyApp:
         self._app: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Hand a request to the app."""
+        """Pass a request to the application."""
         if self._app is None:
             self._app = resolve_name(self._factory)()
         await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The tabs in Airflow's UI, and the web application behind them, which is loaded when the first request comes.
+"""The Media tabs in Airflow's UI, and the application behind them, which is loaded by its first request.
 
 Workers and DAG processors load plugins too: nothing here imports what only the API server needs.
 """
@@ -17,10 +17,10 @@ _ICON = (
 
 
 def _view(destination: str, route: str, path: str) -> dict[str, str]:
-    # The address is below Airflow's own, wherever that is: the UI's pages have a <base>.
-    icons = {"icon": "#2c2c3a", "icon_dark_mode": "#e8e8f0"}
-    drawn = {name: f"data:image/svg+xml,{quote(_ICON.format(colour))}" for name, colour in icons.items()}
-    return {"name": "Media", "destination": destination, "url_route": route, "href": f"{_PREFIX[1:]}{path}", **drawn}
+    # The address is relative to Airflow's own: the UI's pages have a <base>.
+    colours = {"icon": "#2c2c3a", "icon_dark_mode": "#e8e8f0"}
+    icons = {name: f"data:image/svg+xml,{quote(_ICON.format(colour))}" for name, colour in colours.items()}
+    return {"name": "Media", "destination": destination, "url_route": route, "href": f"{_PREFIX[1:]}{path}", **icons}
 
 
 MEDIA_VIEWS = [

@@ -71,9 +71,9 @@ class Tab:
         """Ask as the admin."""
         return self.api.get(path, headers=self.headers | headers)
 
-    def facts(self, task_id: str | None = "make", map_index: Any = "{MAP_INDEX}", **query: Any) -> Any:
-        """Return the facts behind a page."""
-        answer = self.api.get(f"{self.path(task_id, map_index)}/facts", headers=self.headers, params=query)
+    def details(self, task_id: str | None = "make", map_index: Any = "{MAP_INDEX}", **query: Any) -> Any:
+        """Return the details behind a page."""
+        answer = self.api.get(f"{self.path(task_id, map_index)}/details", headers=self.headers, params=query)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

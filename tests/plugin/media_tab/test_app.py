@@ -58,21 +58,21 @@ def test_the_login_cookie_is_enough(tab):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_nothing_can_be_changed(tab, method):
-    """The tab only looks."""
-    assert tab.api.request(method, f"{tab.path()}/facts", headers=tab.headers).status_code == 405
+    """The tab is read-only."""
+    assert tab.api.request(method, f"{tab.path()}/details", headers=tab.headers).status_code == 405
 
 
 def test_another_dags_run_is_not_reached_by_a_readable_dags_name(tab):
     """The DAG whose XComs one may read is the DAG whose rows are read."""
-    assert tab.get(f"/magic-hour/media/dags/other/runs/{RUN}/tasks/make/-1/facts").status_code == 404
-    assert tab.get(f"/magic-hour/media/dags/~/runs/{RUN}/facts").status_code == 404
+    assert tab.get(f"/magic-hour/media/dags/other/runs/{RUN}/tasks/make/-1/details").status_code == 404
+    assert tab.get(f"/magic-hour/media/dags/~/runs/{RUN}/details").status_code == 404
 
 
 @pytest.mark.parametrize(("map_index", "status"), [("-1", 200), ("{MAP_INDEX}", 200), ("3", 404), ("x", 404)])
 def test_the_map_index(tab, map_index, status):
     """Airflow's UI leaves the placeholder where a task is not mapped; there is no other task instance."""
-    assert tab.get(f"{tab.path('make', map_index)}/facts").status_code == status
-    assert tab.facts("mapped", 3)["map_index"] == 3
+    assert tab.get(f"{tab.path('make', map_index)}/details").status_code == status
+    assert tab.details("mapped", 3)["map_index"] == 3
 
 
 @pytest.mark.parametrize("page", ["run.html", "task.html"])

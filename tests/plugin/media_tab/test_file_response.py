@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 
 from magic_hour_provider.plugin.media_tab import file_response as serving
-from magic_hour_provider.plugin.media_tab.file_response import RangeError, open_file, wanted_range
-from magic_hour_provider.plugin.media_tab.media_types import served_type
-from magic_hour_provider.plugin.media_tab.roots import Place, RefusedError, Root, configured_roots, locate
+from magic_hour_provider.plugin.media_tab.file_response import RangeNotSatisfiableError, open_stored_file, parse_range
+from magic_hour_provider.plugin.media_tab.media_types import sniff_served_type
+from magic_hour_provider.plugin.media_tab.roots import (
+    FileLocation,
+    FileNotShownError,
+    MediaRoot,
+    get_media_roots,
+    locate_file,
+)
 
 
 @pytest.fixture
@@ -104,11 +110,11 @@ def test_reading_is_never_the_event_loops_work(film, monkeypatch):
 
     def watched(place):
         seen.add(threading.current_thread().name.split()[0])
-        opened = open_file(place)
+        opened = open_stored_file(place)
         opened.file = Watched(opened.file)
         return opened
 
-    monkeypatch.setattr(serving, "open_file", watched)
+    monkeypatch.setattr(serving, "open_stored_file", watched)
     assert film.file().content == film.body
     assert seen == {"AnyIO"}
     assert len(pieces) == 2
@@ -142,7 +148,7 @@ def test_reading_is_never_the_event_loops_work(film, monkeypatch):
 )
 def test_the_type_is_from_a_fixed_list(tab, name, head, kind):
     """Name and first bytes have to agree; what is not on the list is a download of no particular type."""
-    assert served_type(name, head) == kind
+    assert sniff_served_type(name, head) == kind
     (tab.files / name).write_bytes(head)
     tab.put("make", "success", return_value=tab.result(str(tab.files / name)))
     answer = tab.file()
@@ -204,7 +210,7 @@ def test_what_lies_outside_the_roots(tab):
         assert answer.status_code in (403, 404), how
         assert b"secret" not in answer.content, how
         assert "media_roots" in answer.json()["detail"] or how == "encoded dots", how
-        (file,) = tab.facts()["files"]
+        (file,) = tab.details()["files"]
         assert file["problem"], how
 
 
@@ -224,9 +230,9 @@ def test_a_task_that_is_not_ours(tab):
     """A file below a root is not served for a task of another operator, whatever its XComs say."""
     tab.put("plain", "success", return_value=tab.result("a.png"), magic_hour_job={"tool": "x", "request": {}})
     assert tab.file(task_id="plain").status_code == 404
-    facts = tab.facts("plain")
-    assert (facts["files"], facts["job"]) == ([], None)
-    assert facts["line"].startswith("This task runs no Magic Hour operator")
+    details = tab.details("plain")
+    assert (details["files"], details["job"]) == ([], None)
+    assert details["empty_reason"].startswith("This task runs no Magic Hour operator")
 
 
 def test_a_users_own_class_is_ours(tab):
@@ -245,7 +251,7 @@ def test_the_path_holds_an_index_and_nothing_else(tab, index):
 def test_a_file_that_the_api_server_cannot_see(tab):
     """A worker's own disk: one sentence, on the page and for the file."""
     tab.put("make", "success", return_value=tab.result("only-on-the-worker.png"))
-    (file,) = tab.facts()["files"]
+    (file,) = tab.details()["files"]
     assert file["problem"].startswith("The API server cannot see this file")
     answer = tab.file()
     assert (answer.status_code, answer.json()["detail"]) == (404, file["problem"])
@@ -262,13 +268,13 @@ def test_what_is_no_plain_file(tab):
 
 def test_a_link_put_in_place_while_a_file_is_opened(tab):
     """The open file is compared with what its path names: one that came through a link is closed unread."""
-    root = Root(str(tab.files), "", "", tab.files.parts[1:])
+    root = MediaRoot(str(tab.files), "", "", tab.files.parts[1:])
     secret = tab.files.parent / "secret.png"
     secret.write_bytes(b"secret")
-    place = locate(str(tab.files / "new" / "secret.png"), (root,))
+    place = locate_file(str(tab.files / "new" / "secret.png"), (root,))
     (tab.files / "new").symlink_to(tab.files.parent)
-    with pytest.raises(RefusedError):
-        open_file(place)
+    with pytest.raises(FileNotShownError):
+        open_stored_file(place)
 
 
 # The setting
@@ -279,7 +285,7 @@ def roots(monkeypatch, **settings) -> list[str]:
     monkeypatch.delenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(f"AIRFLOW__MAGIC_HOUR__{name.upper()}", value)
-    return [root.uri for root in configured_roots()]
+    return [root.uri for root in get_media_roots()]
 
 
 def test_the_roots_by_default(monkeypatch):
@@ -303,7 +309,7 @@ def test_without_roots_nothing_is_shown(tab, monkeypatch):
     """The page says what an administrator can do."""
     monkeypatch.delenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS")
     tab.put("make", "success", return_value=tab.result("a.png"))
-    (file,) = tab.facts()["files"]
+    (file,) = tab.details()["files"]
     assert "[magic_hour] media_roots" in file["problem"]
     assert tab.file().status_code == 403
 
@@ -318,7 +324,7 @@ def test_a_root_that_is_a_link(tab, monkeypatch):
         assert tab.file().status_code == 200
 
 
-S3 = Root("s3://good@media/campaigns", "s3", "media", ("campaigns",))
+S3 = MediaRoot("s3://good@media/campaigns", "s3", "media", ("campaigns",))
 
 
 @pytest.mark.parametrize(
@@ -342,14 +348,14 @@ S3 = Root("s3://good@media/campaigns", "s3", "media", ("campaigns",))
 def test_a_bucket_as_root(uri, path):
     """Bucket and folder have to be the root's, name by name; only the root's own connection is ever used."""
     if path is None:
-        with pytest.raises(RefusedError):
-            locate(uri, (S3,))
+        with pytest.raises(FileNotShownError):
+            locate_file(uri, (S3,))
     else:
-        assert locate(uri, (S3,)) == Place(S3, path, Path(uri).name)
+        assert locate_file(uri, (S3,)) == FileLocation(S3, path, Path(uri).name)
 
 
 def test_ranges_of_an_empty_file():
     """It has no byte to ask for."""
-    assert wanted_range(None, 0) is None
-    with pytest.raises(RangeError):
-        wanted_range("bytes=0-", 0)
+    assert parse_range(None, 0) is None
+    with pytest.raises(RangeNotSatisfiableError):
+        parse_range("bytes=0-", 0)

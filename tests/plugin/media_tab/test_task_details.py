@@ -1,4 +1,4 @@
-"""What the pages are told: of a job at every stage, of its money, and of values that nobody should trust."""
+"""The JSON of the pages: a job at every stage, its charge, and values that are not to be trusted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.errors import redact
 from magic_hour_provider.ledger.record import new_key
-from magic_hour_provider.plugin.media_tab import task_details as facts
+from magic_hour_provider.plugin.media_tab import task_details as details
 from magic_hour_provider.plugin.media_tab.pages import run_page
-from magic_hour_provider.plugin.media_tab.sanitize import plain
-from magic_hour_provider.plugin.media_tab.task_details import Attempt, job_of, trouble_of
+from magic_hour_provider.plugin.media_tab.sanitize import to_safe_json
+from magic_hour_provider.plugin.media_tab.task_details import TaskSnapshot, error_of, job_of
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 REQUEST = {"image_count": 1, "model": "flux", "style": {"prompt": "a lighthouse"}, "aspect_ratio": "16:9"}
@@ -25,19 +25,19 @@ def iso(seconds: float) -> str:
 
 def job(**more) -> dict:
     """Return what an operator reports."""
-    told = {"tool": "ai-image-generator", "request": REQUEST, "looks": 2, "id": "abc123", "kind": "image"}
+    told = {"tool": "ai-image-generator", "request": REQUEST, "polls": 2, "id": "abc123", "kind": "image"}
     times = {"submitted_at": iso(1_800_000_000), "ended_at": iso(1_800_000_017)}
     return told | times | {"name": "n #K", "credits_charged": 5, "status": "complete"} | more
 
 
 def test_a_finished_task(tab):
-    """Tool, prompt, model, credits, times, looks, id and library address, and the file with its size."""
+    """Tool, prompt, model, credits, times, polls, id and library address, and the file with its size."""
     tab.put("make", "success", return_value=tab.result("a.png"), magic_hour_job=job())
-    page = tab.facts()
-    assert (page["stage"], page["live"], page["trouble"], page["line"]) == ("done", False, None, None)
+    page = tab.details()
+    assert (page["stage"], page["live"], page["error"], page["empty_reason"]) == ("succeeded", False, None, None)
     told = page["job"]
     assert (told["title"], told["prompt"], told["model"]) == ("AI Image Generator", "a lighthouse", "flux")
-    assert (told["credits"], told["looks"], told["id"]) == (5, 2, "abc123")
+    assert (told["credits"], told["polls"], told["id"]) == (5, 2, "abc123")
     assert told["ended_at"] - told["submitted_at"] == 17
     assert told["library_url"] == "https://magichour.ai/my-library?imageId=abc123"
     assert {"name": "aspect_ratio", "value": "16:9"} in told["fields"]
@@ -47,84 +47,89 @@ def test_a_finished_task(tab):
 
 def test_a_job_under_way():
     """Its expected end is the order and the tool's published median; none where the job has ended."""
-    running = Attempt("make", -1, "deferred", xcoms={"magic_hour_job": job(status="rendering", ended_at=None)})
+    running = TaskSnapshot("make", -1, "deferred", xcoms={"magic_hour_job": job(status="rendering", ended_at=None)})
     told = job_of(running)
     assert told["expected_at"] == 1_800_000_000 + get_tool("ai-image-generator").median_s
     assert running.live
     no_median = job(tool="ai-ugc-ad", kind="video", status="queued", ended_at=None)
-    told = job_of(Attempt("make", -1, "deferred", xcoms={"magic_hour_job": no_median}))
+    told = job_of(TaskSnapshot("make", -1, "deferred", xcoms={"magic_hour_job": no_median}))
     assert told["expected_at"] == 1_800_000_000 + get_tool("ai-ugc-ad").polling_class().median_s
-    assert job_of(Attempt("make", -1, "success", xcoms={"magic_hour_job": job()}))["expected_at"] is None
+    assert job_of(TaskSnapshot("make", -1, "success", xcoms={"magic_hour_job": job()}))["expected_at"] is None
 
 
-def test_before_the_first_order(tab):
+def test_before_the_first_submission(tab):
     """A task of a run that goes on and has nothing to show says so, and will be asked again."""
-    assert tab.facts()["line"] == "Nothing to see yet."
-    assert tab.facts()["live"]
+    assert tab.details()["empty_reason"] == "Nothing to see yet."
+    assert tab.details()["live"]
     tab.put("make", "skipped")
-    assert (tab.facts()["live"], tab.facts()["line"]) == (False, "This task was skipped, so it made nothing.")
+    assert (tab.details()["live"], tab.details()["empty_reason"]) == (
+        False,
+        "This task was skipped, so it made nothing.",
+    )
 
 
 @pytest.mark.parametrize(
-    ("status", "more", "state", "money", "then"),
+    ("status", "more", "state", "charge", "then"),
     [
-        ("error", {"credits_charged": 0}, "failed", "Refunded. It costs 0 credits.", "makes and pays for a new job"),
+        ("error", {"credits_charged": 0}, "failed", "Refunded. It costs 0 credits.", "submits and pays for a new job"),
         ("error", {}, "up_for_retry", "Magic Hour refunds jobs that fail", "with one new job"),
         ("canceled", {}, "failed", "refunded in full", "pays for nothing more"),
         ("gone", {}, "failed", "nothing is paid again", "pays for nothing more"),
         ("unknown", {"id": None}, "failed", "Not certain", "adopt it"),
-        ("failed", {"id": None}, "failed", "Nothing was charged", "makes and pays for a new job"),
-        ("failed", {"id": None}, "up_for_retry", "Nothing was charged", "Airflow tries again by itself."),
-        ("rendering", {}, "failed", "5 credits stays. The job is recorded", "goes on with this job"),
+        ("failed", {"id": None}, "failed", "Nothing was charged", "submits and pays for a new job"),
+        ("failed", {"id": None}, "up_for_retry", "Nothing was charged", "Airflow retries by itself."),
+        ("rendering", {}, "failed", "5 credits stays. The job is recorded", "resumes this job"),
         ("complete", {"credits_charged": None}, "up_for_retry", "The charge stays", "costs nothing"),
         ("error", {"request": {}}, "failed", "pays for nothing", "pays for nothing more"),
     ],
 )
-def test_a_failure(status, more, state, money, then):
-    """The sentence, what became of the money, and what comes next."""
+def test_a_failure(status, more, state, charge, then):
+    """The sentence, what became of the charge, and what comes next."""
     sentence = "Magic Hour job abc123 failed."
-    told = trouble_of(Attempt("make", -1, state, xcoms={"magic_hour_job": job(status=status, error=sentence, **more)}))
-    assert told["sentence"] == sentence
-    assert money in told["money"]
-    assert then in told["next"]
+    told = error_of(
+        TaskSnapshot("make", -1, state, xcoms={"magic_hour_job": job(status=status, error=sentence, **more)})
+    )
+    assert told["message"] == sentence
+    assert charge in told["charge"]
+    assert then in told["next_step"]
 
 
 def test_a_failure_without_a_word():
     """A process that was killed left no sentence: the page does not claim to know more than the log."""
-    told = trouble_of(Attempt("make", -1, "failed"))
-    assert "Its log says why" in told["sentence"]
-    assert (told["money"], told["next"]) == (None, None)
-    assert trouble_of(Attempt("make", -1, "upstream_failed"))["sentence"].startswith("This task did not run")
-    assert trouble_of(Attempt("make", -1, "running", xcoms={"magic_hour_job": job()})) is None
+    told = error_of(TaskSnapshot("make", -1, "failed"))
+    assert "Its log says why" in told["message"]
+    assert (told["charge"], told["next_step"]) == (None, None)
+    assert error_of(TaskSnapshot("make", -1, "upstream_failed"))["message"].startswith("This task did not run")
+    assert error_of(TaskSnapshot("make", -1, "running", xcoms={"magic_hour_job": job()})) is None
 
 
 @pytest.mark.parametrize(
-    ("result", "told", "line"),
+    ("result", "told", "empty_reason"),
     [
         ({}, job(), "They are in Magic Hour's library."),
         ({"kind": "face-detection", "faces": ["a", "b"]}, job(tool="face-detection"), "2 faces found."),
         ({"status": "queued"}, job(status="queued", ended_at=None), "did not wait for its job"),
     ],
 )
-def test_what_made_no_file(tab, result, told, line):
-    """Each reason for having no file is told in one line; no file is ever fetched from Magic Hour instead."""
+def test_what_made_no_file(tab, result, told, empty_reason):
+    """Each reason for having no file is given in one sentence; no file is ever fetched from Magic Hour instead."""
     tab.put("make", "success", return_value=tab.result(**result), magic_hour_job=told)
-    assert line in tab.facts()["line"]
+    assert empty_reason in tab.details()["empty_reason"]
 
 
 def test_files_of_the_keys_alone(tab):
     """A task whose result is its own still shows the files that were pushed key by key."""
     uri = str(tab.files / "a.png")
     tab.put("make", "success", return_value="mine", files=[uri])
-    assert [file["name"] for file in tab.facts()["files"]] == ["a.png"]
+    assert [file["name"] for file in tab.details()["files"]] == ["a.png"]
     assert tab.file().status_code == 200
 
 
 HOSTILE = {
     "prompt": job(request={"style": {"prompt": SCRIPT}}),
     "names": job(request={SCRIPT: {SCRIPT: SCRIPT}}, name=SCRIPT, tool=SCRIPT),
-    "types": job(request=[1, 2], looks={"a": 1}, credits_charged="5", submitted_at=7, ended_at="noon", error=5),
-    "numbers": job(looks=True, credits_charged=-1e308, submitted_at="9999-99-99", name=None),
+    "types": job(request=[1, 2], polls={"a": 1}, credits_charged="5", submitted_at=7, ended_at="noon", error=5),
+    "numbers": job(polls=True, credits_charged=-1e308, submitted_at="9999-99-99", name=None),
     "kind": job(kind="../video", id="../../account"),
     "a list": [job()],
     "a text": SCRIPT,
@@ -140,7 +145,7 @@ def test_values_that_nobody_should_trust(tab, what, state):
     """Whatever stands in an XCom, both pages answer, small and as JSON that no browser takes for a page."""
     tab.put("make", state, return_value=HOSTILE[what], magic_hour_job=HOSTILE[what], media=[{"uri": SCRIPT}, 5])
     for path in (tab.path(), tab.path(None)):
-        answer = tab.get(f"{path}/facts")
+        answer = tab.get(f"{path}/details")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert len(answer.content) < 64_000
@@ -150,7 +155,7 @@ def test_a_hostile_id_makes_no_address(tab):
     """The library address is made from a plain id and a known kind, never taken over."""
     told = job(id="x'><script>", kind="image", library_url="javascript:alert(1)")
     tab.put("make", "success", return_value=tab.result("a.png", id="x y"), magic_hour_job=told)
-    assert (tab.facts()["job"]["library_url"], tab.facts()["job"]["id"]) == (None, None)
+    assert (tab.details()["job"]["library_url"], tab.details()["job"]["id"]) == (None, None)
 
 
 SIGNED = "https://videos.magichour.ai/id/a.mp4?X-Amz-Signature=abcdef&Expires=1"
@@ -163,7 +168,7 @@ def test_no_secret_reaches_a_page(tab):
     media = [{"uri": SIGNED}, {"uri": "s3://key:password@bucket/a.png"}]
     tab.put("make", "failed", return_value=tab.result() | {"media": media}, magic_hour_job=told)
     for path in (tab.path(), tab.path(None)):
-        text = tab.get(f"{path}/facts").text
+        text = tab.get(f"{path}/details").text
         assert "videos.magichour.ai" in text or path == tab.path(None)
         for word in ("abcdef", "Signature=a", "mhk_live_0", "abc.def", "password"):
             assert word not in text
@@ -181,20 +186,20 @@ def test_a_run(tab):
     tab.put("upload", "success", return_value={"file_path": "api-assets/x"})
     tab.put("delete", "success", return_value={"id": "x", "kind": "image", "deleted": True})
     tab.put("plain", "success", return_value=tab.result("a.png"))
-    page = tab.facts(None)
+    page = tab.details(None)
     seen = [(t["task_id"], t["map_index"], t["stage"], t["kind"], bool(t["file"])) for t in page["tiles"]]
     assert seen == [
-        ("make", -1, "done", "image", True),
-        ("make", -1, "done", "video", True),
-        ("mapped", 0, "working", "video", False),
+        ("make", -1, "succeeded", "image", True),
+        ("make", -1, "succeeded", "video", True),
+        ("mapped", 0, "running", "video", False),
         ("mapped", 1, "failed", "video", False),
-        ("mapped", 3, "waiting", None, False),
-        ("theirs", -1, "waiting", None, False),
+        ("mapped", 3, "queued", None, False),
+        ("theirs", -1, "queued", None, False),
     ]
-    assert page["tiles"][3]["sentence"] == "It failed."
+    assert page["tiles"][3]["message"] == "It failed."
     assert (page["kinds"], page["stages"]) == (
         {"image": 1, "video": 3},
-        {"done": 2, "working": 1, "failed": 1, "waiting": 2},
+        {"succeeded": 2, "running": 1, "failed": 1, "queued": 2},
     )
     assert page["live"]
 
@@ -205,7 +210,7 @@ def test_the_totals(tab):
     tab.put("theirs", "success", return_value=tab.result("a.png"), magic_hour_job=job(request={}, credits_charged=5))
     tab.put("mapped", "failed", 0, magic_hour_job=job(id="m0", status="error", credits_charged=100, error="x"))
     tab.put("mapped", "success", 1, return_value=tab.result("film.mp4", id="m1"), magic_hour_job=job(id="m1"))
-    totals = tab.facts(None)["totals"]
+    totals = tab.details(None)["totals"]
     assert totals == {"files": 2, "credits": 10, "seconds": 51}
 
 
@@ -213,22 +218,24 @@ def test_filters_and_parts(tab):
     """Kind and state choose tiles, offset and limit a part of them; the sums stay those of the whole run."""
     tab.put("make", "success", return_value=tab.result("a.png", "film.mp4", "film.mp4"), magic_hour_job=job())
     tab.put("mapped", "failed", 1, magic_hour_job=job(id="m1", kind="video", status="error", error="It failed."))
-    films = tab.facts(None, kind="video")
+    films = tab.details(None, kind="video")
     assert (films["matching"], films["with_file"], films["totals"]["files"]) == (3, 2, 2)
-    failed = tab.facts(None, kind="video", stage="failed")
-    assert [tile["sentence"] for tile in failed["tiles"]] == ["It failed."]
-    part = tab.facts(None, kind="video", offset=1, limit=1)
+    failed = tab.details(None, kind="video", stage="failed")
+    assert [tile["message"] for tile in failed["tiles"]] == ["It failed."]
+    part = tab.details(None, kind="video", offset=1, limit=1)
     assert [tile["file"]["index"] for tile in part["tiles"]] == [2]
     for wrong in ({"limit": 5000}, {"offset": -1}, {"limit": 0}):
-        assert tab.api.get(f"{tab.path(None)}/facts", headers=tab.headers, params=wrong).status_code == 422
+        assert tab.api.get(f"{tab.path(None)}/details", headers=tab.headers, params=wrong).status_code == 422
 
 
 def test_only_what_is_sent_is_prepared(monkeypatch):
     """A part of a large run reads only the requests of its own tiles; the rest is counted."""
     read = []
-    monkeypatch.setattr(facts, "rows_of", lambda request: read.append(request) or [])
+    monkeypatch.setattr(details, "flatten_request", lambda request: read.append(request) or [])
     many = [
-        Attempt("make", n, "success", xcoms={"magic_hour_job": job(id=new_key()), "media": [{"uri": f"/x/{n}.png"}]})
+        TaskSnapshot(
+            "make", n, "success", xcoms={"magic_hour_job": job(id=new_key()), "media": [{"uri": f"/x/{n}.png"}]}
+        )
         for n in range(1000)
     ]
     page = run_page(many, (), 0.0, live=False)
@@ -238,7 +245,7 @@ def test_only_what_is_sent_is_prepared(monkeypatch):
 
 def test_plain_is_redacted_json():
     """Numbers that JSON has no word for, and anything that is no JSON, are left out."""
-    assert plain({"a": [float("nan"), float("inf"), 1.5, None, True, object()]}) == {
+    assert to_safe_json({"a": [float("nan"), float("inf"), 1.5, None, True, object()]}) == {
         "a": [None, None, 1.5, None, True, "…"]
     }
-    assert plain(SIGNED) == redact(SIGNED)
+    assert to_safe_json(SIGNED) == redact(SIGNED)

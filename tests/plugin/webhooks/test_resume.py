@@ -17,9 +17,9 @@ from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
 from sqlalchemy.orm import sessionmaker
 
-from helpers.webhooks import TRIGGER, MovedClock, Webhooks, serving, until
+from helpers.webhooks import TRIGGER_CLASSPATH, MovedClock, Webhooks, serving, until
 from magic_hour_provider.plugin.webhooks.receiver import make_app
-from magic_hour_provider.plugin.webhooks.resume import GRACE_S, tasks_of
+from magic_hour_provider.plugin.webhooks.resume import GRACE_S, tasks_with_job
 
 
 def resumed(airflow_rows, ti):
@@ -127,7 +127,7 @@ def test_without_a_triggerer(airflow_rows, webhooks, triggerer, database):
 
     def over():
         webhooks.clock.advance(1)
-        return not webhooks.inbox._held
+        return not webhooks.inbox._scheduled
 
     until(over)
     assert resumed(airflow_rows, ti) == (database == "postgresql")
@@ -143,7 +143,7 @@ def test_a_worker_whose_clock_is_ahead(airflow_rows, webhooks):
 
 
 def test_a_trigger_that_cannot_be_read_keeps_its_task(airflow_rows, webhooks):
-    """A surprise is logged and left to the watcher: the answer is 2xx and nothing is written."""
+    """A surprise is logged and left to the trigger: the answer is 2xx and nothing is written."""
     airflow_rows.task()
     with create_session(scoped=False) as session:
         session.execute(sa.update(Trigger).values(encrypted_kwargs='{"kind": 1}'))
@@ -167,7 +167,7 @@ def test_arguments_that_airflow_cannot_read_do_not_fail_the_task_here(airflow_ro
     assert row.trigger_id is not None
 
 
-def test_a_restart_between_the_two_looks_loses_no_task(airflow_rows, webhooks):
+def test_a_restart_between_the_two_checks_loses_no_task(airflow_rows, webhooks):
     """The task always has a trigger that waits for its job: here the one it was handed to, which is settling."""
     ti = airflow_rows.task()
     with create_session(scoped=False) as session:
@@ -180,7 +180,7 @@ def test_a_restart_between_the_two_looks_loses_no_task(airflow_rows, webhooks):
     assert row.state == "deferred"
     with create_session(scoped=False) as session:
         now = session.get(Trigger, row.trigger_id)
-        assert now.classpath == TRIGGER
+        assert now.classpath == TRIGGER_CLASSPATH
         assert now.kwargs == before | {"deferred_at": pytest.approx(time.time(), abs=20)}
 
 
@@ -240,7 +240,7 @@ class Scheduler(threading.Thread):
         self.join()
 
 
-def test_a_delivery_during_the_watchers_own_completion(airflow_rows, webhooks, triggerer, caplog, database):
+def test_a_delivery_during_the_triggers_own_completion(airflow_rows, webhooks, triggerer, caplog, database):
     """Two hundred times a trigger's event and a delivery meet: every task is queued once, whoever was first."""
     times = 200
     tasks = [airflow_rows.task(f"job{number}") for number in range(times)]
@@ -359,7 +359,7 @@ def test_a_job_is_found_by_an_index(airflow_rows, database):
         if database == "postgresql":
             # Few rows are read faster than an index; how it would read many is the question.
             session.execute(sa.text("SET LOCAL enable_seqscan = off"))
-        query = tasks_of("job1").compile(session.get_bind(), compile_kwargs={"literal_binds": True})
+        query = tasks_with_job("job1").compile(session.get_bind(), compile_kwargs={"literal_binds": True})
         plan = " ".join(str(row) for row in session.execute(sa.text(explain + str(query))))
     assert "idx_xcom_key" in plan
     assert "SCAN" not in plan

@@ -12,7 +12,7 @@ import pytest
 
 from helpers.webhooks import MovedClock
 from magic_hour_provider.plugin.webhooks import secrets as module
-from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets, secrets_of
+from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets, load_webhook_secrets
 
 
 class Connections:
@@ -189,5 +189,5 @@ def test_a_store_of_secrets_that_is_slow(monkeypatch):
 def test_the_connections_extra(monkeypatch, extra, secrets, caplog):
     """One secret or several; what is no secret is none, and said in the log without its value."""
     monkeypatch.setenv("AIRFLOW_CONN_HOOKED", json.dumps({"conn_type": "magic_hour", "extra": extra}))
-    assert secrets_of("hooked") == secrets
+    assert load_webhook_secrets("hooked") == secrets
     assert any("webhook_secret must be" in line for line in caplog.messages) == (extra.get("webhook_secret") == 7)

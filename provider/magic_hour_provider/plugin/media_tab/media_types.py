@@ -1,22 +1,22 @@
-"""What a stored file is: a fixed list of media types, and a look at the file's first bytes."""
+"""Media types of stored files: a fixed list, checked against the file's first bytes."""
 
 from __future__ import annotations
 
 HEAD = 64
-"""How many bytes of a file :func:`served_type` wants to see."""
+"""Number of bytes that :func:`sniff_served_type` needs."""
 
-_PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
-_FILMS = ("video/mp4", "video/quicktime")
+_IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_VIDEOS = ("video/mp4", "video/quicktime")
 
-# What a file with this extension may turn out to be. Where two types look alike, the first is told by the extension.
+# The types that a file with this extension may have. Of types with the same signature, the first one is used.
 _ALLOWED: dict[str, tuple[str, ...]] = {
-    "png": _PICTURES,
-    "jpg": _PICTURES,
-    "jpeg": _PICTURES,
-    "webp": _PICTURES,
-    "gif": _PICTURES,
-    "mp4": _FILMS,
-    "m4v": _FILMS,
+    "png": _IMAGES,
+    "jpg": _IMAGES,
+    "jpeg": _IMAGES,
+    "webp": _IMAGES,
+    "gif": _IMAGES,
+    "mp4": _VIDEOS,
+    "m4v": _VIDEOS,
     "mov": ("video/quicktime",),
     "webm": ("video/webm",),
     "mp3": ("audio/mpeg",),
@@ -26,28 +26,28 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 
 
 def extension(name: str) -> str:
-    """Return a file name's extension, without its dot, in small letters."""
+    """Return a file name's extension in lower case, without its dot."""
     return name.rpartition(".")[2].lower() if "." in name else ""
 
 
 def expected_kind(name: str) -> str:
-    """Return ``image``, ``video`` or ``audio`` as a name promises it; ``other`` for anything else."""
+    """Return ``image``, ``video`` or ``audio`` by a file name's extension; ``other`` for anything else."""
     allowed = _ALLOWED.get(extension(name))
     return allowed[0].partition("/")[0] if allowed else "other"
 
 
-def served_type(name: str, head: bytes) -> str | None:
-    """Return the media type under which a file may be shown in place, or None: it is for download only.
+def sniff_served_type(name: str, head: bytes) -> str | None:
+    """Return the media type under which a file may be shown in the page, or None: it is for download only.
 
     :param name: the file's name.
     :param head: its first bytes, :data:`HEAD` of them or all.
     """
-    looks = _looks_like(head)
-    return next((kind for kind in _ALLOWED.get(extension(name), ()) if kind in looks), None)
+    possible = _possible_types(head)
+    return next((kind for kind in _ALLOWED.get(extension(name), ()) if kind in possible), None)
 
 
-def _looks_like(head: bytes) -> tuple[str, ...]:
-    """Return the types that a file's first bytes allow (https://mimesniff.spec.whatwg.org has the same signatures)."""
+def _possible_types(head: bytes) -> tuple[str, ...]:
+    """Return the types that a file's first bytes allow (the signatures of https://mimesniff.spec.whatwg.org)."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return ("image/png",)
     if head.startswith(b"\xff\xd8\xff"):

@@ -1,4 +1,4 @@
-"""The JSON behind the two pages: one task instance, and all of a run as a contact sheet."""
+"""The JSON of the two pages: one task instance, and a run as a contact sheet."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import Any
 
 from magic_hour_provider.api.models import CANCELED, ERROR, is_id
 from magic_hour_provider.plugin.media_tab.media_types import expected_kind
-from magic_hour_provider.plugin.media_tab.roots import Root
-from magic_hour_provider.plugin.media_tab.sanitize import number_of, seconds_of
-from magic_hour_provider.plugin.media_tab.task_details import Attempt, file_of, job_of, trouble_of
+from magic_hour_provider.plugin.media_tab.roots import MediaRoot
+from magic_hour_provider.plugin.media_tab.sanitize import parse_time, safe_number
+from magic_hour_provider.plugin.media_tab.task_details import TaskSnapshot, error_of, file_of, job_of
 
-NOT_OURS = "This task runs no Magic Hour operator, so it has no media to show."
-PAGE, LARGEST_PAGE = 120, 1000
-"""Tiles of a contact sheet that are sent at a time."""
+NOT_OUR_OPERATOR = "This task runs no Magic Hour operator, so it has no media to show."
+PAGE, MAX_PAGE = 120, 1000
+"""Number of tiles of a contact sheet in one response."""
 
 
-def task_page(attempt: Attempt | None, roots: tuple[Root, ...], now: float, *, live: bool) -> dict[str, Any]:
-    """Return what the page of a task instance shows.
+def task_page(task: TaskSnapshot | None, roots: tuple[MediaRoot, ...], now: float, *, live: bool) -> dict[str, Any]:
+    """Return the page of a task instance.
 
-    :param attempt: None where the task is not ours.
+    :param task: None where the task does not run one of our operators.
     :param now: the time, in seconds since 1970.
-    :param live: whether the run goes on.
+    :param live: whether the run is active.
     """
-    if attempt is None:
-        return {"now": now, "live": False, "line": NOT_OURS, "job": None, "trouble": None, "files": []}
-    files = [file_of(attempt, index, roots) for index in range(len(attempt.media))]
-    page = _head(attempt) | {"now": now, "live": live and attempt.live, "job": job_of(attempt), "files": files}
-    page["trouble"] = trouble_of(attempt)
-    return page | {"line": None if files or page["trouble"] else _line(attempt, page)}
+    if task is None:
+        return {"now": now, "live": False, "empty_reason": NOT_OUR_OPERATOR, "job": None, "error": None, "files": []}
+    files = [file_of(task, index, roots) for index in range(len(task.media))]
+    page = _head(task) | {"now": now, "live": live and task.live, "job": job_of(task), "files": files}
+    page["error"] = error_of(task)
+    return page | {"empty_reason": None if files or page["error"] else _empty_reason(task, page)}
 
 
-def _head(attempt: Attempt) -> dict[str, Any]:
-    head = {"task_id": attempt.task_id, "map_index": attempt.map_index, "label": attempt.label}
-    return head | {"state": attempt.state, "stage": attempt.stage}
+def _head(task: TaskSnapshot) -> dict[str, Any]:
+    head = {"task_id": task.task_id, "map_index": task.map_index, "label": task.label}
+    return head | {"state": task.state, "stage": task.stage}
 
 
-def _line(attempt: Attempt, page: dict[str, Any]) -> str | None:
-    """Return the one line of a task instance that shows nothing; None while its job is under way."""
+def _empty_reason(task: TaskSnapshot, page: dict[str, Any]) -> str | None:
+    """Return why a task instance has nothing to show; None while its job is running."""
     job = page["job"]
-    if not attempt.makes_media:
+    if not task.makes_media:
         return "This task makes no media: it uploads or deletes."
-    if attempt.stage == "idle":
+    if task.stage == "skipped":
         return "This task was skipped, so it made nothing."
     if page["live"]:
         return "Nothing to see yet." if job is None else None
@@ -55,19 +55,19 @@ def _line(attempt: Attempt, page: dict[str, Any]) -> str | None:
     return "This task did not wait for its job. The task that does has the files."
 
 
-def _outline(attempt: Attempt) -> list[tuple[int | None, str | None]]:
-    """Return the tiles of a task instance: the index of a file, or None where there is none, and its kind."""
-    if attempt.media:
-        return [(index, expected_kind(uri.rpartition("/")[2])) for index, (uri, _) in enumerate(attempt.media)]
-    if attempt.stage == "idle" or not attempt.makes_media:
+def _outline(task: TaskSnapshot) -> list[tuple[int | None, str | None]]:
+    """Return the tiles of a task instance: the index of a file, or None without one, and its kind."""
+    if task.media:
+        return [(index, expected_kind(uri.rpartition("/")[2])) for index, (uri, _) in enumerate(task.media)]
+    if task.stage == "skipped" or not task.makes_media:
         return []
-    kind = {**attempt.result, **attempt.job}.get("kind")
+    kind = {**task.result, **task.job}.get("kind")
     return [(None, kind if isinstance(kind, str) else None)]
 
 
 def run_page(
-    attempts: Sequence[Attempt],
-    roots: tuple[Root, ...],
+    tasks: Sequence[TaskSnapshot],
+    roots: tuple[MediaRoot, ...],
     now: float,
     *,
     live: bool,
@@ -76,47 +76,47 @@ def run_page(
     offset: int = 0,
     limit: int = PAGE,
 ) -> dict[str, Any]:
-    """Return a part of a run's contact sheet, and the sums of the whole.
+    """Return a page of a run's contact sheet, and the totals of the whole run.
 
-    :param live: whether the run goes on.
+    :param live: whether the run is active.
     :param kind: only tiles of this kind.
     :param stage: only tiles of task instances at this stage.
-    :param offset: how many of these tiles to leave out at the beginning.
-    :param limit: how many to send.
+    :param offset: number of these tiles to skip.
+    :param limit: maximum number of tiles.
     """
-    every = [(attempt, *tile) for attempt in attempts for tile in _outline(attempt)]
-    chosen = [one for one in every if kind in (None, one[2]) and stage in (None, one[0].stage)]
-    part = chosen[offset : offset + limit]
+    tiles = [(task, *tile) for task in tasks for tile in _outline(task)]
+    matching = [one for one in tiles if kind in (None, one[2]) and stage in (None, one[0].stage)]
+    page = matching[offset : offset + limit]
     return {
         "now": now,
         "live": live,
-        "totals": _totals(attempts),
-        "kinds": Counter(one[2] for one in every if one[2]),
-        "stages": Counter(one[0].stage for one in every),
-        "tasks": Counter(one[0].task_id for one in chosen),
-        "matching": len(chosen),
-        "with_file": sum(one[1] is not None for one in chosen),
-        "tiles": [_tile(attempt, index, its_kind, roots) for attempt, index, its_kind in part],
+        "totals": _totals(tasks),
+        "kinds": Counter(one[2] for one in tiles if one[2]),
+        "stages": Counter(one[0].stage for one in tiles),
+        "tasks": Counter(one[0].task_id for one in matching),
+        "matching": len(matching),
+        "with_file": sum(one[1] is not None for one in matching),
+        "tiles": [_tile(task, index, its_kind, roots) for task, index, its_kind in page],
     }
 
 
-def _tile(attempt: Attempt, index: int | None, kind: str | None, roots: tuple[Root, ...]) -> dict[str, Any]:
-    job, trouble = job_of(attempt), trouble_of(attempt)
+def _tile(task: TaskSnapshot, index: int | None, kind: str | None, roots: tuple[MediaRoot, ...]) -> dict[str, Any]:
+    job, error = job_of(task), error_of(task)
     names = ("title", "prompt", "credits", "submitted_at", "expected_at", "library_url")
-    tile = _head(attempt) | {"kind": kind} | {name: job[name] if job else None for name in names}
-    tile["sentence"] = trouble["sentence"] if trouble else None
-    tile["file"] = None if index is None else file_of(attempt, index, roots)
-    if index is None and trouble is None and attempt.stage == "done":
-        tile["sentence"] = _line(attempt, {"job": job, "live": False})
+    tile = _head(task) | {"kind": kind} | {name: job[name] if job else None for name in names}
+    tile["message"] = error["message"] if error else None
+    tile["file"] = None if index is None else file_of(task, index, roots)
+    if index is None and error is None and task.stage == "succeeded":
+        tile["message"] = _empty_reason(task, {"job": job, "live": False})
     return tile
 
 
-def _totals(attempts: Sequence[Attempt]) -> dict[str, Any]:
-    """Return the files, the credits and the seconds from order to end of all jobs; each counts once."""
-    files = {uri for attempt in attempts for uri, _ in attempt.media}
-    jobs = {key: job for job, key in _jobs(attempts)}
-    charged = (number_of(job.get("credits_charged")) for job in jobs.values() if not _refunded(job))
-    spans = ((seconds_of(job.get("submitted_at")), seconds_of(job.get("ended_at"))) for job in jobs.values())
+def _totals(tasks: Sequence[TaskSnapshot]) -> dict[str, Any]:
+    """Return the number of files, the credits, and the seconds from submission to end of all jobs; each counts once."""
+    files = {uri for task in tasks for uri, _ in task.media}
+    jobs = {key: job for job, key in _jobs(tasks)}
+    charged = (safe_number(job.get("credits_charged")) for job in jobs.values() if not _refunded(job))
+    spans = ((parse_time(job.get("submitted_at")), parse_time(job.get("ended_at"))) for job in jobs.values())
     return {
         "files": len(files),
         "credits": sum(credits for credits in charged if credits is not None),
@@ -124,10 +124,10 @@ def _totals(attempts: Sequence[Attempt]) -> dict[str, Any]:
     }
 
 
-def _jobs(attempts: Sequence[Attempt]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Return the jobs with their ids; those of tasks that paid come last, as they know most."""
-    for attempt in sorted(attempts, key=lambda one: bool(one.job.get("request"))):
-        job = {**attempt.result, **attempt.job}
+def _jobs(tasks: Sequence[TaskSnapshot]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Return the jobs with their ids; those of tasks that submitted them come last, as they know most."""
+    for task in sorted(tasks, key=lambda one: bool(one.job.get("request"))):
+        job = {**task.result, **task.job}
         if is_id(job.get("id")):
             yield job, job["id"]
 

@@ -1,4 +1,4 @@
-"""Reads from Airflow's database what the pages need: task instances, their XComs, and whether an operator is ours."""
+"""Database queries of the pages: task instances, their XComs, and which tasks run our operators."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import select
 
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.plugin.media_tab.task_details import KEYS, Attempt
+from magic_hour_provider.plugin.media_tab.task_details import KEYS, TaskSnapshot
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_MOST_KNOWN = 64
+_MAX_CACHED = 64
 _NO_MEDIA = ("MagicHourUploadOperator", "MagicHourDeleteOperator")
 
 
-def attempts(
+def load_tasks(
     session: Session, dag_id: str, run_id: str, task_id: str | None = None, map_index: int | None = None
-) -> list[Attempt] | None:
-    """Return the task instances of a run that run operators of ours, in the order in which they run.
+) -> list[TaskSnapshot] | None:
+    """Return the task instances of a run that run our operators, in the order in which the tasks run.
 
-    None: there are no task instances at all, of ours or not.
+    None: the run has no task instances at all, ours or not.
 
-    What an operator is, only the DAG's own file decides, as it was serialized for the task instance; XComs cannot.
+    Which operator a task runs, the serialized DAG of its version decides: XComs can be forged.
 
     :param task_id: of one task only.
     :param map_index: of one task instance only.
@@ -55,15 +55,15 @@ def attempts(
         return None
     ours = _ours(session, dag_id, {row.dag_version_id for row in found})
     rows = [row for row in found if row.task_id in ours[row.dag_version_id]]
-    rows.sort(key=lambda row: (ours[row.dag_version_id][row.task_id].place, row.task_id, row.map_index))
+    rows.sort(key=lambda row: (ours[row.dag_version_id][row.task_id].position, row.task_id, row.map_index))
     xcoms: dict[tuple[str, int], dict[str, Any]] = {}
     if rows:
         if task_id is None:
             values = values.where(XComModel.task_id.in_({row.task_id for row in rows}))
         for one in session.execute(values):
-            xcoms.setdefault((one.task_id, one.map_index), {})[one.key] = _value(one.value)
+            xcoms.setdefault((one.task_id, one.map_index), {})[one.key] = _parse_value(one.value)
     return [
-        Attempt(
+        TaskSnapshot(
             row.task_id,
             row.map_index,
             row.state,
@@ -75,16 +75,16 @@ def attempts(
     ]
 
 
-def goes_on(session: Session, dag_id: str, run_id: str) -> bool:
-    """Whether a run has not ended."""
+def is_run_active(session: Session, dag_id: str, run_id: str) -> bool:
+    """Return whether a run has not ended."""
     query = select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
     return session.scalar(query) in ("queued", "running")
 
 
-def _value(stored: Any) -> Any:
+def _parse_value(stored: Any) -> Any:
     """Return an XCom's value. Workers store JSON; Airflow's REST API stores a text that holds JSON, up to 3.1 twice.
 
-    Nothing is made of it but JSON: an XCom could name any class.
+    It is only parsed as JSON, never deserialized: an XCom could name any class.
     """
     try:
         for _ in range(2):
@@ -95,22 +95,22 @@ def _value(stored: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Task:
-    """A task of a DAG that runs an operator of ours.
+class MediaTask:
+    """A task of a DAG that runs one of our operators.
 
-    :param place: in the order in which the DAG's tasks run.
+    :param position: in the order in which the DAG's tasks run.
     :param makes_media: False for an operator that only uploads or deletes.
     """
 
-    place: int
+    position: int
     makes_media: bool
 
 
-Tasks = dict[str, Task]
+MediaTasks = dict[str, MediaTask]
 
 
-def _ours(session: Session, dag_id: str, versions: Iterable[Any]) -> dict[Any, Tasks]:
-    """Return our tasks by name, by the DAG's version; task instances older than versions count by the latest."""
+def _ours(session: Session, dag_id: str, versions: Iterable[Any]) -> dict[Any, MediaTasks]:
+    """Return our tasks by the DAG's version and by name; task instances from before DAG versions use the latest."""
     found = {}
     for version in versions:
         query = select(SerializedDagModel.id, SerializedDagModel.dag_hash)
@@ -122,33 +122,33 @@ def _ours(session: Session, dag_id: str, versions: Iterable[Any]) -> dict[Any, T
     return found
 
 
-_known: dict[tuple[Any, str], Tasks] = {}
+_cached: dict[tuple[Any, str], MediaTasks] = {}
 
 
-def _tasks(session: Session, key: Any, dag_hash: str) -> Tasks:
-    """Return our tasks in one serialized DAG; reading one is slow, so some are kept."""
-    known = _known.get((key, dag_hash))
-    if known is None:
+def _tasks(session: Session, key: Any, dag_hash: str) -> MediaTasks:
+    """Return our tasks in one serialized DAG; deserializing is slow, so some results are cached."""
+    tasks = _cached.get((key, dag_hash))
+    if tasks is None:
         stored = session.get(SerializedDagModel, key)
         dag = stored.dag if stored is not None else None
-        known = tasks_of(dag.tasks) if dag is not None else {}
-        while len(_known) >= _MOST_KNOWN:
-            _known.pop(next(iter(_known)), None)
-        _known[key, dag_hash] = known
-    return known
+        tasks = find_media_tasks(dag.tasks) if dag is not None else {}
+        while len(_cached) >= _MAX_CACHED:
+            _cached.pop(next(iter(_cached)), None)
+        _cached[key, dag_hash] = tasks
+    return tasks
 
 
-def tasks_of(tasks: Iterable[Any]) -> Tasks:
-    """Return those of a serialized DAG's tasks that run our operators, or classes that inherit from them.
+def find_media_tasks(tasks: Iterable[Any]) -> MediaTasks:
+    """Return those of a serialized DAG's tasks that run our operators, or subclasses of them.
 
-    Such a class has a module of its own, but the link to the job's page is still among its links.
+    A subclass has a module of its own, but still has the link to the job's page.
     """
     by_name = {task.task_id: task for task in tasks}
     order = TopologicalSorter({name: sorted(task.upstream_task_ids) for name, task in by_name.items()}).static_order()
     found = {}
-    for place, name in enumerate(order):
+    for position, name in enumerate(order):
         task = by_name[name]
         module, links = str(task._task_module), {link.xcom_key for link in task.operator_extra_links}
         if module.startswith("magic_hour_provider.") or MagicHourLink.xcom_key in links:
-            found[name] = Task(place, task.task_type not in _NO_MEDIA)
+            found[name] = MediaTask(position, task.task_type not in _NO_MEDIA)
     return found

@@ -1,7 +1,7 @@
-"""Which stored files may be shown: those under the folders of ``[magic_hour] media_roots``, and no other.
+"""Media roots: the folders of ``[magic_hour] media_roots``, whose files may be shown, and no other.
 
-A task's XComs say where its files are, and many can write XComs. So an address in them is only looked up, below a
-folder that the administrator has named, with the connection that the folder's own address names.
+A task's XComs say where its files are, and many people can write XComs. So a URI from an XCom is only resolved below a
+folder that the administrator has configured, with the connection in the folder's own URI.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _LOCAL = ("", "file", "local")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
-class RefusedError(Exception):
-    """A file is not shown; the message is for the person who looks.
+class FileNotShownError(Exception):
+    """A file cannot be shown; the message is for the viewer.
 
-    :param status: HTTP status of the answer.
+    :param status: HTTP status of the response.
     """
 
     def __init__(self, message: str, status: int = 403) -> None:
@@ -29,11 +29,11 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Root:
+class MediaRoot:
     """A folder whose files may be shown.
 
-    :param uri: as it was configured: what names the connection.
-    :param scheme: of the address; empty for a folder of this machine.
+    :param uri: as it was configured, with its connection.
+    :param scheme: of the URI; empty for a folder of this machine.
     :param bucket: bucket or container; empty for a folder of this machine.
     :param parts: the folder's names below the bucket.
     """
@@ -50,26 +50,26 @@ class Root:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A file that may be shown.
+class FileLocation:
+    """Where a file that may be shown is stored.
 
-    :param root: the folder it is under.
-    :param path: what the file system behind the root takes: an absolute path with no link in it, or bucket and key.
-    :param name: the file's own name.
+    :param root: the root it is under.
+    :param path: as the root's file system takes it: an absolute path without symbolic links, or bucket and key.
+    :param name: the file name.
     """
 
-    root: Root
+    root: MediaRoot
     path: str
     name: str
 
     @property
     def is_absent(self) -> bool:
-        """Whether it surely is not there, as far as that costs no request to a storage."""
+        """Whether the file is known to be missing, as far as that needs no request to a storage."""
         return self.root.is_local and not Path(self.path).is_file()
 
     @property
-    def missing(self) -> str:
-        """The sentence for a person who looks for it in vain."""
+    def missing_message(self) -> str:
+        """The message for a viewer when the file is missing."""
         if self.root.is_local:
             return (
                 "The API server cannot see this file: it was deleted, or it is on the disk of the worker that made "
@@ -78,25 +78,25 @@ class Place:
         return "This file is not in the storage any more: it was moved or deleted."
 
 
-def configured_roots() -> tuple[Root, ...]:
-    """Return the folders of ``[magic_hour] media_roots``; by default ``output_path``, if it is no template.
+def get_media_roots() -> tuple[MediaRoot, ...]:
+    """Return the roots of ``[magic_hour] media_roots``; by default ``output_path``, if it is no template.
 
-    Entries that name no folder, such as ``/`` or ``s3://``, are left out: they would open everything.
+    Entries without a folder, such as ``/`` or ``s3://``, are left out: they would expose everything.
     """
     text = conf.get("magic_hour", "media_roots", fallback="") or ""
     if not text.strip():
         output = conf.get("magic_hour", "output_path", fallback="") or ""
         text = "" if "{{" in output or "{%" in output else output
-    found = (_parsed(entry.strip()) for entry in re.split(r"[,\n]", text) if entry.strip())
-    return tuple(Root(uri, *parsed) for uri, parsed in found if parsed is not None and _names_a_folder(*parsed))
+    found = (_parse_uri(entry.strip()) for entry in re.split(r"[,\n]", text) if entry.strip())
+    return tuple(MediaRoot(uri, *parsed) for uri, parsed in found if parsed is not None and _has_folder(*parsed))
 
 
-def _names_a_folder(scheme: str, bucket: str, parts: tuple[str, ...]) -> bool:
+def _has_folder(scheme: str, bucket: str, parts: tuple[str, ...]) -> bool:
     return bool(bucket) if scheme else bool(parts)
 
 
-def _parsed(uri: str) -> tuple[str, tuple[str, str, tuple[str, ...]] | None]:
-    """Return an address with its scheme, bucket and names; None for one that no file can be looked up by."""
+def _parse_uri(uri: str) -> tuple[str, tuple[str, str, tuple[str, ...]] | None]:
+    """Return a URI with its scheme, bucket and path parts; None for one that cannot name a file."""
     match = _SCHEME.fullmatch(uri)
     scheme, rest = match.groups() if match else ("", uri)
     bucket = ""
@@ -104,7 +104,7 @@ def _parsed(uri: str) -> tuple[str, tuple[str, str, tuple[str, ...]] | None]:
         place, slash, rest = rest.partition("/")
         bucket, rest = place.rpartition("@")[2], slash + rest
     if scheme in _LOCAL:
-        # Before anything else: names are compared after links and dots are resolved, against the resolved root.
+        # First of all: paths are compared after links and dots are resolved, on both sides.
         absolute = not bucket and "\0" not in rest and rest.startswith("/")
         return uri, ("", "", Path(os.path.realpath(rest)).parts[1:]) if absolute else None
     key = rest.removeprefix("/").removesuffix("/")
@@ -114,24 +114,24 @@ def _parsed(uri: str) -> tuple[str, tuple[str, str, tuple[str, ...]] | None]:
     return uri, (scheme, bucket, parts)
 
 
-def locate(uri: str, roots: tuple[Root, ...]) -> Place:
-    """Return where a file that a task names may be read.
+def locate_file(uri: str, roots: tuple[MediaRoot, ...]) -> FileLocation:
+    """Return where a file that a task has reported is stored.
 
-    :param uri: the address, from an XCom: not trusted.
-    :raises RefusedError: it lies under no root.
+    :param uri: from an XCom, so not trusted.
+    :raises FileNotShownError: it is under no root.
     """
     if not roots:
-        raise RefusedError(
+        raise FileNotShownError(
             "Files are not shown here until an administrator names their folders in [magic_hour] media_roots."
         )
-    _, parsed = _parsed(uri)
+    _, parsed = _parse_uri(uri)
     for root in roots:
         if parsed is None or parsed[:2] != (root.scheme, root.bucket):
             continue
         parts = parsed[2]
         if len(parts) > len(root.parts) and parts[: len(root.parts)] == root.parts:
-            return Place(root, ("/" if root.is_local else f"{root.bucket}/") + "/".join(parts), parts[-1])
-    raise RefusedError(
+            return FileLocation(root, ("/" if root.is_local else f"{root.bucket}/") + "/".join(parts), parts[-1])
+    raise FileNotShownError(
         "This file is not shown: it lies outside the folders that an administrator has named in "
         "[magic_hour] media_roots."
     )

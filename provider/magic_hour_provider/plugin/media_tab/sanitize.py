@@ -1,4 +1,4 @@
-"""XCom values as a page may show them. Many can write XComs, so no shape is taken for granted and no secret passes."""
+"""Sanitizes XCom values for the pages: many people can write XComs, so no shape is assumed and no secret passes."""
 
 from __future__ import annotations
 
@@ -9,47 +9,49 @@ from typing import Any
 
 from magic_hour_provider.api.errors import redact
 
-_LONGEST = 4000  # characters
-_DEEPEST = 12
-_WIDEST = 200
+_MAX_TEXT = 4000  # characters
+_MAX_DEPTH = 12
+_MAX_WIDTH = 200
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """Return a value as JSON: texts without secrets, and neither too long nor too deep."""
+def to_safe_json(value: Any, depth: int = 0) -> Any:
+    """Return a value as JSON without secrets, limited in length, width and depth."""
     if isinstance(value, bool | int | None):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Mapping) and depth < _DEEPEST:
-        return {plain(str(name)): plain(inner, depth + 1) for name, inner in list(value.items())[:_WIDEST]}
-    if isinstance(value, list | tuple) and depth < _DEEPEST:
-        return [plain(inner, depth + 1) for inner in value[:_WIDEST]]
-    return redact(value, limit=_LONGEST) if isinstance(value, str) else "…"
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        return {
+            to_safe_json(str(name)): to_safe_json(inner, depth + 1) for name, inner in list(value.items())[:_MAX_WIDTH]
+        }
+    if isinstance(value, list | tuple) and depth < _MAX_DEPTH:
+        return [to_safe_json(inner, depth + 1) for inner in value[:_MAX_WIDTH]]
+    return redact(value, limit=_MAX_TEXT) if isinstance(value, str) else "…"
 
 
-def text_of(value: Any) -> str | None:
-    """Return a text that is not empty, without secrets; None if it is none."""
-    return str(plain(value)) if isinstance(value, str) and value else None
+def safe_text(value: Any) -> str | None:
+    """Return a non-empty text without secrets; None for anything else."""
+    return str(to_safe_json(value)) if isinstance(value, str) and value else None
 
 
-def number_of(value: Any) -> int | float | None:
-    """Return a number; None if it is none."""
+def safe_number(value: Any) -> int | float | None:
+    """Return a finite number; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None
 
 
-def seconds_of(value: Any) -> float | None:
-    """Return an ISO 8601 time as seconds since 1970; None if it is none."""
+def parse_time(value: Any) -> float | None:
+    """Return an ISO 8601 time as seconds since 1970; None for anything else."""
     try:
         return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
     except (ValueError, OverflowError):
         return None
 
 
-def rows_of(value: Any, path: str = "") -> list[dict[str, Any]]:
-    """Return a request as rows of dotted names and values, as Magic Hour's documentation writes them."""
-    if isinstance(value, Mapping) and value and path.count(".") < _DEEPEST:
-        inside = ((f"{path}.{name}" if path else str(name), inner) for name, inner in list(value.items())[:_WIDEST])
-        return [row for name, inner in inside for row in rows_of(inner, name)][:_WIDEST]
-    return [{"name": plain(path), "value": plain(value)}] if path else []
+def flatten_request(value: Any, path: str = "") -> list[dict[str, Any]]:
+    """Return a request as rows of dotted field names and values, as Magic Hour's documentation writes them."""
+    if isinstance(value, Mapping) and value and path.count(".") < _MAX_DEPTH:
+        inside = ((f"{path}.{name}" if path else str(name), inner) for name, inner in list(value.items())[:_MAX_WIDTH])
+        return [row for name, inner in inside for row in flatten_request(inner, name)][:_MAX_WIDTH]
+    return [{"name": to_safe_json(path), "value": to_safe_json(value)}] if path else []

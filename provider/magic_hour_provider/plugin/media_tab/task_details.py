@@ -1,4 +1,4 @@
-"""What the pages show of a task instance: what made its files, and what went wrong."""
+"""Details of a task instance for the pages: its job, its files and its error."""
 
 from __future__ import annotations
 
@@ -10,30 +10,36 @@ from typing import Any
 from magic_hour_provider.api.catalog import KINDS, TOOLS
 from magic_hour_provider.api.models import ENDED, is_id, library_url
 from magic_hour_provider.links import JOB_XCOM
-from magic_hour_provider.plugin.media_tab.charges import next_step, what_was_paid
+from magic_hour_provider.plugin.media_tab.charges import describe_charge, describe_next_step
 from magic_hour_provider.plugin.media_tab.media_types import expected_kind
-from magic_hour_provider.plugin.media_tab.roots import RefusedError, Root, locate
-from magic_hour_provider.plugin.media_tab.sanitize import number_of, plain, rows_of, seconds_of, text_of
+from magic_hour_provider.plugin.media_tab.roots import FileNotShownError, MediaRoot, locate_file
+from magic_hour_provider.plugin.media_tab.sanitize import (
+    flatten_request,
+    parse_time,
+    safe_number,
+    safe_text,
+    to_safe_json,
+)
 
 RESULT_XCOM, MEDIA_XCOM, FILES_XCOM = "return_value", "media", "files"
 KEYS = (JOB_XCOM, RESULT_XCOM, MEDIA_XCOM, FILES_XCOM)
-"""The XComs that are read."""
+"""Keys of the XComs that are read."""
 
-# Airflow's words for a task instance's state, by ours; any other one is "waiting".
-_DONE, _FAILED, _IDLE = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
-_WORKING = ("running", "deferred", "up_for_retry", "up_for_reschedule", "restarting", "awaiting_input")
-_MOST_FILES = 1000
+# Airflow's states of a task instance by stage; any other state is "queued".
+_SUCCEEDED, _FAILED, _SKIPPED = ("success",), ("failed", "upstream_failed"), ("skipped", "removed")
+_RUNNING = ("running", "deferred", "up_for_retry", "up_for_reschedule", "restarting", "awaiting_input")
+_MAX_FILES = 1000
 _PROMPTS = ("prompt", "text", "content", "topic", "script")
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """A task instance as Airflow keeps it.
+class TaskSnapshot:
+    """A task instance and its XComs, as read from Airflow's database.
 
-    :param state: Airflow's word, or None where it was not scheduled yet.
-    :param label: Airflow's own name for a mapped one, if it has one.
+    :param state: in Airflow's words, or None where it was not scheduled yet.
+    :param label: the rendered map index, if it has one.
     :param makes_media: False for an operator that only uploads or deletes.
-    :param xcoms: those of :data:`KEYS` that there are.
+    :param xcoms: values by key, of :data:`KEYS`.
     """
 
     task_id: str
@@ -45,98 +51,103 @@ class Attempt:
 
     @property
     def job(self) -> Mapping[str, Any]:
-        """What the operator reported of its job; empty if nothing."""
+        """The operator's report of its job; empty if there is none."""
         return _mapping(self.xcoms.get(JOB_XCOM))
 
     @property
     def result(self) -> Mapping[str, Any]:
-        """What the task returned; empty if it is nothing of ours."""
+        """The task's result; empty if it is not one of ours."""
         return _mapping(self.xcoms.get(RESULT_XCOM))
 
     @property
     def stage(self) -> str:
-        """One of ``done``, ``failed``, ``working``, ``waiting`` and ``idle`` (will not run)."""
-        for stage, states in (("done", _DONE), ("failed", _FAILED), ("idle", _IDLE), ("working", _WORKING)):
+        """One of ``succeeded``, ``failed``, ``running``, ``queued`` and ``skipped`` (will not run)."""
+        for stage, states in (
+            ("succeeded", _SUCCEEDED),
+            ("failed", _FAILED),
+            ("skipped", _SKIPPED),
+            ("running", _RUNNING),
+        ):
             if self.state in states:
                 return stage
-        return "waiting"
+        return "queued"
 
     @property
     def live(self) -> bool:
-        """Whether it changes without anybody doing anything."""
-        return self.stage in ("working", "waiting")
+        """Whether it may change by itself."""
+        return self.stage in ("running", "queued")
 
     @cached_property
     def media(self) -> list[tuple[str, Any]]:
-        """The addresses of its files and their sizes in bytes, in order; not to be trusted."""
+        """The URIs of its files and their sizes in bytes, in order; not trusted."""
         rows = self.result.get("media", self.xcoms.get(MEDIA_XCOM))
         if isinstance(rows, list):
             found = [(row.get("uri"), row.get("size")) for row in rows if isinstance(row, Mapping)]
         else:
             files = self.result.get("files", self.xcoms.get(FILES_XCOM))
             found = [(uri, None) for uri in files] if isinstance(files, list) else []
-        return [(uri, size) for uri, size in found if isinstance(uri, str)][:_MOST_FILES]
+        return [(uri, size) for uri, size in found if isinstance(uri, str)][:_MAX_FILES]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def file_of(attempt: Attempt, index: int, roots: tuple[Root, ...]) -> dict[str, Any]:
-    """Return what may be said of a file without a request to a storage.
+def file_of(task: TaskSnapshot, index: int, roots: tuple[MediaRoot, ...]) -> dict[str, Any]:
+    """Return what is known of a file without a request to a storage.
 
-    :param index: its place among the task instance's files.
+    :param index: of the file among the task instance's files.
     """
-    uri, size = attempt.media[index]
-    name, problem = name_of(uri), None
+    uri, size = task.media[index]
+    name, problem = file_name(uri), None
     try:
-        place = locate(uri, roots)
-        problem = place.missing if place.is_absent else None
-    except RefusedError as refused:
-        problem = str(refused)
+        location = locate_file(uri, roots)
+        problem = location.missing_message if location.is_absent else None
+    except FileNotShownError as error:
+        problem = str(error)
     kind = expected_kind(name)
-    shown = {"index": index, "uri": plain(uri), "name": name, "kind": kind, "size": number_of(size)}
-    return shown | {"problem": problem}
+    details = {"index": index, "uri": to_safe_json(uri), "name": name, "kind": kind, "size": safe_number(size)}
+    return details | {"problem": problem}
 
 
-def name_of(uri: str) -> str:
-    """Return the file name of an address."""
-    return str(plain(uri.rstrip("/").rpartition("/")[2]))
+def file_name(uri: str) -> str:
+    """Return the file name of a URI."""
+    return str(to_safe_json(uri.rstrip("/").rpartition("/")[2]))
 
 
-def job_of(attempt: Attempt) -> dict[str, Any] | None:
-    """Return what made the files, from the operator's report and from the result; None if neither names a tool."""
-    told = {**attempt.result, **attempt.job}
-    slug = text_of(told.get("tool"))
+def job_of(task: TaskSnapshot) -> dict[str, Any] | None:
+    """Return the job from the operator's report and the result; None if neither names a tool."""
+    data = {**task.result, **task.job}
+    slug = safe_text(data.get("tool"))
     if slug is None:
         return None
-    tool, kind, job_id = TOOLS.get(slug), told.get("kind"), told.get("id")
+    tool, kind, job_id = TOOLS.get(slug), data.get("kind"), data.get("id")
     kind = kind if kind in KINDS else tool.kind if tool else None
     job_id = job_id if is_id(job_id) else None
-    fields, faces = rows_of(attempt.job.get("request")), told.get("faces")
+    fields, faces = flatten_request(task.job.get("request")), data.get("faces")
     model = next((row["value"] for row in fields if str(row["name"]).rpartition(".")[2] == "model"), None)
     return {
         "tool": slug,
         "title": tool.title if tool else slug,
         "kind": kind,
         "id": job_id,
-        "name": text_of(told.get("name")),
-        "status": text_of(told.get("status")),
+        "name": safe_text(data.get("name")),
+        "status": safe_text(data.get("status")),
         "prompt": _prompt(fields),
         "model": model,
         "fields": fields,
-        "credits": number_of(told.get("credits_charged")),
-        "looks": number_of(told.get("looks")),
-        "submitted_at": seconds_of(told.get("submitted_at")),
-        "ended_at": seconds_of(told.get("ended_at")),
-        "expected_at": _expected_at(attempt),
+        "credits": safe_number(data.get("credits_charged")),
+        "polls": safe_number(data.get("polls")),
+        "submitted_at": parse_time(data.get("submitted_at")),
+        "ended_at": parse_time(data.get("ended_at")),
+        "expected_at": _expected_at(task),
         "library_url": library_url(str(kind), job_id) if job_id else None,
         "faces": len(faces) if isinstance(faces, list) else None,
     }
 
 
 def _prompt(fields: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return what a person asked for: the first field that holds a prompt, else a text."""
+    """Return the text of the first prompt field, else of another text field."""
     texts = [row for row in fields if isinstance(row["value"], str) and row["value"].strip()]
     for ending in _PROMPTS:
         for row in texts:
@@ -145,29 +156,29 @@ def _prompt(fields: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def _expected_at(attempt: Attempt) -> float | None:
-    """Return when an active job should end, going by its tool's usual duration; None if that is not known."""
-    job = attempt.job
-    tool, submitted = TOOLS.get(str(job.get("tool"))), seconds_of(job.get("submitted_at"))
-    if tool is None or submitted is None or job.get("ended_at") or job.get("status") in ENDED or not attempt.live:
+def _expected_at(task: TaskSnapshot) -> float | None:
+    """Return when an active job should end, by its tool's median duration; None if that is not known."""
+    job = task.job
+    tool, submitted = TOOLS.get(str(job.get("tool"))), parse_time(job.get("submitted_at"))
+    if tool is None or submitted is None or job.get("ended_at") or job.get("status") in ENDED or not task.live:
         return None
     return submitted + (tool.median_s or tool.polling_class(_mapping(job.get("request"))).median_s)
 
 
-def trouble_of(attempt: Attempt) -> dict[str, Any] | None:
-    """Return what went wrong: the sentence, what became of the money, and the next step; None if nothing did."""
-    error, state = text_of(attempt.job.get("error")), attempt.state
-    if attempt.stage == "done" or (error is None and attempt.stage != "failed"):
+def error_of(task: TaskSnapshot) -> dict[str, Any] | None:
+    """Return a failure's message, what it means for the charge, and the next step; None if nothing failed."""
+    error, state = safe_text(task.job.get("error")), task.state
+    if task.stage == "succeeded" or (error is None and task.stage != "failed"):
         return None  # the error of an earlier attempt, or one that a person overruled
     if state == "upstream_failed":
-        return {"sentence": "This task did not run, as a task before it failed.", "money": None, "next": None}
+        return {"message": "This task did not run, as an upstream task failed.", "charge": None, "next_step": None}
     if error is None:
         return {
-            "sentence": "The task failed before its operator could report anything. Its log says why, and what it "
+            "message": "The task failed before its operator could report anything. Its log says why, and what it "
             "means for the charge.",
-            "money": None,
-            "next": None,
+            "charge": None,
+            "next_step": None,
         }
-    status = text_of(attempt.job.get("status"))
-    paid, then = what_was_paid(attempt.job, status), next_step(attempt.job, status, state)
-    return {"sentence": error, "money": paid, "next": then}
+    status = safe_text(task.job.get("status"))
+    charge, next_step = describe_charge(task.job, status), describe_next_step(task.job, status, state)
+    return {"message": error, "charge": charge, "next_step": next_step}

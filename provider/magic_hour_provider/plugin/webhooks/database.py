@@ -1,4 +1,4 @@
-"""Sessions and row locks on Airflow's metadata database, for the API server alone."""
+"""Row locks and transient errors of Airflow's metadata database, for the API server alone."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from sqlalchemy.orm import Session
 
 T = TypeVar("T")
 
-DATABASE_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
-"""What is raised when the database is away or too busy: the same work may succeed later."""
+DATABASE_UNAVAILABLE = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+"""Raised when the database is down or too busy: the same work may succeed later."""
 
 
-def locked(session: Session, model: type[T], key: Any) -> T | None:
-    """Return a row as it is now, which nobody else can change until the session's transaction ends.
+def lock_row(session: Session, model: type[T], key: Any) -> T | None:
+    """Return a row as it is now, locked until the session's transaction ends.
 
-    :param key: the row's primary key, in a column named ``id``; there is one named ``updated_at`` too.
+    :param key: the row's primary key, in a column named ``id``; the model also has a column ``updated_at``.
     """
     if session.get_bind().dialect.name == "sqlite":
-        # It has no row locks; a write that changes nothing takes its one lock of writers, as Airflow's own asset
+        # SQLite has no row locks; a write that changes nothing takes its only write lock, as Airflow's own asset
         # manager does.
         row: Any = model
         session.execute(update(model).where(row.id == key).values(id=row.id, updated_at=row.updated_at))

@@ -1,4 +1,4 @@
-"""What an API server remembers of a delivery that it has not done with."""
+"""State kept while a delivery waits for its task to become resumable. Lost with the API server's process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class HandedOver:
-    """What a task was handed over from, to a stand-in.
+class Handoff:
+    """One task's move from its own trigger to a placeholder trigger.
 
-    :param trigger_id: the trigger that waited until then.
+    :param trigger_id: the trigger that the task waited on until then.
     :param at: when, in seconds since 1970.
     """
 
@@ -18,13 +18,13 @@ class HandedOver:
 
 
 @dataclass
-class Memory:
-    """What is kept between the looks of one delivery.
+class DeliveryState:
+    """State kept while a delivery is checked again.
 
-    :param met_at: when each trigger was first met, by its id, in seconds since 1970: a worker's clock that is ahead of
-        ours delays its task once and no longer.
-    :param stand_ins: the triggers that tasks were handed to, by their ids.
+    :param first_seen_at: when each trigger was first seen, by its id, in seconds since 1970: a worker's clock that is
+        ahead of ours delays its task once and no longer.
+    :param handoffs: what was done so far, by the id of the placeholder trigger.
     """
 
-    met_at: dict[int, float] = field(default_factory=dict)
-    stand_ins: dict[int, HandedOver] = field(default_factory=dict)
+    first_seen_at: dict[int, float] = field(default_factory=dict)
+    handoffs: dict[int, Handoff] = field(default_factory=dict)

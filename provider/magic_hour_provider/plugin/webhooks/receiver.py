@@ -1,7 +1,7 @@
-"""Receives Magic Hour's webhooks on Airflow's API server: ``POST /magic-hour/webhook/{conn_id}``.
+"""Receiver of Magic Hour's webhooks on Airflow's API server: ``POST /magic-hour/webhook/{conn_id}``.
 
-The only route of ours that asks for no login: what it accepts is signed with the connection's ``webhook_secret``. A
-delivery changes when things happen, never what: the worker looks at the job itself.
+The only route of ours without a login: what it accepts is signed with the connection's ``webhook_secret``. A delivery
+changes when something happens, never what: the worker polls the job itself.
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InvalidInputError, SignatureError
 from magic_hour_provider.api.webhooks import read_delivery, verify
-from magic_hour_provider.plugin.webhooks.database import DATABASE_AWAY
+from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE
 from magic_hour_provider.plugin.webhooks.inbox import Inbox, InboxFullError
 from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 1024 * 1024  # bytes
-_BODY_S = 10.0  # seconds in which a body has to be there
+_BODY_TIMEOUT_S = 10.0
 _SMALL = 64 * 1024  # bytes; a real delivery is smaller
-_MOST_LARGE = 16 * 1024 * 1024  # bytes beyond that, of all bodies that are arriving
+_MAX_BUFFERED = 16 * 1024 * 1024  # bytes beyond that, of all bodies that are arriving
 
 
-class Refusal(Exception):
-    """The answer to a request that is no good."""
+class RejectedRequestError(Exception):
+    """A request that is not accepted.
+
+    :param status: HTTP status of the response.
+    :param detail: for the sender.
+    """
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -39,103 +43,103 @@ class Refusal(Exception):
 
 
 class Receiver:
-    """Answers requests: refuses what is not Magic Hour's, and puts the rest into the inbox."""
+    """Verifies requests, and puts Magic Hour's deliveries into the inbox."""
 
     def __init__(self, secrets: WebhookSecrets, inbox: Inbox, clock: Clock = CLOCK) -> None:
         self._secrets = secrets
         self._inbox = inbox
         self._clock = clock
-        self._refused, self._said_at = 0, 0.0
-        self._large = 0
+        self._rejected, self._logged_at = 0, 0.0
+        self._buffered = 0
 
-    async def answer(self, request: Request, conn_id: str) -> Response:
-        """Answer one delivery: 2xx within a second if it is Magic Hour's, whether or not a task waits for it."""
+    async def respond(self, request: Request, conn_id: str) -> Response:
+        """Respond to one delivery: 2xx within a second if it is Magic Hour's, whether or not a task waits for it."""
         try:
-            body = await self._verified(request, conn_id)
-        except Refusal as refusal:
-            headers = {"retry-after": "10"} if refusal.status == 503 else None
-            return JSONResponse({"detail": refusal.detail}, refusal.status, headers=headers)
+            body = await self._read_verified(request, conn_id)
+        except RejectedRequestError as error:
+            headers = {"retry-after": "10"} if error.status == 503 else None
+            return JSONResponse({"detail": error.detail}, error.status, headers=headers)
         try:
-            done = await self._inbox.take(read_delivery(body), conn_id)
+            done = await self._inbox.accept(read_delivery(body), conn_id)
         except InvalidInputError as error:
-            # Signed, so it is theirs: something that a later Magic Hour sends. Again would be the same.
+            # Signed, so it is theirs: something that a later Magic Hour sends. A repeat would be the same.
             log.warning("From Magic Hour, for the connection %r: %s", conn_id, error)
             return JSONResponse({"detail": "Nothing to do."})
-        except (InboxFullError, *DATABASE_AWAY) as error:
+        except (InboxFullError, *DATABASE_UNAVAILABLE) as error:
             log.warning("A delivery for the connection %r must come again: %s.", conn_id, type(error).__name__)
             return JSONResponse({"detail": "Busy: send it again."}, 503, headers={"retry-after": "10"})
         return JSONResponse({"detail": "Done." if done else "Accepted."}, 200 if done else 202)
 
-    async def _verified(self, request: Request, conn_id: str) -> bytes:
+    async def _read_verified(self, request: Request, conn_id: str) -> bytes:
         content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if content_type != "application/json":
-            raise Refusal(415, "A delivery is application/json.")
+            raise RejectedRequestError(415, "A delivery is application/json.")
         secrets = await self._secrets.of(conn_id)
         if not secrets:
-            raise Refusal(503, "No webhook secret is configured for this address.")
+            raise RejectedRequestError(503, "No webhook secret is configured for this address.")
         try:
-            async with asyncio.timeout(_BODY_S):
+            async with asyncio.timeout(_BODY_TIMEOUT_S):
                 body = await self._read(request)
         except TimeoutError:
-            raise Refusal(408, "The body did not arrive.") from None
+            raise RejectedRequestError(408, "The body did not arrive.") from None
         except ClientDisconnect:
-            raise Refusal(400, "The body did not arrive whole.") from None
+            raise RejectedRequestError(400, "The body did not arrive whole.") from None
         try:
             verify(body, request.headers, secrets, self._clock.now())
         except SignatureError:
-            self._refuse(conn_id)
-            raise Refusal(401, "The signature or its timestamp is not valid.") from None
+            self._log_rejected(conn_id)
+            raise RejectedRequestError(401, "The signature or its timestamp is not valid.") from None
         return body
 
     async def _read(self, request: Request) -> bytes:
         """Return the raw body, and stop where it gets too large, whatever its declared length.
 
-        Nothing is known yet of who sends it: what many large ones take together is bounded as well.
+        The sender is not known yet: what many large bodies take together is bounded as well.
         """
-        too_large = Refusal(413, "A delivery is at most 1 MiB.")
+        too_large = RejectedRequestError(413, "A delivery is at most 1 MiB.")
         declared = request.headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > MAX_BODY:
             raise too_large
-        body, large = bytearray(), 0
+        body, buffered = bytearray(), 0
         try:
             async for piece in request.stream():
                 if len(body) + len(piece) > MAX_BODY:
                     raise too_large
-                more = max(0, len(body) + len(piece) - _SMALL) - large
-                if self._large + more > _MOST_LARGE:
-                    raise Refusal(503, "Busy: send it again.")
-                self._large += more
-                large += more
+                more = max(0, len(body) + len(piece) - _SMALL) - buffered
+                if self._buffered + more > _MAX_BUFFERED:
+                    raise RejectedRequestError(503, "Busy: send it again.")
+                self._buffered += more
+                buffered += more
                 body += piece
             return bytes(body)
         finally:
-            self._large -= large
+            self._buffered -= buffered
 
-    def _refuse(self, conn_id: str) -> None:
-        """Say it in the log, once a minute at the most: anybody can send such requests."""
-        self._refused += 1
+    def _log_rejected(self, conn_id: str) -> None:
+        """Log rejected requests, at most once a minute: anybody can send them."""
+        self._rejected += 1
         now = self._clock.now()
-        if abs(now - self._said_at) >= 60:
+        if abs(now - self._logged_at) >= 60:
             log.warning(
                 "Refused %d webhook requests, the last one for the connection %r: their signature does not fit "
                 "webhook_secret, or their timestamp is more than 5 minutes from this machine's clock.",
-                self._refused,
+                self._rejected,
                 conn_id,
             )
-            self._refused, self._said_at = 0, now
+            self._rejected, self._logged_at = 0, now
 
 
 def make_app(secrets: WebhookSecrets | None = None, inbox: Inbox | None = None, clock: Clock = CLOCK) -> FastAPI:
-    """Return the app, to be mounted at ``/magic-hour``."""
+    """Return the application, to be mounted at ``/magic-hour``."""
     receiver = Receiver(secrets or WebhookSecrets(clock=clock), inbox or Inbox(clock), clock)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
 
     @app.post("/webhook")
-    async def for_the_default_connection(request: Request) -> Response:
-        return await receiver.answer(request, DEFAULT_CONN_ID)
+    async def receive_for_default_connection(request: Request) -> Response:
+        return await receiver.respond(request, DEFAULT_CONN_ID)
 
     @app.post("/webhook/{conn_id}")
-    async def for_a_connection(request: Request, conn_id: str) -> Response:
-        return await receiver.answer(request, conn_id)
+    async def receive_for_connection(request: Request, conn_id: str) -> Response:
+        return await receiver.respond(request, conn_id)
 
     return app

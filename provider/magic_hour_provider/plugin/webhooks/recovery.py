@@ -1,4 +1,4 @@
-"""Finds the task whose paid request was accepted and whose answer was lost: the job's name carries the key.
+"""Recovery of a submission whose response was lost: the job's name carries the tag of the task's intent.
 
 Tested on Airflow 3.3.2, which has the task state store, with SQLite and PostgreSQL.
 """
@@ -18,25 +18,25 @@ from sqlalchemy import select, update
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.ledger.record import KEY, Record, key_of
-from magic_hour_provider.plugin.webhooks.secrets import secrets_of
+from magic_hour_provider.plugin.webhooks.secrets import load_webhook_secrets
 
 log = logging.getLogger(__name__)
 
-_ELSEWHERE = "__airflow_state_ref__"  # how Airflow marks a value that [workers] state_store_backend keeps
+_STORED_ELSEWHERE = "__airflow_state_ref__"  # how Airflow marks a value that [workers] state_store_backend keeps
 
 
-def identify(delivery: Delivery, conn_id: str, now: float) -> str | None:
-    """Complete the intent that a delivery's name carries the key of; return the task whose job it is.
+def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | None:
+    """Complete the intent whose tag is in a delivery's job name; return the name of the task that owns the job.
 
-    Nothing is written unless the record still is that intent, and its connection's secret is that of the delivery:
-    another account's job would be looked for in vain, and the paid one never found.
+    Nothing is written unless the record still is that intent, and its connection shares a secret with that of the
+    delivery: a job of another account would never be found, and the paid one would be lost.
 
-    :param conn_id: the connection whose secret the delivery was signed with.
+    :param conn_id: the connection whose secret signed the delivery.
     :param now: the time, in seconds since 1970.
-    :raises DATABASE_AWAY: the database does not answer; another try may find it back.
+    :raises DATABASE_UNAVAILABLE: the database does not answer; a retry may succeed.
     """
-    key = key_of(delivery.name)
-    if key is None:
+    tag = key_of(delivery.name)
+    if tag is None:
         return None
     with create_session(scoped=False) as session:
         task = session.execute(
@@ -48,23 +48,27 @@ def identify(delivery: Delivery, conn_id: str, now: float) -> str | None:
                 XComModel.dag_run_id,
                 XComModel.value,
             )
-            .where(XComModel.key == f"magic_hour.intent.{key}")
+            .where(XComModel.key == f"magic_hour.intent.{tag}")
             .limit(1)
         ).one_or_none()
         if task is None:
             return None
         name = f"{task.dag_id}.{task.task_id} [{task.map_index}] of {task.run_id}"
-        return name if _complete(session, task, name, key, delivery, conn_id, now) else None
+        return name if _complete_intent(session, task, name, tag, delivery, conn_id, now) else None
 
 
-def _is_of(intent: Any, conn_id: str) -> bool:
-    """Whether an intent's connection is this one, or has a secret of it: one webhook serves a whole account."""
+def _shares_secret(intent: Any, conn_id: str) -> bool:
+    """Whether an intent's connection is this one, or shares a secret with it: one webhook serves a whole account."""
     own = intent.get("conn_id") if isinstance(intent, dict) else None
-    return isinstance(own, str) and (own == conn_id or not set(secrets_of(own)).isdisjoint(secrets_of(conn_id)))
+    if not isinstance(own, str):
+        return False
+    return own == conn_id or not set(load_webhook_secrets(own)).isdisjoint(load_webhook_secrets(conn_id))
 
 
-def _complete(session: Any, task: Any, name: str, key: str, delivery: Delivery, conn_id: str, now: float) -> bool:
-    model = _rows()
+def _complete_intent(
+    session: Any, task: Any, name: str, tag: str, delivery: Delivery, conn_id: str, now: float
+) -> bool:
+    model = _state_store_model()
     if model is None:
         log.info("Magic Hour job %s belongs to %s, whose record is not in Airflow's own store.", delivery.id, name)
         return False
@@ -82,45 +86,45 @@ def _complete(session: Any, task: Any, name: str, key: str, delivery: Delivery, 
         return False
     try:
         value = json.loads(row.value)
-        if isinstance(value, dict) and _ELSEWHERE in value:
+        if isinstance(value, dict) and _STORED_ELSEWHERE in value:
             log.info("Magic Hour job %s belongs to %s, whose record a store of its own keeps.", delivery.id, name)
             return False
         record = Record.read(value)
     except (ValueError, InvalidInputError) as error:
         log.warning("Magic Hour job %s belongs to %s, whose record cannot be read: %s", delivery.id, name, error)
         return False
-    if (record.state, record.key) != ("intent", key):
+    if (record.state, record.key) != ("intent", tag):
         return False
     if record.kind != delivery.kind:
-        log.warning("Magic Hour job %s of %s has the key of another kind, %s.", delivery.id, name, record.kind)
+        log.warning("Magic Hour job %s of %s has the tag of another kind, %s.", delivery.id, name, record.kind)
         return False
-    if not _is_of(task.value, conn_id):
+    if not _shares_secret(task.value, conn_id):
         log.warning(
-            "Magic Hour job %s has the key of %s, whose connection has another webhook_secret than %r: left alone.",
+            "Magic Hour job %s has the tag of %s, whose connection has another webhook_secret than %r: left alone.",
             delivery.id,
             name,
             conn_id,
         )
         return False
-    found = replace(
+    submitted = replace(
         record,
         state="submitted",
         job_id=delivery.id,
-        submitted_at=_seconds(delivery.created_at, now),
+        submitted_at=_submitted_at(delivery.created_at, now),
         credits_charged=delivery.credits_charged,
     )
     # Compared once more as it is written: SQLite has no row locks.
-    done = session.execute(
+    result = session.execute(
         update(model)
         .where(model.id == row.id, model.value == row.value)
-        .values(value=json.dumps(asdict(found)), updated_at=datetime.now(UTC))
+        .values(value=json.dumps(asdict(submitted)), updated_at=datetime.now(UTC))
         .execution_options(synchronize_session=False)
     )
-    return bool(done.rowcount == 1)
+    return bool(result.rowcount == 1)
 
 
-def _rows() -> Any:
-    """Return the table of Airflow's own task state store, or None where records are kept elsewhere."""
+def _state_store_model() -> Any:
+    """Return the model of Airflow's own task state store, or None where records are kept elsewhere."""
     try:
         from airflow.models.task_state_store import TaskStateStoreModel
         from airflow.state import resolve_state_backend
@@ -130,7 +134,7 @@ def _rows() -> Any:
     return TaskStateStoreModel if resolve_state_backend() is MetastoreBackend else None
 
 
-def _seconds(created_at: str | None, now: float) -> float:
+def _submitted_at(created_at: str | None, now: float) -> float:
     try:
         return min(now, datetime.fromisoformat(created_at or "").timestamp())
     except ValueError:

@@ -52,7 +52,7 @@ class WebhookSecrets:
         clock: Clock = CLOCK,
         named: Callable[[], frozenset[str]] | None = None,
     ) -> None:
-        self._resolve = resolve or secrets_of
+        self._resolve = resolve or load_webhook_secrets
         self._named = named or names_in_the_database
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -154,7 +154,7 @@ def names_in_the_database() -> frozenset[str]:
         return frozenset(session.scalars(select(Connection.conn_id).where(Connection.conn_type == "magic_hour")))
 
 
-def secrets_of(conn_id: str) -> tuple[str, ...]:
+def load_webhook_secrets(conn_id: str) -> tuple[str, ...]:
     """Resolve a connection and return its webhook secrets: the one in use and, while it is replaced, the next one."""
     # Imported here: this is the API server, where the Task SDK's way to connections does not lead anywhere.
     from airflow.models.connection import Connection

@@ -8,9 +8,9 @@ const ICONS = {
   "face-detection": "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8M5 20c1-4 4-5 7-5s6 1 7 5",
   other: "M6 3h8l4 4v14H6zM14 3v4h4",
   failed: "M12 8v5M12 16.5h.01M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
-  working: "M12 7v5l3 2M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
-  waiting: "M8 12h.01M12 12h.01M16 12h.01M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
-  done: "M8 12.5l3 3 5-6M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
+  running: "M12 7v5l3 2M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
+  queued: "M8 12h.01M12 12h.01M16 12h.01M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
+  succeeded: "M8 12.5l3 3 5-6M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
   download: "M12 4v11M7.5 11l4.5 4.5L16.5 11M5 20h14",
   copy: "M9 9h11v11H9zM15 9V4H4v11h5",
   close: "M6 6l12 12M18 6L6 18",
@@ -74,42 +74,42 @@ export function short(text, length = 120) {
 }
 
 /** The task instance's name, as Airflow writes it. */
-export function named(one) {
+export function taskName(one) {
   if (one.label) return `${one.task_id} [${one.label}]`;
   return one.map_index >= 0 ? `${one.task_id} [${one.map_index}]` : one.task_id;
 }
 
-/** What a screen reader says of a file. */
-export function described(kind, prompt, name) {
+/** A file's description for a screen reader. */
+export function describeFile(kind, prompt, name) {
   const what = { image: "Image", video: "Video", audio: "Sound" }[kind] ?? "File";
   return prompt ? `${what}: ${short(prompt, 300)}` : `${what} ${name}`;
 }
 
 // The server
 
-/** Ask for the page's facts; returns them with the difference between the server's clock and ours. */
-export async function ask(address) {
-  const answer = await fetch(address, { headers: { accept: "application/json" } });
-  if (!answer.ok) throw new Error(await refusal(answer));
-  const facts = await answer.json();
-  facts.ahead = facts.now - Date.now() / 1000;
-  return facts;
+/** Fetch the page's details; `ahead` is the difference between the server's clock and ours, in seconds. */
+export async function fetchDetails(address) {
+  const response = await fetch(address, { headers: { accept: "application/json" } });
+  if (!response.ok) throw new Error(await errorText(response));
+  const details = await response.json();
+  details.ahead = details.now - Date.now() / 1000;
+  return details;
 }
 
-async function refusal(answer) {
+async function errorText(response) {
   try {
-    const { detail } = await answer.json();
+    const { detail } = await response.json();
     if (typeof detail === "string") return detail;
   } catch {
-    // not ours: a proxy's page
+    // a proxy's page, not JSON
   }
-  return `The API server answered with HTTP ${answer.status}.`;
+  return `The API server responded with HTTP ${response.status}.`;
 }
 
-/** Call again and again while it returns true; slower while it fails, and not at all while nobody looks. */
-export function repeat(look, every) {
+/** Poll while `request` returns true; backs off while it fails, and pauses while the page is hidden. */
+export function poll(request, interval) {
   const notice = document.getElementById("notice");
-  let wait = every;
+  let wait = interval;
   const step = async () => {
     if (document.hidden) {
       document.addEventListener("visibilitychange", step, { once: true });
@@ -117,9 +117,9 @@ export function repeat(look, every) {
     }
     let more = true;
     try {
-      more = await look();
+      more = await request();
       notice.hidden = true;
-      wait = every;
+      wait = interval;
     } catch (error) {
       notice.textContent = `Not up to date: ${error.message}`;
       notice.hidden = false;
@@ -138,11 +138,11 @@ export function address(base, file, download = false) {
 }
 
 /** Find out why the browser did not show a file. */
-export async function whyNot(url) {
+export async function explainFailure(url) {
   try {
-    const answer = await fetch(url, { headers: { range: "bytes=0-0" } });
-    if (!answer.ok) return await refusal(answer);
-    const served = answer.headers.get("content-disposition") ?? "";
+    const response = await fetch(url, { headers: { range: "bytes=0-0" } });
+    if (!response.ok) return await errorText(response);
+    const served = response.headers.get("content-disposition") ?? "";
     if (served.startsWith("attachment")) return "This file is not what its name says, so it is for download only.";
     return "Your browser cannot show this file. You can download it.";
   } catch {
@@ -162,8 +162,8 @@ export function player(base, file, prompt, { autoplay = false, loaded = () => {}
     return frame;
   }
   const url = address(base, file);
-  const label = described(file.kind, prompt, file.name);
-  const failed = async () => frame.replaceChildren(note(await whyNot(url), file.kind));
+  const label = describeFile(file.kind, prompt, file.name);
+  const failed = async () => frame.replaceChildren(note(await explainFailure(url), file.kind));
   let media;
   if (file.kind === "image") {
     media = make("img", { src: url, alt: label, error: failed, decoding: "async" });
@@ -213,7 +213,7 @@ export function copyButton(text, what, { bare = false } = {}) {
   button.addEventListener("click", async () => {
     const done = await copied(text);
     words.textContent = done ? "Copied" : "Not copied";
-    mark.replaceChildren(icon(done ? "done" : "failed"));
+    mark.replaceChildren(icon(done ? "succeeded" : "failed"));
     clearTimeout(back);
     back = setTimeout(() => {
       words.textContent = what;

@@ -1,5 +1,5 @@
 // One file at a time, over the whole tab: arrow keys, Home and End, Escape.
-import { copyButton, downloadLink, icon, make, named, player, size } from "./common.js";
+import { copyButton, downloadLink, icon, make, player, size, taskName } from "./common.js";
 
 export class Lightbox {
   /**
@@ -57,7 +57,7 @@ export class Lightbox {
     );
     this.dialog.replaceChildren(
       make("header", {},
-        make("h2", { "aria-live": "polite" }, named(tile)),
+        make("h2", { "aria-live": "polite" }, taskName(tile)),
         make("span", { class: "muted" }, `${at + 1} of ${this.sheet.total()}`),
         make("button", { type: "button", class: "arrow close", "aria-label": "Close", click: () => this.dialog.close() }, icon("close"))),
       arrow("previous", "Previous", -1, at === 0),

@@ -1,25 +1,25 @@
-// A run as a contact sheet. Pictures and films load when they come near, and films are let go when they are far.
-import { address, ask, count, described, duration, icon, make, named, note, repeat, short } from "./common.js";
+// A run as a contact sheet. Pictures and films load when they come near, and films are unloaded when they are far.
+import { address, count, describeFile, duration, fetchDetails, icon, make, note, poll, short, taskName } from "./common.js";
 import { Lightbox } from "./lightbox.js";
 
 const BASE = location.pathname.replace(/\/$/, "");
-const EVERY = 4000; // milliseconds
+const INTERVAL = 4000; // milliseconds
 const PAGE = 120; // tiles at a time; the server sends no more than 1000
 const KINDS = { image: "Images", video: "Videos", audio: "Sounds", "face-detection": "Faces", other: "Others" };
-const STAGES = { done: "Done", working: "Working", waiting: "Waiting", failed: "Failed" };
+const STAGES = { succeeded: "Succeeded", running: "Running", queued: "Queued", failed: "Failed" };
 
 const sheet = document.getElementById("sheet");
-const news = document.getElementById("news");
+const announcer = document.getElementById("announcer");
 const more = document.getElementById("more");
 const filter = { kind: "", stage: "" };
-let facts = null;
-let tiles = []; // what the server said of the first ones, in order
-let turn = 0; // counts changes of the filter: answers to older questions are dropped
-const drawn = new Map(); // by key: what was drawn of a tile, and its element
+let details = null;
+let tiles = []; // the first ones, in order, as the server sent them
+let turn = 0; // counts changes of the filter: responses to older requests are dropped
+const drawn = new Map(); // by key: the data that was drawn of a tile, and its element
 const lightbox = new Lightbox(document.getElementById("lightbox"), {
   base: baseOf,
   tiles: () => tiles.filter((tile) => tile.file),
-  total: () => facts.with_file,
+  total: () => details.with_file,
   extend: () => extend(),
 });
 
@@ -28,32 +28,32 @@ watch();
 function watch() {
   const mine = ++turn;
   let fresh = true;
-  repeat(async () => {
+  poll(async () => {
     if (mine !== turn) return false;
-    const before = facts?.totals.files;
+    const before = details?.totals.files;
     await read(0, fresh ? PAGE : Math.max(tiles.length, PAGE), mine, fresh);
     fresh = false;
-    if (before !== undefined && facts.totals.files > before) {
-      news.textContent = `${count(facts.totals.files - before, "new file")}.`;
+    if (before !== undefined && details.totals.files > before) {
+      announcer.textContent = `${count(details.totals.files - before, "new file")}.`;
     }
-    return mine === turn && facts.live;
-  }, EVERY);
+    return mine === turn && details.live;
+  }, INTERVAL);
 }
 
 /** Read some tiles, and draw all that are known then. */
 async function read(offset, limit, mine, fresh = false) {
   const query = new URLSearchParams({ offset, limit: Math.min(limit, 1000) });
   for (const [name, value] of Object.entries(filter)) if (value) query.set(name, value);
-  const answer = await ask(`${BASE}/facts?${query}`);
+  const response = await fetchDetails(`${BASE}/details?${query}`);
   if (mine !== turn) return;
-  facts = answer;
-  tiles = tiles.slice(0, offset).concat(answer.tiles, offset || fresh ? [] : tiles.slice(1000));
+  details = response;
+  tiles = tiles.slice(0, offset).concat(response.tiles, offset || fresh ? [] : tiles.slice(1000));
   draw();
 }
 
 /** Read the tiles after those that are there; false when there are no more. */
 async function extend() {
-  if (!facts || tiles.length >= facts.matching) return false;
+  if (!details || tiles.length >= details.matching) return false;
   extend.running ??= read(tiles.length, PAGE, turn).finally(() => { extend.running = null; });
   await extend.running;
   return true;
@@ -77,13 +77,13 @@ function draw() {
   for (const tile of tiles) {
     const key = JSON.stringify([tile.task_id, tile.map_index, tile.file?.index ?? null]);
     kept.add(key);
-    const told = JSON.stringify(tile);
+    const data = JSON.stringify(tile);
     let one = drawn.get(key);
-    if (one?.told !== told) {
+    if (one?.data !== data) {
       const element = drawTile(tile);
       if (one) forget(one.element);
       one?.element.replaceWith(element);
-      one = { told, element };
+      one = { data, element };
       drawn.set(key, one);
     }
     if (!sections.has(tile.task_id)) sections.set(tile.task_id, []);
@@ -97,12 +97,12 @@ function draw() {
     }
   }
   place([...sections].map(([task, elements]) => section(task, elements)));
-  if (!tiles.length) sheet.replaceChildren(make("p", { class: "line" }, emptyLine()));
+  if (!tiles.length) sheet.replaceChildren(make("p", { class: "empty" }, emptyReason()));
 }
 
-function emptyLine() {
+function emptyReason() {
   if (filter.kind || filter.stage) return "Nothing in this run is like that.";
-  return facts.live ? "Nothing to see yet." : "No task of this run has made media with Magic Hour.";
+  return details.live ? "Nothing to see yet." : "No task of this run has made media with Magic Hour.";
 }
 
 function section(task, elements) {
@@ -111,7 +111,7 @@ function section(task, elements) {
     found = make("section", { "data-task": task, "aria-label": task },
       make("h2", {}, make("span", {}, task), make("span", { class: "muted" })), make("div", { class: "tiles" }));
   }
-  found.querySelector(".muted").textContent = Number(facts.tasks[task] ?? elements.length).toLocaleString();
+  found.querySelector(".muted").textContent = Number(details.tasks[task] ?? elements.length).toLocaleString();
   const list = found.querySelector(".tiles");
   elements.forEach((element, at) => {
     if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
@@ -127,21 +127,21 @@ function place(sections) {
 }
 
 function drawTotals() {
-  const { files, credits, seconds } = facts.totals;
+  const { files, credits, seconds } = details.totals;
   const rows = [[Number(files).toLocaleString(), files === 1 ? "file" : "files"],
     [Number(credits).toLocaleString(), credits === 1 ? "credit" : "credits"]];
-  if (seconds) rows.push([duration(seconds), "in the making"]);
+  if (seconds) rows.push([duration(seconds), "of rendering"]);
   const totals = rows.map(([number, name]) => make("div", {}, make("dt", {}, name), make("dd", {}, number)));
   document.getElementById("totals").replaceChildren(...totals);
 }
 
 function drawFilters() {
   const bar = document.getElementById("filters");
-  const wanted = JSON.stringify([facts.kinds, facts.stages, filter]);
+  const wanted = JSON.stringify([details.kinds, details.stages, filter]);
   if (bar.dataset.drawn === wanted) return;
   const focused = document.activeElement?.dataset?.filter;
   bar.dataset.drawn = wanted;
-  bar.replaceChildren(group("kind", "Kind", KINDS, facts.kinds), group("stage", "State", STAGES, facts.stages));
+  bar.replaceChildren(group("kind", "Kind", KINDS, details.kinds), group("stage", "State", STAGES, details.stages));
   if (focused) bar.querySelector(`[data-filter="${focused}"]`)?.focus();
 }
 
@@ -170,7 +170,7 @@ function baseOf(tile) {
 }
 
 function drawTile(tile) {
-  const label = `${named(tile)}. ${tile.file ? described(tile.kind, tile.prompt, tile.file.name) : short(words(tile), 300)}`;
+  const label = `${taskName(tile)}. ${tile.file ? describeFile(tile.kind, tile.prompt, tile.file.name) : short(words(tile), 300)}`;
   const where = tile.map_index >= 0 || tile.label ? `${tile.label ?? tile.map_index}` : "";
   const caption = make("span", { class: "under" }, icon(tile.file ? tile.kind : tile.stage),
     where ? make("span", { class: "where" }, where) : null,
@@ -185,9 +185,9 @@ function drawTile(tile) {
 }
 
 function words(tile) {
-  if (tile.sentence) return tile.sentence;
+  if (tile.message) return tile.message;
   const name = tile.title ?? "Magic Hour";
-  return { working: `${name}: under way`, waiting: "Not started yet", failed: `${name} failed` }[tile.stage] ?? "No file";
+  return { running: `${name}: running`, queued: "Not started yet", failed: `${name} failed` }[tile.stage] ?? "No file";
 }
 
 function thumb(tile) {
@@ -195,7 +195,7 @@ function thumb(tile) {
   if (file.problem) return note(short(file.problem, 140), tile.kind);
   const url = address(baseOf(tile), file);
   if (tile.kind === "image") {
-    const image = make("img", { src: url, alt: described("image", tile.prompt, file.name), loading: "lazy", decoding: "async" });
+    const image = make("img", { src: url, alt: describeFile("image", tile.prompt, file.name), loading: "lazy", decoding: "async" });
     image.addEventListener("error", () => image.replaceWith(note("This picture cannot be shown.", "image")));
     return image;
   }
@@ -210,7 +210,7 @@ const near = new IntersectionObserver((seen) => {
       target.src = target.dataset.src;
     } else if (!isIntersecting && target.getAttribute("src")) {
       target.removeAttribute("src");
-      target.load(); // lets go of the decoder and of the connection
+      target.load(); // frees the decoder and the connection
     }
   }
 }, { rootMargin: "500px" });

@@ -1,69 +1,69 @@
-// One task instance: its files, and what made them.
+// One task instance: its files, and the job that made them.
 import {
-  address, ask, clock, copyButton, count, described, downloadLink, duration, icon, make, moment, note, player, repeat,
-  size,
+  address, clock, copyButton, count, describeFile, downloadLink, duration, fetchDetails, icon, make, moment, note, player,
+  poll, size,
 } from "./common.js";
 
 const BASE = location.pathname.replace(/\/$/, "");
-const EVERY = 2500; // milliseconds
-const stage = document.getElementById("stage");
+const INTERVAL = 2500; // milliseconds
+const media = document.getElementById("media");
 const panel = document.getElementById("panel");
 const page = document.getElementById("page");
-let facts = null;
+let details = null;
 let chosen = 0;
-let drawn = { stage: null, panel: null };
+let drawn = { media: null, panel: null };
 
-repeat(async () => {
-  const before = facts;
-  facts = await ask(`${BASE}/facts`);
+poll(async () => {
+  const before = details;
+  details = await fetchDetails(`${BASE}/details`);
   draw();
-  if (before && before.stage !== facts.stage) announce();
-  return facts.live;
-}, EVERY);
+  if (before && before.stage !== details.stage) announceStage();
+  return details.live;
+}, INTERVAL);
 setInterval(tick, 1000);
 
 function draw() {
   page.removeAttribute("aria-busy");
-  const { files, job, trouble, line } = facts;
-  page.classList.toggle("alone", !job && !trouble);
-  const shown = JSON.stringify([files, trouble, line, facts.stage, files.length ? null : job]);
-  if (shown !== drawn.stage) {
-    drawn.stage = shown;
+  const { files, job, error, empty_reason: emptyReason } = details;
+  page.classList.toggle("alone", !job && !error);
+  const shown = JSON.stringify([files, error, emptyReason, details.stage, files.length ? null : job]);
+  if (shown !== drawn.media) {
+    drawn.media = shown;
     chosen = Math.min(chosen, Math.max(files.length - 1, 0));
-    drawStage();
+    drawMedia();
   }
-  const told = JSON.stringify([job, trouble, facts.stage]);
-  if (told !== drawn.panel) {
-    drawn.panel = told;
+  const data = JSON.stringify([job, error, details.stage]);
+  if (data !== drawn.panel) {
+    drawn.panel = data;
     drawPanel();
   }
   tick();
 }
 
-function announce() {
-  const said = { done: `Done: ${count(facts.files.length, "file")}.`, failed: "The task failed." }[facts.stage];
-  if (said) document.getElementById("news").textContent = said;
+function announceStage() {
+  const text = { succeeded: `Succeeded: ${count(details.files.length, "file")}.`, failed: "The task failed." }[details.stage];
+  if (text) document.getElementById("announcer").textContent = text;
 }
 
-// The stage
+// The media
 
-function drawStage() {
-  const { files, job, trouble, line } = facts;
+function drawMedia() {
+  const { files, job, error, empty_reason: emptyReason } = details;
   if (files.length) {
-    stage.replaceChildren(...[trouble ? alertBox(trouble) : null, show(), strip()].filter(Boolean));
-  } else if (trouble) {
-    stage.replaceChildren(alertBox(trouble));
-  } else if (line) {
-    stage.replaceChildren(make("div", { class: job ? "frame" : "line" }, job ? note(line, job.kind) : line));
+    media.replaceChildren(...[error ? alertBox(error) : null, show(), strip()].filter(Boolean));
+  } else if (error) {
+    media.replaceChildren(alertBox(error));
+  } else if (emptyReason) {
+    media.replaceChildren(make("div", { class: job ? "frame" : "empty" }, job ? note(emptyReason, job.kind) : emptyReason));
   } else {
-    stage.replaceChildren(underway());
+    media.replaceChildren(underway());
   }
 }
 
 function show() {
-  const file = facts.files[chosen];
+  const file = details.files[chosen];
   const measures = make("span", { class: "measures" });
-  const frame = player(BASE, file, facts.job?.prompt, { loaded: (text) => { measures.textContent = text; } });
+  const frame = player(BASE, file, details.job?.prompt, { loaded: (text) => { measures.textContent = text; } });
   return make(
     "figure", { class: "shown" }, frame,
     make(
@@ -76,14 +76,14 @@ function show() {
 }
 
 function strip() {
-  const { files, job } = facts;
+  const { files, job } = details;
   if (files.length < 2) return null;
   const list = make("div", { class: "strip", role: "group", "aria-label": "The files of this task" });
   files.forEach((file, at) => {
     const thumb = file.kind === "image" && !file.problem
       ? make("img", { src: address(BASE, file), alt: "", loading: "lazy", decoding: "async" })
       : icon(file.kind);
-    const label = `${at + 1} of ${files.length}, ${described(file.kind, job?.prompt, file.name)}`;
+    const label = `${at + 1} of ${files.length}, ${describeFile(file.kind, job?.prompt, file.name)}`;
     list.append(make(
       "button",
       { type: "button", class: "thumb", "aria-label": label, "aria-current": at === chosen ? "true" : null, click: () => choose(at) },
@@ -99,8 +99,8 @@ function strip() {
 
 function choose(at) {
   chosen = at;
-  stage.querySelector(".shown").replaceWith(show());
-  stage.querySelectorAll(".thumb").forEach((thumb, index) => {
+  media.querySelector(".shown").replaceWith(show());
+  media.querySelectorAll(".thumb").forEach((thumb, index) => {
     if (index === at) {
       thumb.setAttribute("aria-current", "true");
       thumb.focus();
@@ -111,21 +111,21 @@ function choose(at) {
 }
 
 function underway() {
-  const { job } = facts;
+  const { job } = details;
   const words = job?.submitted_at
     ? [make("p", { class: "doing" }, `${job.title}: ${job.status ?? "submitted"}`),
       make("p", { class: "muted", "data-age": job.submitted_at }),
-      make("div", { class: "track" }, make("div", { class: "done" })),
+      make("div", { class: "track" }, make("div", { class: "progress" })),
       make("p", { class: "muted", "data-expected": "" })]
-    : [make("p", { class: "doing" }, "Getting ready"), make("p", { class: "muted" }, "No job was ordered yet.")];
+    : [make("p", { class: "doing" }, "Getting ready"), make("p", { class: "muted" }, "No job was submitted yet.")];
   return make("div", { class: "frame underway" }, make("div", { class: "sheen" }), make("div", { class: "words" }, ...words));
 }
 
-function alertBox({ sentence, money, next }) {
-  const rows = [["Money", money], ["Next", next]].filter(([, text]) => text);
+function alertBox({ message, charge, next_step: nextStep }) {
+  const rows = [["Charge", charge], ["Next step", nextStep]].filter(([, text]) => text);
   return make(
-    "div", { class: "alert", role: "group", "aria-label": "What went wrong" },
-    make("p", { class: "sentence" }, icon("failed"), make("span", {}, sentence)),
+    "div", { class: "alert", role: "group", "aria-label": "Error" },
+    make("p", { class: "message" }, icon("failed"), make("span", {}, message)),
     rows.length ? make("dl", {}, ...rows.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])) : null,
   );
 }
@@ -133,30 +133,30 @@ function alertBox({ sentence, money, next }) {
 // The panel
 
 function drawPanel() {
-  const { job, trouble } = facts;
+  const { job, error } = details;
   panel.replaceChildren();
   if (!job) return;
-  const badge = make("span", { class: `badge ${facts.stage}` }, icon(facts.stage), stateWord());
+  const badge = make("span", { class: `badge ${details.stage}` }, icon(details.stage), stateWord());
   panel.append(make("div", { class: "title" }, make("h1", {}, job.title), badge));
   if (job.prompt) panel.append(make("blockquote", { class: "prompt" }, job.prompt));
   const rows = [
     ["Model", job.model],
     ["Credits", job.credits === null ? null : Number(job.credits).toLocaleString()],
-    ["Ordered", job.submitted_at && make("time", { datetime: iso(job.submitted_at) }, moment(job.submitted_at))],
-    ["Took", job.submitted_at && job.ended_at && !trouble ? duration(job.ended_at - job.submitted_at) : null],
-    ["Looks", job.looks || null],
+    ["Submitted", job.submitted_at && make("time", { datetime: iso(job.submitted_at) }, moment(job.submitted_at))],
+    ["Duration", job.submitted_at && job.ended_at && !error ? duration(job.ended_at - job.submitted_at) : null],
+    ["Polls", job.polls || null],
     ["Tool", make("code", {}, job.tool)],
     ["Job", job.id && make("span", { class: "copied" }, make("code", {}, job.id), copyButton(job.id, "Copy job id", { bare: true }))],
     ["Name", job.name],
     ["Library", job.library_url
       && make("span", { class: "copied" }, make("code", {}, job.library_url), copyButton(job.library_url, "Copy link", { bare: true }))],
   ].filter(([, value]) => value !== null && value !== undefined);
-  panel.append(make("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])));
+  panel.append(make("dl", { class: "values" }, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])));
   const request = job.fields.filter(({ value }) => value !== job.prompt);
   if (request.length) {
     panel.append(make(
       "details", { class: "request", open: true }, make("summary", {}, "Request"),
-      make("dl", { class: "facts" }, ...request.flatMap(({ name, value }) => [
+      make("dl", { class: "values" }, ...request.flatMap(({ name, value }) => [
         make("dt", {}, make("code", {}, name)),
         make("dd", {}, typeof value === "string" ? value : JSON.stringify(value)),
       ])),
@@ -165,29 +165,29 @@ function drawPanel() {
 }
 
 function stateWord() {
-  if (facts.stage === "working") return facts.job.status ?? "working";
-  if (facts.stage === "done") return facts.job.status ?? "done";
-  return facts.state === "up_for_retry" ? "tries again" : facts.stage;
+  if (details.stage === "running") return details.job.status ?? "running";
+  if (details.stage === "succeeded") return details.job.status ?? "succeeded";
+  return details.state === "up_for_retry" ? "up for retry" : details.stage;
 }
 
 function iso(seconds) {
   return new Date(seconds * 1000).toISOString();
 }
 
-// Time passes between two looks at the server, too.
+// Time passes between two polls of the server, too.
 function tick() {
-  if (!facts?.live) return;
-  const now = Date.now() / 1000 + facts.ahead;
-  const age = stage.querySelector("[data-age]");
+  if (!details?.live) return;
+  const now = Date.now() / 1000 + details.ahead;
+  const age = media.querySelector("[data-age]");
   if (!age) return;
-  const { submitted_at: start, expected_at: end } = facts.job;
+  const { submitted_at: start, expected_at: end } = details.job;
   age.textContent = `For ${duration(now - start)}`;
-  const expected = stage.querySelector("[data-expected]");
+  const expected = media.querySelector("[data-expected]");
   const late = end && now > end;
   expected.textContent = !end ? "" : late
     ? `Usually this takes ${duration(end - start)}. It is late, and nothing is lost by that.`
     : `Expected at ${clock(end)}, in ${duration(end - now)}`;
-  const done = stage.querySelector(".track .done");
-  done.style.width = end && !late ? `${Math.round((100 * (now - start)) / (end - start))}%` : "100%";
-  done.classList.toggle("late", !end || late);
+  const progress = media.querySelector(".track .progress");
+  progress.style.width = end && !late ? `${Math.round((100 * (now - start)) / (end - start))}%` : "100%";
+  progress.classList.toggle("late", !end || late);
 }

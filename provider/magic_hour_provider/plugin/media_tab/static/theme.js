@@ -1,4 +1,4 @@
-// Looks like the Airflow around it. Loaded before anything is painted, so that nothing flashes.
+// Takes over the theme of the Airflow around it. Loaded before anything is painted, so that nothing flashes.
 (() => {
   const root = document.documentElement;
   // Chakra UI's names for Airflow's colours, and ours. An administrator may have given Airflow other ones.
