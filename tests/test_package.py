@@ -15,6 +15,7 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 import magic_hour_provider
+from magic_hour_provider.get_provider_info import get_provider_info
 
 PACKAGE = Path(magic_hour_provider.__file__).parent
 
@@ -110,7 +111,9 @@ print(json.dumps(sorted(new)))
 
 def test_the_entry_points():
     """Airflow finds the provider and the plugin."""
-    providers = [one for one in entry_points(group="apache_airflow_provider") if one.module == "magic_hour_provider"]
+    providers = [
+        one for one in entry_points(group="apache_airflow_provider") if one.module == get_provider_info.__module__
+    ]
     assert [one.load()()["package-name"] for one in providers] == ["airflow-provider-magic-hour"]
     plugins = {one.name: one for one in entry_points(group="airflow.plugins")}
     assert plugins["magic_hour"].load().name == "magic_hour"
@@ -153,7 +156,7 @@ def test_the_provider_info_is_valid():
     """It follows Airflow's own schema, and every class and module it names exists."""
     import airflow
 
-    info = magic_hour_provider.get_provider_info()
+    info = get_provider_info()
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(info, schema)
     for group in ("operators", "sensors", "hooks", "triggers"):
@@ -167,7 +170,7 @@ def test_the_provider_info_is_valid():
 
 def test_every_setting_is_documented_and_every_documented_setting_is_read():
     """The options of ``[magic_hour]`` are those that the code reads."""
-    options = set(magic_hour_provider.get_provider_info()["config"]["magic_hour"]["options"])
+    options = set(get_provider_info()["config"]["magic_hour"]["options"])
     text = "\n".join(path.read_text() for path in modules())
     assert set(re.findall(r'conf\.get\w*\(\s*"magic_hour", "(\w+)"', text)) == options
 

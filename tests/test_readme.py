@@ -6,8 +6,8 @@ import re
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import magic_hour_provider
 from magic_hour_provider import pytest_plugin
+from magic_hour_provider.get_provider_info import get_provider_info
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator.__main__ import _parser
 from magic_hour_provider.simulator.faults.catalog import FAULTS, WEBHOOK
@@ -42,7 +42,7 @@ def test_the_parameters_are_the_operators():
 def test_the_settings_are_documented():
     """The table of settings is that of the provider info."""
     table = TEXT.split("| `[magic_hour]` | Default | Meaning |")[1].split("\n\n")[0]
-    options = magic_hour_provider.get_provider_info()["config"]["magic_hour"]["options"]
+    options = get_provider_info()["config"]["magic_hour"]["options"]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(options)
 
 

@@ -160,7 +160,7 @@ class MagicHourHook(BaseHook):
         from flask_babel import lazy_gettext
         from wtforms import StringField
 
-        from magic_hour_provider import get_provider_info
+        from magic_hour_provider.get_provider_info import get_provider_info
 
         return {
             name: StringField(
@@ -175,7 +175,7 @@ class MagicHourHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Describe the connection form, for Airflow before 3.2 (later ones read the provider info)."""
-        from magic_hour_provider import get_provider_info
+        from magic_hour_provider.get_provider_info import get_provider_info
 
         behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
         return {

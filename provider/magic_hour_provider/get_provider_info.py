@@ -1,0 +1,171 @@
+"""What Airflow reads of this package: its operators, its connection type and its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider information that Airflow reads from the entry point ``apache_airflow_provider``.
+
+    Format: ``provider_info.schema.json`` of apache-airflow-core; ``conn-fields`` and ``ui-field-behaviour`` are read
+    from Airflow 3.2, before that the hook's methods are.
+    """
+    return {
+        "package-name": "airflow-provider-magic-hour",
+        "name": "Magic Hour",
+        "description": "AI video, image and audio generation with `Magic Hour <https://magichour.ai>`__.",
+        "integrations": [
+            {
+                "integration-name": "Magic Hour",
+                "external-doc-url": "https://docs.magichour.ai",
+                "tags": ["service"],
+            }
+        ],
+        "operators": [
+            {
+                "integration-name": "Magic Hour",
+                "python-modules": [
+                    "magic_hour_provider.operators.magic_hour",
+                    "magic_hour_provider.operators.video",
+                    "magic_hour_provider.operators.image",
+                    "magic_hour_provider.operators.audio",
+                    "magic_hour_provider.operators.files",
+                ],
+            }
+        ],
+        "sensors": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.sensors.job"]}],
+        "hooks": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.hooks.magic_hour"]}],
+        "triggers": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.triggers.job"]}],
+        "extra-links": ["magic_hour_provider.links.MagicHourLink"],
+        "connection-types": [
+            {
+                "connection-type": "magic_hour",
+                "hook-name": "Magic Hour",
+                "hook-class-name": "magic_hour_provider.hooks.magic_hour.MagicHourHook",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["login", "schema", "port"],
+                    "relabeling": {"password": "API key", "host": "Base URL"},
+                    "placeholders": {
+                        "password": "from Magic Hour's Developer Hub",
+                        "host": "empty for https://api.magichour.ai; or the simulator's address",
+                    },
+                },
+                "conn-fields": {
+                    "webhook_secret": {
+                        "label": "Webhook secret",
+                        "description": (
+                            "From Magic Hour's Developer Hub, for webhooks to /magic-hour/webhook on this Airflow's "
+                            "API server; two of them, with a blank between, while one takes the place of the other."
+                        ),
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
+                    "timeout": {
+                        "label": "Request timeout (seconds)",
+                        "description": "Seconds without progress after which a request counts as lost.",
+                        "schema": {"type": ["number", "null"], "default": 60},
+                    },
+                    "max_looks_per_second": {
+                        "label": "Looks per second at most",
+                        "description": (
+                            "How many status requests one triggerer sends per second at the most, for all jobs of "
+                            "this connection together. It starts slower and slows down by itself when Magic Hour "
+                            "says so."
+                        ),
+                        "schema": {"type": ["number", "null"], "default": 200},
+                    },
+                    "verify": {
+                        "label": "TLS certificates",
+                        "description": "true, false, or the path of a file with certificates to trust.",
+                        "schema": {"type": ["string", "null"], "default": "true"},
+                    },
+                    "proxy": {
+                        "label": "Proxy",
+                        "description": "Address of a proxy for requests to Magic Hour.",
+                        "schema": {"type": ["string", "null"], "format": "password"},
+                    },
+                },
+            }
+        ],
+        "config": {
+            "magic_hour": {
+                "description": "Settings of the Magic Hour provider.",
+                "options": {
+                    "output_path": {
+                        "description": (
+                            "Folder for finished files where a task names none: any ObjectStoragePath, such as "
+                            "s3://conn@bucket/magic-hour; may be a template. Empty: nothing is downloaded."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@media/{{ dag.dag_id }}/{{ run_id }}",
+                        "default": "",
+                    },
+                    "media_roots": {
+                        "description": (
+                            "Folders whose files the Media tab may show, separated by commas or new lines: absolute "
+                            "paths that the API server can read, or object storage addresses with their own "
+                            "connection. Nothing outside them is ever served. Empty: output_path, if it is no "
+                            "template; else none."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@media/campaigns, /mnt/media",
+                        "default": "",
+                    },
+                    "ledger_path": {
+                        "description": (
+                            "Airflow 3.1 and 3.2: folder for the records of what was paid for, which all workers of "
+                            "one Airflow, and no other Airflow, share: an absolute path or any ObjectStoragePath, no "
+                            "template. Empty: .magic-hour-ledger under the task's output_path. Not used where Airflow "
+                            "has its task state store (3.3 and later)."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@state/magic-hour",
+                        "default": "",
+                    },
+                    "inline_wait": {
+                        "description": (
+                            "Seconds a task waits on its worker for a tool that usually needs no longer, before it "
+                            "defers: resuming a deferred task costs a second process. 0 defers at once."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": "30",
+                    },
+                    "min_credits_left": {
+                        "description": (
+                            "No job is submitted while the account has fewer credits than this. A floor, not a lock: "
+                            "tasks that start together all see the same balance. Not for usage-based accounts."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": "500",
+                        "default": "0",
+                    },
+                    "sidecar": {
+                        "description": (
+                            "Beside the files of each job a small one, <tool>-<id>.json, says what they are and what "
+                            "was asked for, without secrets."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
+                    },
+                    "tag_names": {
+                        "description": (
+                            "Which job names carry a key that finds a job whose answer was lost: 'all', 'automatic' "
+                            "(not those a user chose) or 'none'."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": None,
+                        "default": "all",
+                    },
+                },
+            }
+        },
+    }
