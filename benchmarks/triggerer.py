@@ -5,8 +5,8 @@ its event, and Airflow must not warn of a blocked loop. They come a hundred in a
 all at once, as after a restart. The limit stands beside: as many triggers that only sleep, and what Airflow warns of
 then (its loop stops for a full garbage collection, and for its own line about each trigger that starts).
 
-Then one short job at a time, which the task waits for on its worker (``[magic_hour] inline_wait``, the default) or
-defers at once.
+Then one short job at a time, which the task waits for on its worker (``[magic_hour] inline_wait_seconds``, the
+default) or defers at once.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def crowd(airflow: LocalAirflow, sim: Simulator, table: Table, per_second: int =
     :param per_second: how many task instances come in a second; 0: all at once.
     """
     ids = submit(sim, MANY)
-    looks, now = sim.stats()["looks"], time.time()
+    polls, now = sim.stats()["looks"], time.time()
     usage = Usage(lambda: airflow.processes("triggerer"))
     run_id, spent, left, blocked = _wait(airflow, [trigger(job_id, now) for job_id in ids], usage, per_second)
     good = sum(
@@ -79,7 +79,7 @@ def crowd(airflow: LocalAirflow, sim: Simulator, table: Table, per_second: int =
     table.note("Seconds until the last event", f"{spent:.0f}; {left} left")
     table.note("CPU of the triggerer", f"{usage.cpu_s:.1f} s, {1000 * usage.cpu_s / MANY:.1f} ms per task instance")
     table.note("Its largest process", f"{usage.largest / 2**20:.0f} MiB resident, grown by {usage.grown / 2**20:.0f}")
-    table.note("Looks", f"{sim.stats()['looks'] - looks:,}")
+    table.note("Polls", f"{sim.stats()['looks'] - polls:,}")
 
 
 def limit(airflow: LocalAirflow, table: Table, per_second: int = 0) -> None:
@@ -129,7 +129,7 @@ def short(airflow: LocalAirflow, sim: Simulator, table: Table) -> None:
     for _ in range(ROUNDS):
         for dag_id, rounds in found.items():
             rounds.append(_short(airflow, sim, dag_id))
-    table.head("One job of 4 s, waited for on the worker (inline_wait = 30) and deferred at once (0); medians")
+    table.head("One job of 4 s, waited for on the worker (inline_wait_seconds = 30) and deferred at once (0); medians")
     middle = {
         dag_id: [statistics.median(column) for column in zip(*rounds, strict=True)] for dag_id, rounds in found.items()
     }

@@ -1,10 +1,10 @@
 """What waiting for jobs costs the triggerer, beside two peers' triggers and a bare asyncio loop, in one run.
 
-The peers are the real triggers of the Databricks and dbt Cloud providers. All look at the same server on loopback, over
-TLS or plain, as often and with the same interval: a job ends at its fifth look (Databricks asks once more after the
+The peers are the real triggers of the Databricks and dbt Cloud providers. All poll the same server on loopback, over
+TLS or plain, as often and with the same interval: a job ends at its fifth poll (Databricks asks once more after the
 end, so there at its fourth). Every side has a process of its own; what counts is that process's CPU time, from the
 first trigger's start to the last one's event, sockets and certificates included. Logs are at ERROR for all, so that the
-line that each peer writes per look costs it nothing. Medians of interleaved rounds.
+line that each peer writes per poll costs it nothing. Medians of interleaved rounds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from parts.schedules import Cell, cells
 from parts.sides import Measured, Round, Side
 from parts.table import Table
 
-LOOKS = 5
+POLLS = 5
 ROUNDS = 3
 MANY = 10_000
 FEWER = 2_000
@@ -37,7 +37,7 @@ LIMIT = 40
 class Bench:
     """Runs rounds on sides against one server.
 
-    :param server: what all look at.
+    :param server: what all poll at.
     """
 
     def __init__(self, server: Server) -> None:
@@ -47,10 +47,10 @@ class Bench:
     def run(self, side: Side, scheme: str, jobs: int, interval_s: int, **more: float) -> tuple[Measured, Books]:
         """Run one round.
 
-        :param more: ``hold_s`` (see :class:`Round`), and ``looks`` and ``per_second`` for the server.
+        :param more: ``hold_s`` (see :class:`Round`), and ``polls`` and ``per_second`` for the server.
         """
-        rules = {name: int(more.pop(name)) for name in ("looks", "per_second") if name in more}
-        self._server.begin(**{"looks": LOOKS, **rules})
+        rules = {name: int(more.pop(name)) for name in ("polls", "per_second") if name in more}
+        self._server.begin(**{"polls": POLLS, **rules})
         measured = side.run(Round(scheme, jobs, interval_s, first_id=self._next_id, **more))
         self._next_id += jobs
         return measured, self._server.books()
@@ -61,28 +61,28 @@ class Bench:
         for _ in range(ROUNDS):
             for side in sides:
                 measured, books = self.run(side, scheme, jobs, interval_s)
-                assert books.requests == jobs * LOOKS, f"{side.name}: {books.requests} requests"
+                assert books.requests == jobs * POLLS, f"{side.name}: {books.requests} requests"
                 found[side.name].append(1000 * measured.cpu_s / jobs)
         return found
 
 
 def cpu(bench: Bench, table: Table) -> None:
-    """Measure CPU per job and per look."""
+    """Measure CPU per job and per poll."""
     with ExitStack() as stack:
         ours, databricks, dbt, raw = (
             stack.enter_context(Side(name)) for name in ("Magic Hour", "Databricks", "dbt Cloud", "raw")
         )
         for side in (ours, databricks, dbt, raw):
-            bench.run(side, "https", 5, 1, looks=2)  # imports, and what is made once a process
+            bench.run(side, "https", 5, 1, polls=2)  # imports, and what is made once a process
         tls = bench.cpu_ms((ours, databricks, dbt, raw), "https", 200, 1)
         plain = bench.cpu_ms((ours, databricks, raw), "http", 1000, 2)
-    table.head(f"CPU, {LOOKS} looks per job at an equal interval")
+    table.head(f"CPU, {POLLS} polls per job at an equal interval")
     title = "CPU per job, TLS, N=200, beside"
     table.row(f"{title} Databricks", _ratio(tls, "Databricks"), " x", must=0.70, aim=0.50)
     table.row(f"{title} dbt Cloud", _ratio(tls, "dbt Cloud"), " x", must=0.50, aim=0.35)
     table.row("CPU per job, plain, N=1,000, beside Databricks", _ratio(plain, "Databricks"), " x", must=0.95, aim=0.60)
     for name, found in (("TLS, N=200", tls), ("plain, N=1,000", plain)):
-        table.row(f"CPU per look, {name}, beside a bare loop", _ratio(found, "raw"), " x", must=12, aim=6)
+        table.row(f"CPU per poll, {name}, beside a bare loop", _ratio(found, "raw"), " x", must=12, aim=6)
     for name, found in (("TLS, N=200", tls), ("plain, N=1,000", plain)):
         each = (f"{side} {statistics.median(times):.2f} ms" for side, times in found.items())
         table.note(f"CPU per job, {name}", ", ".join(each))
@@ -97,8 +97,8 @@ def crowd(bench: Bench, table: Table) -> None:
     seen = {}
     for name, jobs, interval_s in (("nothing", MANY, 0), ("Magic Hour", MANY, 0), ("Databricks", FEWER, 30)):
         with Side(name) as side:
-            bench.run(side, "https", 5, interval_s, looks=0, hold_s=2)  # imports, and what is made once a process
-            seen[name, jobs] = bench.run(side, "https", jobs, interval_s, looks=0, hold_s=HOLD_S)
+            bench.run(side, "https", 5, interval_s, polls=0, hold_s=2)  # imports, and what is made once a process
+            seen[name, jobs] = bench.run(side, "https", jobs, interval_s, polls=0, hold_s=HOLD_S)
     (ours, our_books), (theirs, _) = seen["Magic Hour", MANY], seen["Databricks", FEWER]
     lag, beside = ours.lag_ms(0.99), theirs.lag_ms(0.99)
     table.head(
@@ -114,15 +114,15 @@ def crowd(bench: Bench, table: Table) -> None:
             f"{name}, {jobs:,}",
             f"lag p50 {measured.lag_ms(0.5):.1f}, p99 {measured.lag_ms(0.99):,.1f}, "
             f"longest {measured.lag_ms(1):,.0f} ms; {measured.bytes_per_job / 1024:.1f} KiB per job; "
-            f"{books.most_sockets:,} sockets; {books.requests:,} looks; {measured.cpu_s:.1f} CPU s",
+            f"{books.most_sockets:,} sockets; {books.requests:,} polls; {measured.cpu_s:.1f} CPU s",
         )
 
 
 def schedules(found: Sequence[Cell], table: Table) -> None:
-    """Print how many looks our schedule takes, for all polling classes and tools."""
+    """Print how many polls our schedule takes, for all polling classes and tools."""
     usual = [cell.ratio for cell in found if (cell.sigma, cell.wrong) == (0.5, 1.0)]
     worst = max(found, key=lambda cell: cell.ratio)
-    table.head("Looks per job beside a fixed interval that sees the end as late on average, in virtual time")
+    table.head("Polls per job beside a fixed interval that sees the end as late on average, in virtual time")
     table.row(
         "Published median, sigma 0.5: mean of all classes and tools", statistics.fmean(usual), must=0.85, aim=0.70
     )
@@ -134,24 +134,24 @@ def schedules(found: Sequence[Cell], table: Table) -> None:
         table.note(
             f"sigma {sigma}, true median {wrong:g} x the published",
             f"mean {statistics.fmean(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}; "
-            f"{statistics.median(cell.looks for cell in these):.1f} looks, "
+            f"{statistics.median(cell.polls for cell in these):.1f} polls, "
             f"{statistics.median(cell.delay_s for cell in these):.1f} s late (medians)",
         )
 
 
 def limit(bench: Bench, table: Table) -> list[Cell]:
-    """Measure looks beyond a server's limit; meanwhile the other core computes schedules."""
+    """Measure polls beyond a server's limit; meanwhile the other core computes schedules."""
     found: list[Cell] = []
     background = threading.Thread(target=lambda: found.extend(cells()))
     background.start()
     with Side("Magic Hour") as side:
-        _, books = bench.run(side, "http", 1000, 0, looks=0, per_second=LIMIT, hold_s=HOLD_S)
+        _, books = bench.run(side, "http", 1000, 0, polls=0, per_second=LIMIT, hold_s=HOLD_S)
     background.join()
     table.head(
-        f"1,000 jobs started at once, our own schedule, a server that answers {LIMIT} looks in any second, {HOLD_S} s"
+        f"1,000 jobs started at once, our own schedule, a server that answers {LIMIT} polls in any second, {HOLD_S} s"
     )
-    table.row("Looks beyond the limit", 100 * books.refused / books.requests, " %", must=5, aim=1)
-    table.note("Looks", f"{books.requests:,}, of which {books.refused} refused; {LIMIT * HOLD_S:,} were possible")
+    table.row("Polls beyond the limit", 100 * books.refused / books.requests, " %", must=5, aim=1)
+    table.note("Polls", f"{books.requests:,}, of which {books.refused} refused; {LIMIT * HOLD_S:,} were possible")
     return found
 
 
@@ -163,8 +163,8 @@ def connect(server: Server, home: Path, authority: Path) -> None:
     for scheme, port in server.ports.items():
         os.environ[f"LOOPBACK_{scheme.upper()}"] = str(port)
         address = f"{scheme}://127.0.0.1:{port}"
-        # As many looks as asked for: here all sides keep the same interval.
-        _connection(f"magic_hour_{scheme}", "magic_hour", host=address, extra={"max_looks_per_second": 100_000})
+        # As many polls as asked for: here all sides keep the same interval.
+        _connection(f"magic_hour_{scheme}", "magic_hour", host=address, extra={"max_polls_per_second": 100_000})
         _connection(f"magic_hour_{scheme}_polite", "magic_hour", host=address)
         _connection(f"databricks_{scheme}", "databricks", host="127.0.0.1", schema=scheme, port=port)
     _connection("dbt_https", "dbt_cloud", host=f"127.0.0.1:{server.ports['https']}", login="1")

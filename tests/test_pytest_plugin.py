@@ -77,7 +77,7 @@ def test_options(magic_hour_simulator):
     """Options set the account and name the connections; with real_time nobody's clock is touched."""
     for conn_id in ("one", "two"):
         with MagicHourHook(conn_id).get_conn() as client:
-            account = client.account()
+            account = client.get_account()
             assert (account.credits, account.tier) == (7, "pro")
     assert "AIRFLOW_CONN_MAGIC_HOUR_DEFAULT" not in os.environ
     assert abs(CLOCK.now() - time.time()) < 5

@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Send ``/files/<MiB>/<name>``, ``/far/<MiB>/<name>`` over a link with latency, or a look at a job."""
+        """Send ``/files/<MiB>/<name>``, ``/far/<MiB>/<name>`` over a link with latency, or a poll a job."""
         where, mib, *_ = self.path.strip("/").split("/")
         if where == "v1":
             self._answer(job(self._here(), self.path.rpartition("/")[2]))
@@ -85,7 +85,7 @@ def upload(here: str, place: str) -> dict[str, str]:
 
 
 def job(here: str, job_id: str) -> dict[str, Any]:
-    """Return a look at a complete video, with all that the official SDK wants in it."""
+    """Return a poll a complete video, with all that the official SDK wants in it."""
     link = {"url": f"{here}/files/{job_id.removeprefix('mib')}/clip.mp4", "expires_at": "2099-01-01T00:00:00Z"}
     deprecated = {"download": link, "total_frame_cost": 1}
     size = {"width": 1, "height": 1, "fps": 30, "start_seconds": 0, "end_seconds": 1}

@@ -1,7 +1,7 @@
-"""A server of constant cost that every side looks at: Magic Hour, Databricks and dbt Cloud, over TLS and plain.
+"""A server of constant cost that every side polls at: Magic Hour, Databricks and dbt Cloud, over TLS and plain.
 
-It has a process of its own, so that its CPU time is not counted as anybody's. A job ends at the look that the round
-says, whoever looks, so that all sides do the same work.
+It has a process of its own, so that its CPU time is not counted as anybody's. A job ends at the poll that the round
+says, whoever polls, so that all sides do the same work.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-# What real answers weigh: a look at a job of one file. The peers' answers are padded to the same size.
+# What real answers weigh: a poll a job of one file. The peers' answers are padded to the same size.
 _ANSWER_BYTES = 600
 
 
@@ -41,10 +41,10 @@ class Loopback:
     def begin(self, round_: dict[str, Any]) -> None:
         """Begin a round.
 
-        :param round_: ``looks``: the look at which jobs end, 0 for never; ``per_second``: how many looks are answered
+        :param round_: ``polls``: the poll at which jobs end, 0 for never; ``per_second``: how many polls are answered
             within any second, before 429.
         """
-        self.looks = round_.get("looks", 0)
+        self.polls = round_.get("polls", 0)
         self.per_second = round_.get("per_second", 0)
         self.books = Books(most_sockets=self.sockets)
         self._seen: Counter[str] = Counter()
@@ -65,10 +65,10 @@ class Loopback:
             ("databricks", str(json.loads(body)["run_id"])) if body else (path[:4], path.strip("/").split("/")[-1])
         )
         self._seen[job] += 1
-        ended = bool(self.looks) and self._seen[job] >= self.looks
+        ended = bool(self.polls) and self._seen[job] >= self.polls
         if kind == "databricks":
-            # Its trigger asks once more after the end: one look fewer, so that the requests are as many as ours.
-            ended = bool(self.looks) and self._seen[job] >= self.looks - 1
+            # Its trigger asks once more after the end: one poll fewer, so that the requests are as many as ours.
+            ended = bool(self.polls) and self._seen[job] >= self.polls - 1
             life = {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}
             state = life if ended else {"life_cycle_state": "RUNNING"}
             return _ok({"run_id": int(job), "state": {**state, "state_message": ""}, "tasks": []})

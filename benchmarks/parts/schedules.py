@@ -1,7 +1,7 @@
-"""How many looks a schedule costs, beside looks at a fixed interval that see the end as late on average.
+"""How many polls a schedule costs, beside polls at a fixed interval that see the end as late on average.
 
 No time passes: durations are lognormal around a median, at a thousand evenly spread quantiles, so a run repeats to the
-digit. The peer looks first one interval after the submission, which is kind to it: the real ones look at once, too.
+digit. The peer polls first one interval after the submission, which is kind to it: the real ones poll at once, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from statistics import NormalDist, fmean
 
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.polling.schedule import Outcome, Schedule, Wait
+from magic_hour_provider.polling.schedule import Outcome, PollState, Schedule
 
 _SAMPLES = 1000
 _QUANTILES = [NormalDist().inv_cdf((n + 0.5) / _SAMPLES) for n in range(_SAMPLES)]
@@ -31,15 +31,15 @@ class Cell:
 
     :param who: a tool, or a polling class where a tool of no published median takes its middle.
     :param wrong: the true median as a multiple of the one believed in.
-    :param looks: looks per job.
-    :param delay_s: seconds from the end of a job to the look that sees it, on average.
-    :param ratio: looks beside those at a fixed interval with the same delay.
+    :param polls: polls per job.
+    :param delay_s: seconds from the end of a job to the poll that sees it, on average.
+    :param ratio: polls beside those at a fixed interval with the same delay.
     """
 
     who: str
     sigma: float
     wrong: float
-    looks: float
+    polls: float
     delay_s: float
     ratio: float
 
@@ -50,11 +50,11 @@ def cells() -> Iterator[Cell]:
         for sigma in SIGMAS:
             for wrong in WRONG:
                 durations = [schedule.median_s * wrong * math.exp(sigma * z) for z in _QUANTILES]
-                looks_at = list(_looks_at(schedule, durations[-1]))
-                seen_by = [bisect_left(looks_at, duration) for duration in durations]
-                looks = fmean(seen_by) + 1
-                delay = fmean(looks_at[last] - end for last, end in zip(seen_by, durations, strict=True))
-                yield Cell(who, sigma, wrong, looks, delay, looks / _fixed_looks(durations, delay))
+                poll_times = list(_poll_times(schedule, durations[-1]))
+                seen_by = [bisect_left(poll_times, duration) for duration in durations]
+                polls = fmean(seen_by) + 1
+                delay = fmean(poll_times[last] - end for last, end in zip(seen_by, durations, strict=True))
+                yield Cell(who, sigma, wrong, polls, delay, polls / _fixed_polls(durations, delay))
 
 
 def _schedules() -> Iterator[tuple[str, Schedule]]:
@@ -66,21 +66,21 @@ def _schedules() -> Iterator[tuple[str, Schedule]]:
             yield f"{slug} ({name})", Schedule.of(POLLING_CLASSES[name], tool)
 
 
-def _looks_at(schedule: Schedule, longest: float) -> Iterator[float]:
-    """Give the ages at which an active job is looked at, until one is past the longest duration."""
-    wait = Wait(schedule, submitted_at=0.0, deadline=_FOR_EVER)
-    age = wait.first_look(0.0)
+def _poll_times(schedule: Schedule, longest: float) -> Iterator[float]:
+    """Give the ages at which an active job is polled, until one is past the longest duration."""
+    wait = PollState(schedule, submitted_at=0.0, deadline=_FOR_EVER)
+    age = wait.first_poll_at(0.0)
     while True:
         yield age
         if age >= longest:
             return
-        decided = wait.decide(_ACTIVE, age)
+        decided = wait.next_action(_ACTIVE, age)
         assert not isinstance(decided, Outcome), decided
         age = decided
 
 
-def _fixed_looks(durations: Sequence[float], delay: float) -> float:
-    """Return the looks per job at the fixed interval that has this delay on average."""
+def _fixed_polls(durations: Sequence[float], delay: float) -> float:
+    """Return the polls per job at the fixed interval that has this delay on average."""
     low, high = delay / 10, 10 * delay
     for _ in range(30):
         interval = math.sqrt(low * high)

@@ -32,7 +32,7 @@ class Round:
 
     :param scheme: ``https`` or ``http``.
     :param jobs: so many, started at once.
-    :param interval_s: seconds between two looks at a job; 0: as our own schedule has it.
+    :param interval_s: seconds between two polls a job; 0: as our own schedule has it.
     :param hold_s: seconds after which the jobs are given up; 0: wait until they end.
     :param first_id: the jobs' ids count from here.
     """
@@ -72,11 +72,11 @@ def _magic_hour(ask: Round) -> Wait:
     from magic_hour_provider.triggers import job
 
     if ask.interval_s:
-        # As the peers: the same interval at any age, and no care for the account from the first look on.
+        # As the peers: the same interval at any age, and no care for the account from the first poll on.
         fixed = Schedule(ask.interval_s, ask.interval_s, ask.interval_s)
         job._schedule = lambda *_: fixed  # type: ignore[assignment]
         rate._START = 100_000.0
-    # With a fixed interval: submitted long enough ago for a first look at once, as the peers take it.
+    # With a fixed interval: submitted long enough ago for a first poll at once, as the peers take it.
     then = time.time() - 60 if ask.interval_s else time.time()
     conn_id = f"magic_hour_{ask.scheme}" + ("" if ask.interval_s else "_polite")
 
@@ -114,7 +114,7 @@ def _raw(ask: Round) -> Wait:
     free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     in_flight = asyncio.Semaphore(_SOCKETS)
 
-    async def look(number: int) -> Any:
+    async def poll(number: int) -> Any:
         async with in_flight:
             reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", port, ssl=context)
             writer.write(
@@ -129,7 +129,7 @@ def _raw(ask: Round) -> Wait:
 
     async def wait(number: int) -> AsyncIterator[Any]:
         while True:
-            job = await look(number)
+            job = await poll(number)
             if job["status"] == "complete":
                 yield job
                 return

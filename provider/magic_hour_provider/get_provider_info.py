@@ -65,8 +65,8 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "Seconds without progress after which a request counts as lost.",
                         "schema": {"type": ["number", "null"], "default": 60},
                     },
-                    "max_looks_per_second": {
-                        "label": "Looks per second at most",
+                    "max_polls_per_second": {
+                        "label": "Max polls per second",
                         "description": (
                             "How many status requests one triggerer sends per second at the most, for all jobs of "
                             "this connection together. It starts slower and slows down by itself when Magic Hour "
@@ -125,7 +125,7 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@state/magic-hour",
                         "default": "",
                     },
-                    "inline_wait": {
+                    "inline_wait_seconds": {
                         "description": (
                             "Seconds a task waits on its worker for a tool that usually needs no longer, before it "
                             "defers: resuming a deferred task costs a second process. 0 defers at once."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-CREDITS = "magic_hour.credits"
+CREDITS = "magic_hour.credits_charged"
 
 log = logging.getLogger(__name__)
 

@@ -152,7 +152,7 @@ def test_a_redirect_is_never_followed():
 
 
 def test_a_whole_job_by_hand(sim, tmp_path):
-    """Upload, create, look, download and delete work over real HTTP, and the books agree."""
+    """Upload, create, poll, download and delete work over real HTTP, and the books agree."""
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
         reference = client.upload(PHOTO)
         made = client.create("ai-image-editor", {"assets": {"image_file_paths": [reference]}, "style": {"prompt": "x"}})
@@ -167,7 +167,7 @@ def test_a_whole_job_by_hand(sim, tmp_path):
         client.delete_job(made.kind, made.id)
         with pytest.raises(errors.NotFoundError):
             client.get_job(made.kind, made.id)
-        account = client.account()
+        account = client.get_account()
     assert account.tier == "creator"
     assert account.credits == 100_000 - made.credits_charged
     stats = sim.stats()
@@ -177,8 +177,8 @@ def test_a_whole_job_by_hand(sim, tmp_path):
 def test_saved_items_are_read_to_the_last_page(sim):
     """All pages are one list, of all types or of one."""
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
-        everything = client.saved_items()
-        voices = client.saved_items(type="voice")
+        everything = client.list_saved_items()
+        voices = client.list_saved_items(type="voice")
     assert len(everything) == 2
     assert all(item["type"] == "voice" for item in voices)
 
@@ -207,16 +207,16 @@ def test_the_async_client_sees_the_same(sim):
         sim.advance(60)
         job = client.get_job("image", made.id)
 
-    async def look(key: str, job_id: str):
+    async def poll(key: str, job_id: str):
         async with AsyncMagicHourClient(api_key=key, base_url=sim.url) as asynchronous:
             return await asynchronous.get_job("image", job_id)
 
-    found = asyncio.run(look(KEY, made.id))
+    found = asyncio.run(poll(KEY, made.id))
     assert (found.id, found.status, found.credits_charged) == (job.id, job.status, job.credits_charged)
     with pytest.raises(errors.AuthenticationError):
-        asyncio.run(look("mhk_live_wrong", made.id))
+        asyncio.run(poll("mhk_live_wrong", made.id))
     with pytest.raises(errors.NotFoundError):
-        asyncio.run(look(KEY, "nosuchjob"))
+        asyncio.run(poll(KEY, "nosuchjob"))
     assert sim.stats()["creates"]["accepted"] == 1
 
 
@@ -260,7 +260,7 @@ def test_httpx_is_quiet_for_us_alone(sim, caplog):
     for name in ("httpx", "httpcore"):
         caplog.set_level(logging.DEBUG, logger=name)
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
-        client.account()
+        client.get_account()
     assert not [r for r in caplog.records if r.name.startswith(("httpx", "httpcore"))]
     httpx.get(f"{sim.url}/_simulator/stats")
     assert [r for r in caplog.records if r.name == "httpx"]

@@ -73,9 +73,9 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
 
 @dataclass(eq=False)
 class Answering(httpx.AsyncBaseTransport):
-    """Answers looks: a job ends when the time in ``ends`` comes, others never do.
+    """Answers polls: a job ends when the time in ``ends`` comes, others never do.
 
-    :param answer: takes a look's job id and its number, and returns an answer instead, or None.
+    :param answer: takes a poll's job id and its number, and returns an answer instead, or None.
     :param latency_s: how long an answer takes.
     """
 
@@ -83,7 +83,7 @@ class Answering(httpx.AsyncBaseTransport):
     answer: Callable[[str, int], httpx.Response | Exception | None] = lambda job_id, number: None
     latency_s: float = 0.05
     keys: tuple[str, ...] = ("mhk_live_one",)
-    looks: list[tuple[float, str]] = field(default_factory=list)
+    polls: list[tuple[float, str]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
     closed: int = 0
@@ -92,8 +92,8 @@ class Answering(httpx.AsyncBaseTransport):
         """Answer."""
         loop = asyncio.get_running_loop()
         job_id = request.url.path.rpartition("/")[2]
-        self.looks.append((loop.time(), job_id))
-        number = len(self.looks)
+        self.polls.append((loop.time(), job_id))
+        number = len(self.polls)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -115,8 +115,8 @@ class Answering(httpx.AsyncBaseTransport):
         self.closed += 1
 
     def times(self, job_id: str) -> list[float]:
-        """Return when a job was looked at."""
-        return [time for time, looked_at in self.looks if looked_at == job_id]
+        """Return when a job was polled."""
+        return [time for time, polled in self.polls if polled == job_id]
 
 
 class Virtual:
@@ -134,7 +134,7 @@ class Virtual:
         async def settings(_: MagicHourHook) -> Settings:
             self.readings += 1
             await asyncio.sleep(0.01)
-            return Settings(api_key=self.key, max_looks_per_second=self.most_per_second)
+            return Settings(api_key=self.key, max_polls_per_second=self.most_per_second)
 
         async def client(_: MagicHourHook, *, settings: Settings, max_connections: int) -> AsyncMagicHourClient:
             self.clients += 1

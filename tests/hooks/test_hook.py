@@ -104,7 +104,7 @@ def test_the_connection_form():
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 
     (form,) = [one for one in HookMetaService.hook_meta_data() if one.connection_type == "magic_hour"]
-    assert set(form.extra_fields) == {"timeout", "max_looks_per_second", "verify", "proxy", "webhook_secret"}
+    assert set(form.extra_fields) == {"timeout", "max_polls_per_second", "verify", "proxy", "webhook_secret"}
     fields = form.standard_fields
     assert (fields.password.title, fields.host.title) == ("API key", "Base URL")
     assert (fields.login.hidden, fields.url_schema.hidden, fields.port.hidden) == (True, True, True)

@@ -100,8 +100,8 @@ def test_a_short_job_is_waited_for_on_the_worker(airflow):
 
 
 def test_inline_wait_can_be_switched_off(airflow):
-    """``[magic_hour] inline_wait`` = 0 defers even short jobs."""
-    airflow.setting("inline_wait", "0")
+    """``[magic_hour] inline_wait_seconds`` = 0 defers even short jobs."""
+    airflow.setting("inline_wait_seconds", "0")
     result = airflow.attempt(airflow.operator(), TaskInstance())
     assert result["status"] == "complete"
     assert len(airflow.events) == 1

@@ -82,7 +82,7 @@ def test_the_log_of_a_wait_on_the_worker(airflow, capsys):
     """It reads as the trigger's: what changed, at which age, and when the next look is."""
     airflow.attempt(airflow.operator("text-to-video", VIDEO, deferrable=False), TaskInstance())
     shown = capsys.readouterr().out
-    assert "s: rendering; next look in 5 s, giving up in 60 min." in shown
+    assert "s: rendering; next poll in 5 s, giving up in 60 min." in shown
     assert shown.count(": rendering") == 1
     assert airflow.creates() == 1
 
@@ -101,7 +101,7 @@ def test_credits_are_counted_once(airflow, monkeypatch):
     charged = airflow.attempt(operator, ti)["credits_charged"]
     ti.clear()
     assert airflow.attempt(operator, ti)["status"] == "complete"
-    assert counted == [("magic_hour.credits", charged, {"tool": "text-to-video"})]
+    assert counted == [("magic_hour.credits_charged", charged, {"tool": "text-to-video"})]
     assert airflow.sim.stats()["credits"]["settled"] == charged
     assert airflow.creates() == 1
 

@@ -6,46 +6,46 @@ from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.errors import RateLimitedError, ServerError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.polling.progress import Progress, duration
-from magic_hour_provider.polling.schedule import Outcome, Schedule, Wait
+from magic_hour_provider.polling.schedule import Outcome, PollState, Schedule
 
 
 def watch(answers, deadline: float = 7200.0) -> list[str]:
-    """Return the sentences of a wait; ``answers`` gives what a look at an age sees."""
+    """Return the sentences of a wait; ``answers`` gives what a poll an age sees."""
     tool = TOOLS["lip-sync"]
-    wait = Wait(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=deadline)
+    wait = PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=deadline)
     progress, sentences = Progress("abc", wait, 0.0), []
-    due: float | Outcome = wait.first_look(0.0)
+    due: float | Outcome = wait.first_poll_at(0.0)
     while not isinstance(due, Outcome):
         now, seen = due, answers(due)
-        due = wait.decide(seen, now)
-        sentences += [line] if (line := progress.saw(seen, due, now)) else []
+        due = wait.next_action(seen, now)
+        sentences += [line] if (line := progress.on_poll(seen, due, now)) else []
     return sentences
 
 
-def test_changes_age_and_next_look():
-    """Each new status is one line with the job's age, the next look and what is left; the end counts the looks."""
+def test_changes_age_and_next_poll():
+    """Each new status is one line with the job's age, the next poll and what is left; the end counts the polls."""
     words = ("queued", "rendering", "complete")
     lines = watch(lambda age: Job("abc", "video", words[int(age > 60) + int(age > 100)]))
     assert lines == [
-        "Magic Hour job abc after 32 s: queued; next look in 10 s, giving up in 119 min.",
-        "Magic Hour job abc after 62 s: rendering; next look in 10 s, giving up in 119 min.",
-        "Magic Hour job abc after 101 s: complete; 8 looks.",
+        "Magic Hour job abc after 32 s: queued; next poll in 10 s, giving up in 119 min.",
+        "Magic Hour job abc after 62 s: rendering; next poll in 10 s, giving up in 119 min.",
+        "Magic Hour job abc after 101 s: complete; 8 polls.",
     ]
 
 
-def test_a_long_wait_is_no_line_per_look():
-    """Two hours and hundreds of looks are a dozen lines: the status, and every ten minutes that it goes on."""
+def test_a_long_wait_is_no_line_per_poll():
+    """Two hours and hundreds of polls are a dozen lines: the status, and every ten minutes that it goes on."""
     lines = watch(lambda _: Job("abc", "video", "rendering"))
     assert 11 <= len(lines) <= 14
-    assert lines[3] == ("Magic Hour job abc after 31 min: still rendering; next look in 10 s, giving up in 89 min.")
+    assert lines[3] == ("Magic Hour job abc after 31 min: still rendering; next poll in 10 s, giving up in 89 min.")
     assert lines[-1].startswith("Magic Hour job abc after 2 h 0 min: no longer waited for (timeout); ")
 
 
-def test_failing_looks_are_said_once():
-    """The first failing look gives its reason; hundreds more add only what the sign of life says."""
+def test_failing_polls_are_said_once():
+    """The first failing poll gives its reason; hundreds more add only what the sign of life says."""
     faults = (ServerError("Magic Hour has a fault."), RateLimitedError("Slower, please."))
     lines = watch(lambda age: faults[int(age > 70)] if age > 60 else Job("abc", "video", "queued"))
-    assert "this look failed: Magic Hour has a fault; next look in 10 s" in lines[1]
+    assert "poll failed: Magic Hour has a fault; next poll in 10 s" in lines[1]
     assert len(lines) <= 14
     still = watch(lambda age: faults[0] if int(age / 300) % 2 else Job("abc", "video", "queued"), deadline=900)
     assert len(still) <= 5

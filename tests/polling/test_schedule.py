@@ -1,4 +1,4 @@
-"""When to look and when to stop, without any clock but the numbers given."""
+"""When to poll and when to stop, without any clock but the numbers given."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.polling.schedule import Outcome, Schedule, Wait
+from magic_hour_provider.polling.schedule import Outcome, PollState, Schedule
 
 ACTIVE = Job("a", "video", "rendering")
 
 
-def make(slug: str = "lip-sync", deadline: float = 10_000.0) -> Wait:
+def make(slug: str = "lip-sync", deadline: float = 10_000.0) -> PollState:
     """Return the wait of a job submitted at 0."""
     tool = TOOLS[slug]
-    return Wait(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=deadline)
+    return PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=deadline)
 
 
 @pytest.mark.parametrize("slug", TOOLS)
@@ -29,7 +29,7 @@ def test_gaps_stay_inside_the_bounds(slug):
     low, high = tool.polling_class().poll_interval_s
     schedule = Schedule.of(tool.polling_class(), tool)
     medians = [age / 100 for age in range(1, 1000)]
-    gaps = [schedule.gap_s(age * schedule.median_s) for age in medians]
+    gaps = [schedule.interval_s(age * schedule.median_s) for age in medians]
     assert all(low <= gap <= high for gap in gaps)
     assert {gap for gap, age in zip(gaps, medians, strict=True) if age < 0.35} == {high}
     early = [gap for gap, age in zip(gaps, medians, strict=True) if age < 0.8]
@@ -38,23 +38,23 @@ def test_gaps_stay_inside_the_bounds(slug):
     late = [gap for gap, age in zip(gaps, medians, strict=True) if age >= 1.5]
     assert late == sorted(late)
     assert late[-1] == high
-    assert low <= schedule.first_look_s() <= max(low, schedule.median_s)
+    assert low <= schedule.first_poll_s() <= max(low, schedule.median_s)
 
 
-def looks_and_delay(schedule: Schedule, durations: list[float]) -> tuple[float, float]:
-    """Return looks per job, and seconds from the end of a job to the look that sees it."""
-    wait = Wait(schedule, submitted_at=0.0, deadline=10.0**9)
-    ages = [wait.first_look(0.0)]
+def polls_and_delay(schedule: Schedule, durations: list[float]) -> tuple[float, float]:
+    """Return polls per job, and seconds from the end of a job to the poll that sees it."""
+    wait = PollState(schedule, submitted_at=0.0, deadline=10.0**9)
+    ages = [wait.first_poll_at(0.0)]
     while ages[-1] < durations[-1]:
-        due = wait.decide(ACTIVE, ages[-1])
+        due = wait.next_action(ACTIVE, ages[-1])
         assert isinstance(due, float)
         ages.append(due)
     last = [bisect_left(ages, duration) for duration in durations]
     return fmean(last) + 1, fmean(ages[n] - duration for n, duration in zip(last, durations, strict=True))
 
 
-def fixed_looks(durations: list[float], delay: float) -> float:
-    """Return looks per job at the fixed interval that sees ends as late on average."""
+def fixed_polls(durations: list[float], delay: float) -> float:
+    """Return polls per job at the fixed interval that sees ends as late on average."""
     low, high = delay / 10, 10 * delay
     for _ in range(30):
         interval = math.sqrt(low * high)
@@ -65,77 +65,77 @@ def fixed_looks(durations: list[float], delay: float) -> float:
 
 @pytest.mark.parametrize("pace", [pace for pace in POLLING_CLASSES.values() if pace.name != "long_video"])
 @pytest.mark.parametrize(("sigma", "wrong", "most"), [(0.5, 1, 0.86), (0.9, 1, 1.1), (0.5, 2, 1.1), (0.5, 0.5, 1.1)])
-def test_looks_are_fewer_than_at_a_fixed_interval(pace, sigma, wrong, most):
-    """With the same delay it looks less where the median is right, and hardly more where it is not."""
+def test_polls_are_fewer_than_at_a_fixed_interval(pace, sigma, wrong, most):
+    """With the same delay it polls less where the median is right, and hardly more where it is not."""
     schedule = Schedule.of(pace)
     quantiles = [NormalDist().inv_cdf((n + 0.5) / 200) for n in range(200)]
     durations = [schedule.median_s * wrong * math.exp(sigma * z) for z in quantiles]
-    looks, delay = looks_and_delay(schedule, durations)
-    assert looks / fixed_looks(durations, delay) <= most
+    polls, delay = polls_and_delay(schedule, durations)
+    assert polls / fixed_polls(durations, delay) <= most
 
 
-def test_the_first_look_is_early():
-    """A lip sync of 229 s is looked at after 32 s, one that is resumed late at once, none before it is of use."""
+def test_the_first_poll_is_early():
+    """A lip sync of 229 s is polled after 32 s, one that is resumed late at once, none before it is of use."""
     wait = make()
-    assert wait.first_look(0.0) == pytest.approx(0.95 * math.sqrt(5 * 229))
-    assert wait.first_look(500.0) == 500.0
-    assert wait.first_look(0.0, not_before=60.0) == 60.0
+    assert wait.first_poll_at(0.0) == pytest.approx(0.95 * math.sqrt(5 * 229))
+    assert wait.first_poll_at(500.0) == 500.0
+    assert wait.first_poll_at(0.0, not_before=60.0) == 60.0
 
 
-def test_a_deadline_before_the_first_look_is_obeyed():
-    """With a timeout shorter than the first look there is one look, at the deadline."""
-    assert make(deadline=10).first_look(0.0) == 10
+def test_a_deadline_before_the_first_poll_is_obeyed():
+    """With a timeout shorter than the first poll there is one poll, at the deadline."""
+    assert make(deadline=10).first_poll_at(0.0) == 10
 
 
 @pytest.mark.parametrize("status", ["complete", "error", "canceled", "gone"])
 def test_a_final_status_ends_the_wait(status):
     """Every final status ends the wait with itself and its code."""
-    assert make().decide(Job("a", "video", status, error_code="c"), 100.0) == Outcome(status, "c")
+    assert make().next_action(Job("a", "video", status, error_code="c"), 100.0) == Outcome(status, "c")
 
 
 @pytest.mark.parametrize("status", ["draft", "queued", "rendering", "something-new", "unknown"])
 def test_an_unknown_status_is_still_active(status):
     """A status nobody knows is waited through."""
-    assert make().decide(Job("a", "video", status), 200.0) == 205.0
+    assert make().next_action(Job("a", "video", status), 200.0) == 205.0
 
 
-def test_failing_looks_are_tolerated_further_and_further_apart():
-    """Network and server faults only stretch the gap; a good look resets it."""
+def test_failing_polls_are_tolerated_further_and_further_apart():
+    """Network and server faults only stretch the gap; a good poll resets it."""
     wait, now, gaps = make(), 100.0, []
     for _ in range(6):
-        due = wait.decide(errors.ServerError("x"), now)
+        due = wait.next_action(errors.ServerError("x"), now)
         gaps.append(due - now)
         now = due
     assert gaps == [10, 20, 40, 60, 60, 60]
-    wait.decide(ACTIVE, now)
-    assert wait.failing_looks == 0
+    wait.next_action(ACTIVE, now)
+    assert wait.failed_polls == 0
 
 
 @pytest.mark.parametrize("fault", [errors.RateLimitedError, errors.ServerError])
 def test_retry_after_is_obeyed(fault):
-    """A 429 or 503 with Retry-After is not looked at sooner, and not beyond the deadline."""
-    assert make().decide(fault("x", retry_after=90), 100.0) == 190.0
-    assert make(deadline=150).decide(fault("x", retry_after=90), 100.0) == 150.0
+    """A 429 or 503 with Retry-After is not polled sooner, and not beyond the deadline."""
+    assert make().next_action(fault("x", retry_after=90), 100.0) == 190.0
+    assert make(deadline=150).next_action(fault("x", retry_after=90), 100.0) == 150.0
 
 
 def test_a_404_is_forgiven_for_a_minute():
     """A job may be too new for its route; later a 404 means that it is gone."""
     wait = make()
-    assert isinstance(wait.decide(errors.NotFoundError("x"), 59.0), float)
-    assert wait.decide(errors.NotFoundError("x"), 60.0) == Outcome("gone")
+    assert isinstance(wait.next_action(errors.NotFoundError("x"), 59.0), float)
+    assert wait.next_action(errors.NotFoundError("x"), 60.0) == Outcome("gone")
 
 
-def test_a_refused_look_ends_the_wait():
-    """A bad key does not get better by looking."""
-    assert make().decide(errors.AuthenticationError("x"), 100.0) == Outcome("refused")
-    assert make().decide(errors.InsufficientCreditsError("x"), 100.0) == Outcome("refused")
+def test_a_refused_poll_ends_the_wait():
+    """A bad key does not get better by polling."""
+    assert make().next_action(errors.AuthenticationError("x"), 100.0) == Outcome("refused")
+    assert make().next_action(errors.InsufficientCreditsError("x"), 100.0) == Outcome("refused")
 
 
 @pytest.mark.parametrize("answer", [errors.InvalidResponseError, errors.RequestRejectedError])
 def test_an_answer_that_stays_unreadable_ends_the_wait(answer):
     """A gateway's page for some minutes is waited through; after about ten minutes of it the host is wrong."""
     wait, now = make(), 100.0
-    while not isinstance(decided := wait.decide(answer("x"), now), Outcome):
+    while not isinstance(decided := wait.next_action(answer("x"), now), Outcome):
         now = decided
     assert decided == Outcome("refused")
     assert 300 < now - 100 < 900
@@ -150,25 +150,25 @@ def test_only_unreadable_answers_in_a_row_count():
             errors.RequestRejectedError("x"),
             errors.ConnectionFailedError("x"),
         ):
-            assert isinstance(wait.decide(seen, 100.0), float)
+            assert isinstance(wait.next_action(seen, 100.0), float)
         for seen in (errors.InvalidResponseError("x"), ACTIVE):
-            assert isinstance(wait.decide(seen, 100.0), float)
+            assert isinstance(wait.next_action(seen, 100.0), float)
 
 
 def test_a_wait_without_patience():
     """A worker to which the trigger has reported unreadable answers ends at one more, and goes on after a good one."""
     tool = TOOLS["lip-sync"]
-    wait = Wait(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=1e4, patient=False)
-    assert wait.decide(errors.InvalidResponseError("x"), 100.0) == Outcome("refused")
-    again = Wait(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=1e4, patient=False)
-    assert isinstance(again.decide(ACTIVE, 100.0), float)
-    assert isinstance(again.decide(errors.InvalidResponseError("x"), 110.0), float)
+    wait = PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=1e4, tolerate_invalid=False)
+    assert wait.next_action(errors.InvalidResponseError("x"), 100.0) == Outcome("refused")
+    again = PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=1e4, tolerate_invalid=False)
+    assert isinstance(again.next_action(ACTIVE, 100.0), float)
+    assert isinstance(again.next_action(errors.InvalidResponseError("x"), 110.0), float)
 
 
-def test_the_last_look_falls_on_the_deadline():
-    """The wait ends at the deadline, after one look on it, for active and for silent jobs."""
+def test_the_last_poll_falls_on_the_deadline():
+    """The wait ends at the deadline, after one poll on it, for active and for silent jobs."""
     wait = make(deadline=103.0)
-    assert wait.decide(ACTIVE, 100.0) == 103.0
-    assert wait.decide(ACTIVE, 103.0) == Outcome("timeout")
-    assert wait.decide(errors.ConnectionFailedError("x"), 104.0) == Outcome("timeout")
-    assert wait.decide(Job("a", "video", "complete"), 104.0) == Outcome("complete")
+    assert wait.next_action(ACTIVE, 100.0) == 103.0
+    assert wait.next_action(ACTIVE, 103.0) == Outcome("timeout")
+    assert wait.next_action(errors.ConnectionFailedError("x"), 104.0) == Outcome("timeout")
+    assert wait.next_action(Job("a", "video", "complete"), 104.0) == Outcome("complete")

@@ -1,4 +1,4 @@
-"""The trigger and its watcher on a real event loop, over real HTTP."""
+"""The trigger and its poller on a real event loop, over real HTTP."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.simulator.faults.catalog import FAULTS
-from magic_hour_provider.triggers import poller as watcher_module
+from magic_hour_provider.triggers import poller as poller_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 from magic_hour_provider.triggers.poller import MAX_IN_FLIGHT
-from magic_hour_provider.triggers.resume_delay import settling_s
+from magic_hour_provider.triggers.resume_delay import resume_delay_s
 
 
 def submit(sim, tool: str = "text-to-video") -> str:
@@ -58,8 +58,10 @@ def test_rows_of_released_versions_are_resumed(row):
     """Rows once written into a database are read by every later version: this file only grows."""
     one = resolve_name(row["path"].replace(".Magic", ":Magic"))(**row["kwargs"])
     assert one.serialize() == (row["path"], row["kwargs"])
-    job, _ = one._watched()
-    assert job.wait.schedule.longest_s == (30 if row["kwargs"].get("polling") else job.wait.schedule.longest_s)
+    job, _ = one._polled_job()
+    assert job.wait.schedule.max_interval_s == (
+        30 if row["kwargs"].get("polling") else job.wait.schedule.max_interval_s
+    )
 
 
 def test_serialize_is_all_the_trigger_is(airflow):
@@ -70,7 +72,7 @@ def test_serialize_is_all_the_trigger_is(airflow):
     assert list(kwargs) == ["kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline"]
     assert KEY not in repr(one)
     assert trigger(airflow, "abc", polling="long_video").serialize()[1]["polling"] == "long_video"
-    assert trigger(airflow, "abc", polling="of a later version")._watched()[0].wait.schedule.longest_s == 5
+    assert trigger(airflow, "abc", polling="of a later version")._polled_job()[0].wait.schedule.max_interval_s == 5
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_the_event_names_the_end_and_nothing_else(airflow, fault, event):
 
 
 def test_a_wrong_key_ends_the_wait(airflow):
-    """A look that is refused is an event; the worker then says what is wrong."""
+    """A poll that is refused is an event; the worker then says what is wrong."""
     job_id = submit(airflow.sim)
     airflow.connect(password="mhk_live_wrong")
     assert asyncio.run(first_event(trigger(airflow, job_id)))["status"] == "refused"
@@ -114,14 +116,14 @@ def test_no_event_in_the_first_seconds(airflow):
 
 def test_the_wait_before_an_event():
     """Ten seconds after the deferral, at the least; a worker's clock ahead of ours is clamped to that."""
-    assert settling_s(1000, 1000) == 10
-    assert settling_s(1000, 1004) == 6
-    assert settling_s(1000, 2000) == 0
-    assert settling_s(9_999_999, 1000) == 10
+    assert resume_delay_s(1000, 1000) == 10
+    assert resume_delay_s(1000, 1004) == 6
+    assert resume_delay_s(1000, 2000) == 0
+    assert resume_delay_s(9_999_999, 1000) == 10
 
 
 def test_the_deadline_survives_a_restart(airflow):
-    """A trigger rebuilt late gives up at its old deadline, after one look."""
+    """A trigger rebuilt late gives up at its old deadline, after one poll."""
     airflow.sim.fault("outcome", status="stuck")
     one = trigger(airflow, submit(airflow.sim), deadline=airflow.clock.now() + 100)
     airflow.sim.advance(5000)
@@ -131,7 +133,7 @@ def test_the_deadline_survives_a_restart(airflow):
     assert airflow.creates() == 1
 
 
-FAULTS_OF_A_LOOK = {
+FAULTS_OF_A_POLL = {
     "latency": {"seconds": 0.01},
     "status": {"status": 503},
     "close-before-read": {},
@@ -146,18 +148,18 @@ FAULTS_OF_A_LOOK = {
 }
 
 
-def test_every_fault_of_a_look_is_in_the_table():
-    """A fault that a look can meet and that is not here is not tested."""
-    assert set(FAULTS_OF_A_LOOK) == {name for name, kind in FAULTS.items() if "look" in kind.endpoints}
+def test_every_fault_of_a_poll_is_in_the_table():
+    """A fault that a poll can meet and that is not here is not tested."""
+    assert set(FAULTS_OF_A_POLL) == {name for name, kind in FAULTS.items() if "look" in kind.endpoints}
 
 
-@pytest.mark.parametrize("name", FAULTS_OF_A_LOOK)
+@pytest.mark.parametrize("name", FAULTS_OF_A_POLL)
 @pytest.mark.parametrize("count", [1, 4])
-def test_a_fault_is_only_a_failing_look(airflow, name, count):
-    """Whatever happens to looks, once or four times in a row, the job's end is seen by a later one."""
+def test_a_fault_is_only_a_failing_poll(airflow, name, count):
+    """Whatever happens to polls, once or four times in a row, the job's end is seen by a later one."""
     airflow.connect(extra=json.dumps({"timeout": 0.2}))
     job_id = submit(airflow.sim)
-    airflow.sim.fault(name, endpoint="look", count=count, **FAULTS_OF_A_LOOK[name])
+    airflow.sim.fault(name, endpoint="look", count=count, **FAULTS_OF_A_POLL[name])
     event = asyncio.run(first_event(trigger(airflow, job_id)))
     assert event == {"kind": "video", "id": job_id, "status": "complete", "error_code": None}
     assert airflow.sim.stats()["faults"][name] == count
@@ -177,7 +179,7 @@ def test_answers_that_are_never_of_use(airflow, status):
 
 
 def test_no_callback_blocks_the_loop(airflow, monkeypatch):
-    """While 500 triggers start, look and end, no single callback takes the event loop 50 ms of its own CPU time."""
+    """While 500 triggers start, poll and end, no single callback takes the event loop 50 ms of its own CPU time."""
     ids = submit_many(airflow.sim, 500)
     longest: list[tuple[float, str]] = []
     real = asyncio.Handle._run
@@ -211,7 +213,7 @@ def test_no_callback_blocks_the_loop(airflow, monkeypatch):
 
 
 def test_many_jobs_share_one_client(airflow, monkeypatch):
-    """200 triggers make one client and at most as many looks at once as are allowed; nothing is left after them."""
+    """200 triggers make one client and at most as many polls at once as are allowed; nothing is left after them."""
     made, in_flight, most = [], 0, 0
     real = AsyncMagicHourClient.get_job
 
@@ -219,7 +221,7 @@ def test_many_jobs_share_one_client(airflow, monkeypatch):
         made.append(self)
         original(self, **arguments)
 
-    async def look(self, kind, job_id):
+    async def poll(self, kind, job_id):
         nonlocal in_flight, most
         in_flight += 1
         most = max(most, in_flight)
@@ -230,12 +232,12 @@ def test_many_jobs_share_one_client(airflow, monkeypatch):
 
     original = AsyncMagicHourClient.__init__
     monkeypatch.setattr(AsyncMagicHourClient, "__init__", count)
-    monkeypatch.setattr(AsyncMagicHourClient, "get_job", look)
+    monkeypatch.setattr(AsyncMagicHourClient, "get_job", poll)
     ids = submit_many(airflow.sim, 200)
 
     async def run():
         events = await asyncio.gather(*(first_event(trigger(airflow, job_id)) for job_id in ids))
-        assert watcher_module._watchers[asyncio.get_running_loop()] == {}
+        assert poller_module._pollers[asyncio.get_running_loop()] == {}
         return events
 
     assert {event["status"] for event in asyncio.run(run())} == {"complete"}
@@ -246,7 +248,7 @@ def test_many_jobs_share_one_client(airflow, monkeypatch):
 
 
 def test_one_canceled_trigger_does_not_disturb_another(airflow):
-    """The client belongs to the watcher, not to the trigger that asked first."""
+    """The client belongs to the poller, not to the trigger that asked first."""
     job_id = submit(airflow.sim)
 
     async def run():
@@ -264,7 +266,7 @@ def test_one_canceled_trigger_does_not_disturb_another(airflow):
 
 
 def test_a_connection_that_cannot_be_read_for_a_moment(airflow, monkeypatch):
-    """Airflow's API in trouble is a failing look for every job, not the end of their waits."""
+    """Airflow's API in trouble is a failing poll for every job, not the end of their waits."""
     job_id = submit(airflow.sim)
     real, failures = MagicHourHook.get_async_conn, [RuntimeError("API server away"), OSError("and again")]
 

@@ -1,4 +1,4 @@
-"""The watcher with many jobs and for long times, in virtual time."""
+"""The poller with many jobs and for long times, in virtual time."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import pytest
 from helpers.support import first_event
 from helpers.virtual_time import run
 from magic_hour_provider.triggers import poll_metrics as metrics_module
-from magic_hour_provider.triggers import poller as watcher_module
+from magic_hour_provider.triggers import poller as poller_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
-from magic_hour_provider.triggers.polled_job import Watched
-from magic_hour_provider.triggers.poller import MAX_IN_FLIGHT, Watcher
+from magic_hour_provider.triggers.polled_job import PolledJob
+from magic_hour_provider.triggers.poller import MAX_IN_FLIGHT, JobPoller
 
 
-def watchers() -> dict[str, Watcher]:
-    """Return this loop's watchers."""
-    return watcher_module._watchers.get(asyncio.get_running_loop(), {})
+def pollers() -> dict[str, JobPoller]:
+    """Return this loop's pollers."""
+    return poller_module._pollers.get(asyncio.get_running_loop(), {})
 
 
 def statuses(events: list[dict]) -> Counter:
@@ -46,7 +46,7 @@ def test_a_day_of_one_long_job(virtual):
     event, late = run(main())
     assert event["status"] == "complete"
     assert late <= 30.1
-    assert 86_400 / 30 - 40 <= len(virtual.service.looks) <= 86_400 / 30
+    assert 86_400 / 30 - 40 <= len(virtual.service.polls) <= 86_400 / 30
     assert 140 <= len(virtual.logged) <= 150
     assert (virtual.readings, virtual.clients, virtual.service.closed) == (1, 1, 1)
 
@@ -59,10 +59,10 @@ def test_a_clock_that_jumps(virtual, jump):
         virtual.service.ends = {f"job{n}": 300.0 for n in range(20)}
         tasks = [asyncio.create_task(first_event(virtual.trigger(f"job{n}"))) for n in range(20)]
         await asyncio.sleep(150)
-        before = len(virtual.service.looks)
+        before = len(virtual.service.polls)
         virtual.clock.ahead = jump
         await asyncio.sleep(10)
-        soon = len(virtual.service.looks) - before
+        soon = len(virtual.service.polls) - before
         return soon, await asyncio.gather(*tasks), virtual.clock.steady()
 
     soon, events, end = run(main())
@@ -73,7 +73,7 @@ def test_a_clock_that_jumps(virtual, jump):
 
 @pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
 def test_a_restart_with_another_clock(virtual, jump):
-    """A triggerer whose clock is behind waits no longer than was asked for; one far ahead looks once and reports."""
+    """A triggerer whose clock is behind waits no longer than was asked for; one far ahead polls once and reports."""
 
     async def main():
         one = virtual.trigger("abc")
@@ -84,11 +84,11 @@ def test_a_restart_with_another_clock(virtual, jump):
     event, end = run(main())
     assert event["status"] == "timeout"
     assert end == pytest.approx(3600 if jump < 0 else 0, abs=1)
-    assert len(virtual.service.looks) > 0
+    assert len(virtual.service.polls) > 0
 
 
 def test_a_restart_is_no_burst(virtual):
-    """A thousand triggers loaded at once, whose looks are all overdue, are spread over half a minute."""
+    """A thousand triggers loaded at once, whose polls are all overdue, are spread over half a minute."""
 
     async def main():
         now = virtual.clock.now()
@@ -97,7 +97,7 @@ def test_a_restart_is_no_burst(virtual):
         return await asyncio.gather(*(first_event(virtual.trigger(f"job{n}", **late)) for n in range(1000)))
 
     assert statuses(run(main())) == {"complete": 1000}
-    times = [time for time, _ in virtual.service.looks]
+    times = [time for time, _ in virtual.service.polls]
     assert len(times) == 1000
     assert sum(time < 1 for time in times) <= 15
     assert 8 <= times[-1] <= 30
@@ -105,7 +105,7 @@ def test_a_restart_is_no_burst(virtual):
 
 
 def test_nothing_is_left_of_5000_jobs(virtual):
-    """When the last of 5,000 jobs has left there is no watcher, client, task, timer or reference any more."""
+    """When the last of 5,000 jobs has left there is no poller, client, task, timer or reference any more."""
 
     async def main():
         now = virtual.clock.now()
@@ -115,21 +115,21 @@ def test_nothing_is_left_of_5000_jobs(virtual):
         tasks = [asyncio.create_task(first_event(one)) for one in triggers]
         del triggers
         await asyncio.sleep(100)
-        (watcher,) = watchers().values()
-        gone = weakref.ref(watcher)
-        del watcher
+        (poller,) = pollers().values()
+        gone = weakref.ref(poller)
+        del poller
         canceled = [task.cancel() for task in tasks[::50]]
         # Not the errors of the canceled: their tracebacks hold everything.
         events = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(one, dict)]
         tasks.clear()
         await asyncio.sleep(0)  # gather itself holds its results for a moment
-        assert watchers() == {}
+        assert pollers() == {}
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert asyncio.get_running_loop()._scheduled == []
         gc.collect()
         assert gone() is None
         assert [
-            one for one in gc.get_objects() if type(one) is Watched
+            one for one in gc.get_objects() if type(one) is PolledJob
         ] == []  # isinstance() wakes lazy objects of others
         assert len(alive) == 0
         return sum(canceled), events
@@ -156,7 +156,7 @@ def test_a_waiting_job_is_small(virtual):
             for n in range(1000)
         ]
         await asyncio.sleep(110)
-        virtual.service.looks.clear()
+        virtual.service.polls.clear()
         virtual.logged.clear()
         gc.collect()
         each = (tracemalloc.get_traced_memory()[0] - before) / 1000
@@ -170,7 +170,7 @@ def test_a_waiting_job_is_small(virtual):
 
 
 def test_one_job_in_trouble_is_alone(virtual):
-    """A canceled trigger, one whose look meets a bug, failing looks and one that nobody reads disturb no other."""
+    """A canceled trigger, one whose poll meets a bug, failing polls and one that nobody reads disturb no other."""
 
     def answer(job_id, _):
         return {"bug": ValueError("a bug"), "down": httpx.ConnectError("down")}.get(job_id)
@@ -192,7 +192,7 @@ def test_one_job_in_trouble_is_alone(virtual):
         assert (await down)["status"] == "timeout"
         assert canceled.cancelled()
         await unread.aclose()
-        assert watchers() == {}
+        assert pollers() == {}
         return ends, event.payload["status"]
 
     ends, unread = run(main())
@@ -202,7 +202,7 @@ def test_one_job_in_trouble_is_alone(virtual):
 
 
 def test_a_key_that_rotates(virtual):
-    """A refused key is read anew once, the looks go on with the new one, and no wait ends."""
+    """A refused key is read anew once, the polls go on with the new one, and no wait ends."""
 
     async def main():
         virtual.service.ends = {f"job{n}": 500.0 for n in range(40)}
@@ -240,7 +240,7 @@ def test_a_key_that_is_replaced_late(virtual):
         while (event := await first_event(virtual.trigger(job_id)))["status"] == "refused":
             again[job_id] += 1
             assert again[job_id] <= 5
-            # A worker, which reads the connection anew, sees the job at work and defers; so the watcher is never empty.
+            # A worker, which reads the connection anew, sees the job at work and defers; so the poller is never empty.
             await asyncio.sleep(3 + int(job_id[3:]) % 6)
         return event
 
@@ -262,7 +262,7 @@ def test_a_key_that_is_replaced_late(virtual):
 
 
 def test_a_service_in_trouble_is_not_asked_faster(virtual):
-    """Looks that fail with a 5xx, or bring no answer at all, do not raise the rate."""
+    """Polls that fail with a 5xx, or bring no answer at all, do not raise the rate."""
 
     async def main():
         now = virtual.clock.now()
@@ -272,7 +272,7 @@ def test_a_service_in_trouble_is_not_asked_faster(virtual):
         await asyncio.gather(*(first_event(virtual.trigger(f"job{n}", **late)) for n in range(3000)))
 
     run(main())
-    assert sum(time < 60 for time, _ in virtual.service.looks) <= 620
+    assert sum(time < 60 for time, _ in virtual.service.polls) <= 620
 
 
 def test_figures_that_cannot_be_sent(virtual, monkeypatch, caplog):
@@ -292,7 +292,7 @@ def test_figures_that_cannot_be_sent(virtual, monkeypatch, caplog):
 
 
 def test_a_triggerer_whose_clock_is_behind(virtual):
-    """It looks as soon as one whose clock is right."""
+    """It polls as soon as one whose clock is right."""
 
     async def main():
         virtual.service.ends["abc"] = 100.0
@@ -314,20 +314,20 @@ def test_a_pause_outlives_the_job_that_was_told(virtual):
         )
         told = asyncio.create_task(first_event(virtual.trigger("told")))
         await asyncio.sleep(100)
-        assert len(virtual.service.looks) == 1
+        assert len(virtual.service.polls) == 1
         told.cancel()
         await asyncio.wait([told])
-        assert watchers() == {}
+        assert pollers() == {}
         virtual.service.ends["next"] = 0.0
         return await first_event(virtual.trigger("next"))
 
     assert run(main())["status"] == "complete"
-    (first, _), (second, _) = virtual.service.looks
+    (first, _), (second, _) = virtual.service.polls
     assert second - first >= 600
 
 
 def test_one_job_of_another_account(virtual):
-    """A job that only this key may not see ends after a second look; the others do not notice."""
+    """A job that only this key may not see ends after a second poll; the others do not notice."""
 
     async def main():
         virtual.service.ends["mine"] = 200.0
@@ -341,7 +341,7 @@ def test_one_job_of_another_account(virtual):
 
 
 def test_a_service_that_stalls_keeps_nobody_beyond_the_deadline(virtual):
-    """With every place taken by looks that never come back, waits still end soon after their deadline."""
+    """With every place taken by polls that never come back, waits still end soon after their deadline."""
 
     async def main():
         virtual.service.latency_s = 60.0
@@ -359,7 +359,7 @@ def test_a_service_that_stalls_keeps_nobody_beyond_the_deadline(virtual):
 
 @pytest.mark.parametrize("retry_after", [{}, {"Retry-After": "1"}])
 def test_a_thousand_jobs_at_once_behind_a_limit(virtual, retry_after):
-    """Behind 40 looks per second few of a thousand jobs' looks are refused, and none of the jobs ends late for it."""
+    """Behind 40 polls per second few of a thousand jobs' polls are refused, and none of the jobs ends late for it."""
     answered, refused = deque(), []
 
     def answer(*_):
@@ -380,12 +380,12 @@ def test_a_thousand_jobs_at_once_behind_a_limit(virtual, retry_after):
 
     events, end = run(main())
     assert statuses(events) == {"complete": 1000}
-    assert len(refused) <= 0.01 * len(virtual.service.looks)
+    assert len(refused) <= 0.01 * len(virtual.service.polls)
     assert end < 260
 
 
 def test_retry_after_holds_the_whole_account(virtual):
-    """After one 429 nobody of the account looks until its time is over; then at half the rate."""
+    """After one 429 nobody of the account polls until its time is over; then at half the rate."""
     told = []
 
     def answer(job_id, number):
@@ -401,19 +401,19 @@ def test_retry_after_holds_the_whole_account(virtual):
 
     assert statuses(run(main())) == {"complete": 200}
     (at,) = told
-    assert [time for time, _ in virtual.service.looks if at < time < at + 59.9] == []
+    assert [time for time, _ in virtual.service.polls if at < time < at + 59.9] == []
 
 
 def test_the_log_of_a_trigger_is_its_own(virtual, monkeypatch):
-    """The watcher works in no trigger's context, and each trigger writes its own lines in its own context."""
+    """The poller works in no trigger's context, and each trigger writes its own lines in its own context."""
     mark = contextvars.ContextVar("mark", default="nobody")
-    looked_by, written_by = set(), set()
+    polled_by, written_by = set(), set()
 
     async def ainfo(line):
         written_by.add((mark.get(), line.split()[3]))
 
     monkeypatch.setattr(MagicHourJobTrigger, "log", SimpleNamespace(ainfo=ainfo))
-    virtual.service.answer = lambda *_: looked_by.add(mark.get())
+    virtual.service.answer = lambda *_: polled_by.add(mark.get())
 
     async def main():
         virtual.service.ends = {"one": 100.0, "two": 200.0}
@@ -425,12 +425,12 @@ def test_the_log_of_a_trigger_is_its_own(virtual, monkeypatch):
         return await asyncio.gather(wait("one"), wait("two"))
 
     assert statuses(run(main())) == {"complete": 2}
-    assert looked_by == {"nobody"}
+    assert polled_by == {"nobody"}
     assert written_by == {("one", "one"), ("two", "two")}
 
 
 def test_the_figures(virtual, monkeypatch):
-    """Looks, failing ones, 429s, watched jobs and the delay of the event go to Airflow's metrics, from a thread."""
+    """Polls, failing ones, 429s, watched jobs and the delay of the event go to Airflow's metrics, from a thread."""
     sent, threads = [], set()
 
     class Stats:
@@ -458,13 +458,13 @@ def test_the_figures(virtual, monkeypatch):
         if name == "incr":
             totals[metric] += value
     assert totals == {
-        "magic_hour.looks": len(virtual.service.looks),
-        "magic_hour.failing_looks": 2,
+        "magic_hour.polls": len(virtual.service.polls),
+        "magic_hour.poll_failures": 2,
         "magic_hour.rate_limited": 1,
     }
-    watched = [value for name, metric, value, _ in sent if (name, metric) == ("gauge", "magic_hour.jobs_watched")]
+    watched = [value for name, metric, value, _ in sent if (name, metric) == ("gauge", "magic_hour.active_jobs")]
     assert watched[0] == 1
     assert watched[-1] == 0
-    (delay,) = [value for name, metric, value, _ in sent if metric == "magic_hour.completion_to_event"]
+    (delay,) = [value for name, metric, value, _ in sent if metric == "magic_hour.completion_latency"]
     assert 0 < delay.total_seconds() <= 10
     assert threads == {False}

@@ -13,7 +13,7 @@ from magic_hour_provider.operators.magic_hour import MagicHourOperator
 SHORT = {"image_count": 1, "style": {"prompt": "a lighthouse [[seconds:4]]"}}
 
 
-def inline_wait(seconds: str) -> Callable[[Any], None]:
+def set_inline_wait(seconds: str) -> Callable[[Any], None]:
     """Return a hook that sets how long this task's process waits itself."""
 
     def setting(_: Any) -> None:
@@ -30,5 +30,9 @@ with DAG("crowd", schedule=None, is_paused_upon_creation=True):
 for name, seconds in (("stays", "30"), ("defers", "0")):
     with DAG(name, schedule=None):
         MagicHourOperator(
-            task_id="make", tool="ai-image-generator", request=SHORT, pre_execute=inline_wait(seconds), output_path=""
+            task_id="make",
+            tool="ai-image-generator",
+            request=SHORT,
+            pre_execute=set_inline_wait(seconds),
+            output_path="",
         )

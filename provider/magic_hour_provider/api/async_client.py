@@ -1,4 +1,4 @@
-"""The triggerer's client: it looks at jobs from an event loop, and does nothing else."""
+"""The triggerer's client: it polls jobs from an event loop, and does nothing else."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from magic_hour_provider.api.transport import http
 
 
 class AsyncMagicHourClient:
-    """Looks at jobs from an event loop, and does nothing else. Close it with :meth:`aclose`.
+    """Polls jobs from an event loop, and does nothing else. Close it with :meth:`aclose`.
 
     :param api_key: the key; sent to ``base_url`` only.
     :param base_url: another address: the simulator, or Magic Hour's mock server.
-    :param timeout: seconds after which a look without its whole answer counts as lost.
+    :param timeout: seconds after which a poll without its whole answer counts as lost.
     :param verify: certificates to trust; give an SSL context made off the loop, as reading the usual ones blocks it.
     :param proxy: address of a proxy; None for what the environment says.
-    :param max_connections: sockets kept at the most; more looks than that wait for one another.
+    :param max_connections: sockets kept at the most; more polls than that wait for one another.
     :param transport: replaces the network, for tests.
     :raises InvalidInputError: the key or the address cannot be right.
     """
@@ -66,9 +66,9 @@ class AsyncMagicHourClient:
         await self._getter.aclose()
 
     async def get_job(self, kind: str, job_id: str) -> Job:
-        """Look at a job once; as :meth:`.client.MagicHourClient.get_job`."""
+        """Poll a job once; as :meth:`.client.MagicHourClient.get_job`."""
         try:
             answer = await self._getter.get(protocol.get_job_request(kind, job_id).path)
         except httpx.RequestError as error:
-            raise transport_error(error, f"looking at {kind} job {job_id}") from None
+            raise transport_error(error, f"polling at {kind} job {job_id}") from None
         return protocol.read_job(answer, kind, job_id)

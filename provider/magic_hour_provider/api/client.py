@@ -1,4 +1,4 @@
-"""The client of a worker, which does everything; beside it the triggerer's, which only looks.
+"""The client of a worker, which does everything; beside it the triggerer's, which only polls.
 
 Both carry out what :mod:`magic_hour_provider.api.protocol` decides; neither repeats the other's logic.
 """
@@ -101,24 +101,24 @@ class MagicHourClient:
         return protocol.read_create(outcome, tool)
 
     def get_job(self, kind: str, job_id: str) -> Job:
-        """Look at a job once.
+        """Poll a job once.
 
         :param kind: ``video``, ``image``, ``audio`` or ``face-detection``.
         :param job_id: its id.
         """
         request = protocol.get_job_request(kind, job_id)
-        return protocol.read_job(self._send(request, f"looking at {kind} job {job_id}"), kind, job_id)
+        return protocol.read_job(self._send(request, f"polling at {kind} job {job_id}"), kind, job_id)
 
     def delete_job(self, kind: str, job_id: str) -> None:
         """Delete a job's output for good. This is no cancel, and refunds nothing."""
         request = protocol.delete_job_request(kind, job_id)
         protocol.read_deleted(self._send(request, f"deleting {kind} job {job_id}"), kind, job_id)
 
-    def account(self) -> Account:
+    def get_account(self) -> Account:
         """Return the account behind the key; free, so it also tests the key."""
         return protocol.read_account(self._send(protocol.account_request(), "asking for the account"))
 
-    def saved_items(self, *, type: str | None = None) -> list[dict[str, Any]]:  # noqa: A002 (the API's own word)
+    def list_saved_items(self, *, type: str | None = None) -> list[dict[str, Any]]:  # noqa: A002 (the API's own word)
         """Return all saved characters, voices and so on, of one type or of all."""
         items: list[dict[str, Any]] = []
         cursor: str | None = None
@@ -130,7 +130,7 @@ class MagicHourClient:
                 return items
             cursor = following
 
-    def upload_links(self, items: Sequence[tuple[str, str]]) -> list[UploadLink]:
+    def create_upload_urls(self, items: Sequence[tuple[str, str]]) -> list[UploadLink]:
         """Ask where to put files; ``items`` are (type, extension), such as ``("image", "png")``."""
         request = protocol.upload_links_request(items)
         return protocol.read_upload_links(self._send(request, "asking for upload links"), len(items))

@@ -18,14 +18,14 @@ from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.validation import Findings
 from magic_hour_provider.execution.report import Report, without_secrets
 from magic_hour_provider.execution.submission import balance_of, check_floor, submit_once
-from magic_hour_provider.hooks.magic_hour import airflow_error, wait_here
+from magic_hour_provider.hooks.magic_hour import poll_until, to_airflow_error
 from magic_hour_provider.inputs.fields import find_inputs, with_values
 from magic_hour_provider.inputs.sources import check_inputs, input_fingerprint
 from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import ADOPT, Record, fingerprint, key_of, new_key, tagged_name
 from magic_hour_provider.outputs.download import store_outputs, stored_media
-from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, Schedule, Wait
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
 from magic_hour_provider.storage.paths import StoredFile, check_folder, task_result
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class JobRun:
                     self.record is not None and self._may_be_told(self.record.name, self.record.key)
                 )
             self.report.failed(error, self._clock.now())
-            raise airflow_error(error) from error
+            raise to_airflow_error(error) from error
 
     def _may_be_told(self, name: str | None, key: str) -> bool:
         """Whether a webhook may name a job whose answer was lost, before the next attempt: by its name."""
@@ -162,7 +162,7 @@ class JobRun:
     def _account(self) -> Account | None:
         """Ask for the balance; also the first thing a wrong key meets."""
         try:
-            return self.client.account()
+            return self.client.get_account()
         except (errors.AuthenticationError, errors.ConnectionFailedError):
             raise
         except errors.MagicHourError as error:
@@ -222,34 +222,34 @@ class JobRun:
         return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
 
     def wait(
-        self, record: Record, *, look_now: bool, deadline: float | None = None, patient: bool = True
+        self, record: Record, *, look_now: bool, deadline: float | None = None, tolerate_invalid: bool = True
     ) -> dict[str, Any] | Active:
         """Wait as long as this worker should, then collect the files or say that the job is still active.
 
         :param look_now: whether the job may have ended already.
         :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
-        :param patient: False: answers could not be read for long, and one more ends the wait.
+        :param tolerate_invalid: False: answers could not be read for long, and one more ends the wait.
         """
         now = self._clock.now()
         deadline = now + self.wishes.timeout if deadline is None else deadline
         schedule = Schedule.of(self.wishes.tool.polling_class(self.wishes.request), self.wishes.tool)
         submitted_at = record.submitted_at if record.submitted_at is not None else now
-        wait = Wait(schedule, submitted_at=submitted_at, deadline=deadline, patient=patient)
-        first = now if look_now else wait.first_look(now)
+        wait = PollState(schedule, submitted_at=submitted_at, deadline=deadline, tolerate_invalid=tolerate_invalid)
+        first = now if look_now else wait.first_poll_at(now)
         until = deadline
         if self.wishes.deferrable:
             # A short job is not worth a second process; a long one is not worth a held worker.
-            inline = conf.getfloat("magic_hour", "inline_wait", fallback=30.0)
+            inline = conf.getfloat("magic_hour", "inline_wait_seconds", fallback=30.0)
             until = min(deadline, submitted_at + inline) if schedule.median_s <= inline else 0.0
         if look_now:
             until = max(until, first)  # also after the deadline: the job may have ended in time
         job_id = record.job_id or ""
-        seen, outcome = wait_here(
-            self.client, record.kind, job_id, wait, first=first, until=until, saw=self._saw, clock=self._clock
+        seen, outcome = poll_until(
+            self.client, record.kind, job_id, wait, first=first, until=until, on_poll=self._on_poll, clock=self._clock
         )
         return Active(record, deadline) if outcome is None else self._finish(record, seen, outcome)
 
-    def _saw(self, seen: Job | errors.MagicHourError, sentence: str | None) -> None:
+    def _on_poll(self, seen: Job | errors.MagicHourError, sentence: str | None) -> None:
         self.report.looked(seen.status if isinstance(seen, Job) else str(seen))
         if sentence is not None:
             self._log.info(sentence)

@@ -155,7 +155,7 @@ def _undisturbed() -> Iterator[None]:
 def balance_of(client: MagicHourClient) -> int | None:
     """Return the account's credits, or None if they cannot be had now."""
     try:
-        return client.account().credits
+        return client.get_account().credits
     except errors.MagicHourError:
         return None
 

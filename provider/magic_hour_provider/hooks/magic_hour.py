@@ -25,8 +25,8 @@ from magic_hour_provider.api.protocol import check_api_key, check_base_url
 from magic_hour_provider.api.transport.http import DEFAULT_TIMEOUT_S, Verify, ssl_context
 from magic_hour_provider.api.webhooks import split_secrets
 from magic_hour_provider.polling.progress import Progress
-from magic_hour_provider.polling.rate_limiter import USUAL_MOST
-from magic_hour_provider.polling.schedule import Outcome, Wait
+from magic_hour_provider.polling.rate_limiter import DEFAULT_MAX_RATE
+from magic_hour_provider.polling.schedule import Outcome, PollState
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -36,7 +36,7 @@ KEY_VARIABLE = "MAGIC_HOUR_API_KEY"
 _NOTHING = "Nothing was sent and nothing was charged."
 
 
-def airflow_error(error: MagicHourError) -> AirflowException:
+def to_airflow_error(error: MagicHourError) -> AirflowException:
     """Return the exception that makes Airflow do what the error allows: retry, or fail for good."""
     return AirflowException(str(error)) if error.retryable else AirflowFailException(str(error))
 
@@ -50,8 +50,8 @@ class Settings:
     :param timeout: seconds without progress after which a request counts as lost (extra ``timeout``).
     :param verify: certificates to trust (extra ``verify``: true, false or a path).
     :param proxy: address of a proxy (extra ``proxy``).
-    :param max_looks_per_second: how many looks per second one triggerer sends at the most (extra
-        ``max_looks_per_second``).
+    :param max_polls_per_second: how many polls per second one triggerer sends at the most (extra
+        ``max_polls_per_second``).
     :param webhook_secrets: what webhooks are signed with (extra ``webhook_secret``): the secret, and the next one while
         it is replaced.
     """
@@ -61,7 +61,7 @@ class Settings:
     timeout: float = DEFAULT_TIMEOUT_S
     verify: Verify = True
     proxy: str | None = field(default=None, repr=False)
-    max_looks_per_second: float = USUAL_MOST
+    max_polls_per_second: float = DEFAULT_MAX_RATE
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
@@ -78,7 +78,7 @@ class Settings:
                 timeout=_positive(extra, "timeout") or DEFAULT_TIMEOUT_S,
                 verify=_verify(extra.get("verify")),
                 proxy=_proxy(extra.get("proxy")),
-                max_looks_per_second=_positive(extra, "max_looks_per_second") or USUAL_MOST,
+                max_polls_per_second=_positive(extra, "max_polls_per_second") or DEFAULT_MAX_RATE,
                 webhook_secrets=tuple(split_secrets(extra.get("webhook_secret"))),
             )
         except InvalidInputError as error:
@@ -257,35 +257,35 @@ class MagicHourHook(BaseHook):
         """Ask for the account, which costs nothing, and show its plan and credits."""
         try:
             with self.get_conn() as client:
-                account = client.account()
+                account = client.get_account()
         except MagicHourError as error:
             return False, str(error)
         credit = "usage-based" if account.usage_based else f"{account.credits} credits"
         return True, f"Connected to Magic Hour: plan {account.tier}, {credit}."
 
 
-def wait_here(
+def poll_until(
     client: MagicHourClient,
     kind: str,
     job_id: str,
-    wait: Wait,
+    wait: PollState,
     *,
     first: float,
     until: float,
-    saw: Callable[[Job | MagicHourError, str | None], None],
+    on_poll: Callable[[Job | MagicHourError, str | None], None],
     clock: Clock = CLOCK,
 ) -> tuple[Job | MagicHourError | None, Outcome | None]:
-    """Look at a job on this worker until it ends, or until the next look would fall after ``until``.
+    """Poll a job on this worker until it ends, or until the next poll would fall after ``until``.
 
-    :param wait: decides when to look; see :class:`magic_hour_provider.polling.schedule.Wait`.
-    :param first: time of the first look, in seconds since 1970.
-    :param until: latest time of a look, in seconds since 1970.
-    :param saw: called with what each look saw, and the sentence for the task's log if that is news.
-    :returns: what the last look saw (None: no look was due), and the outcome, or None while the job is active.
+    :param wait: decides when to poll; see :class:`magic_hour_provider.polling.schedule.PollState`.
+    :param first: time of the first poll, in seconds since 1970.
+    :param until: latest time of a poll, in seconds since 1970.
+    :param on_poll: called with what each poll saw, and the sentence for the task's log if that is news.
+    :returns: what the last poll saw (None: no poll was due), and the outcome, or None while the job is active.
     """
-    seen: Job | MagicHourError | None = None
+    observation: Job | MagicHourError | None = None
     # The time as it was at the start, counted on by a clock that nobody sets: if the machine's jumps meanwhile, no
-    # look is lost and none is made too soon.
+    # poll is lost and none is made too soon.
     ahead = clock.now() - clock.steady()
     progress = Progress(job_id, wait, clock.steady() + ahead)
     due = first
@@ -293,13 +293,13 @@ def wait_here(
         if (pause := due - (clock.steady() + ahead)) > 0:
             clock.sleep(pause)
         try:
-            seen = client.get_job(kind, job_id)
+            observation = client.get_job(kind, job_id)
         except MagicHourError as error:
-            seen = error
+            observation = error
         now = clock.steady() + ahead
-        decided = wait.decide(seen, now)
-        saw(seen, progress.saw(seen, decided, now))
+        decided = wait.next_action(observation, now)
+        on_poll(observation, progress.on_poll(observation, decided, now))
         if isinstance(decided, Outcome):
-            return seen, decided
+            return observation, decided
         due = decided
-    return seen, None
+    return observation, None

@@ -14,7 +14,7 @@ from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import check_id
 from magic_hour_provider.api.validation import check_request, normalize_request, to_json_containers
 from magic_hour_provider.execution.attempt import Active, JobRun, Wishes
-from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
+from magic_hour_provider.hooks.magic_hour import MagicHourHook, to_airflow_error
 from magic_hour_provider.inputs.fields import with_uris
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import Record, unknown_sentence
@@ -53,7 +53,7 @@ def go_on(
         run.report.go_on()
         if event["status"] == TIMEOUT:
             deadline = operator.clock.now()
-        outcome = run.wait(record, look_now=True, deadline=deadline, patient=event["status"] != REFUSED)
+        outcome = run.wait(record, look_now=True, deadline=deadline, tolerate_invalid=event["status"] != REFUSED)
     return _done(operator, context, outcome, run.wishes)
 
 
@@ -75,7 +75,7 @@ def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
                 f"{error} That is about this attempt: Magic Hour job {record.job_id} was paid for before and goes "
                 f"on. A retry goes on with it and pays nothing. See {record.page or 'Magic Hour'}"
             ) from error
-        failure = airflow_error(error)
+        failure = to_airflow_error(error)
         if record is not None and record.state == "intent":
             # "Nothing was charged" is about this attempt only.
             before = unknown_sentence(record, "an earlier attempt ended while it was sending", where=ledger.where)

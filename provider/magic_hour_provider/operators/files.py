@@ -27,7 +27,7 @@ from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.transport.streaming import Readable
 from magic_hour_provider.api.transport.uploads import UploadSource, upload_all
 from magic_hour_provider.execution.report import Report
-from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
+from magic_hour_provider.hooks.magic_hour import MagicHourHook, to_airflow_error
 from magic_hour_provider.inputs.fields import Input, to_uri
 from magic_hour_provider.inputs.sources import check_inputs, check_sizes
 from magic_hour_provider.ledger.record import Record
@@ -60,7 +60,7 @@ class _FilesOperator(BaseOperator):
             with MagicHourHook(self.magic_hour_conn_id).get_conn() as client:
                 yield client
         except MagicHourError as error:
-            raise airflow_error(error) from error
+            raise to_airflow_error(error) from error
 
 
 class MagicHourUploadOperator(_FilesOperator):
@@ -118,7 +118,7 @@ def _tier(client: MagicHourClient, source: UploadSource) -> str | None:
     if source.size <= min(MAX_UPLOAD_BYTES.values()):
         return None
     try:
-        return client.account().tier
+        return client.get_account().tier
     except MagicHourError:
         return None  # the upload says what is wrong
 

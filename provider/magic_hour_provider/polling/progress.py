@@ -1,4 +1,4 @@
-"""What a person is told while a job is waited for: what changed, how old it is, when the next look is."""
+"""What a person is told while a job is waited for: what changed, how old it is, when the next poll is."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.polling.schedule import Outcome, Wait
+from magic_hour_provider.polling.schedule import Outcome, PollState
 
-# Nobody reads a line per look: without anything new there is a sign of life this often.
+# Nobody reads a line per poll: without anything new there is a sign of life this often.
 _SIGN_OF_LIFE_S = 600.0
 
 
@@ -28,45 +28,47 @@ class Progress:
     :param now: the time.
     """
 
-    __slots__ = ("_failing_said_at", "_said_at", "job_id", "looks", "status", "wait")
+    __slots__ = ("_failing_said_at", "_said_at", "job_id", "polls", "status", "wait")
 
-    def __init__(self, job_id: str, wait: Wait, now: float) -> None:
+    def __init__(self, job_id: str, wait: PollState, now: float) -> None:
         self.job_id = job_id
         self.wait = wait
-        self.looks = 0
+        self.polls = 0
         self.status: str | None = None
         self._said_at = now
         self._failing_said_at = float("-inf")
 
-    def saw(self, seen: Job | MagicHourError, decided: float | Outcome, now: float) -> str | None:
-        """Take what a look saw and what follows; return the sentence for the task's log, or None if it is no news.
+    def on_poll(self, observation: Job | MagicHourError, decided: float | Outcome, now: float) -> str | None:
+        """Take what a poll saw and what follows; return the sentence for the task's log, or None if it is no news.
 
-        News are a new status, the end, the first of failing looks, and now and then that the wait goes on.
+        News are a new status, the end, the first of failing polls, and now and then that the wait goes on.
         """
-        self.looks += 1
+        self.polls += 1
         news = None
-        if isinstance(seen, MagicHourError):
+        if isinstance(observation, MagicHourError):
             if isinstance(decided, Outcome) or now - self._failing_said_at >= _SIGN_OF_LIFE_S:
-                news, self._failing_said_at = f"this look failed: {str(seen).rstrip('.')}", now
+                news, self._failing_said_at = f"poll failed: {str(observation).rstrip('.')}", now
         else:
-            news = seen.status if seen.status != self.status else None
-            self.status = sys.intern(seen.status)  # ten thousand jobs share a few words
+            news = observation.status if observation.status != self.status else None
+            self.status = sys.intern(observation.status)  # ten thousand jobs share a few words
         if isinstance(decided, Outcome):
             return self.ended(news or f"no longer waited for ({decided.status})", now)
         if news is None and now - self._said_at < _SIGN_OF_LIFE_S:
             return None
         left = duration(self.wait.deadline - now)
-        return self._say(f"{news or self._still()}; next look in {duration(decided - now)}, giving up in {left}", now)
+        return self._format(
+            f"{news or self._still()}; next poll in {duration(decided - now)}, giving up in {left}", now
+        )
 
     def ended(self, words: str, now: float) -> str:
         """Return the last sentence."""
-        return self._say(f"{words}; {self.looks} look{'' if self.looks == 1 else 's'}", now)
+        return self._format(f"{words}; {self.polls} poll{'' if self.polls == 1 else 's'}", now)
 
     def _still(self) -> str:
-        if self.wait.failing_looks:
-            return f"{self.status or 'not seen yet'}, and the last {self.wait.failing_looks} looks failed"
+        if self.wait.failed_polls:
+            return f"{self.status or 'not seen yet'}, and the last {self.wait.failed_polls} polls failed"
         return f"still {self.status or 'not seen'}"
 
-    def _say(self, words: str, now: float) -> str:
+    def _format(self, words: str, now: float) -> str:
         self._said_at = now
         return f"Magic Hour job {self.job_id} after {duration(now - self.wait.submitted_at)}: {words}."

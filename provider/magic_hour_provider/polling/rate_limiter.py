@@ -2,59 +2,59 @@
 
 from __future__ import annotations
 
-USUAL_MOST = 200.0
-"""Looks per second at the most, unless the connection says otherwise: a tenth of one core at 0.5 ms per look."""
+DEFAULT_MAX_RATE = 200.0
+"""Polls per second at the most, unless the connection says otherwise: a tenth of one core at 0.5 ms per poll."""
 
 _START = 10.0
 _LEAST = 0.05
 # While nothing is known of the service's limit, each answer raises the rate by this: it doubles in 3.5 s.
 _GROWTH = 0.2
-# From half of a rate that was refused back to that rate: half a minute, so that few looks are lost to trying.
+# From half of a rate that was refused back to that rate: half a minute, so that few polls are lost to trying.
 _RECOVERY_S = 60.0
-# Looks that a busy event loop sent late may be made up for, at most by so many seconds' worth.
+# Polls that a busy event loop sent late may be made up for, at most by so many seconds' worth.
 _CATCH_UP_S = 0.05
 
 
-class Rate:
+class RateLimiter:
     """The rate of one account. Additive increase, multiplicative decrease; all times are of one steady clock.
 
-    It rises only while it is what holds looks back: a rate that was never used says nothing about the service.
+    It rises only while it is what holds polls back: a rate that was never used says nothing about the service.
 
-    :param most: looks per second at the most.
+    :param max_rate: polls per second at the most.
     """
 
-    def __init__(self, most: float = USUAL_MOST) -> None:
-        self.most = most
-        self.per_second = min(_START, most)
+    def __init__(self, max_rate: float = DEFAULT_MAX_RATE) -> None:
+        self.max_rate = max_rate
+        self.per_second = min(_START, max_rate)
         self.next_at = 0.0
-        """When the next look may be sent."""
+        """When the next poll may be sent."""
         self._refused_at_rate: float | None = None
         self._cut_at = float("-inf")
         self._answered_since_cut = True
         self._waited_at = float("-inf")
 
-    def limit(self, most: float) -> None:
-        """Set how many looks per second there are at the most."""
-        self.most = most
-        self.per_second = min(self.per_second, most)
+    def set_max_rate(self, max_rate: float) -> None:
+        """Set how many polls per second there are at the most."""
+        self.max_rate = max_rate
+        self.per_second = min(self.per_second, max_rate)
 
-    def waited(self, now: float) -> None:
-        """Note that a look is due and has to wait for its turn."""
+    def on_wait(self, now: float) -> None:
+        """Note that a poll is due and has to wait for its turn."""
         self._waited_at = now
 
-    def sent(self, now: float) -> None:
-        """Note that a look is sent."""
+    def on_send(self, now: float) -> None:
+        """Note that a poll is sent."""
         self.next_at = max(self.next_at, now - _CATCH_UP_S) + 1 / self.per_second
 
-    def answered(self, sent_at: float) -> None:
-        """Note that a look was answered, and not by a 429.
+    def on_success(self, sent_at: float) -> None:
+        """Note that a poll was answered, and not by a 429.
 
-        :param sent_at: when that look was sent.
+        :param sent_at: when that poll was sent.
         """
         if sent_at < self._cut_at:
             return
         self._answered_since_cut = True
-        # A slow rate's last wait was before its last look.
+        # A slow rate's last wait was before its last poll.
         if self._waited_at < sent_at - max(1.0, 2 / self.per_second):
             return
         if self._refused_at_rate is None:
@@ -62,12 +62,12 @@ class Rate:
         else:
             # Doubled at the most: after a long refusal the rate is a small part of the one that was refused.
             self.per_second += min(self.per_second, self._refused_at_rate / (_RECOVERY_S * self.per_second))
-        self.per_second = min(self.per_second, self.most)
+        self.per_second = min(self.per_second, self.max_rate)
 
-    def refused(self, sent_at: float, now: float, retry_after: float | None) -> None:
-        """Note a 429: nobody looks before ``Retry-After`` is over, and then at half the rate.
+    def on_throttled(self, sent_at: float, now: float, retry_after: float | None) -> None:
+        """Note a 429: nobody polls before ``Retry-After`` is over, and then at half the rate.
 
-        :param sent_at: when that look was sent; those sent before a cut do not cut again.
+        :param sent_at: when that poll was sent; those sent before a cut do not cut again.
         :param retry_after: seconds that the service asks for, or None.
         """
         if sent_at >= self._cut_at:

@@ -1,4 +1,4 @@
-"""When to look at a job again, and when to stop. Pure policy: the clock is an argument.
+"""When to poll a job again, and when to stop. Pure policy: the clock is an argument.
 
 The sync loop, the sensor and the triggerer only carry out what is decided here.
 """
@@ -19,15 +19,15 @@ from magic_hour_provider.api.errors import (
 )
 from magic_hour_provider.api.models import GONE, Job
 
-# The schedule's shape, chosen by counting looks against a fixed interval with the same delay (benchmarks/waiting.py),
-# so that it saves looks where the median is right and never costs more where it is wrong or durations spread widely.
-_FIRST_LOOK = 2.2  # shortest gaps, at the least
+# The schedule's shape, chosen by counting polls against a fixed interval with the same delay (benchmarks/waiting.py),
+# so that it saves polls where the median is right and never costs more where it is wrong or durations spread widely.
+_FIRST_POLL = 2.2  # shortest gaps, at the least
 _BETWEEN = 0.95
 _LONG_UNTIL, _SHORT_FROM, _SHORT_UNTIL, _LONG_FROM = 0.35, 0.8, 1.5, 4.0  # ages, in medians
-# A job that its kind's route does not know yet may only be new: seconds for which a 404 counts as a failing look.
+# A job that its kind's route does not know yet may only be new: seconds for which a 404 counts as a failing poll.
 _YOUNG_S = 60.0
-# Answers in a row that are none, after which more looks are in vain: with their backoff, about ten minutes of them.
-_UNREADABLE_LOOKS = 12
+# Answers in a row that are none, after which more polls are in vain: with their backoff, about ten minutes of them.
+_UNREADABLE_POLLS = 12
 _LONGEST_BACKOFF_S = 60.0
 TIMEOUT = "timeout"
 REFUSED = "refused"
@@ -37,7 +37,7 @@ REFUSED = "refused"
 class Outcome:
     """The end of a wait.
 
-    :param status: ``complete``, ``error``, ``canceled``, ``gone``, ``timeout``, or ``refused`` when looking itself is
+    :param status: ``complete``, ``error``, ``canceled``, ``gone``, ``timeout``, or ``refused`` when polling itself is
         refused (a bad key), or its answers stay unreadable (a wrong host).
     :param error_code: the service's code of a failed job, if it gave one.
     """
@@ -48,18 +48,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The looks of one job: an early first one, then gaps inside the class's bounds.
+    """The polls of one job: an early first one, then gaps inside the class's bounds.
 
     Few jobs end in the first third of the usual duration: there the gaps are long. Around it they are short, and then
     they grow with the job's age.
 
-    :param shortest_s: shortest gap in seconds.
-    :param longest_s: longest gap in seconds.
+    :param min_interval_s: shortest gap in seconds.
+    :param max_interval_s: longest gap in seconds.
     :param median_s: usual duration of such a job in seconds.
     """
 
-    shortest_s: float
-    longest_s: float
+    min_interval_s: float
+    max_interval_s: float
     median_s: float
 
     @classmethod
@@ -68,81 +68,84 @@ class Schedule:
         median = tool.median_s if tool is not None and tool.median_s is not None else pace.median_s
         return cls(*pace.poll_interval_s, median)
 
-    def first_look_s(self) -> float:
-        """Return the age in seconds at which to look first: between the shortest gap and the median."""
-        between = _BETWEEN * math.sqrt(self.shortest_s * self.median_s)
-        return max(self.shortest_s, min(self.median_s, max(between, _FIRST_LOOK * self.shortest_s)))
+    def first_poll_s(self) -> float:
+        """Return the age in seconds at which to poll first: between the shortest gap and the median."""
+        between = _BETWEEN * math.sqrt(self.min_interval_s * self.median_s)
+        return max(self.min_interval_s, min(self.median_s, max(between, _FIRST_POLL * self.min_interval_s)))
 
-    def gap_s(self, age_s: float) -> float:
-        """Return the gap in seconds after a look at this age."""
+    def interval_s(self, age_s: float) -> float:
+        """Return the gap in seconds after a poll at this age."""
         age = age_s / self.median_s
         if age < _SHORT_FROM:
             part = (_SHORT_FROM - age) / (_SHORT_FROM - _LONG_UNTIL)
         else:
             part = (age - _SHORT_UNTIL) / (_LONG_FROM - _SHORT_UNTIL)
-        return self.shortest_s + (self.longest_s - self.shortest_s) * min(1.0, max(0.0, part))
+        return self.min_interval_s + (self.max_interval_s - self.min_interval_s) * min(1.0, max(0.0, part))
 
 
 def is_refusal(error: MagicHourError) -> bool:
-    """Whether the service refuses to be looked at with this key: 401, 402 or 403."""
+    """Whether the service refuses to be polled with this key: 401, 402 or 403."""
     return isinstance(error, AuthenticationError | InsufficientCreditsError)
 
 
-class Wait:
+class PollState:
     """The wait for one job.
 
-    :param schedule: when to look.
+    :param schedule: when to poll.
     :param submitted_at: time of the submission, in seconds of the same clock as every ``now``.
     :param deadline: when to give up, in seconds of that clock.
-    :param patient: False: an answer that cannot be read ends the wait at once, as it has stayed so for long before.
+    :param tolerate_invalid: False: a response that cannot be read ends the wait at once, as earlier ones could not
+        be read for long.
     """
 
-    __slots__ = ("_unreadable", "deadline", "failing_looks", "schedule", "submitted_at")
+    __slots__ = ("_unreadable", "deadline", "failed_polls", "schedule", "submitted_at")
 
-    def __init__(self, schedule: Schedule, *, submitted_at: float, deadline: float, patient: bool = True) -> None:
+    def __init__(
+        self, schedule: Schedule, *, submitted_at: float, deadline: float, tolerate_invalid: bool = True
+    ) -> None:
         self.schedule = schedule
         self.submitted_at = submitted_at
         self.deadline = deadline
-        self.failing_looks = 0
-        """Looks in a row that failed."""
-        self._unreadable = 0 if patient else _UNREADABLE_LOOKS
+        self.failed_polls = 0
+        """Polls in a row that failed."""
+        self._unreadable = 0 if tolerate_invalid else _UNREADABLE_POLLS
 
-    def first_look(self, now: float, *, not_before: float = 0.0) -> float:
-        """Return when to look first: early in the job's life, at once where that time has passed.
+    def first_poll_at(self, now: float, *, not_before: float = 0.0) -> float:
+        """Return when to poll first: early in the job's life, at once where that time has passed.
 
-        :param not_before: an earlier look would be of no use.
+        :param not_before: an earlier poll would be of no use.
         """
-        due = max(now, self.submitted_at + self.schedule.first_look_s(), not_before)
+        due = max(now, self.submitted_at + self.schedule.first_poll_s(), not_before)
         return min(due, max(now, self.deadline))
 
-    def decide(self, seen: Job | MagicHourError, now: float) -> float | Outcome:
-        """Take what a look saw; return when to look again, or how the wait ended.
+    def next_action(self, observation: Job | MagicHourError, now: float) -> float | Outcome:
+        """Take what a poll saw; return when to poll again, or how the wait ended.
 
-        Failing looks (network, 429, 5xx) are tolerated until the deadline, further and further apart, and answers
-        that cannot be read for about ten minutes. A last look falls on the deadline itself.
+        Failing polls (network, 429, 5xx) are tolerated until the deadline, further and further apart, and answers
+        that cannot be read for about ten minutes. A last poll falls on the deadline itself.
         """
         age = max(0.0, now - self.submitted_at)
-        if isinstance(seen, Job):
-            if seen.ended:
-                return Outcome(seen.status, seen.error_code)
-            self.failing_looks = self._unreadable = 0
-            gap = self.schedule.gap_s(age)
+        if isinstance(observation, Job):
+            if observation.ended:
+                return Outcome(observation.status, observation.error_code)
+            self.failed_polls = self._unreadable = 0
+            gap = self.schedule.interval_s(age)
         else:
-            if isinstance(seen, NotFoundError) and age >= _YOUNG_S:
+            if isinstance(observation, NotFoundError) and age >= _YOUNG_S:
                 return Outcome(GONE)
-            if self._is_hopeless(seen):
+            if self._is_hopeless(observation):
                 return Outcome(REFUSED)
-            self.failing_looks += 1
-            gap = min(_LONGEST_BACKOFF_S, self.schedule.shortest_s * 2.0 ** min(self.failing_looks, 6))
-            gap = max(gap, seen.retry_after or 0.0)
+            self.failed_polls += 1
+            gap = min(_LONGEST_BACKOFF_S, self.schedule.min_interval_s * 2.0 ** min(self.failed_polls, 6))
+            gap = max(gap, observation.retry_after or 0.0)
         if now >= self.deadline:
             return Outcome(TIMEOUT)
         return min(now + gap, self.deadline)
 
-    def _is_hopeless(self, seen: MagicHourError) -> bool:
-        if isinstance(seen, InvalidResponseError | RequestRejectedError):
+    def _is_hopeless(self, observation: MagicHourError) -> bool:
+        if isinstance(observation, InvalidResponseError | RequestRejectedError):
             # One may be a gateway's moment; a wrong host stays wrong.
             self._unreadable += 1
-            return self._unreadable >= _UNREADABLE_LOOKS
+            return self._unreadable >= _UNREADABLE_POLLS
         self._unreadable = 0
-        return not (seen.retryable or isinstance(seen, NotFoundError))
+        return not (observation.retryable or isinstance(observation, NotFoundError))

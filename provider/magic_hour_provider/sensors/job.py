@@ -22,13 +22,13 @@ from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.report import Report
-from magic_hour_provider.hooks.magic_hour import MagicHourHook, airflow_error
+from magic_hour_provider.hooks.magic_hour import MagicHourHook, to_airflow_error
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
-from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, Schedule, Wait
-from magic_hour_provider.triggers.resume_delay import shortest_s
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
+from magic_hour_provider.triggers.resume_delay import min_resume_delay_s
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,14 +71,14 @@ class MagicHourJobSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         if self.reschedule:
             # A sensor that comes back while its supervisor still closes the last run is marked as failed by Airflow.
-            self.poke_interval = max(self.poke_interval, shortest_s())
+            self.poke_interval = max(self.poke_interval, min_resume_delay_s())
         self.job = job
         self.magic_hour_conn_id = magic_hour_conn_id
         self.output_path = (
             output_path if output_path is not None else conf.get("magic_hour", "output_path", fallback="")
         )
         self.deferrable = deferrable
-        self._wait: Wait | None = None
+        self._wait: PollState | None = None
         self._seen: Job | MagicHourError | None = None
 
     def _reference(self) -> JobReference:
@@ -93,14 +93,14 @@ class MagicHourJobSensor(BaseSensorOperator):
         """Look once. A look that fails is only a look: the sensor's timeout bounds them."""
         return self._poke(context)
 
-    def _poke(self, context: Context, *, patient: bool = True) -> PokeReturnValue:
+    def _poke(self, context: Context, *, tolerate_invalid: bool = True) -> PokeReturnValue:
         try:
-            result = self._look(context, patient=patient)
+            result = self._look(context, tolerate_invalid=tolerate_invalid)
         except MagicHourError as error:
-            raise airflow_error(error) from error
+            raise to_airflow_error(error) from error
         return PokeReturnValue(result is not None, result)
 
-    def _look(self, context: Mapping[str, Any], *, patient: bool) -> dict[str, Any] | None:
+    def _look(self, context: Mapping[str, Any], *, tolerate_invalid: bool) -> dict[str, Any] | None:
         reference = self._reference()
         record = Record("submitted", reference.tool, reference.kind, "", {}, job_id=reference.id)
         report = Report(context["ti"], reference.tool, {})
@@ -112,11 +112,14 @@ class MagicHourJobSensor(BaseSensorOperator):
                 seen = error
             # Only the judgement is asked for here, not when to look again: that is the sensor's own interval.
             if self._wait is None:
-                self._wait = Wait(
-                    Schedule(1, 1, 1), submitted_at=self._started(context), deadline=float("inf"), patient=patient
+                self._wait = PollState(
+                    Schedule(1, 1, 1),
+                    submitted_at=self._started(context),
+                    deadline=float("inf"),
+                    tolerate_invalid=tolerate_invalid,
                 )
             self._seen = seen
-            decided = self._wait.decide(seen, self.clock.now())
+            decided = self._wait.next_action(seen, self.clock.now())
             if not isinstance(decided, Outcome):
                 self.log.info("Magic Hour job %s: %s", reference.id, seen.status if isinstance(seen, Job) else seen)
                 report.job(record, seen.status if isinstance(seen, Job) else "unseen")
@@ -166,7 +169,7 @@ class MagicHourJobSensor(BaseSensorOperator):
     ) -> dict[str, Any]:
         """Go on after the trigger's event; the worker looks itself."""
         self._wait = None
-        found = self._poke(context, patient=event["status"] != REFUSED)
+        found = self._poke(context, tolerate_invalid=event["status"] != REFUSED)
         if found.is_done and isinstance(found.xcom_value, dict):
             return found.xcom_value
         if event["status"] == TIMEOUT:

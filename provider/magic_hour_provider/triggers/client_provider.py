@@ -1,4 +1,4 @@
-"""The line to Magic Hour that a watcher's looks share: one client, made from the connection off the event loop."""
+"""The line to Magic Hour that a poller's polls share: one client, made from the connection off the event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
 READ_AGAIN_S = 10.0
 
 
-class Line:
+class ClientLease:
     """What the connection says, and the client made of it."""
 
     def __init__(self, settings: Settings, client: AsyncMagicHourClient) -> None:
@@ -32,7 +32,7 @@ class Line:
         """When it was read last, by the steady clock."""
 
 
-class Lines:
+class ClientProvider:
     """Keeps the line of one connection, and reads the connection anew when its key is refused: keys rotate.
 
     :param conn_id: the connection.
@@ -55,13 +55,13 @@ class Lines:
         self._most = most
         self._opened = opened
         self._clock = clock
-        self._line: Line | None = None
-        self._refused: Line | None = None
+        self._line: ClientLease | None = None
+        self._refused: ClientLease | None = None
         self._readings = 0
-        self._reading: asyncio.Task[Line] | None = None
+        self._reading: asyncio.Task[ClientLease] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def current(self) -> Line:
+    async def current(self) -> ClientLease:
         """Return the line, reading the connection if need be: once for all that ask meanwhile.
 
         :raises MagicHourError: the connection cannot work, or cannot be read at the moment.
@@ -71,23 +71,23 @@ class Lines:
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read(), context=self._context)
         try:
-            # Shielded: the look that asked first may be canceled while others need the line too.
+            # Shielded: the poll that asked first may be canceled while others need the line too.
             return await asyncio.shield(self._reading)
         except MagicHourError:
             raise
         except Exception as error:
-            # Airflow's API may be away for a moment: a look that fails, not the end of every wait.
+            # Airflow's API may be away for a moment: a poll that fails, not the end of every wait.
             raise ConnectionFailedError(
                 f"The connection {self._conn_id!r} could not be read ({type(error).__name__}); trying again."
             ) from error
 
-    async def _read(self) -> Line:
+    async def _read(self) -> ClientLease:
         try:
             hook, before = MagicHourHook(self._conn_id), self._refused
             settings = await hook.async_settings()
             if before is None or settings != before.settings:
                 client = await hook.get_async_conn(settings=settings, max_connections=self._most)
-                line = Line(settings, client)
+                line = ClientLease(settings, client)
             else:
                 line = before
             self._readings += 1
@@ -101,7 +101,7 @@ class Lines:
             self._reading = None
 
     @contextmanager
-    def used(self, line: Line) -> Iterator[AsyncMagicHourClient]:
+    def used(self, line: ClientLease) -> Iterator[AsyncMagicHourClient]:
         """Use a line's client; it is not closed meanwhile."""
         line.users += 1
         try:
@@ -111,17 +111,17 @@ class Lines:
             if line.users == 0 and line is not self._line and line is not self._refused:
                 self._close_when_unused(line)
 
-    def worked(self, line: Line) -> None:
+    def worked(self, line: ClientLease) -> None:
         """Note that the service took the line's key."""
         line.second = False
 
-    def refused(self, line: Line, reading: int) -> bool:
-        """Note that the service refused the line's key; returns whether another look may help.
+    def refused(self, line: ClientLease, reading: int) -> bool:
+        """Note that the service refused the line's key; returns whether another poll may help.
 
         It may if the connection was read anew meanwhile, or has not been read anew since the key last worked, or not
         for some seconds: a new key may be saved some time after the old one ended.
 
-        :param reading: the line's reading when the look was sent.
+        :param reading: the line's reading when the poll was sent.
         """
         if line is not self._line or reading != line.reading:
             return True
@@ -130,7 +130,7 @@ class Lines:
         self._line, self._refused = None, line
         return True
 
-    def _close_when_unused(self, line: Line) -> None:
+    def _close_when_unused(self, line: ClientLease) -> None:
         if line.users == 0:
             task = asyncio.get_running_loop().create_task(line.client.aclose(), context=self._context)
             self._closing.add(task)

@@ -11,10 +11,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, default_polling_class
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.models import library_url
-from magic_hour_provider.polling.schedule import Schedule, Wait
-from magic_hour_provider.triggers.polled_job import Watched
-from magic_hour_provider.triggers.poller import watcher_of
-from magic_hour_provider.triggers.resume_delay import settling_s
+from magic_hour_provider.polling.schedule import PollState, Schedule
+from magic_hour_provider.triggers.polled_job import PolledJob
+from magic_hour_provider.triggers.poller import get_poller
+from magic_hour_provider.triggers.resume_delay import resume_delay_s
 
 _ALWAYS = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline")
 
@@ -77,41 +77,41 @@ class MagicHourJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the job and send its event."""
-        job, due = self._watched()
-        watcher = watcher_of(self.conn_id, self.clock)
-        watcher.add(job, due)
+        job, due = self._polled_job()
+        poller = get_poller(self.conn_id, self.clock)
+        poller.add(job, due)
         try:
-            while job.outcome is None or job.sentence is not None:
+            while job.outcome is None or job.message is not None:
                 await job.changed()
-                if (sentence := job.told()) is not None:
+                if (message := job.take_message()) is not None:
                     # Off the loop: the log is a pipe to a process that does not read while it writes to the database,
                     # and when it is full, writing blocks (seen for 4 s, with 100 jobs that ended at once).
-                    await self.log.ainfo(sentence)
+                    await self.log.ainfo(message)
                 if job.failure is not None:
                     raise job.failure
         finally:
-            await watcher.leave(job)
+            await poller.leave(job)
         await self.clock.pause(max(0.0, job.not_before - self.clock.steady()))
         outcome = job.outcome
         yield TriggerEvent(
             {"kind": self.kind, "id": self.job_id, "status": outcome.status, "error_code": outcome.error_code}
         )
 
-    def _watched(self) -> tuple[Watched, float]:
-        """Return the job for the watcher, and when to look first.
+    def _polled_job(self) -> tuple[PolledJob, float]:
+        """Return the job for the poller, and when to poll first.
 
         The machine's clock is read once, here; from then on time is counted by one that nobody sets, so that a jump
         ends no wait and begins no burst.
         """
         steady, now = self.clock.steady(), self.clock.now()
-        not_before = steady + settling_s(self.deferred_at, now)
+        not_before = steady + resume_delay_s(self.deferred_at, now)
         # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
         left = min(self.deadline - now, self.deadline - self.deferred_at)
         schedule = _schedule(self.tool, self.kind, self.polling)
-        wait = Wait(schedule, submitted_at=steady - max(0.0, now - self.submitted_at), deadline=steady + left)
-        job = Watched(self.kind, self.job_id, wait, steady, not_before=not_before)
-        # An end that is seen before it may be told is a look in vain.
-        return job, wait.first_look(steady, not_before=not_before)
+        wait = PollState(schedule, submitted_at=steady - max(0.0, now - self.submitted_at), deadline=steady + left)
+        job = PolledJob(self.kind, self.job_id, wait, steady, not_before=not_before)
+        # An end that is seen before it may be told is a poll in vain.
+        return job, wait.first_poll_at(steady, not_before=not_before)
 
     async def on_kill(self) -> None:
         """Say that the job goes on. It is not touched: Airflow calls this also when something else resumes the task."""

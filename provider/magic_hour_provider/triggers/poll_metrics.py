@@ -1,7 +1,7 @@
 """Figures about waiting, sent through Airflow's own metrics (StatsD or OpenTelemetry, as ``[metrics]`` says).
 
 They are gathered here and sent every ten seconds from a thread: Airflow's first use of its metrics in a process reads
-files and may look up a host, which would block the event loop.
+files and may resolve a host name, which would block the event loop.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ except ImportError:  # Airflow 3.1
 
 log = logging.getLogger(__name__)
 
-LOOKS = "magic_hour.looks"
-FAILING_LOOKS = "magic_hour.failing_looks"
+POLLS = "magic_hour.polls"
+POLL_FAILURES = "magic_hour.poll_failures"
 RATE_LIMITED = "magic_hour.rate_limited"
-JOBS_WATCHED = "magic_hour.jobs_watched"
-COMPLETION_TO_EVENT = "magic_hour.completion_to_event"
+ACTIVE_JOBS = "magic_hour.active_jobs"
+COMPLETION_LATENCY = "magic_hour.completion_latency"
 
 _EVERY_S = 10.0
 
 
-class Meter:
-    """The figures of one watcher.
+class PollMetrics:
+    """The figures of one poller.
 
     :param conn_id: its connection, which tags them.
     """
@@ -70,11 +70,11 @@ class Meter:
 
     def _write(self, jobs: int, counts: Counter[str], delays: list[float]) -> None:
         try:
-            stats.gauge(JOBS_WATCHED, jobs, tags=self._tags)
+            stats.gauge(ACTIVE_JOBS, jobs, tags=self._tags)
             for name, count in counts.items():
                 stats.incr(name, count, tags=self._tags)
             for seconds in delays:
-                stats.timing(COMPLETION_TO_EVENT, timedelta(seconds=seconds), tags=self._tags)
+                stats.timing(COMPLETION_LATENCY, timedelta(seconds=seconds), tags=self._tags)
         except Exception:
             # What is counted informs: no wait ends for it.
             log.exception("The figures of waiting jobs could not be sent; no job is touched by that.")

@@ -1,4 +1,4 @@
-"""One job in a watcher."""
+"""One job in a poller."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import asyncio
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.polling.progress import Progress
-from magic_hour_provider.polling.schedule import Outcome, Wait
+from magic_hour_provider.polling.schedule import Outcome, PollState
 
 
-class Watched(Progress):
+class PolledJob(Progress):
     """One job that a trigger waits for. All times are of one steady clock, in seconds.
 
     :param kind: the job's kind.
     :param job_id: its id.
-    :param wait: decides when to look.
+    :param wait: decides when to poll.
     :param now: the time.
     :param not_before: when an event may be sent at the earliest.
     """
@@ -26,63 +26,63 @@ class Watched(Progress):
         "failure",
         "kind",
         "left",
-        "looking",
+        "message",
         "not_before",
         "outcome",
+        "polling",
         "refusals",
-        "sentence",
     )
 
-    def __init__(self, kind: str, job_id: str, wait: Wait, now: float, *, not_before: float) -> None:
+    def __init__(self, kind: str, job_id: str, wait: PollState, now: float, *, not_before: float) -> None:
         super().__init__(job_id, wait, now)
         self.kind = kind
         self.not_before = not_before
-        self.looking = False
+        self.polling = False
         self.refusals = 0
-        """Looks in a row that were refused."""
+        """Polls in a row that were refused."""
         self.left = False
         """Nobody waits for it any more."""
         self.active_at: float | None = None
-        """When a look last saw it active."""
-        self.sentence: str | None = None
+        """When a poll last saw it active."""
+        self.message: str | None = None
         """What its task's log has not been told yet; only the newest is kept, however slow the reader is."""
         self.outcome: Outcome | None = None
         self.failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def changed(self) -> asyncio.Future[None]:
-        """Return what is done as soon as there is a sentence or an end."""
+        """Return what is done as soon as there is a message or an end."""
         self._waiter = asyncio.get_running_loop().create_future()
-        if self.sentence is not None or self.outcome is not None or self.failure is not None:
+        if self.message is not None or self.outcome is not None or self.failure is not None:
             self._waiter.set_result(None)
         return self._waiter
 
-    def told(self) -> str | None:
-        """Return the sentence that the log is told now."""
-        sentence, self.sentence = self.sentence, None
-        return sentence
+    def take_message(self) -> str | None:
+        """Return the message that the log is told now."""
+        message, self.message = self.message, None
+        return message
 
-    def looked(self, seen: Job | MagicHourError, decided: float | Outcome, now: float) -> None:
-        """Take what a look saw and what follows from it; wakes the trigger only if that is news."""
-        if isinstance(seen, Job) and not seen.ended:
+    def record_poll(self, observation: Job | MagicHourError, decided: float | Outcome, now: float) -> None:
+        """Take what a poll saw and what follows from it; wakes the trigger only if that is news."""
+        if isinstance(observation, Job) and not observation.ended:
             self.active_at = now
         if isinstance(decided, Outcome):
             self.outcome = decided
-        if (sentence := self.saw(seen, decided, now)) is not None:
-            self._tell(sentence)
+        if (message := self.on_poll(observation, decided, now)) is not None:
+            self._set_message(message)
 
     def end(self, outcome: Outcome, words: str, now: float) -> None:
-        """End the wait without a look."""
+        """End the wait without a poll."""
         self.outcome = outcome
-        self._tell(self.ended(words, now))
+        self._set_message(self.ended(words, now))
 
     def fail(self, failure: BaseException) -> None:
         """Let the trigger fail with an error that is no answer of the service's: a bug is not a job's end."""
         self.failure = failure
         self._wake()
 
-    def _tell(self, sentence: str) -> None:
-        self.sentence = sentence
+    def _set_message(self, message: str) -> None:
+        self.message = message
         self._wake()
 
     def _wake(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.providers.common.compat.sdk import conf
 
 
-def shortest_s() -> float:
+def min_resume_delay_s() -> float:
     """Return the seconds that a task must be away before it may be resumed.
 
     The worker's supervisor may still be closing the deferral (it waits out a heartbeat): resuming the task in its
@@ -15,11 +15,11 @@ def shortest_s() -> float:
     return max(10.0, heartbeat + 5.0)
 
 
-def settling_s(deferred_at: float, now: float) -> float:
+def resume_delay_s(deferred_at: float, now: float) -> float:
     """Return the seconds that are left of that time.
 
     :param deferred_at: time of the deferral, in seconds since 1970, by the worker's clock.
     :param now: the time by our clock; a worker's clock ahead of it is clamped.
     """
-    wait = shortest_s()
+    wait = min_resume_delay_s()
     return min(wait, max(0.0, deferred_at + wait - now))

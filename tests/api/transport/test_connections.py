@@ -79,7 +79,7 @@ def always(answer: bytes | None) -> Script:
 
 
 def test_one_connection_is_kept():
-    """Looks one after another share a connection; the request has the key, the host and nothing that asks for gzip."""
+    """Polls one after another share a connection; the request has the key, the host and nothing that asks for gzip."""
 
     async def main():
         async with serving(always(ANSWER)) as (server, client):
@@ -96,7 +96,7 @@ def test_one_connection_is_kept():
 
 
 def test_connections_are_bounded():
-    """A hundred looks at once take no more connections than are allowed."""
+    """A hundred polls at once take no more connections than are allowed."""
 
     async def slowly(*_):
         await asyncio.sleep(0.01)
@@ -146,7 +146,7 @@ def test_every_way_to_end_an_answer(answer):
 
 
 def test_an_answer_too_many():
-    """What a server sends unasked is not the answer to the next look, which may be another job's."""
+    """What a server sends unasked is not the answer to the next poll, which may be another job's."""
     unasked = ANSWER.replace(b"rendering", b"completed")
 
     async def main():
@@ -157,7 +157,7 @@ def test_an_answer_too_many():
 
 
 def test_a_connection_that_was_closed_meanwhile():
-    """A kept connection that the server closes when the next request comes is no failing look: a new one is made."""
+    """A kept connection that the server closes when the next request comes is no failing poll: a new one is made."""
 
     async def main():
         async with serving(lambda _, __, request: ANSWER if request == 1 else None) as (server, client):
@@ -195,7 +195,7 @@ def test_what_is_no_answer(answer, error):
 
 
 def test_an_answer_that_never_ends():
-    """A byte every now and then is no progress: a look has its time as a whole, and the connection is given up."""
+    """A byte every now and then is no progress: a poll has its time as a whole, and the connection is given up."""
 
     async def forever(*_):
         return b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
@@ -211,7 +211,7 @@ def test_an_answer_that_never_ends():
     assert asyncio.run(main()) == 2
 
 
-def test_a_canceled_look():
+def test_a_canceled_poll():
     """Its connection is not used again: the answer that still comes belongs to nobody."""
 
     async def later(server, connection, _):
@@ -220,11 +220,11 @@ def test_a_canceled_look():
 
     async def main():
         async with serving(later) as (server, client):
-            look = asyncio.create_task(client.get_job("video", "abc"))
+            poll = asyncio.create_task(client.get_job("video", "abc"))
             await asyncio.sleep(0.02)
-            look.cancel()
+            poll.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await look
+                await poll
             await client.get_job("video", "abc")
             return server.connections
 
@@ -313,7 +313,7 @@ def test_certificates(certificate, verify):
 
 @pytest.mark.parametrize("given", ["connection", "environment"])
 def test_a_proxy(given, monkeypatch):
-    """With a proxy, of the connection or of the environment, looks go through it; NO_PROXY keeps them from it."""
+    """With a proxy, of the connection or of the environment, polls go through it; NO_PROXY keeps them from it."""
 
     async def main():
         async with serving(always(ANSWER), max_connections=3) as (server, direct):

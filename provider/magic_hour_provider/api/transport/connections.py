@@ -1,7 +1,7 @@
-"""How the triggerer's client sends its looks: each over a free connection of its own.
+"""How the triggerer's client sends its polls: each over a free connection of its own.
 
 Hundreds of requests that share httpx's pool cost 18 ms each, as the pool goes through all of them at every change; one
-pool per connection still costs 0.7 ms per look, most of it in layers that a small GET has no use for. So without a
+pool per connection still costs 0.7 ms per poll, most of it in layers that a small GET has no use for. So without a
 proxy h11, which speaks HTTP for httpx too, is put straight on asyncio. With a proxy it is httpx's own transport, a
 pool of one connection each.
 """
@@ -121,7 +121,7 @@ class _Connection(asyncio.Protocol):
             if len(self._body) > _LARGEST_ANSWER:
                 self._fail(httpx.RemoteProtocolError(f"the answer is larger than {_LARGEST_ANSWER} bytes"))
         elif isinstance(event, h11.EndOfMessage) and self._head is not None and self._answer is not None:
-            # What comes after an answer unasked must not become the next look's.
+            # What comes after an answer unasked must not become the next poll's.
             done = self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE
             if done and not self._protocol.trailing_data[0]:
                 self._protocol.start_next_cycle()

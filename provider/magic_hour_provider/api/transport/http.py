@@ -21,7 +21,7 @@ USER_AGENT = "airflow-provider-magic-hour"
 
 Verify = bool | str | ssl.SSLContext
 
-# httpx logs every URL it asks for at INFO, the signature of a signed link included, and one line per look besides.
+# httpx logs every URL it asks for at INFO, the signature of a signed link included, and one line per poll besides.
 # While one of our requests is under way its lines are dropped; nobody else's are touched.
 _ours: ContextVar[bool] = ContextVar("magic_hour_request", default=False)
 

@@ -74,7 +74,7 @@ def upload_all(client: MagicHourClient, sources: Sequence[UploadSource], clock: 
     """
     if not sources:
         return []
-    links = retry(lambda: client.upload_links([(one.kind, one.extension) for one in sources]), clock)
+    links = retry(lambda: client.create_upload_urls([(one.kind, one.extension) for one in sources]), clock)
     stop = threading.Event()
     pool = ThreadPoolExecutor(min(AT_ONCE, len(sources)), "magic-hour-upload")
 
@@ -86,7 +86,7 @@ def upload_all(client: MagicHourClient, sources: Sequence[UploadSource], clock: 
                 raise _StoppedError(f"{source.name}: the upload was stopped.")
             # A new link for each new try: the old one may have expired, or be used up by an upload whose answer
             # was lost.
-            link = first.pop() if first else client.upload_links([(source.kind, source.extension)])[0]
+            link = first.pop() if first else client.create_upload_urls([(source.kind, source.extension)])[0]
             with _opened(source) as file:
                 client.upload_to(link, _Reading(file, source.name, stop), source.size, source.name)
             return link.file_path

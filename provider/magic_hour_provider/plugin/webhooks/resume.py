@@ -35,7 +35,7 @@ from magic_hour_provider.api.models import COMPLETE, ERROR
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE, lock_row
 from magic_hour_provider.plugin.webhooks.delivery_state import DeliveryState, Handoff
-from magic_hour_provider.triggers.resume_delay import settling_s, shortest_s
+from magic_hour_provider.triggers.resume_delay import min_resume_delay_s, resume_delay_s
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -87,9 +87,9 @@ def resume_tasks(delivery: Delivery, state: DeliveryState, now: float) -> Resume
             elif result is not None:
                 delays.append(result)
         elif ti_state == TaskInstanceState.RUNNING:
-            delays.append(shortest_s())  # it may be about to defer, after a poll from before the job's end
+            delays.append(min_resume_delay_s())  # it may be about to defer, after a poll from before the job's end
     if not owners:
-        delays.append(shortest_s())  # the task may be about to report its job
+        delays.append(min_resume_delay_s())  # the task may be about to report its job
     return ResumeResult(tuple(resumed), min(delays, default=None))
 
 
@@ -116,7 +116,7 @@ def _resume_task(ti_id: Any, event: dict[str, Any], state: DeliveryState, now: f
             handoff = state.handoffs.get(trigger.id)
             if handoff is None:
                 deferred_at = min(_deferred_at(trigger), state.first_seen_at.setdefault(trigger.id, now))
-                if (delay := settling_s(deferred_at, now)) > 0:
+                if (delay := resume_delay_s(deferred_at, now)) > 0:
                     return delay
                 placeholder = _add_placeholder(session, trigger, now)
                 ti.trigger_id = placeholder.id
