@@ -113,6 +113,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "s3://aws_default@media/campaigns, /mnt/media",
                         "default": "",
                     },
+                    "webhook_conn_ids": {
+                        "description": (
+                            "Connections whose webhooks the API server accepts, separated by commas: POST "
+                            "/magic-hour/webhook/<connection id>. Any other id is answered with 503 without looking "
+                            "for a connection. Empty: none."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "magic_hour_default, magic_hour_marketing",
+                        "default": "magic_hour_default",
+                    },
                     "ledger_path": {
                         "description": (
                             "Airflow 3.1 and 3.2: folder for the records of what was paid for, which all workers of "

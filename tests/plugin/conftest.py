@@ -82,9 +82,12 @@ def webhooks(airflow_rows: Airflow, triggerer: Triggerer, monkeypatch: pytest.Mo
     for name, extra in {
         "DEFAULT": {"webhook_secret": SECRET},
         "ROTATED": {"webhook_secret": f"whsec_next {SECRET}"},
+        "UNLISTED": {"webhook_secret": SECRET},
         "NONE": {},
     }.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_MAGIC_HOUR_{name}", json.dumps(connection | {"extra": extra}))
+    conn_ids = "magic_hour_default, magic_hour_rotated, magic_hour_none"
+    monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__WEBHOOK_CONN_IDS", conn_ids)
     clock = MovedClock()
     root = Starlette()
     inbox = Inbox(clock)

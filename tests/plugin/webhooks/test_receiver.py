@@ -8,7 +8,6 @@ import http.client
 import logging
 import socket
 import sys
-import time
 from urllib.parse import urlsplit
 
 import psutil
@@ -86,7 +85,7 @@ def test_a_truncated_delivery(webhooks, unchanged):
         head = {"host": "x", "content-type": "application/json", "content-length": str(len(body))} | headers
         lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
         broken.sendall(f"POST /magic-hour/webhook HTTP/1.1\r\n{lines}\r\n".encode() + body[:-9])
-    assert webhooks.send("video.started", "job9").status_code == 200
+    webhooks.deliver("video.started", "job9")
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "in pieces"])
@@ -122,9 +121,11 @@ def test_a_right_content_type(airflow_rows, webhooks, content_type):
     assert webhooks.post(body, headers).status_code == 200
 
 
-@pytest.mark.parametrize("conn_id", ["magic_hour_none", "no_such_connection", "x" * 300, "%2e%2e", "a b"])
+@pytest.mark.parametrize(
+    "conn_id", ["magic_hour_none", "magic_hour_unlisted", "no_such_connection", "x" * 300, "%2e%2e", "a b"]
+)
 def test_no_secret_is_configured(webhooks, unchanged, conn_id):
-    """503, which Magic Hour repeats: for a connection without a secret as for one that does not exist."""
+    """503, which Magic Hour repeats: for a connection without a secret, and for any that the setting does not list."""
     answer = webhooks.send(path=f"/magic-hour/webhook/{conn_id}")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
     assert answer.json() == {"detail": "No webhook secret is configured for this address."}
@@ -140,10 +141,8 @@ def test_a_secret_is_replaced_without_a_gap(airflow_rows, webhooks):
 
 
 def test_a_job_that_no_task_knows(webhooks, unchanged):
-    """2xx within a second: somebody in the account made it by hand."""
-    begun = time.monotonic()
-    assert webhooks.send("image.completed", "by-hand").status_code == 200
-    assert time.monotonic() - begun < 1
+    """2xx: somebody in the account made it by hand."""
+    webhooks.deliver("image.completed", "by-hand")
 
 
 @pytest.mark.parametrize("body", [b"no json", b"[]", b'{"type": "video.completed"}', b'{"type": 1, "payload": {}}'])
@@ -173,7 +172,7 @@ def test_bodies_that_do_not_end(webhooks):
             one.settimeout(1)
             with contextlib.suppress(OSError):  # refused, and closed
                 one.sendall(whole)
-        assert webhooks.send("video.started", "job2").status_code == 200
+        webhooks.deliver("video.started", "job2")
         assert psutil.Process().memory_info().rss - before < 100 * MIB
     finally:
         for one in strangers:
@@ -215,4 +214,4 @@ def test_ten_thousand_junk_requests(webhooks, unchanged, caplog):
     assert statuses.keys() == {401, 415, 503}
     assert after - before < 4_000, "pieces of memory kept of 8,000 requests"
     assert len([line for line in caplog.messages if "Refused" in line]) <= 5
-    assert webhooks.send("video.started", "job2").status_code == 200
+    webhooks.deliver("video.started", "job2")

@@ -1,29 +1,30 @@
-"""Secrets are resolved off the event loop, kept for a short time, and strangers cannot make that expensive."""
+"""Secrets are loaded off the event loop, cached for a short time, and only for the configured connections."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import threading
-import time
 from collections import Counter
 
 import pytest
 
 from helpers.webhooks import MovedClock
 from magic_hour_provider.plugin.webhooks import secrets as module
-from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets, load_webhook_secrets
+from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets, get_webhook_conn_ids, load_webhook_secrets
+
+CONFIGURED = frozenset({"mine", "other"})
 
 
 class Connections:
-    """Connections that can be changed, with a count of how often each was looked up."""
+    """Connections that can be changed, with the number of lookups of each."""
 
     def __init__(self, **secrets):
-        self.secrets, self.looked_up, self.threads = secrets, Counter(), set()
+        self.secrets, self.lookups, self.threads = secrets, Counter(), set()
 
-    def __call__(self, conn_id):
-        """Resolve a connection."""
-        self.looked_up[conn_id] += 1
+    def load(self, conn_id):
+        """Load the secrets of a connection."""
+        self.lookups[conn_id] += 1
         self.threads.add(threading.current_thread())
         found = self.secrets.get(conn_id, ())
         if isinstance(found, Exception):
@@ -32,146 +33,105 @@ class Connections:
 
 
 def test_many_deliveries_are_one_lookup():
-    """Those that come at once wait for the same one, in a thread; a changed secret counts half a minute later."""
+    """Those that come at once share it, in a thread; a changed secret is used half a minute later."""
     connections, clock = Connections(mine=("old",)), MovedClock()
 
     async def story():
-        secrets = WebhookSecrets(connections, clock, frozenset)
-        assert await asyncio.gather(*(secrets.of("mine") for _ in range(50))) == [("old",)] * 50
+        secrets = WebhookSecrets(CONFIGURED, connections.load, clock)
+        assert await asyncio.gather(*(secrets.get("mine") for _ in range(50))) == [("old",)] * 50
         connections.secrets["mine"] = ("new", "old")
-        assert await secrets.of("mine") == ("old",)
+        assert await secrets.get("mine") == ("old",)
         clock.advance(31)
-        assert await secrets.of("mine") == ("new", "old")
+        assert await secrets.get("mine") == ("new", "old")
 
     asyncio.run(story())
-    assert connections.looked_up == {"mine": 2}
+    assert connections.lookups == {"mine": 2}
     assert threading.main_thread() not in connections.threads
 
 
-def test_a_secret_that_is_added_counts_soon():
-    """That there was none is kept for a few seconds only."""
+def test_a_secret_that_is_added():
+    """It is used half a minute later too: that there was none is cached like any other result."""
     connections, clock = Connections(), MovedClock()
 
     async def story():
-        secrets = WebhookSecrets(connections, clock, frozenset)
-        assert await secrets.of("mine") == ()
+        secrets = WebhookSecrets(CONFIGURED, connections.load, clock)
+        assert await secrets.get("mine") == ()
         connections.secrets["mine"] = ("new",)
-        assert await secrets.of("mine") == ()
-        clock.advance(6)
-        assert await secrets.of("mine") == ("new",)
+        assert await secrets.get("mine") == ()
+        clock.advance(31)
+        assert await secrets.get("mine") == ("new",)
 
     asyncio.run(story())
 
 
 def test_names_that_strangers_make_up():
-    """Ten thousand of them cost few lookups and little memory, and the real connection is found all the same."""
-    connections, clock = Connections(mine=("secret",)), MovedClock()
+    """No connection is looked up for ten thousand of them, nothing is kept, and the configured one is found."""
+    connections = Connections(mine=("secret",), magic_hour_secret=("secret",))
 
     async def story():
-        secrets = WebhookSecrets(connections, clock, frozenset)
-        assert await secrets.of("mine") == ("secret",)
+        secrets = WebhookSecrets(CONFIGURED, connections.load, MovedClock())
         for number in range(10_000):
-            assert await secrets.of(f"made_up_{number}") == ()
-            if number % 100 == 0:
-                clock.advance(31 if number % 1000 == 0 else 1)
-        assert await secrets.of("mine") == ("secret",)
-        assert len(secrets._known) <= module._MOST_KEPT
+            assert await secrets.get(f"made_up_{number}") == ()
+        for name in ("magic_hour_secret", "", "a/b", "MINE", "mine ", "x" * 10_000, "a\n", "é'", "\0"):
+            assert await secrets.get(name) == ()
+        assert await secrets.get("mine") == ("secret",)
+        assert (secrets._cached.keys(), secrets._lookups) == ({"mine"}, {})
 
     asyncio.run(story())
-    assert connections.looked_up["mine"] == 2
-    assert connections.looked_up.total() < 1500
-
-
-@pytest.mark.parametrize("name", ["magic_hour_default", "in_the_database", "had_one"])
-def test_expected_names_do_not_wait_for_strangers(name):
-    """While a hundred made-up names come every second, from the start and after a failed lookup."""
-    connections, clock, found = Connections(**{name: ("secret",)}), MovedClock(), []
-
-    async def story():
-        secrets = WebhookSecrets(connections, clock, lambda: frozenset({"in_the_database"}))
-        if name == "had_one":
-            assert await secrets.of(name) == ("secret",)
-        for second in range(60):
-            # Airflow hides a store that fails, here when what was found first is no longer kept.
-            connections.secrets[name] = () if 25 <= second < 40 else ("secret",)
-            for number in range(100):
-                assert await secrets.of(f"made_up_{second}_{number}") == ()
-                clock.advance(0.01)
-            found.append(await secrets.of(name) == ("secret",))
-        assert all(found[:25]) and not any(found[33:40]) and all(found[46:])
-
-    asyncio.run(story())
-
-
-def test_strangers_names_in_a_slow_store():
-    """They take no thread of the others, and only so many are under way."""
-    release, asked = threading.Event(), Counter()
-
-    def slow(conn_id):
-        asked[conn_id] += 1
-        if conn_id != "magic_hour_default":
-            release.wait(10)
-        return ("secret",) if conn_id == "magic_hour_default" else ()
-
-    async def story():
-        secrets = WebhookSecrets(slow, clock := MovedClock(), frozenset)
-        strangers = []
-        for number in range(200):
-            strangers.append(asyncio.create_task(secrets.of(f"made_up_{number}")))
-            await asyncio.sleep(0)
-            clock.advance(1)
-        async with asyncio.timeout(2):
-            assert await secrets.of("magic_hour_default") == ("secret",)
-            await asyncio.to_thread(lambda: None)
-        assert len(secrets._asked) <= module._BURST
-        release.set()
-        await asyncio.gather(*strangers)
-
-    asyncio.run(story())
-
-
-def test_a_name_that_is_none():
-    """No connection is looked up for it."""
-    connections = Connections()
-    secrets = WebhookSecrets(connections, MovedClock(), frozenset)
-    for name in ("", "a/b", "a b", "x" * 251, "a\n", "é'"):
-        assert asyncio.run(secrets.of(name)) == ()
-    assert connections.looked_up == {}
+    assert connections.lookups == {"mine": 1}
 
 
 def test_a_store_of_secrets_that_fails(caplog):
-    """As long as it fails there is none, with a line in the log; it is asked again."""
-    connections = Connections(mine=ConnectionError("the vault is away"))
-    secrets = WebhookSecrets(connections, MovedClock(), frozenset)
-    assert asyncio.run(secrets.of("mine")) == ()
+    """As long as it fails there is no secret, with a line in the log; the failure is not cached."""
+    connections = Connections(mine=ConnectionError("the vault is unavailable"))
+    secrets = WebhookSecrets(CONFIGURED, connections.load, MovedClock())
+    assert asyncio.run(secrets.get("mine")) == ()
     connections.secrets["mine"] = ("secret",)
-    assert asyncio.run(secrets.of("mine")) == ("secret",)
+    assert asyncio.run(secrets.get("mine")) == ("secret",)
     assert any("could not be read" in line for line in caplog.messages)
 
 
 def test_a_store_of_secrets_that_is_slow(monkeypatch):
-    """The loop goes on meanwhile, and the answer does not wait for it longer than Magic Hour does."""
-    monkeypatch.setattr(module, "_PATIENCE_S", 0.05)
-    release = threading.Event()
+    """The event loop runs meanwhile, the other connection is served, and the response does not wait for ever."""
+    asked, release = threading.Event(), threading.Event()
 
-    def slow(conn_id):
-        release.wait(10)
+    def load(conn_id):
+        if conn_id == "mine":
+            asked.set()
+            assert release.wait(60)
         return ("secret",)
 
     async def story():
-        secrets = WebhookSecrets(slow, MovedClock(), frozenset)
-        begun, ticks = time.monotonic(), 0
-        asked = asyncio.create_task(secrets.of("mine"))
-        while not asked.done():
-            await asyncio.sleep(0.001)
-            ticks += 1
-        assert (await asked, ticks > 5, time.monotonic() - begun < 5) == ((), True, True)
+        secrets = WebhookSecrets(CONFIGURED, load, MovedClock())
+        monkeypatch.setattr(module, "_TIMEOUT_S", 0.05)
+        waiting = asyncio.create_task(secrets.get("mine"))
+        await asyncio.to_thread(asked.wait)
+        monkeypatch.setattr(module, "_TIMEOUT_S", 60)
+        assert await secrets.get("other") == ("secret",)
+        assert await waiting == (), "it gave up while the lookup was still under way"
+        assert not release.is_set()
         release.set()
-        async with asyncio.timeout(10):
-            while await secrets.of("mine") != ("secret",):  # noqa: ASYNC110 (what is waited for has no event)
-                await asyncio.sleep(0.005)
+        await asyncio.gather(*secrets._lookups.values())
+        assert await secrets.get("mine") == ("secret",)
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("setting", "conn_ids"),
+    [
+        (None, {"magic_hour_default"}),
+        ("a", {"a"}),
+        (" a, b ,,\nc ", {"a", "b", "c"}),
+        ("", set()),
+    ],
+)
+def test_the_setting(monkeypatch, setting, conn_ids):
+    """Connection ids are separated by commas; by default there is the default connection, and by choice none."""
+    monkeypatch.delenv("AIRFLOW__MAGIC_HOUR__WEBHOOK_CONN_IDS", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__WEBHOOK_CONN_IDS", setting)
+    assert get_webhook_conn_ids() == conn_ids
 
 
 @pytest.mark.parametrize(
@@ -187,7 +147,7 @@ def test_a_store_of_secrets_that_is_slow(monkeypatch):
     ids=str,
 )
 def test_the_connections_extra(monkeypatch, extra, secrets, caplog):
-    """One secret or several; what is no secret is none, and said in the log without its value."""
+    """One secret or several; a value of another type is none, and logged without its value."""
     monkeypatch.setenv("AIRFLOW_CONN_HOOKED", json.dumps({"conn_type": "magic_hour", "extra": extra}))
     assert load_webhook_secrets("hooked") == secrets
     assert any("webhook_secret must be" in line for line in caplog.messages) == (extra.get("webhook_secret") == 7)

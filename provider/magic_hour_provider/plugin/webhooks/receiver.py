@@ -74,7 +74,7 @@ class Receiver:
         content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if content_type != "application/json":
             raise RejectedRequestError(415, "A delivery is application/json.")
-        secrets = await self._secrets.of(conn_id)
+        secrets = await self._secrets.get(conn_id)
         if not secrets:
             raise RejectedRequestError(503, "No webhook secret is configured for this address.")
         try:
