@@ -17,8 +17,9 @@ from helpers.support import KEY, PatientClock, at_once
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.outputs.download import download_outputs, file_stem, store_outputs, stored_media
+from magic_hour_provider.outputs.download import download_outputs, file_stem, find_stored_files, store_outputs
 from magic_hour_provider.outputs.staging import MemoryBudget, extension_of
+from magic_hour_provider.storage import files as storage_files
 from magic_hour_provider.storage import local as storage
 from magic_hour_provider.storage import writers as targets
 from magic_hour_provider.storage.paths import checksum, open_path
@@ -144,7 +145,7 @@ def test_one_file_fails_and_the_others_come(sim, place):
     notes = []
     with pytest.raises(TransferError, match=f"File 3 of Magic Hour job {job.id}"):
         client.get_job = lambda *_: broken
-        download_outputs(client, broken, "t", place.uri, saved=notes.append, clock=PatientClock(sim))
+        download_outputs(client, broken, "t", place.uri, on_stored=notes.append, clock=PatientClock(sim))
     assert [name[-5] for name in place.names()] == ["1", "2", "4"]
     assert [one.index for one in notes[-1]] == [0, 1, 3]
     del client.get_job
@@ -204,25 +205,25 @@ def test_a_task_that_is_killed_stops_its_downloads(sim, tmp_path, monkeypatch):
 
     monkeypatch.setattr(client, "download", second_waits)
     with pytest.raises(KeyboardInterrupt):
-        download_outputs(client, job, "t", str(tmp_path), saved=killed)
+        download_outputs(client, job, "t", str(tmp_path), on_stored=killed)
     assert [path.name for path in tmp_path.iterdir()] == [f"t-{job.id}-1.png"]
     assert sim.stats()["creates"]["accepted"] == 1
 
 
 def test_large_files_wait_for_memory():
     """Two full parts of S3 fit, and small files beside each other; one that is larger than all of it comes alone."""
-    room = MemoryBudget(12)
-    assert (room.take(5), room.take(5)) == (5, 5)
-    third = threading.Thread(target=room.take, args=(5,), daemon=True)
+    memory = MemoryBudget(12)
+    assert (memory.acquire(5), memory.acquire(5)) == (5, 5)
+    third = threading.Thread(target=memory.acquire, args=(5,), daemon=True)
     third.start()
     third.join(0.05)
     assert third.is_alive()
-    room.give_back(5)
+    memory.release(5)
     third.join(20)
     assert not third.is_alive()
-    room.give_back(5)
-    room.give_back(5)
-    assert room.take(100) == 12
+    memory.release(5)
+    memory.release(5)
+    assert memory.acquire(100) == 12
 
 
 # -- names that are taken ------------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ def test_another_file_is_never_overwritten(sim, place):
 def test_a_name_that_is_taken_while_the_file_comes(place, size):
     """Between the look and the last byte somebody else may store a file: it is not overwritten either."""
     path = open_path(f"{place.uri}/ü.png")
-    storage.ensure_folder(path.parent)
+    storage_files.ensure_folder(path.parent)
     target = targets.open_writer(path, "image/png")
     target.write(bytes(size))
     place.write("ü.png", b"mine")
@@ -280,11 +281,10 @@ def test_a_name_that_is_taken_while_the_file_comes(place, size):
 def test_a_target_that_starts_over(place, size):
     """What was written before a restart is not in the file, whether or not it had left for the storage."""
     path = open_path(f"{place.uri}/a.bin")
-    storage.ensure_folder(path.parent)
+    storage_files.ensure_folder(path.parent)
     target, data = targets.open_writer(path), os.urandom(size)
     target.write(data[::-1] + b"more")
-    target.seek(0)
-    target.truncate()
+    target.restart()
     for start in range(0, size, 700_001):
         target.write(data[start : start + 700_001])
     assert "a.bin" not in place.names()
@@ -301,8 +301,8 @@ def test_what_is_stored_is_not_fetched_again(sim, place):
     again = download_outputs(client, job, "t", place.uri, stored=first)
     assert [vars(one) for one in again] == first
     assert sim.stats()["downloads"] == 4
-    assert stored_media(first, place.uri) == again
-    assert stored_media(first, f"{place.uri}/elsewhere") is None
+    assert find_stored_files(first, place.uri) == again
+    assert find_stored_files(first, f"{place.uri}/elsewhere") is None
     assert len(download_outputs(client, job, "t", f"{place.uri}/elsewhere", stored=first)) == 4
     assert sim.stats()["downloads"] == 8
     assert sim.stats()["creates"]["accepted"] == 1

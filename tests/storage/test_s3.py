@@ -30,7 +30,7 @@ def test_what_names_no_address_stays_on_this_machine():
 
 def test_an_object_is_read_in_one_stream(bucket):
     """However small the pieces, the store is asked once; the whole object comes, in pieces of a MiB at the most."""
-    from magic_hour_provider.storage.s3_reader import S3Stream
+    from magic_hour_provider.storage.s3_reader import S3Reader
 
     content = bytes(range(256)) * 10_000
     path = open_path(bucket.write("ä b.png", content))
@@ -38,13 +38,13 @@ def test_an_object_is_read_in_one_stream(bucket):
     call = path.fs.call_s3
     path.fs.call_s3 = lambda method, **arguments: asked.append(method) or call(method, **arguments)
     try:
-        with S3Stream(path.fs, path.path) as stream:
+        with S3Reader(path.fs, path.path) as stream:
             pieces = list(iter(lambda: stream.read(2 * 1024 * 1024), b""))
     finally:
         del path.fs.call_s3
     assert (b"".join(pieces), [len(piece) for piece in pieces[:2]]) == (content, [1024 * 1024] * 2)
     assert asked == ["get_object"]
-    with S3Stream(path.fs, path.path) as stream:
+    with S3Reader(path.fs, path.path) as stream:
         assert stream.read(3) == content[:3]
-    with pytest.raises(FileNotFoundError), S3Stream(path.fs, f"{path.path}.not"):
+    with pytest.raises(FileNotFoundError), S3Reader(path.fs, f"{path.path}.not"):
         pass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import httpx
 
@@ -171,7 +171,7 @@ class MagicHourClient:
     def download(
         self,
         link: Download,
-        target: downloads.Target,
+        target: downloads.Sink | BinaryIO,
         *,
         on_start: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
         refresh_link: Callable[[Download], Download] | None = None,

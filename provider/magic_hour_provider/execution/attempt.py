@@ -24,9 +24,10 @@ from magic_hour_provider.inputs.sources import check_inputs, input_fingerprint
 from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import ADOPT, Record, fingerprint, key_of, new_key, tagged_name
-from magic_hour_provider.outputs.download import store_outputs, stored_media
+from magic_hour_provider.outputs.download import find_stored_files, store_outputs
+from magic_hour_provider.outputs.result import StoredFile, task_result
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
-from magic_hour_provider.storage.paths import StoredFile, check_folder, task_result
+from magic_hour_provider.storage.paths import check_folder
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -283,7 +284,7 @@ class JobRun:
     def _still_there(self, record: Record) -> list[StoredFile] | None:
         if record.state != "delivered" or not self.wishes.output_path:
             return None
-        return stored_media(record.files, self.wishes.output_path)
+        return find_stored_files(record.files, self.wishes.output_path)
 
     def _collect_again(self, record: Record) -> str:
         clear = "clear the task: it goes on with this job and pays nothing."
@@ -315,7 +316,7 @@ class JobRun:
             self.wishes.output_path,
             request=without_secrets(self.wishes.request),
             stored=record.files,
-            saved=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
+            on_stored=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
             clock=self._clock,
         )
         self.report.ended(job.status, self._clock.now(), credits_charged=job.credits_charged)

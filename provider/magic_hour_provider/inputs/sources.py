@@ -14,9 +14,9 @@ from magic_hour_provider.api.errors import InvalidInputError, TransferError, fin
 from magic_hour_provider.api.transport.uploads import UploadSource
 from magic_hour_provider.inputs.fields import FieldPath, Input
 from magic_hour_provider.ledger.record import UNREADABLE
-from magic_hour_provider.storage.local import S3
+from magic_hour_provider.storage.files import S3
 from magic_hour_provider.storage.paths import NOTHING, checksum, open_path
-from magic_hour_provider.storage.s3_reader import S3Stream
+from magic_hour_provider.storage.s3_reader import S3Reader
 
 _Place = tuple[str, str | None, str, str]  # protocol, connection, path, and the kind to upload it as
 
@@ -101,7 +101,7 @@ def _source(one: Input, found: dict[_Place, UploadSource]) -> UploadSource:
 
         def opened() -> Any:
             if path.protocol in S3:
-                return S3Stream(path.fs, path.path)
+                return S3Reader(path.fs, path.path)
             # An upload reads large pieces, each once; libraries of object stores would keep up to 50 MiB ahead of it.
             return path.open("rb", cache_type="none")
 

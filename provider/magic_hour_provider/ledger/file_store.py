@@ -25,7 +25,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.ledger.record import KEY, RecordError, unreadable
-from magic_hour_provider.storage.local import read_file, remove_file, replace_file
+from magic_hour_provider.storage.files import read_file, remove_file, replace_file
 from magic_hour_provider.storage.paths import open_path
 
 if TYPE_CHECKING:

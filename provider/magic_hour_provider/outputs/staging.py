@@ -1,19 +1,22 @@
-"""One file of a finished job on its way into storage, and what it shares with the job's others."""
+"""One output file of a job while it is being stored: staged, committed or aborted, in memory shared with the others."""
 
 from __future__ import annotations
 
 import logging
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job, library_url
 from magic_hour_provider.api.transport.downloads import Received
-from magic_hour_provider.storage.local import exists
-from magic_hour_provider.storage.paths import StoredFile, checksum
-from magic_hour_provider.storage.writers import Target, memory_of, open_writer
+from magic_hour_provider.outputs.result import StoredFile
+from magic_hour_provider.storage.files import exists
+from magic_hour_provider.storage.paths import checksum
+from magic_hour_provider.storage.writers import Writer, max_buffer_size, open_writer
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -25,24 +28,24 @@ _TYPES |= {"video/webm": "webm", "audio/mpeg": "mp3", "audio/wav": "wav", "audio
 
 
 class NotStoredError(TransferError):
-    """The user's storage did not take a file: another link would not help."""
+    """The user's storage did not take a file; another link would not help."""
 
 
 class StoppedError(Exception):
     """The task is being killed."""
 
 
-def not_stored(job: Job, place: ObjectStoragePath, error: Exception) -> NotStoredError:
-    """Return the error of a file that the user's storage did not take, for a person."""
+def not_stored_error(job: Job, folder: ObjectStoragePath, error: Exception) -> NotStoredError:
+    """Return the error that tells a person that the user's storage did not take a file."""
     return NotStoredError(
-        f"A file of Magic Hour job {job.id} could not be stored in {str(place)!r} ({type(error).__name__}: {error}). "
-        f"The job is paid for and stays collectable: mend the folder; a retry collects it and pays nothing. See "
+        f"A file of Magic Hour job {job.id} could not be stored in {str(folder)!r} ({type(error).__name__}: {error}). "
+        f"The job is paid for and stays collectable: fix the folder; a retry collects it and pays nothing. See "
         f"{library_url(job.kind, job.id)}"
     )
 
 
 class MemoryBudget:
-    """Memory that the files of a job share.
+    """Memory that the files of one job share while they are written.
 
     :param size: bytes.
     """
@@ -51,101 +54,107 @@ class MemoryBudget:
         self._size = self._free = size
         self._changed = threading.Condition()
 
-    def take(self, size: int) -> int:
-        """Wait until there is room, and return how much was taken."""
+    def acquire(self, size: int) -> int:
+        """Wait until ``size`` bytes are free, or all of them where it is more; return how many were taken."""
         with self._changed:
             size = min(size, self._size)
             self._changed.wait_for(lambda: self._free >= size)
             self._free -= size
             return size
 
-    def give_back(self, size: int) -> None:
-        """Let the next one in."""
+    def release(self, size: int) -> None:
+        """Give bytes back."""
         with self._changed:
             self._free += size
             self._changed.notify_all()
 
 
 class StagedOutput:
-    """A file on its way from a link to its place.
+    """One output file between its link and its name: what a download writes into.
 
-    :param name: its final name without the extension, which the link or the first answer tells.
+    :param folder: where the file goes.
+    :param name: its final name without the extension, which the link or the first response tells.
     :param stop: set when the task is being killed.
-    :param room: memory that it shares with others.
+    :param memory: shared with the job's other files.
     """
 
     def __init__(
-        self, job: Job, index: int, place: ObjectStoragePath, name: str, stop: threading.Event, room: MemoryBudget
+        self, job: Job, index: int, folder: ObjectStoragePath, name: str, stop: threading.Event, memory: MemoryBudget
     ) -> None:
         self.job, self.index = job, index
-        self._place, self._name, self._stop, self._room = place, name, stop, room
-        self._path, self._taken = place, 0
-        self._target: Target | None = None
+        self._folder, self._name, self._stop, self._memory = folder, name, stop, memory
+        self._path, self._acquired = folder, 0
+        self._writer: Writer | None = None
 
     def start(self, content_type: str, size: int | None) -> None:
-        """Open the target, unless the name is taken: then the bytes are only compared."""
-        self._path = self._place / f"{self._name}.{extension_of(self.job.downloads[self.index].url, content_type)}"
-        try:
+        """Open a writer, unless the name is taken: then the bytes are only compared.
+
+        :param size: bytes of the file, if known.
+        """
+        self._path = self._folder / f"{self._name}.{extension_of(self.job.downloads[self.index].url, content_type)}"
+        with self._storage_errors():
             if not exists(self._path.fs, self._path.path):
-                self._taken = self._room.take(memory_of(self._path, size))
-                self._target = open_writer(self._path, content_type)
-        except Exception as error:
-            raise not_stored(self.job, self._place, error) from error
+                self._acquired = self._memory.acquire(max_buffer_size(self._path, size))
+                self._writer = open_writer(self._path, content_type)
 
     def write(self, data: bytes, /) -> object:
-        """Take the next bytes."""
+        """Write the next bytes.
+
+        :raises StoppedError: the task is being killed.
+        """
         if self._stop.is_set():
             raise StoppedError
-        try:
-            return self._target.write(data) if self._target is not None else len(data)
-        except Exception as error:
-            raise not_stored(self.job, self._place, error) from error
+        with self._storage_errors():
+            return self._writer.write(data) if self._writer is not None else len(data)
 
-    def seek(self, offset: int, /) -> object:
-        """Go back to the start."""
-        try:
-            return self._target.seek(offset) if self._target is not None else offset
-        except Exception as error:
-            raise not_stored(self.job, self._place, error) from error
-
-    def truncate(self) -> object:
+    def restart(self) -> None:
         """Drop what was written."""
-        return self._target.truncate() if self._target is not None else 0
+        with self._storage_errors():
+            if self._writer is not None:
+                self._writer.restart()
 
     def commit(self, received: Received) -> StoredFile:
-        """Give the file its name, now that it is whole; or compare it with the one that has it."""
-        try:
-            there = None if self._committed() else checksum(self._path)
-        except Exception as error:
-            raise not_stored(self.job, self._place, error) from error
-        if there not in (None, received.sha256):
+        """Give the file its name, now that it is whole; or compare it with the file that has the name.
+
+        :raises InvalidInputError: another file has the name.
+        """
+        with self._storage_errors():
+            found = None if self._committed() else checksum(self._path)
+        if found not in (None, received.sha256):
             raise InvalidInputError(
-                f"{self._path} exists already and is another file (its SHA-256 is {there}, that of the job's file "
+                f"{self._path} exists already and is another file (its SHA-256 is {found}, that of the job's file "
                 f"{received.sha256}). Nothing was overwritten. Magic Hour job {self.job.id} is paid for: move the old "
                 "file away; the next attempt collects the same job again and pays nothing."
             )
         return StoredFile(str(self._path), self.index, received.content_type, received.size, received.sha256)
 
     def _committed(self) -> bool:
-        if self._target is None:
+        if self._writer is None:
             return False
         try:
-            self._target.commit()
+            self._writer.commit()
         except FileExistsError:
             return False
-        self._target = None
+        self._writer = None
         return True
 
     def close(self) -> None:
-        """Leave nothing behind of a file that was not whole."""
-        target, self._target = self._target, None
+        """Abort what is not committed, and release the memory."""
+        writer, self._writer = self._writer, None
         try:
-            if target is not None:
-                target.abort()
+            if writer is not None:
+                writer.abort()
         except Exception as error:  # noqa: BLE001 (it must not hide why the file was not whole)
             log.warning("What there was of %s could not be removed: %s", self._path, error)
         finally:
-            self._room.give_back(self._taken)
+            self._memory.release(self._acquired)
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # each storage library has errors of its own
+            raise not_stored_error(self.job, self._folder, error) from error
 
 
 def extension_of(url: str, content_type: str) -> str:

@@ -1,4 +1,4 @@
-"""Folders and names in the user's storage: making them, making them last, and tidying up after a killed process."""
+"""Local files that survive a loss of power: synced folders, locked staging files, atomic replacement."""
 
 from __future__ import annotations
 
@@ -6,41 +6,16 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-from magic_hour_provider.ledger.record import new_key
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
-S3 = ("s3", "s3a", "s3n")
-OBJECT_STORES = (*S3, "gs", "gcs", "abfs", "abfss", "az")
-
-_LEFTOVER_S = 3600.0  # age of a temporary file whose writer is surely gone
+_STALE_S = 3600.0  # age of a staging file whose writer is surely gone
 _NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
-
-
-def already_exists_error(path: object) -> FileExistsError:
-    """Return the error of a name that a file has already."""
-    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-
-
-def exists(fs: Any, path: str) -> bool:
-    """Whether a name is taken, as far as its storage tells: S3 refuses to say so to those who may not list."""
-    try:
-        return bool(fs.exists(path))
-    except PermissionError:
-        return False
-
-
-def ensure_folder(place: ObjectStoragePath) -> None:
-    """Make a folder, where folders exist. In object stores a missing one would become a bucket."""
-    if local := local_path(place):
-        make_folder(local)
-    elif place.protocol not in OBJECT_STORES:
-        place.mkdir(parents=True, exist_ok=True)
 
 
 def local_path(path: ObjectStoragePath) -> Path | None:
@@ -50,16 +25,16 @@ def local_path(path: ObjectStoragePath) -> Path | None:
     return Path(path.path) if isinstance(path.fs, LocalFileSystem) else None
 
 
-def make_folder(folder: Path) -> None:
-    """Make a local folder that lasts through a loss of power, with its parents."""
+def ensure_local_folder(folder: Path) -> None:
+    """Make a folder and its parents, and sync their names."""
     if not folder.is_dir():
-        make_folder(folder.parent)
+        ensure_local_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names last through a loss of power, where the file system can."""
+    """Sync the names in a folder to disk, where the file system can."""
     handle = None
     try:
         handle = os.open(folder, os.O_RDONLY)
@@ -72,25 +47,43 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def sync_data(handle: int) -> None:
+    """Sync an open file's bytes to disk, where the file system can.
+
+    :param handle: its file descriptor.
+    """
+    try:
+        os.fdatasync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_SYNC:
+            raise
+
+
 def open_staging_file(path: Path) -> tuple[Path, BinaryIO]:
-    """Open a new temporary file beside a path, and lock it: a lock ends with its process, however that ends."""
+    """Open a new staging file beside a path, and lock it: a lock ends with its process, however that ends.
+
+    :returns: its own path, and the open file.
+    """
     while True:
-        part = path.with_name(f".{path.name}.{new_key()}.part")  # two tasks may collect the same job
-        file = part.open("xb")
+        staging = path.with_name(f".{path.name}.{random_suffix()}.part")  # two tasks may download the same job
+        file = staging.open("xb")
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
-        if part.exists():
-            return part, file
+        if staging.exists():
+            return staging, file
         file.close()  # not locked yet, it was taken for a killed one's
 
 
 def remove_stale_staging_files(folder: Path, pattern: str) -> None:
-    """Remove temporary files whose writers were killed; those of a living one are locked by it."""
-    for leftover in folder.glob(pattern):
-        with contextlib.suppress(OSError), leftover.open("rb") as file:
-            if not _lock(file) and time.time() - leftover.stat().st_mtime <= _LEFTOVER_S:
+    """Remove staging files whose writers were killed; a living writer holds a lock on its own.
+
+    :param pattern: glob of their names.
+    """
+    for stale in folder.glob(pattern):
+        with contextlib.suppress(OSError), stale.open("rb") as file:
+            if not _lock(file) and time.time() - stale.stat().st_mtime <= _STALE_S:
                 continue
-            leftover.unlink()
+            stale.unlink()
 
 
 def _lock(file: BinaryIO) -> bool:
@@ -101,67 +94,26 @@ def _lock(file: BinaryIO) -> bool:
     return True
 
 
-def sync_data(handle: int) -> None:
-    """Make an open file's bytes last through a loss of power, where the file system can."""
-    try:
-        os.fdatasync(handle)
-    except OSError as error:
-        if error.errno not in _NO_SUCH_SYNC:
-            raise
-
-
-def read_file(path: ObjectStoragePath) -> bytes:
-    """Return a small file, as it is now.
-
-    :raises FileNotFoundError: it is surely not there.
-    """
-    if local := local_path(path):
-        return local.read_bytes()
-    # A listing of before the file was written would make it look missing.
-    path.fs.invalidate_cache()
-    data: bytes = path.fs.cat_file(path.path)
-    return data
-
-
-def remove_file(path: ObjectStoragePath) -> None:
-    """Remove a file for good."""
-    if local := local_path(path):
-        local.unlink()
-        sync_folder(local.parent)
-    else:
-        path.fs.rm_file(path.path)
-
-
-def replace_file(path: ObjectStoragePath, data: bytes) -> None:
-    """Write a small file of our own anew; there is either the old one or the new one."""
-    if local := local_path(path):
-        _replace_local(local, data)
-        return
-    # An object store shows an object when all of it is there. File servers may show half of it for a moment, which is
-    # a file that cannot be read, and never a missing one.
-    try:
-        path.fs.pipe_file(path.path, data)
-    except FileNotFoundError:
-        if path.protocol in OBJECT_STORES:
-            raise  # a bucket is missing, which is nobody's wish to have made
-        path.fs.makedirs(path.path.rpartition("/")[0], exist_ok=True)
-        path.fs.pipe_file(path.path, data)
-
-
-def _replace_local(path: Path, data: bytes) -> None:
+def replace_local_file(path: Path, data: bytes) -> None:
+    """Write a small file atomically, and sync it: a reader finds either the old one or the new one."""
     # Not by fsspec: its rename may copy, and its writing is not synced.
-    make_folder(path.parent)
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+    ensure_local_folder(path.parent)
+    for stale in path.parent.glob(f".{path.name}.*.tmp"):
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - leftover.stat().st_mtime > _LEFTOVER_S:
-                leftover.unlink()
-    fresh = path.with_name(f".{path.name}.{new_key()}.tmp")
+            if time.time() - stale.stat().st_mtime > _STALE_S:
+                stale.unlink()
+    staging = path.with_name(f".{path.name}.{random_suffix()}.tmp")
     try:
-        with fresh.open("xb") as file:
+        with staging.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
+        staging.replace(path)
     finally:
-        fresh.unlink(missing_ok=True)
+        staging.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def random_suffix() -> str:
+    """Return eight random hexadecimal digits, for names that no other writer uses."""
+    return secrets.token_hex(4)

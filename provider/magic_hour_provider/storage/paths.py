@@ -1,21 +1,18 @@
-"""Paths in the user's storage, the files stored there, and what a task returns."""
+"""Paths in the user's storage: opened with their own connections, checked before anything is paid for."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from magic_hour_provider.api.errors import InvalidInputError
-from magic_hour_provider.api.models import Job, library_url
 from magic_hour_provider.api.transport.streaming import CHUNK
-from magic_hour_provider.ledger.record import new_key
-from magic_hour_provider.storage.local import S3, ensure_folder
+from magic_hour_provider.storage.files import S3, ensure_folder
+from magic_hour_provider.storage.local import random_suffix
 from magic_hour_provider.storage.s3_writer import S3Writer
 
 if TYPE_CHECKING:
@@ -90,39 +87,22 @@ def checksum(path: ObjectStoragePath) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class StoredFile:
-    """One stored output file.
-
-    :param uri: where it is, as an ``ObjectStoragePath`` takes it.
-    :param index: place among the job's files, from 0.
-    :param size: bytes.
-    :param sha256: checksum, in hexadecimal digits.
-    """
-
-    uri: str
-    index: int
-    content_type: str
-    size: int
-    sha256: str
-
-
 def check_folder(folder: str) -> None:
     """Make sure that files can be written to a folder, before anything is paid for.
 
     :raises InvalidInputError: they cannot.
     """
     try:
-        _try(open_folder(folder))
+        _probe(open_folder(folder))
     except Exception as error:  # each storage library has errors of its own
         raise InvalidInputError(
             f"output_path {folder!r} cannot be written ({type(error).__name__}: {error}). {NOTHING}"
         ) from error
 
 
-def _try(place: ObjectStoragePath) -> None:
-    ensure_folder(place)
-    path = place / f".magic-hour-{new_key()}.probe"  # a name of its own: other tasks try the same folder
+def _probe(folder: ObjectStoragePath) -> None:
+    ensure_folder(folder)
+    path = folder / f".magic-hour-{random_suffix()}.probe"  # a name of its own: other tasks try the same folder
     if path.protocol in S3:
         # An upload that is never completed needs no right to delete, wakes no listener and leaves no version.
         probe = S3Writer(path.fs, path.path)
@@ -132,26 +112,3 @@ def _try(place: ObjectStoragePath) -> None:
     with path.fs.open(path.path, "wb") as file:
         file.write(b"magic hour\n")
     path.fs.rm_file(path.path)
-
-
-def task_result(job: Job, tool: str, media: Sequence[StoredFile], *, status: str | None = None) -> dict[str, Any]:
-    """Return what a task returns: one JSON object, with no signed link in it.
-
-    :param tool: slug of the tool; of a job made elsewhere: its kind.
-    :param status: replaces the job's status where nobody has looked at it yet.
-    """
-    result: dict[str, Any] = {
-        "id": job.id,
-        "kind": job.kind,
-        "tool": tool,
-        "name": job.name,
-        "status": status or job.status,
-        "credits_charged": job.credits_charged,
-        "library_url": library_url(job.kind, job.id),
-        "file": media[0].uri if media else None,
-        "files": [one.uri for one in media],
-        "media": [asdict(one) for one in media],
-    }
-    if job.kind == "face-detection":
-        result["faces"] = list(job.faces)
-    return result

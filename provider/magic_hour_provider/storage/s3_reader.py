@@ -10,8 +10,8 @@ from typing import Any, Self
 _PIECE = 1024 * 1024  # bytes returned at a time
 
 
-class S3Stream:
-    """An open object. Use it as a context manager.
+class S3Reader:
+    """An S3 object open for reading, with one request. Use it as a context manager.
 
     :param fs: s3fs's file system.
     :param path: bucket and key, with the version if there is one.

@@ -8,9 +8,10 @@ import io
 import mmap
 from typing import Any
 
-from magic_hour_provider.storage.local import already_exists_error, exists
+from magic_hour_provider.storage.files import already_exists_error, exists
 
-PART = 5 * 1024 * 1024  # bytes; the least that S3 takes for all parts but the last
+PART = 5 * 1024 * 1024
+"""Bytes of a part: the least that S3 takes for all parts but the last."""
 
 
 class _Part(io.RawIOBase):
@@ -25,139 +26,135 @@ class _Part(io.RawIOBase):
         self._at = self.size = 0
         self._was_read = False
 
-    def take(self, data: memoryview) -> int:
-        """Add what there is room for; return how much that is."""
-        taken = min(len(data), PART - self.size)
-        self._memory[self.size : self.size + taken] = data[:taken]
-        self.size += taken
-        return taken
+    def append(self, data: memoryview) -> int:
+        """Add what there is room for; return how many bytes that is."""
+        added = min(len(data), PART - self.size)
+        self._memory[self.size : self.size + added] = data[:added]
+        self.size += added
+        return added
 
-    def empty(self) -> None:
-        """Begin the next part."""
+    def clear(self) -> None:
+        """Drop the bytes, for the next part."""
         self._at = self.size = 0
 
     def readable(self) -> bool:
-        """It is there to be read."""
         return True
 
     def seekable(self) -> bool:
-        """Again and again."""
         return True
 
     def readinto(self, target: Any, /) -> int:
-        """Hand out the next bytes."""
         stop = min(self._at + len(target), self.size)
         target[: stop - self._at] = self._memory[self._at : stop]
-        given, self._at = stop - self._at, stop
+        count, self._at = stop - self._at, stop
         self._was_read = self._at == self.size
-        return given
+        return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go somewhere."""
         self._was_read = False
         self._at = offset + (0, self._at, self.size)[whence]
         return self._at
 
     def tell(self) -> int:
-        """Return where the next bytes come from."""
         return self.seek(0) if self._was_read else self._at
 
     def close(self) -> None:
-        """Give the memory back."""
         self._memory.close()
         super().close()
 
 
 class S3Writer:
-    """An object of S3, uploaded in parts of 5 MiB that wait in one buffer.
+    """Writes an object of S3 in parts of 5 MiB that wait in one buffer.
 
     s3fs's own files hold each part up to three times while it is sent.
 
     :param fs: s3fs's file system.
     :param path: bucket and key.
-    :param content_type: what it is kept as.
+    :param content_type: the object's ``Content-Type``.
     """
 
     def __init__(self, fs: Any, path: str, content_type: str = "") -> None:
         self._fs, self._path = fs, path
-        self._kept_as = {"ContentType": content_type} if content_type else {}
+        self._metadata = {"ContentType": content_type} if content_type else {}
         bucket, key, _ = fs.split_path(path)
-        self._at = {"Bucket": bucket, "Key": key}
-        self._upload: str | None = None
-        self._parts: list[dict[str, Any]] = []
+        self._address = {"Bucket": bucket, "Key": key}
+        self._upload_id: str | None = None
+        self._sent: list[dict[str, Any]] = []
         self._part = _Part()
 
     def begin(self) -> None:
-        """Begin an upload in parts."""
-        self._upload = self._fs.call_s3("create_multipart_upload", **self._at, **self._kept_as)["UploadId"]
+        """Create the multipart upload; writing does so by itself when the first part is full."""
+        self._upload_id = self._fs.call_s3("create_multipart_upload", **self._address, **self._metadata)["UploadId"]
 
     def write(self, data: bytes, /) -> object:
-        """Take the next bytes, and send a part when it is full."""
+        """Buffer the next bytes, and send each part that is full."""
         left = memoryview(data)
         while left:
-            left = left[self._part.take(left) :]
+            left = left[self._part.append(left) :]
             if self._part.size == PART:
-                self._send()
+                self._send_part()
         return len(data)
 
-    def seek(self, offset: int, /) -> object:
-        """Go back to the start."""
-        self._abort()
-        return offset
-
-    def truncate(self) -> object:
-        """Nothing is left of what was written."""
-        return 0
+    def restart(self) -> None:
+        """Drop the bytes and the parts that were sent."""
+        self._part.clear()
+        self._sent = []
+        if self._upload_id is not None:
+            upload_id, self._upload_id = self._upload_id, None
+            with contextlib.suppress(OSError):
+                self._fs.call_s3("abort_multipart_upload", UploadId=upload_id, **self._address)
 
     def commit(self) -> None:
-        """Complete the upload, on the condition that nobody has taken the name meanwhile."""
+        """Complete the upload, on the condition that nobody has taken the name meanwhile.
+
+        :raises FileExistsError: the name is taken; nothing was changed.
+        """
         try:
             self._complete({"IfNoneMatch": "*"})
         except OSError as error:
             if error.errno == errno.ENOSYS and not exists(self._fs, self._path):
-                # Compatible stores that have no conditions: here only the look before tells.
+                # Compatible stores that have no conditions: there only this test of before tells.
                 self._complete({})
             elif isinstance(error, FileExistsError) or not exists(self._fs, self._path):
                 raise
             else:
                 raise already_exists_error(self._path) from error
-        self._upload = None
+        self._upload_id = None
         self._part.close()
         self._fs.invalidate_cache(self._path)
 
     def abort(self) -> None:
         """Abort the upload, so that nobody pays for its parts."""
-        self._abort()
+        self.restart()
         self._part.close()
 
-    def _abort(self) -> None:
-        self._part.empty()
-        self._parts = []
-        if self._upload is not None:
-            upload, self._upload = self._upload, None
-            with contextlib.suppress(OSError):
-                self._fs.call_s3("abort_multipart_upload", UploadId=upload, **self._at)
-
-    def _send(self) -> None:
-        if self._upload is None:
+    def _send_part(self) -> None:
+        if self._upload_id is None:
             self.begin()
-        number = len(self._parts) + 1
-        sent = self._fs.call_s3("upload_part", PartNumber=number, UploadId=self._upload, **self._body(), **self._at)
-        self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-        self._part.empty()
+        number = len(self._sent) + 1
+        sent = self._fs.call_s3(
+            "upload_part", PartNumber=number, UploadId=self._upload_id, **self._body(), **self._address
+        )
+        self._sent.append({"PartNumber": number, "ETag": sent["ETag"]})
+        self._part.clear()
 
     def _body(self) -> dict[str, Any]:
-        # Given apart, so that a body which is not read from its start can only fail and never pass for an empty one.
+        # The length is given apart, so that a body which is not read from its start can only fail and never pass for
+        # an empty one.
         self._part.seek(0)
         return {"Body": self._part, "ContentLength": self._part.size}
 
     def _complete(self, condition: dict[str, str]) -> None:
-        if self._upload is None:
-            self._fs.call_s3("put_object", **self._body(), **self._at, **self._kept_as, **condition)
+        if self._upload_id is None:
+            self._fs.call_s3("put_object", **self._body(), **self._address, **self._metadata, **condition)
             return
         if self._part.size:
-            self._send()
-        parts = {"Parts": self._parts}
+            self._send_part()
+        parts = {"Parts": self._sent}
         self._fs.call_s3(
-            "complete_multipart_upload", UploadId=self._upload, MultipartUpload=parts, **self._at, **condition
+            "complete_multipart_upload",
+            UploadId=self._upload_id,
+            MultipartUpload=parts,
+            **self._address,
+            **condition,
         )

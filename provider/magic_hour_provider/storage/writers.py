@@ -1,9 +1,9 @@
-"""Files that appear whole or not at all, and never over another one.
+"""Writers of files that appear whole or not at all, and never over another one.
 
-What a storage can do decides how. A local file is written under a temporary name and linked to its own, which the
+What a storage can do decides how. A local file is written to a staging file and linked to its name, which the
 kernel refuses if the name is taken. An object store shows nothing before an upload is completed, and is asked to
 refuse a taken name where it can; a copy under another name would cost a second transfer. Anything else gets a
-temporary name and a rename.
+staging file and a rename.
 """
 
 from __future__ import annotations
@@ -14,17 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from magic_hour_provider.ledger.record import new_key
-from magic_hour_provider.storage.local import (
-    OBJECT_STORES,
-    S3,
-    already_exists_error,
-    exists,
-    local_path,
-    open_staging_file,
-    sync_data,
-    sync_folder,
-)
+from magic_hour_provider.api.transport.downloads import Sink
+from magic_hour_provider.storage.files import OBJECT_STORES, S3, already_exists_error, exists
+from magic_hour_provider.storage.local import local_path, open_staging_file, random_suffix, sync_data, sync_folder
 from magic_hour_provider.storage.s3_writer import PART, S3Writer
 
 if TYPE_CHECKING:
@@ -35,17 +27,8 @@ _COPIES = 3  # of a block that their libraries have at the same time
 _SYNC_EVERY = 32 * 1024 * 1024  # bytes
 
 
-class Target(Protocol):
-    """A file on its way into storage."""
-
-    def write(self, data: bytes, /) -> object:
-        """Take the next bytes."""
-
-    def seek(self, offset: int, /) -> object:
-        """Go back to the start, the only place there is to go to; followed by :meth:`truncate`."""
-
-    def truncate(self) -> object:
-        """Drop what was written."""
+class Writer(Sink, Protocol):
+    """A new file that has its name only once it is committed."""
 
     def commit(self) -> None:
         """Give the file its name, now that it is whole.
@@ -57,9 +40,10 @@ class Target(Protocol):
         """Leave nothing behind."""
 
 
-def open_writer(path: ObjectStoragePath, content_type: str = "") -> Target:
-    """Begin a new file; its name is not touched before it is whole.
+def open_writer(path: ObjectStoragePath, content_type: str = "") -> Writer:
+    """Return a writer of a new file.
 
+    :param path: its name, which is not touched before the commit.
     :param content_type: what browsers are told it is, where the storage keeps that.
     """
     if local := local_path(path):
@@ -69,10 +53,11 @@ def open_writer(path: ObjectStoragePath, content_type: str = "") -> Target:
     return ObjectWriter(path.fs, path.path) if path.protocol in OBJECT_STORES else RenamingWriter(path.fs, path.path)
 
 
-def memory_of(path: ObjectStoragePath, size: int | None) -> int:
-    """Return how many bytes a file on its way to a place takes at the most.
+def max_buffer_size(path: ObjectStoragePath, size: int | None) -> int:
+    """Return how many bytes of memory a file's writer takes at most.
 
-    :param size: its own, if known.
+    :param path: the file's name.
+    :param size: the file's bytes, if known.
     """
     if path.protocol in S3:
         return PART if size is None else min(size, PART)
@@ -82,17 +67,20 @@ def memory_of(path: ObjectStoragePath, size: int | None) -> int:
 
 
 class LocalWriter:
-    """A file on a local disk, synced so that it lasts through a loss of power."""
+    """Writes a file on a local disk, synced so that it survives a loss of power.
+
+    :param path: its name.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part, self._file = open_staging_file(path)
+        self._staging, self._file = open_staging_file(path)
         self._unsynced = 0
         self._syncs: ThreadPoolExecutor | None = None
         self._syncing: Future[None] | None = None
 
     def write(self, data: bytes, /) -> object:
-        """Take the next bytes; long files are synced on the way, so that the end need not wait for all of it."""
+        """Write the next bytes; long files are synced on the way, so that the commit need not wait for all of it."""
         self._unsynced += self._file.write(data)
         if self._unsynced >= _SYNC_EVERY and (self._syncing is None or self._syncing.done()):
             self._syncs = self._syncs or ThreadPoolExecutor(1, thread_name_prefix="magic-hour-sync")
@@ -100,40 +88,40 @@ class LocalWriter:
             self._unsynced = 0
         return len(data)
 
-    def seek(self, offset: int, /) -> object:
-        """Go back to the start."""
-        return self._file.seek(offset)
-
-    def truncate(self) -> object:
-        """Drop what was written."""
-        return self._file.truncate()
+    def restart(self) -> None:
+        """Empty the staging file."""
+        self._file.seek(0)
+        self._file.truncate()
 
     def commit(self) -> None:
-        """Link the file to its name, which fails if the name is taken."""
+        """Link the staging file to its name, which fails if the name is taken.
+
+        :raises FileExistsError: the name is taken; nothing was changed.
+        """
         self._file.flush()
-        self._settle()
+        self._wait_for_sync()
         sync_data(self._file.fileno())
         try:  # with the file still open, and locked
-            os.link(self._part, self._path)
-            self._part.unlink()
+            os.link(self._staging, self._path)
+            self._staging.unlink()
         except FileExistsError:
             raise
         except OSError:  # a file system without hard links
             if self._path.exists():
                 raise already_exists_error(self._path) from None
-            self._part.rename(self._path)
+            self._staging.rename(self._path)
         self._file.close()
         sync_folder(self._path.parent)
 
     def abort(self) -> None:
-        """Leave nothing behind."""
+        """Remove the staging file."""
         with contextlib.suppress(OSError):
-            self._settle()
+            self._wait_for_sync()
         with contextlib.suppress(OSError):  # what could not be written cannot be flushed
             self._file.close()
-        self._part.unlink(missing_ok=True)
+        self._staging.unlink(missing_ok=True)
 
-    def _settle(self) -> None:
+    def _wait_for_sync(self) -> None:
         if self._syncs is not None:
             self._syncs.shutdown()
         if self._syncing is not None:
@@ -141,7 +129,7 @@ class LocalWriter:
 
 
 class ObjectWriter:
-    """An object of another store, by its fsspec library: nothing of it shows before it is closed.
+    """Writes an object of another store, by its fsspec library: nothing of it shows before it is closed.
 
     :param fs: its file system.
     :param path: container and key.
@@ -158,21 +146,19 @@ class ObjectWriter:
             return self._fs.open(self._path, "wb", block_size=_BLOCK)
 
     def write(self, data: bytes, /) -> object:
-        """Take the next bytes."""
+        """Write the next bytes."""
         return self._file.write(data)
 
-    def seek(self, offset: int, /) -> object:
-        """Go back to the start, with a new upload."""
+    def restart(self) -> None:
+        """Start over with a new upload."""
         self.abort()
         self._file = self._open()
-        return offset
-
-    def truncate(self) -> object:
-        """Nothing is left of what was written."""
-        return 0
 
     def commit(self) -> None:
-        """Complete the upload."""
+        """Complete the upload.
+
+        :raises FileExistsError: the name is taken; nothing was changed.
+        """
         if "x" not in self._file.mode and exists(self._fs, self._path):
             raise already_exists_error(self._path)
         try:
@@ -190,7 +176,7 @@ class ObjectWriter:
 
 
 class RenamingWriter:
-    """A file of any other storage, renamed when it is whole.
+    """Writes a file of any other storage to a staging file, and renames it when it is whole.
 
     :param fs: its file system.
     :param path: the final name.
@@ -199,33 +185,31 @@ class RenamingWriter:
     def __init__(self, fs: Any, path: str) -> None:
         self._fs, self._path = fs, path
         folder, _, name = path.rpartition("/")
-        self._part = f"{folder}/.{name}.{new_key()}.part"
-        self._file = fs.open(self._part, "wb")
+        self._staging = f"{folder}/.{name}.{random_suffix()}.part"
+        self._file = fs.open(self._staging, "wb")
 
     def write(self, data: bytes, /) -> object:
-        """Take the next bytes."""
+        """Write the next bytes."""
         return self._file.write(data)
 
-    def seek(self, offset: int, /) -> object:
-        """Go back to the start, with a new file: not every storage can shorten one."""
+    def restart(self) -> None:
+        """Start over with a new staging file: not every storage can shorten one."""
         self._file.close()
-        self._file = self._fs.open(self._part, "wb")
-        return offset
-
-    def truncate(self) -> object:
-        """Nothing is left of what was written."""
-        return 0
+        self._file = self._fs.open(self._staging, "wb")
 
     def commit(self) -> None:
-        """Rename the file, unless the name is taken."""
+        """Rename the staging file, unless the name is taken.
+
+        :raises FileExistsError: the name is taken; nothing was changed.
+        """
         self._file.close()
         if exists(self._fs, self._path):
             raise already_exists_error(self._path)
-        self._fs.mv(self._part, self._path)
+        self._fs.mv(self._staging, self._path)
 
     def abort(self) -> None:
-        """Leave nothing behind."""
+        """Remove the staging file."""
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
-            self._fs.rm_file(self._part)
+            self._fs.rm_file(self._staging)

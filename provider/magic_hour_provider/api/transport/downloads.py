@@ -1,4 +1,4 @@
-"""Fetches finished files: signed links byte for byte, resumed where they broke off, verified before they count."""
+"""Downloads of finished files: signed links sent byte for byte, resumed where they broke off, verified at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 from urllib.parse import quote, urljoin
 
 import httpx
@@ -22,32 +22,46 @@ from magic_hour_provider.api.transport.checksums import expected_checksums
 
 log = logging.getLogger(__name__)
 
-_FAULTS_IN_A_ROW = 5  # without a byte in between
-_FAULTS = 20
-_LONGEST_PAUSE_S = 30.0
-_LONGEST_WAIT_S = 120.0  # of a Retry-After, on a worker
-_REDIRECTS = 5
+_MAX_FAULTS_IN_A_ROW = 5  # without a byte in between
+_MAX_FAULTS = 20
+_MAX_PAUSE_S = 30.0
+_MAX_RETRY_AFTER_S = 120.0  # a worker does not wait longer
+_MAX_REDIRECTS = 5
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _NO_MEDIA = ("text/html", "application/xhtml+xml", "text/xml", "application/xml", "application/json")
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
-class Target(Protocol):
-    """Where a file goes: an open binary file, say."""
+@runtime_checkable
+class Sink(Protocol):
+    """Where the bytes of a download go."""
 
     def write(self, data: bytes, /) -> object:
-        """Take the next bytes."""
+        """Write the next bytes."""
 
-    def seek(self, offset: int, /) -> object:
-        """Go back to the start; followed by :meth:`truncate`."""
+    def restart(self) -> None:
+        """Drop what was written: the file starts over."""
 
-    def truncate(self) -> object:
-        """Drop what was written."""
+
+class FileSink:
+    """A download's sink that is an open binary file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes, /) -> object:
+        """Write the next bytes."""
+        return self._file.write(data)
+
+    def restart(self) -> None:
+        """Empty the file."""
+        self._file.seek(0)
+        self._file.truncate()
 
 
 @dataclass(frozen=True)
 class Received:
-    """A file that arrived whole.
+    """A file that was downloaded whole.
 
     :param size: bytes.
     :param sha256: checksum, in hexadecimal digits.
@@ -60,7 +74,7 @@ class Received:
 
 
 class _TransientError(Exception):
-    """Something that may pass.
+    """A fault that a retry may not meet again.
 
     :param wait: seconds the server asks us to wait, or None.
     """
@@ -72,7 +86,7 @@ class _TransientError(Exception):
 
 
 class _LinkRejectedError(Exception):
-    """The link does not give the file; a fresh one may."""
+    """The link does not give the file; another one may."""
 
     def __init__(self, what: str, *, status_code: int | None = None) -> None:
         super().__init__(what)
@@ -82,36 +96,40 @@ class _LinkRejectedError(Exception):
 def download(
     http: httpx.Client,
     link: Download,
-    target: Target,
+    target: Sink | BinaryIO,
     *,
     on_start: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
     refresh_link: Callable[[Download], Download] | None = None,
     clock: Clock = CLOCK,
 ) -> Received:
-    """Write what a signed link gives into a target, and check that it came whole.
+    """Download a finished file by its signed link, and check that it came whole.
+
+    A transfer that breaks off is resumed where it broke off, where the storage can do that.
 
     :param http: a client without our key.
+    :param target: where the bytes go; for an open binary file see :class:`FileSink`.
     :param on_start: called with the content type, and the size if it is known, before the first byte is written.
-    :param refresh_link: returns a fresh link for one that has expired or was refused; None: there is none to be had.
-    :param clock: for the pauses between tries.
-    :raises TransferError: the link was refused, the transfer broke off again and again, or what came is no file.
+    :param refresh_link: returns another link for one that has expired or was rejected; None: there is none.
+    :param clock: for the pauses between retries.
+    :raises TransferError: the link was rejected, the retries are used up, or what came is no media file.
     """
-    return _Fetch(http, link, target, on_start, refresh_link, clock).run()
+    sink = target if isinstance(target, Sink) else FileSink(target)
+    return _Transfer(http, link, sink, on_start, refresh_link, clock).run()
 
 
-class _Fetch:
-    """One file on its way: how far it has come, and what the rest must match."""
+class _Transfer:
+    """One download over all its requests: the bytes received so far, and what the rest must match."""
 
     def __init__(
         self,
         http: httpx.Client,
         link: Download,
-        target: Target,
+        sink: Sink,
         on_start: Callable[[str, int | None], object],
         refresh_link: Callable[[Download], Download] | None,
         clock: Clock,
     ) -> None:
-        self._http, self._link, self._target = http, link, target
+        self._http, self._link, self._sink = http, link, sink
         self._on_start: Callable[[str, int | None], object] | None = on_start
         self._refresh_link, self._clock = refresh_link, clock
         self._furthest = 0
@@ -123,41 +141,40 @@ class _Fetch:
         self._total: int | None = None
         self._etag = ""
         self._content_type = ""
-        self._announced: list[tuple[Any, bytes]] = []
+        self._expected: list[tuple[Any, bytes]] = []
 
     def _restart(self) -> None:
         if self._size:
-            self._target.seek(0)
-            self._target.truncate()
+            self._sink.restart()
         self._begin()
 
     def run(self) -> Received:
-        """Fetch the file, with as many requests as it takes."""
+        """Download the file, with as many requests as it takes."""
         in_a_row = faults = refusals = 0
         if self._refresh_link is not None and expired(self._link, self._clock.now()):
             self._link = self._refresh_link(self._link)
         while True:
             try:
-                return self._once()
+                return self._request_rest()
             except _LinkRejectedError as error:
                 if self._size > self._furthest:
                     refusals = 0
                 refusals, faults = refusals + 1, faults + 1
-                if self._refresh_link is None or refusals > 1 or faults >= _FAULTS:
+                if self._refresh_link is None or refusals > 1 or faults >= _MAX_FAULTS:
                     raise TransferError(f"{error}", status_code=error.status_code) from None
                 self._link = self._refresh_link(self._link)
             except _TransientError as error:
                 if self._size > self._furthest:
                     in_a_row = refusals = 0
                 in_a_row, faults = in_a_row + 1, faults + 1
-                pause = min(2.0 ** (in_a_row - 1), _LONGEST_PAUSE_S) if error.wait is None else error.wait
-                if in_a_row >= _FAULTS_IN_A_ROW or faults >= _FAULTS or pause > _LONGEST_WAIT_S:
+                pause = min(2.0 ** (in_a_row - 1), _MAX_PAUSE_S) if error.wait is None else error.wait
+                if in_a_row >= _MAX_FAULTS_IN_A_ROW or faults >= _MAX_FAULTS or pause > _MAX_RETRY_AFTER_S:
                     raise TransferError(f"{error} ({faults} tries)", status_code=error.status_code) from None
-                log.info("%s Going on in %g s.", error, pause)
+                log.info("%s The download resumes in %g s.", error, pause)
                 self._clock.sleep(pause)
             self._furthest = max(self._furthest, self._size)
 
-    def _once(self) -> Received:
+    def _request_rest(self) -> Received:
         if self._size and not self._etag:
             self._restart()  # nothing would tell whether the rest belongs to what is here
         # From the start too: the answer to a range says how long the whole file is, whatever becomes of the rest.
@@ -165,8 +182,8 @@ class _Fetch:
         if self._size:
             headers["If-Range"] = self._etag
         try:
-            with self._opened(headers) as response:
-                if not self._whole_already(response):
+            with self._open(headers) as response:
+                if not self._is_complete(response):
                     self._read_head(response)
                     self._read_body(response)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
@@ -176,9 +193,9 @@ class _Fetch:
         return self._verified()
 
     @contextmanager
-    def _opened(self, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+    def _open(self, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         url = self._link.url
-        for _ in range(_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             request = self._http.build_request("GET", url, headers=headers)
             request.url = _ExactURL(url)
             response = self._http.send(request, stream=True, follow_redirects=False)
@@ -192,8 +209,8 @@ class _Fetch:
                 response.close()
         raise _LinkRejectedError("A download link led from one address to the next without an end.")
 
-    def _whole_already(self, response: httpx.Response) -> bool:
-        """Judge the status; return whether there is nothing left to fetch."""
+    def _is_complete(self, response: httpx.Response) -> bool:
+        """Return whether there is nothing left to download; raise for a status that brings no bytes."""
         status = response.status_code
         if status in (200, 206):
             return False
@@ -224,9 +241,9 @@ class _Fetch:
         if self._size == 0:
             self._etag = headers.get("etag", "") if not headers.get("etag", "").startswith("W/") else ""
             self._content_type = content_type
-            self._announced = expected_checksums(headers)
+            self._expected = expected_checksums(headers)
         if "content-encoding" in headers and headers["content-encoding"] != "identity":
-            self._etag, self._total, self._announced = "", None, []  # all of these are of the compressed bytes
+            self._etag, self._total, self._expected = "", None, []  # all of these are of the compressed bytes
         elif part is not None and response.status_code == 206:
             self._total = int(part[2]) if part[2] != "*" else None
         elif headers.get("content-length", "").isdecimal():
@@ -241,9 +258,9 @@ class _Fetch:
                 if self._on_start is not None:
                     self._on_start(self._content_type, self._total)
                     self._on_start = None
-            self._target.write(chunk)
+            self._sink.write(chunk)
             self._sha256.update(chunk)
-            for digest, _ in self._announced:
+            for digest, _ in self._expected:
                 digest.update(chunk)
             self._size += len(chunk)
 
@@ -252,7 +269,7 @@ class _Fetch:
             raise _LinkRejectedError("A download link gave an empty file.")
         if self._total is not None and self._size < self._total:
             raise _TransientError(f"A download ended after {self._size} of {self._total} bytes.")
-        wrong = any(digest.digest() != wanted for digest, wanted in self._announced)
+        wrong = any(digest.digest() != wanted for digest, wanted in self._expected)
         if wrong or (self._total is not None and self._size > self._total):
             size = self._size
             self._restart()
@@ -261,7 +278,7 @@ class _Fetch:
 
 
 class _ExactURL(httpx.URL):
-    """An address whose path and query are sent as they were given: httpx would write some characters anew."""
+    """An address whose path and query are sent as they were given: httpx would rewrite some characters."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
