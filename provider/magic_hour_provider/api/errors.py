@@ -5,46 +5,7 @@ Each error is a sentence for a person, and each knows whether another try can he
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-
-# What must never be in an error text, a log or an XCom: bearer keys, passwords in addresses, and the part of a link
-# that opens a file. A link is cut up to the next blank: a signature may hold nearly any other character.
-_LIBRARY = re.compile(r"https://magichour\.ai/my-library\?(?:video|image|audio)Id=[\w-]+(?![\w&=])")
-_LINK = re.compile(r"(?i)(https?:(?:\\?/){2})(?:[^\s/@?#]*@)?([^\s?#]*)([?#]\S*)?")
-_SECRETS = (
-    (re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+"), "Bearer ***"),
-    (re.compile(r"\bmhk_\w+"), "mhk_***"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/@:]*):[^\s/@]+@"), r"\1:***@"),
-    (re.compile(r"(?i)(https?%3A%2F%2F\S*?)%3F\S*"), r"\1?***"),
-    (re.compile(r"(?i)\b(x-(?:amz|goog)-[\w-]+|signature|sig)=[^\s&]+"), r"\1=***"),
-)
-
-
-def _cut(match: re.Match[str]) -> str:
-    # A library address is public and its query is the job's id: people need it whole.
-    if library := _LIBRARY.match(match.group(0)):
-        return library.group(0) + match.group(0)[library.end() :]
-    return f"{match.group(1)}{match.group(2)}{'?***' if match.group(3) else ''}"
-
-
-def redact(text: str, *, limit: int | None = None) -> str:
-    """Return ``text`` without keys and without the query of its links, shortened to ``limit`` characters."""
-    text = _LINK.sub(_cut, text)
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text if limit is None or len(text) <= limit else f"{text[:limit]}…"
-
-
-_SIGNATURE = re.compile(r"(?i)[?&](?:x-(?:amz|goog)-signature|signature|sig)=([^\s&#]+)")
-
-
-def find_signatures(value: object) -> list[str]:
-    """Return the signatures of the signed links in a text, or in JSON: of S3, CloudFront, Google and Azure."""
-    if isinstance(value, str):
-        return _SIGNATURE.findall(value)
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return [signature for element in inner for signature in find_signatures(element)]
+from magic_hour_provider.api.redaction import redact
 
 
 class MagicHourError(Exception):

@@ -13,6 +13,7 @@ import httpx
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, library_url
+from magic_hour_provider.api.redaction import redact
 
 NOT_CHARGED = "Nothing was made and nothing was charged."
 _KEPT = 300  # characters of an unexpected answer shown to a person
@@ -46,7 +47,7 @@ class Response:
 def describe(answer: Response) -> str:
     """Describe an unexpected answer for a person: status, content type, the start of the body, no secrets."""
     kind = answer.headers.get("content-type") or "no content type"
-    text = errors.redact(answer.body.decode("utf-8", "replace").strip(), limit=_KEPT)
+    text = redact(answer.body.decode("utf-8", "replace").strip(), limit=_KEPT)
     return f"HTTP {answer.status}, {kind}, {f'body {text!r}' if text else 'an empty body'}"
 
 
@@ -97,7 +98,7 @@ def _said(answer: Response) -> tuple[str, str | None]:
     message, code = as_str(body.get("message")), as_str(body.get("code"))
     if message is None:
         return describe(answer), code
-    words = errors.redact(message, limit=1000)
+    words = redact(message, limit=1000)
     return f'"{words}"' + (f" ({code})" if code else ""), code
 
 
@@ -222,7 +223,7 @@ def job_error(
             advice = "The same request would fail again: change it, then clear the task"
         charge = f"; it is now {job.credits_charged} credits" if job.credits_charged is not None else ""
         return errors.JobFailedError(
-            f"{what} failed with {code}: {errors.redact(job.error_message or 'no message', limit=500)}. "
+            f"{what} failed with {code}: {redact(job.error_message or 'no message', limit=500)}. "
             f"Magic Hour refunds failed jobs{charge}. {advice}.{see}",
             code=job.error_code,
         )

@@ -14,6 +14,7 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import COMPLETE, GONE, Account, Job
 from magic_hour_provider.api.protocol import create_request
+from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.validation import Findings
 from magic_hour_provider.execution.report import Report, without_secrets
@@ -146,7 +147,7 @@ class JobRun:
             self.report.job(self.record, "resumed")
             return self.record, False
         for warning in wishes.findings.warnings:
-            words = errors.redact(warning)
+            words = redact(warning)
             self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, words)
         # From here on a job will be paid for: everything that can fail for free comes first.
         wishes.findings.raise_errors(wishes.tool)

@@ -13,9 +13,9 @@ from magic_hour_provider.api.errors import (
     SubmissionUnknownError,
     TransferError,
     WaitTimedOutError,
-    redact,
 )
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE
+from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.links import JOB_XCOM, MagicHourLink
 

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 from airflow.providers.common.compat.sdk import AirflowException
 
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES
-from magic_hour_provider.api.errors import InvalidInputError, TransferError, find_signatures
+from magic_hour_provider.api.errors import InvalidInputError, TransferError
+from magic_hour_provider.api.redaction import find_link_secrets
 from magic_hour_provider.api.transport.uploads import UploadSource
 from magic_hour_provider.inputs.fields import FieldPath, Input
 from magic_hour_provider.ledger.record import UNREADABLE
@@ -55,7 +56,7 @@ def input_fingerprint(one: Input) -> Any:
 
 def _unsigned(value: Any) -> Any:
     """Return a link without its signature: signed anew it still is the same file."""
-    if isinstance(value, str) and find_signatures(value):
+    if isinstance(value, str) and find_link_secrets(value):
         place, _, query = value.partition("?")
         kept = [part for part in parse_qsl(query, keep_blank_values=True) if not _OF_SIGNATURES.fullmatch(part[0])]
         return [place, kept] if kept else place

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 HIDDEN = ".magic-hour-ledger"
 
-_TEMPLATES = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+_TEMPLATES = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)", re.DOTALL)  # an open one too, so that it is linear
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MOVING = re.compile(
     r"\b(now|utcnow|today|time\.time|try_number|random|uuid\d?|(?<!dag\.)start_date|queued_at|queued_dttm|pid|hostname"

@@ -11,7 +11,8 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.clock import CLOCK, Clock
-from magic_hour_provider.api.errors import InvalidInputError, find_signatures
+from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.redaction import find_link_secrets
 from magic_hour_provider.api.validation import check_request, format_path, normalize_request
 from magic_hour_provider.links import MagicHourLink
 
@@ -139,10 +140,10 @@ class MagicHourOperator(BaseOperator):
         """Render as Airflow does, and keep the signatures of the user's own signed links out of its UI and logs."""
         value = super().render_template(content, context, *args, **kwargs)
         if not isinstance(content, list | tuple | dict | set):  # whose elements come here one by one
-            for signature in find_signatures(value):
+            for secret in find_link_secrets(value):
                 from airflow.sdk.log import mask_secret
 
-                mask_secret(signature)
+                mask_secret(secret)
         return value
 
     def execute(self, context: Context) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from magic_hour_provider.api.errors import (
     RequestRejectedError,
     ResponseLostError,
     TransferError,
-    find_signatures,
 )
 from magic_hour_provider.api.transport.uploads import AT_ONCE, PAUSES_S, UploadSource, retry, upload_all
 from magic_hour_provider.simulator import Simulator
@@ -243,10 +242,3 @@ def test_no_signed_link_is_told(sim):
         upload_all(client, [source(b"x")], PatientClock(sim))
     assert "hush" not in str(caught.value)
     assert caught.value.__cause__ is None
-
-
-def test_signatures_are_found_in_any_shape():
-    """Links of every storage, in text and in JSON; anything else has none."""
-    amazon, azure = "https://b.example/k.png?X-Amz-Date=1&X-Amz-Signature=abc%2F1&x=2", "https://a.example/?sig=de%3D"
-    assert find_signatures({"a": [amazon, {"b": (azure,)}], "c": 5, "d": None}) == ["abc%2F1", "de%3D"]
-    assert find_signatures("a design=bold, sig=none of it") == []

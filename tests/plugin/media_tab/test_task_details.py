@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from magic_hour_provider.api.catalog import get_tool
-from magic_hour_provider.api.errors import redact
+from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.ledger.record import new_key
 from magic_hour_provider.plugin.media_tab import task_details as details
 from magic_hour_provider.plugin.media_tab.pages import run_page

@@ -17,7 +17,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from magic_hour_provider.api.errors import redact
+from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.plugin.media_tab.media_types import HEAD, sniff_served_type
 from magic_hour_provider.plugin.media_tab.roots import FileLocation, FileNotShownError
 from magic_hour_provider.storage.paths import open_path

@@ -14,7 +14,7 @@ from pathlib import Path
 from airflow.providers.common.compat.sdk import conf
 
 _LOCAL = ("", "file", "local")
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,63})://(.*)", re.DOTALL)
 
 
 class FileNotShownError(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from magic_hour_provider.api.errors import redact
+from magic_hour_provider.api.redaction import redact
 
 _MAX_TEXT = 4000  # characters
 _MAX_DEPTH = 12

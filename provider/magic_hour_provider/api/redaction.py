@@ -1,0 +1,84 @@
+"""Secrets out of texts: bearer keys, passwords in addresses, and the part of a link that opens a file.
+
+Texts come from strangers too (an XCom, a prompt, a wrong host's error page), and ``re`` holds the GIL while it
+searches. So a text is cut before it is searched, and every pattern is linear by construction: what can repeat is
+bounded, is possessive, or consumes all that it has scanned.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+MAX_LENGTH = 16 * 1024
+"""Characters that a text is shortened to where nothing else is said."""
+
+_OVERLAP = 8 * 1024  # characters searched past the limit: what is secret is recognized although it is cut there
+
+_LIBRARY = re.compile(r"https://magichour\.ai/my-library\?(?:video|image|audio)Id=[\w-]++(?![\w&=])")
+# A link reaches to the next blank: a signature may hold nearly any other character.
+_LINK = re.compile(r"(?i)(https?:(?:\\?/){2})(?:[^\s/@?#]*@)?([^\s?#]*+)([?#]\S*+)?")
+# Percent-encoded once or more often, as in a redirect's parameter or a doubly encoded log line.
+_ENCODED_LINK = re.compile(r"(?i)https?%(?:25){0,4}3A\S*+")
+_ENCODED_QUERY = re.compile(r"(?i)%(?:25){0,4}(?:3F|23)")
+_PARAMETER = r"x-(?:amz|goog)-[\w-]{1,64}|(?:access_|auth_|id_)?token|signature|sig"
+_SECRETS = (
+    (re.compile(r"(?i)\bbearer\s++[\w.~+/=-]++"), "Bearer ***"),
+    (re.compile(r"mhk_\w++"), "mhk_***"),
+    (re.compile(r"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,31}://[^\s/@:]{0,256}):[^\s/@]{1,1024}@"), r"\1:***@"),
+    (re.compile(rf"(?i)(?<![\w-])({_PARAMETER})=[^\s&]++"), r"\1=***"),
+    # No secret, but no text for people either.
+    (re.compile(r"(?i)(data:[a-z0-9/+.-]{0,100}(?:;[a-z0-9=.-]{1,64}){0,4};base64),[a-z0-9+/=_-]++"), r"\1,…"),
+)
+
+
+def redact(text: str, *, limit: int = MAX_LENGTH) -> str:
+    """Return a text without keys, passwords and the queries of its links.
+
+    :param limit: characters that are kept; what is longer ends in ``…``.
+    """
+    short = text[: limit + _OVERLAP]
+    short = _LINK.sub(_without_query, short)
+    short = _ENCODED_LINK.sub(_without_encoded_query, short)
+    for pattern, replacement in _SECRETS:
+        short = pattern.sub(replacement, short)
+    return short if len(short) <= limit and len(text) <= limit + _OVERLAP else f"{short[:limit]}…"
+
+
+def _without_query(match: re.Match[str]) -> str:
+    # A library address is public and its query is the job's id: people need it whole.
+    if library := _LIBRARY.match(match.group(0)):
+        return library.group(0) + match.group(0)[library.end() :]
+    return f"{match.group(1)}{match.group(2)}{'?***' if match.group(3) else ''}"
+
+
+def _without_encoded_query(match: re.Match[str]) -> str:
+    query = _ENCODED_QUERY.search(match.group(0))
+    return match.group(0) if query is None else f"{match.group(0)[: query.start()]}?***"
+
+
+_LINK_SECRETS = re.compile(
+    r"(?i)[?&](?:x-(?:amz|goog)-signature|x-amz-security-token|(?:access_|auth_|id_)?token|signature|sig)=([^\s&#\"'<>]{5,8192})"
+    r"|(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,31}://[^\s/@:?#]{0,256}:([^\s/@?#]{5,1024})@"
+)
+_MAX_DEPTH = 20
+_MAX_SEARCHED = 256 * 1024  # characters of one text; Airflow shows 4,096 of a rendered field
+
+
+def find_link_secrets(value: object) -> list[str]:
+    """Return what opens the signed links in a text, or in JSON: signatures, tokens, passwords in addresses.
+
+    Of S3, CloudFront, Google and Azure; anything shorter than five characters is none, as masking it would hide
+    ordinary words too.
+    """
+    return list(_find_link_secrets(value, 0))
+
+
+def _find_link_secrets(value: object, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        for found in _LINK_SECRETS.finditer(value, 0, _MAX_SEARCHED):
+            yield found[1] or found[2]
+    elif depth < _MAX_DEPTH:
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple | set) else ()
+        for element in inner:
+            yield from _find_link_secrets(element, depth + 1)
