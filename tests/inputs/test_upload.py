@@ -13,7 +13,7 @@ from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, get_tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, ServerError, TransferError
 from magic_hour_provider.api.models import library_url
-from magic_hour_provider.api.transport.uploads import PAUSES_S
+from magic_hour_provider.api.transport.uploads import RETRY_DELAYS_S
 from magic_hour_provider.operators.files import MagicHourUploadOperator
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.choices import Choices
@@ -157,7 +157,7 @@ def test_a_look_is_tried_again(sim, airflow):
     sim.fault("status", endpoint="look", status=503, count=2)
     operator = airflow.operator("ai-image-editor", editing(first))
     assert airflow.attempt(operator, TaskInstance())["status"] == "complete"
-    assert [wait for wait in airflow.clock.waits if wait in PAUSES_S] == list(PAUSES_S[:2])
+    assert [wait for wait in airflow.clock.waits if wait in RETRY_DELAYS_S] == list(RETRY_DELAYS_S[:2])
     sim.fault("status", endpoint="look", status=503, count=4)
     with pytest.raises(AirflowException, match="HTTP 503") as caught:
         airflow.attempt(operator, TaskInstance())

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from magic_hour_provider.api.errors import InvalidInputError
-from magic_hour_provider.api.transport.streaming import CHUNK
 from magic_hour_provider.storage.files import S3, ensure_folder
 from magic_hour_provider.storage.local import random_suffix
 from magic_hour_provider.storage.s3_writer import S3Writer
@@ -22,13 +21,14 @@ NOTHING = "No job was made and nothing was charged."
 STORAGE_ERRORS = (OSError, ValueError, ImportError, AirflowException)
 """What the file systems behind ``ObjectStoragePath`` raise: not there, not allowed, unknown protocol, no connection."""
 
-_BLOCK = 2 * CHUNK  # bytes; s3fs would read 50 MiB ahead
+_CHUNK = 1024 * 1024  # bytes of a stored file that are read at a time
+_BLOCK = 2 * _CHUNK  # s3fs would read 50 MiB ahead
 
 
 def open_path(uri: str) -> ObjectStoragePath:
     """Return the path of a local name or of a storage URI with its own Airflow connection.
 
-    :raises InvalidInputError: there is no such connection. Without this look, storage libraries would go on without
+    :raises InvalidInputError: there is no such connection. Without this check, storage libraries would go on without
         credentials and be refused, or find another account's files.
     """
     from airflow.sdk import ObjectStoragePath
@@ -73,7 +73,7 @@ def open_folder(folder: str) -> ObjectStoragePath:
     if ".." in re.split(r"[/\\]", folder):
         raise InvalidInputError(
             f"output_path {folder!r} has '..' in it, so files would leave the folder that it begins with: write the "
-            "folder that is meant, and look at what its templates were filled with"
+            "folder that is meant, and check what its templates were filled with"
         )
     return open_path(folder)
 
@@ -82,7 +82,7 @@ def checksum(path: ObjectStoragePath) -> str:
     """Return the SHA-256 of a stored file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.fs.open(path.path, "rb", block_size=_BLOCK) as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
 

@@ -19,7 +19,13 @@ from magic_hour_provider.api.errors import (
     ResponseLostError,
     TransferError,
 )
-from magic_hour_provider.api.transport.uploads import AT_ONCE, PAUSES_S, UploadSource, retry, upload_all
+from magic_hour_provider.api.transport.uploads import (
+    MAX_PARALLEL_UPLOADS,
+    RETRY_DELAYS_S,
+    UploadSource,
+    retry,
+    upload_all,
+)
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.choices import Choices
 
@@ -68,7 +74,7 @@ def test_many_files_over_one_request_for_links(sim, client):
 def test_files_go_side_by_side_but_not_all_at_once(sim, client):
     """Four are under way together, never five, and each is held in memory by its current piece only."""
     lock, open_now, most, files = threading.Lock(), 0, 0, []
-    together = threading.Barrier(AT_ONCE, timeout=20)
+    together = threading.Barrier(MAX_PARALLEL_UPLOADS, timeout=20)
 
     @contextmanager
     def opened():
@@ -83,8 +89,10 @@ def test_files_go_side_by_side_but_not_all_at_once(sim, client):
         with lock:
             open_now -= 1
 
-    upload_all(client, [source(size=3_500_000, opened=opened) for _ in range(2 * AT_ONCE)], PatientClock(sim))
-    assert most == AT_ONCE
+    upload_all(
+        client, [source(size=3_500_000, opened=opened) for _ in range(2 * MAX_PARALLEL_UPLOADS)], PatientClock(sim)
+    )
+    assert most == MAX_PARALLEL_UPLOADS
     assert {max(file.sizes) for file in files} == {2 * 1024 * 1024}
 
 
@@ -116,7 +124,7 @@ def test_a_fault_is_met_by_sending_the_file_again_whole(fault, reuse):
             content = b"0123456789" * 200_000
             (reference,) = upload_all(client, [source(content)], clock)
         assert stored(sim, reference) == content
-        assert clock.waits == [fault.get("retry_after", PAUSES_S[0])]
+        assert clock.waits == [fault.get("retry_after", RETRY_DELAYS_S[0])]
         assert sim.stats()["creates"]["accepted"] == 0
 
 
@@ -140,7 +148,7 @@ def test_tries_are_bounded(sim, client):
     sim.fault("status", endpoint="upload", status=500, count=None)
     with pytest.raises(TransferError, match=r"my\.png: .*HTTP 500.*nothing was charged"):
         upload_all(client, [source(name="my.png")], clock)
-    assert clock.waits == list(PAUSES_S)
+    assert clock.waits == list(RETRY_DELAYS_S)
     assert sim.stats()["requests"]["upload"] == 4
 
 
@@ -225,7 +233,7 @@ def test_patience_ends_at_once_where_another_try_cannot_help(sim):
     assert clock.waits == []
     errors = iter([RateLimitedError("slow", retry_after=900), ResponseLostError("lost")])
     assert retry(work, clock) == "done"
-    assert clock.waits == [30, PAUSES_S[1]]
+    assert clock.waits == [30, RETRY_DELAYS_S[1]]
 
 
 def test_no_signed_link_is_told(sim):

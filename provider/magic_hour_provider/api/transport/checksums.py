@@ -1,4 +1,4 @@
-"""Checksums of a whole file that its storage names in the headers of an answer."""
+"""Checksums of a whole file in the headers of its storage's response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 
 
 def expected_checksums(headers: httpx.Headers) -> list[tuple[Any, bytes]]:
-    """Return the checksums of the whole file that its storage names: for each an open hash, and what it must give.
+    """Return the checksums of a whole file in its response's headers: pairs of an open hash and the digest expected.
 
     Read are RFC 9530's ``Repr-Digest``, Google's ``x-goog-hash``, Azure's ``Content-MD5``, and of Amazon
     ``x-amz-checksum-sha256`` and the ETag, which is the MD5 of an object that was stored in one piece without a key of

@@ -1,4 +1,4 @@
-"""Streams input files to where Magic Hour takes them, in bounded memory; see :mod:`.downloads` for the way back."""
+"""One upload: an open file streamed to its upload link, in bounded memory. Retries are in :mod:`.uploads`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import httpx
 from magic_hour_provider.api.errors import InputChangedError, TransferError
 from magic_hour_provider.api.models import UploadLink
 
-CHUNK = 1024 * 1024  # bytes held in memory at a time
-_PIECE = 2 * CHUNK  # of an upload; an object store is asked once for each
+_PIECE = 2 * 1024 * 1024  # bytes in memory at a time; an object store is asked once for each
 _NOTHING = "No job was made and nothing was charged."
 
 
@@ -23,7 +22,7 @@ class Readable(Protocol):
 
 
 def _exactly(source: Readable, size: int, name: str) -> Iterator[bytes]:
-    """Yield the whole file in pieces, but only if it has the size that the storage was told."""
+    """Yield the whole file in pieces, but only if it has the size that was announced."""
     left = size
     while left:
         chunk = source.read(min(_PIECE, left))
@@ -46,13 +45,13 @@ def upload(http: httpx.Client, link: UploadLink, source: Readable, size: int, na
 
     :param http: a client without our key: the link carries its own permission.
     :param source: binary file, at its start.
-    :param size: bytes in the file; storage services want the length before the first byte.
+    :param size: bytes in the file; storage services need the length before the first byte.
     :param name: what people call the file.
-    :raises InputChangedError: the file has another size than was told.
+    :raises InputChangedError: the file has another size than ``size``.
     :raises TransferError: the service did not take the whole file.
     """
     try:
-        # A redirect would ask for a body that is gone by then: it counts as refused, and the next try starts anew.
+        # A redirect would ask for a body that is gone by then: it counts as refused, and a retry starts over.
         response = http.put(
             link.upload_url,
             content=_exactly(source, size, name),

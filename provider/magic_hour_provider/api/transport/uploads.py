@@ -1,4 +1,4 @@
-"""Many files to Magic Hour: side by side, and each sent again whole when it fails. An upload costs nothing."""
+"""Uploads of input files: several at a time, each retried as a whole. An upload costs nothing."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InputChangedError, MagicHourError, RateLimitedError, TransferError
+from magic_hour_provider.api.models import UploadLink
 from magic_hour_provider.api.transport.streaming import Readable
 
-if TYPE_CHECKING:
-    from magic_hour_provider.api.client import MagicHourClient
-
-AT_ONCE = 4
-"""Files sent at the same time."""
-PAUSES_S = (1.0, 3.0, 9.0)
-"""Seconds between the tries of something that is free."""
-_LONGEST_PAUSE_S = 30.0  # on the worker, whatever the service asks for
+MAX_PARALLEL_UPLOADS = 4
+"""Files that are uploaded at the same time."""
+RETRY_DELAYS_S = (1.0, 3.0, 9.0)
+"""Seconds before each retry of something that is free."""
+_MAX_RETRY_AFTER_S = 30.0  # a worker does not wait longer, whatever the service asks for
 
 T = TypeVar("T")
 
@@ -33,7 +31,7 @@ class UploadSource:
     :param kind: ``image``, ``video`` or ``audio``.
     :param extension: in lower case, without the dot.
     :param size: bytes.
-    :param open: opens it at its start; called anew for each try.
+    :param open: opens it at its start; called once for each try.
     """
 
     name: str
@@ -43,40 +41,51 @@ class UploadSource:
     open: Callable[[], AbstractContextManager[Readable]]
 
 
+class UploadTransport(Protocol):
+    """What uploads need of a client."""
+
+    def create_upload_urls(self, items: Sequence[tuple[str, str]]) -> list[UploadLink]:
+        """Return an upload link for each ``(type, extension)``."""
+
+    def upload_to(self, link: UploadLink, source: Readable, size: int, name: str) -> None:
+        """Send an open file of ``size`` bytes to an upload link, once."""
+
+
 class _StoppedError(MagicHourError):
-    """Another file has failed, so this one is not wanted any more."""
+    """Another file has failed, so this one is not needed any more."""
 
 
 def retry(work: Callable[[], T], clock: Clock = CLOCK) -> T:
-    """Do what costs nothing until it works, with a pause between the tries.
+    """Call what costs nothing, and again after a delay where it fails with an error that may pass.
 
-    :raises MagicHourError: another try cannot help, or none of four did.
+    :param work: makes the free requests.
+    :raises MagicHourError: a retry cannot help, or four tries failed.
     """
-    for pause in PAUSES_S:
+    for pause in RETRY_DELAYS_S:
         try:
             return work()
         except MagicHourError as error:
             if not error.retryable or isinstance(error, InputChangedError):
                 raise
             asked = error.retry_after if isinstance(error, RateLimitedError) else None
-        clock.sleep(max(pause, min(asked or 0.0, _LONGEST_PAUSE_S)))
+        clock.sleep(max(pause, min(asked or 0.0, _MAX_RETRY_AFTER_S)))
     return work()
 
 
-def upload_all(client: MagicHourClient, sources: Sequence[UploadSource], clock: Clock = CLOCK) -> list[str]:
-    """Upload files, four at a time; the links for all of them are asked for at once.
+def upload_all(client: UploadTransport, sources: Sequence[UploadSource], clock: Clock = CLOCK) -> list[str]:
+    """Upload files, four at a time; the links for all of them come by one request.
 
-    The first file that fails for good ends it all: the others stop at their next piece.
+    The first file that fails for good ends all uploads: the others stop at their next piece.
 
     :returns: for each the reference to use in requests, valid for 7 days.
     :raises InputChangedError: a file has another size than its source says.
-    :raises MagicHourError: a file could not be read or sent, or there are no links to be had.
+    :raises MagicHourError: a file could not be read or sent, or there are no upload links.
     """
     if not sources:
         return []
     links = retry(lambda: client.create_upload_urls([(one.kind, one.extension) for one in sources]), clock)
     stop = threading.Event()
-    pool = ThreadPoolExecutor(min(AT_ONCE, len(sources)), "magic-hour-upload")
+    pool = ThreadPoolExecutor(min(MAX_PARALLEL_UPLOADS, len(sources)), "magic-hour-upload")
 
     def send(source: UploadSource, number: int) -> str:
         first = [links[number]]
@@ -84,7 +93,7 @@ def upload_all(client: MagicHourClient, sources: Sequence[UploadSource], clock: 
         def once() -> str:
             if stop.is_set():
                 raise _StoppedError(f"{source.name}: the upload was stopped.")
-            # A new link for each new try: the old one may have expired, or be used up by an upload whose answer
+            # Another link for each retry: the first one may have expired, or be used up by an upload whose response
             # was lost.
             link = first.pop() if first else client.create_upload_urls([(source.kind, source.extension)])[0]
             with _opened(source) as file:
@@ -111,9 +120,9 @@ def _opened(source: UploadSource) -> AbstractContextManager[Readable]:
 
 
 class _Reading:
-    """A file being uploaded.
+    """A file being uploaded, which stops when another one has failed.
 
-    :param stop: set when it is not wanted any more.
+    :param stop: set when the file is not needed any more.
     """
 
     def __init__(self, file: Readable, name: str, stop: threading.Event) -> None:
@@ -132,5 +141,5 @@ def _unreadable(name: str, error: Exception) -> TransferError:
     # Each storage library has errors of its own, and all of them mean this.
     return TransferError(
         f"{name} could not be read to its end ({type(error).__name__}: {error}). No job was made and nothing was "
-        "charged; a retry uploads it anew."
+        "charged; a retry uploads it again."
     )
