@@ -40,8 +40,12 @@ def put_media(folder: Path) -> None:
     from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
     request = {"image_count": 1, "style": {"prompt": "a lighthouse at dawn, long exposure, soft light " * 5}}
-    told = {"tool": "ai-image-generator", "kind": "image", "request": request, "status": "complete"}
-    told |= {"submitted_at": "2026-11-25T08:00:00+00:00", "ended_at": "2026-11-25T08:00:09+00:00", "credits_charged": 5}
+    report = {"tool": "ai-image-generator", "kind": "image", "request": request, "status": "complete"}
+    report |= {
+        "submitted_at": "2026-11-25T08:00:00+00:00",
+        "ended_at": "2026-11-25T08:00:09+00:00",
+        "credits_charged": 5,
+    }
     for count in (50, 1000):
         with DAG(f"run_{count}", schedule=None) as dag:
             MagicHourOperator.partial(task_id="make", tool="ai-image-generator").expand(request=[request] * count)
@@ -49,14 +53,14 @@ def put_media(folder: Path) -> None:
         for number in range(count):
             uri = folder / f"{count}-{number}.png"
             uri.write_bytes(PNG if number < 50 else PNG[:100])
-            mine = told | {"id": f"{count}x{number}"}
+            mine = report | {"id": f"{count}x{number}"}
             result = mine | {"media": [{"uri": str(uri), "index": 0, "size": 200_008}], "files": [str(uri)]}
             put_task(dag.dag_id, "make", "success", {"magic_hour_job": mine, "return_value": result}, map_index=number)
     with DAG("task_50", schedule=None) as dag:
         MagicHourOperator(task_id="make", tool="ai-image-generator", request=request)
     put_run(dag)
     media = [{"uri": str(folder / f"50-{number}.png"), "index": number, "size": 200_008} for number in range(50)]
-    put_task("task_50", "make", "success", {"magic_hour_job": told | {"id": "x"}, "return_value": {"media": media}})
+    put_task("task_50", "make", "success", {"magic_hour_job": report | {"id": "x"}, "return_value": {"media": media}})
 
 
 def main() -> None:

@@ -32,9 +32,9 @@ def main(folder: Path) -> None:
         uri = folder / f"{number}-of-many{source.suffix}"
         shutil.copy(source, uri)
         request = {"image_count": 1, "style": {"prompt": f"lighthouse number {number}"}}
-        told = {"tool": "ai-image-generator", "kind": "image", "id": f"job{number}", "request": request}
-        told |= {"status": "complete", "credits_charged": 5}
-        xcoms = {"return_value": told | {"media": [{"uri": str(uri)}]}, "magic_hour_job": told}
+        report = {"tool": "ai-image-generator", "kind": "image", "id": f"job{number}", "request": request}
+        report |= {"status": "complete", "credits_charged": 5}
+        xcoms = {"return_value": report | {"media": [{"uri": str(uri)}]}, "magic_hour_job": report}
         put_task("tab_many", "make", "success", xcoms, map_index=number, run_id="many")
 
 

@@ -76,7 +76,7 @@ def webhooks(airflow_rows: Airflow, triggerer: Triggerer, monkeypatch: pytest.Mo
     from starlette.applications import Starlette
 
     from magic_hour_provider.plugin.webhooks.inbox import Inbox
-    from magic_hour_provider.plugin.webhooks.receiver import make_app
+    from magic_hour_provider.plugin.webhooks.receiver import make_webhook_app
 
     connection = {"conn_type": "magic_hour", "password": KEY}
     for name, extra in {
@@ -91,6 +91,6 @@ def webhooks(airflow_rows: Airflow, triggerer: Triggerer, monkeypatch: pytest.Mo
     clock = MovedClock()
     root = Starlette()
     inbox = Inbox(clock)
-    root.mount("/magic-hour", make_app(inbox=inbox, clock=clock))
+    root.mount("/magic-hour", make_webhook_app(inbox=inbox, clock=clock))
     with serving(root) as url:
         yield Webhooks(url, clock, inbox, triggerer)

@@ -35,7 +35,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def runs(world) -> dict[str, str]:
-    """Put a large run beside the others, and start the DAG that most tests look at."""
+    """Put a large run beside the others, and start the DAG that most tests open."""
     path = os.pathsep.join(str(ROOT / folder) for folder in ("tests", "scripts"))
     environment = world.airflow.environment | {"PYTHONPATH": path}
     subprocess.run(
@@ -106,7 +106,7 @@ class Visit:
         return self.page.frame_locator("iframe[title='Media']")
 
     def keep(self, name: str) -> None:
-        """Take a screenshot, for people to look at."""
+        """Take a screenshot, for people to see."""
         SCREENSHOTS.mkdir(exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
@@ -135,7 +135,7 @@ def ended(world: Any, run_id: str, task_id: str, dag_id: str = "tab") -> None:
 
 
 def test_a_film_plays_and_seeks(world, runs, visit):
-    """The tab opens; after play the film's time goes on; seeking asks for a part of the file and gets it."""
+    """The tab opens; after play the film's time advances; seeking asks for a part of the file and gets it."""
     ended(world, runs["tab"], "film")
     someone = visit()
     tab = someone.open("tab", runs["tab"], "film", click=True)
@@ -207,7 +207,7 @@ def test_a_task_that_is_not_ours(world, runs, visit):
     assert tab.locator("img, video, audio").count() == 0
 
 
-def test_a_job_that_ends_while_somebody_looks(world, visit):
+def test_a_job_that_ends_while_somebody_watches(world, visit):
     """State, age and expected end; then the film stands there, without anybody reloading the page."""
     someone = visit()
     run_id = world.airflow.trigger("tab_slow")
@@ -220,8 +220,8 @@ def test_a_job_that_ends_while_somebody_looks(world, visit):
     assert tab.locator("html").get_attribute("data-same-document") == "yes"
     assert tab.locator("#announcer").inner_text() == "Succeeded: 1 file."
     asked = [job["looks"] for job in world.sim.jobs() if "a slow river" in json.dumps(job)]
-    told = world.airflow.xcom("tab_slow", run_id, "slow", "magic_hour_job")
-    assert asked == [] or asked[0] <= told["polls"] + 10  # the trigger's polls; a viewer makes none
+    report = world.airflow.xcom("tab_slow", run_id, "slow", "magic_hour_job")
+    assert asked == [] or asked[0] <= report["polls"] + 10  # the trigger's polls; a viewer makes none
 
 
 def test_a_run_with_two_hundred_media(world, runs, visit):

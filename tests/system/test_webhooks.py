@@ -1,4 +1,4 @@
-"""Webhooks on real Airflow, with SQLite and with PostgreSQL: they change when tasks go on, and nothing else."""
+"""Webhooks on real Airflow, with SQLite and with PostgreSQL: they change when tasks resume, and nothing else."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def jobs_of(world, dag_id):
 
 @needs_records
 def test_a_worker_killed_before_it_knew_the_answer(hooked, runs):
-    """kill -9 while the answer is under way, and a webhook names the job: the retry goes on with it; one create."""
+    """kill -9 while the response is under way, and a webhook identifies the job: the retry resumes it; one create."""
     dag_id, run_id = "worker_lost_with_the_answer", runs["worker_lost_with_the_answer"]
     until(lambda: jobs_of(hooked, dag_id))
     os.kill(hooked.airflow.pid_of(hooked.airflow.task_instance(dag_id, run_id, "make")), signal.SIGKILL)
@@ -115,10 +115,10 @@ def test_every_task_succeeds_once(hooked, runs):
     lines = (airflow.home / "resumed.jsonl").read_text().splitlines()
     resumed = Counter(note["task_id"] for note in map(json.loads, lines) if note["run_id"] == run_id)
     assert resumed == Counter([*made, "failing"])
-    # And that it was not looking alone: most of those whose delivery came were resumed by it.
-    told = airflow.log_of("api-server").read_text()
-    assert sum(f"{job['id']} completed: resumed" in told for job in jobs) >= 3
-    assert "failing" in told
+    # And not by polling alone: most of those whose delivery came were resumed by it.
+    log = airflow.log_of("api-server").read_text()
+    assert sum(f"{job['id']} completed: resumed" in log for job in jobs) >= 3
+    assert "failing" in log
 
 
 def test_the_media_of_everybody_is_archived(hooked, runs):

@@ -24,7 +24,7 @@ class MagicHourPlugin(AirflowPlugin):
         MEDIA_APP,
         {
             "name": "Magic Hour webhooks",
-            "app": LazyApp("magic_hour_provider.plugin.webhooks.receiver:make_app"),
+            "app": LazyApp("magic_hour_provider.plugin.webhooks.receiver:make_webhook_app"),
             "url_prefix": "/magic-hour",
         },
     ]

@@ -29,7 +29,7 @@ MEDIA_VIEWS = [
 ]
 
 MEDIA_APP = {
-    "app": LazyApp("magic_hour_provider.plugin.media_tab.app:make_app"),
+    "app": LazyApp("magic_hour_provider.plugin.media_tab.app:make_media_app"),
     "url_prefix": _PREFIX,
     "name": "Magic Hour media",
 }

@@ -118,7 +118,7 @@ def test_reading_is_never_the_event_loops_work(film, monkeypatch):
     assert film.file().content == film.body
     assert seen == {"AnyIO"}
     assert len(pieces) == 2
-    assert max(pieces) <= serving.CHUNK
+    assert max(pieces) <= serving.READ_SIZE
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_a_download_keeps_its_name(tab):
     name = 'a "quoted"; filename=evil.html\r\n.png'
     (tab.files / name).write_bytes(b"\x89PNG\r\n\x1a\n")
     tab.put("make", "success", return_value=tab.result(str(tab.files / name)))
-    told = tab.file(query="?download=true").headers["content-disposition"]
-    assert told == "attachment; filename*=utf-8''a%20%22quoted%22%3B%20filename%3Devil.html%0D%0A.png"
+    header = tab.file(query="?download=true").headers["content-disposition"]
+    assert header == "attachment; filename*=utf-8''a%20%22quoted%22%3B%20filename%3Devil.html%0D%0A.png"
 
 
 # What is refused
@@ -221,8 +221,8 @@ def test_an_xcom_that_was_forged_by_hand(tab):
     body = {"key": "return_value", "value": tab.result() | {"media": [{"uri": secret}]}}
     assert tab.api.post(path, json=body, headers=tab.headers).status_code == 201
     assert tab.file().status_code == 403
-    mended = {"value": tab.result("a.png")}
-    assert tab.api.patch(f"{path}/return_value", json=mended, headers=tab.headers).status_code == 200
+    corrected = {"value": tab.result("a.png")}
+    assert tab.api.patch(f"{path}/return_value", json=corrected, headers=tab.headers).status_code == 200
     assert tab.file().status_code == 200
 
 

@@ -71,7 +71,7 @@ def test_what_a_bucket_does_not_give(tab, bucket, uri, status, words):
 
 
 def test_a_storage_that_does_not_answer(tab, bucket, monkeypatch):
-    """The person reads which setting to look at, and neither a key nor an address of the network."""
+    """The person reads which setting to check, and neither a key nor an address of the network."""
     monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", "s3://evil@media/campaigns")
     tab.put("make", "success", return_value=tab.result("s3://good@media/campaigns/film.mp4"))
     answer = tab.file()

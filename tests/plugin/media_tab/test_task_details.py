@@ -25,9 +25,9 @@ def iso(seconds: float) -> str:
 
 def job(**more) -> dict:
     """Return what an operator reports."""
-    told = {"tool": "ai-image-generator", "request": REQUEST, "polls": 2, "id": "abc123", "kind": "image"}
+    shown = {"tool": "ai-image-generator", "request": REQUEST, "polls": 2, "id": "abc123", "kind": "image"}
     times = {"submitted_at": iso(1_800_000_000), "ended_at": iso(1_800_000_017)}
-    return told | times | {"name": "n #K", "credits_charged": 5, "status": "complete"} | more
+    return shown | times | {"name": "n #K", "credits_charged": 5, "status": "complete"} | more
 
 
 def test_a_finished_task(tab):
@@ -35,12 +35,12 @@ def test_a_finished_task(tab):
     tab.put("make", "success", return_value=tab.result("a.png"), magic_hour_job=job())
     page = tab.details()
     assert (page["stage"], page["live"], page["error"], page["empty_reason"]) == ("succeeded", False, None, None)
-    told = page["job"]
-    assert (told["title"], told["prompt"], told["model"]) == ("AI Image Generator", "a lighthouse", "flux")
-    assert (told["credits"], told["polls"], told["id"]) == (5, 2, "abc123")
-    assert told["ended_at"] - told["submitted_at"] == 17
-    assert told["library_url"] == "https://magichour.ai/my-library?imageId=abc123"
-    assert {"name": "aspect_ratio", "value": "16:9"} in told["fields"]
+    shown = page["job"]
+    assert (shown["title"], shown["prompt"], shown["model"]) == ("AI Image Generator", "a lighthouse", "flux")
+    assert (shown["credits"], shown["polls"], shown["id"]) == (5, 2, "abc123")
+    assert shown["ended_at"] - shown["submitted_at"] == 17
+    assert shown["library_url"] == "https://magichour.ai/my-library?imageId=abc123"
+    assert {"name": "aspect_ratio", "value": "16:9"} in shown["fields"]
     (file,) = page["files"]
     assert (file["name"], file["kind"], file["size"], file["problem"]) == ("a.png", "image", 9, None)
 
@@ -48,17 +48,17 @@ def test_a_finished_task(tab):
 def test_a_job_under_way():
     """Its expected end is the order and the tool's published median; none where the job has ended."""
     running = TaskSnapshot("make", -1, "deferred", xcoms={"magic_hour_job": job(status="rendering", ended_at=None)})
-    told = job_of(running)
-    assert told["expected_at"] == 1_800_000_000 + get_tool("ai-image-generator").median_s
+    shown = job_of(running)
+    assert shown["expected_at"] == 1_800_000_000 + get_tool("ai-image-generator").median_s
     assert running.live
     no_median = job(tool="ai-ugc-ad", kind="video", status="queued", ended_at=None)
-    told = job_of(TaskSnapshot("make", -1, "deferred", xcoms={"magic_hour_job": no_median}))
-    assert told["expected_at"] == 1_800_000_000 + get_tool("ai-ugc-ad").polling_class().median_s
+    shown = job_of(TaskSnapshot("make", -1, "deferred", xcoms={"magic_hour_job": no_median}))
+    assert shown["expected_at"] == 1_800_000_000 + get_tool("ai-ugc-ad").polling_class().median_s
     assert job_of(TaskSnapshot("make", -1, "success", xcoms={"magic_hour_job": job()}))["expected_at"] is None
 
 
 def test_before_the_first_submission(tab):
-    """A task of a run that goes on and has nothing to show says so, and will be asked again."""
+    """A task of an active run that has nothing to show says so, and is polled again."""
     assert tab.details()["empty_reason"] == "Nothing to see yet."
     assert tab.details()["live"]
     tab.put("make", "skipped")
@@ -86,34 +86,34 @@ def test_before_the_first_submission(tab):
 def test_a_failure(status, more, state, charge, then):
     """The sentence, what became of the charge, and what comes next."""
     sentence = "Magic Hour job abc123 failed."
-    told = error_of(
+    shown = error_of(
         TaskSnapshot("make", -1, state, xcoms={"magic_hour_job": job(status=status, error=sentence, **more)})
     )
-    assert told["message"] == sentence
-    assert charge in told["charge"]
-    assert then in told["next_step"]
+    assert shown["message"] == sentence
+    assert charge in shown["charge"]
+    assert then in shown["next_step"]
 
 
 def test_a_failure_without_a_word():
     """A process that was killed left no sentence: the page does not claim to know more than the log."""
-    told = error_of(TaskSnapshot("make", -1, "failed"))
-    assert "Its log says why" in told["message"]
-    assert (told["charge"], told["next_step"]) == (None, None)
+    shown = error_of(TaskSnapshot("make", -1, "failed"))
+    assert "Its log says why" in shown["message"]
+    assert (shown["charge"], shown["next_step"]) == (None, None)
     assert error_of(TaskSnapshot("make", -1, "upstream_failed"))["message"].startswith("This task did not run")
     assert error_of(TaskSnapshot("make", -1, "running", xcoms={"magic_hour_job": job()})) is None
 
 
 @pytest.mark.parametrize(
-    ("result", "told", "empty_reason"),
+    ("result", "shown", "empty_reason"),
     [
         ({}, job(), "They are in Magic Hour's library."),
         ({"kind": "face-detection", "faces": ["a", "b"]}, job(tool="face-detection"), "2 faces found."),
         ({"status": "queued"}, job(status="queued", ended_at=None), "did not wait for its job"),
     ],
 )
-def test_what_made_no_file(tab, result, told, empty_reason):
+def test_what_made_no_file(tab, result, shown, empty_reason):
     """Each reason for having no file is given in one sentence; no file is ever fetched from Magic Hour instead."""
-    tab.put("make", "success", return_value=tab.result(**result), magic_hour_job=told)
+    tab.put("make", "success", return_value=tab.result(**result), magic_hour_job=shown)
     assert empty_reason in tab.details()["empty_reason"]
 
 
@@ -153,8 +153,8 @@ def test_values_that_nobody_should_trust(tab, what, state):
 
 def test_a_hostile_id_makes_no_address(tab):
     """The library address is made from a plain id and a known kind, never taken over."""
-    told = job(id="x'><script>", kind="image", library_url="javascript:alert(1)")
-    tab.put("make", "success", return_value=tab.result("a.png", id="x y"), magic_hour_job=told)
+    shown = job(id="x'><script>", kind="image", library_url="javascript:alert(1)")
+    tab.put("make", "success", return_value=tab.result("a.png", id="x y"), magic_hour_job=shown)
     assert (tab.details()["job"]["library_url"], tab.details()["job"]["id"]) == (None, None)
 
 
@@ -164,9 +164,9 @@ SIGNED = "https://videos.magichour.ai/id/a.mp4?X-Amz-Signature=abcdef&Expires=1"
 def test_no_secret_reaches_a_page(tab):
     """Signed links, keys and passwords are cut wherever they stand in an XCom: in requests, sentences and addresses."""
     secret = f"see {SIGNED} with mhk_live_0123456789 and Bearer abc.def s3://key:password@bucket/x"
-    told = job(request={"style": {"prompt": secret}, "link": SIGNED}, name=secret, error=secret, status=secret)
+    shown = job(request={"style": {"prompt": secret}, "link": SIGNED}, name=secret, error=secret, status=secret)
     media = [{"uri": SIGNED}, {"uri": "s3://key:password@bucket/a.png"}]
-    tab.put("make", "failed", return_value=tab.result() | {"media": media}, magic_hour_job=told)
+    tab.put("make", "failed", return_value=tab.result() | {"media": media}, magic_hour_job=shown)
     for path in (tab.path(), tab.path(None)):
         text = tab.get(f"{path}/details").text
         assert "videos.magichour.ai" in text or path == tab.path(None)

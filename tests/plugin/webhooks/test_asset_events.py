@@ -12,7 +12,7 @@ from airflow.utils.session import create_session
 
 from helpers.webhooks import MovedClock, Webhooks, serving
 from magic_hour_provider.api.models import JobReference
-from magic_hour_provider.plugin.webhooks.receiver import make_app
+from magic_hour_provider.plugin.webhooks.receiver import make_webhook_app
 
 URI = "magic-hour://video/completed"
 
@@ -65,7 +65,7 @@ def test_doubled_deliveries_make_one_event(airflow_rows, webhooks):
     """Twelve copies at once to two API servers, and one later: one event; another job or end has its own."""
     airflow_rows.asset(URI)
     airflow_rows.asset("magic-hour://video/errored", "mourn")
-    with serving(make_app(clock=MovedClock())) as url, ThreadPoolExecutor(6) as threads:
+    with serving(make_webhook_app(clock=MovedClock())) as url, ThreadPoolExecutor(6) as threads:
         other = Webhooks(url, webhooks.clock)
         both = [(webhooks, "/magic-hour/webhook"), (other, "/webhook")] * 6
         answers = list(threads.map(lambda where: where[0].send(path=where[1]).status_code // 100, both))
@@ -78,7 +78,7 @@ def test_doubled_deliveries_make_one_event(airflow_rows, webhooks):
 
 
 def test_only_recent_events_are_compared(airflow_rows, webhooks):
-    """Magic Hour repeats for a day; looking further back would cost more and more."""
+    """Magic Hour repeats for a day; comparing older events would cost more and more."""
     airflow_rows.asset(URI)
     webhooks.deliver()
     webhooks.let_time_pass()

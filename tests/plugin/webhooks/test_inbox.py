@@ -23,7 +23,7 @@ def delivery(number=0):
 
 
 class Database:
-    """Does the work, as slowly and as badly as it is told."""
+    """Does the work, as slowly and as badly as a test asks."""
 
     def __init__(self):
         self.calls, self.free, self.fails, self.waits = Counter(), threading.Event(), 0, []
@@ -96,7 +96,7 @@ def test_a_database_that_is_away_before_the_answer():
 
 @pytest.mark.parametrize(("fails", "calls", "said"), [(2, 3, None), (9, 4, "is lost")])
 def test_a_database_that_is_away_after_the_answer(fails, calls, said, caplog):
-    """It is tried again, and given up with a line in the log: looking goes on."""
+    """It is retried, and abandoned with a line in the log: polling continues."""
 
     async def story(inbox, database, clock):
         database.free.clear()
@@ -130,7 +130,7 @@ def test_no_more_than_so_many_at_once(monkeypatch):
 
 
 def test_a_delivery_that_is_early_is_held(caplog):
-    """It is looked at again when its time has come, a few times at the most."""
+    """It is checked again when its time has come, a few times at the most."""
 
     async def story(inbox, database, clock):
         database.waits = [10.0] * 50
@@ -163,7 +163,7 @@ def test_no_more_than_so_many_are_held(monkeypatch, caplog):
 
 
 def test_a_database_that_is_away_while_a_delivery_is_held():
-    """The look counts as one that found nothing: there is another."""
+    """The check counts as one that found nothing: there is another."""
 
     async def story(inbox, database, clock):
         database.waits = [10.0]

@@ -18,7 +18,7 @@ NAME = f"teaser.make manual #{KEY}"
 
 @pytest.mark.parametrize("type_", ["video.started", "video.completed"])
 def test_an_intent_gets_its_job(airflow_rows, webhooks, type_):
-    """The record is as the worker would have written it, so that the next attempt goes on with the job."""
+    """The record is as the worker would have written it, so that the next attempt resumes the job."""
     airflow_rows.intent(KEY)
     before = Record.read(airflow_rows.record())
     created = "2026-11-25T08:00:00Z"
@@ -91,7 +91,7 @@ def test_a_store_of_the_servers_own(airflow_rows, webhooks, monkeypatch, caplog)
 
 @pytest.mark.parametrize(("conn_id", "found"), [("magic_hour_rotated", True), ("magic_hour_none", False), ("x", False)])
 def test_a_task_of_another_connection(airflow_rows, webhooks, conn_id, found, caplog):
-    """It gets the job only if its connection shares a secret with the one that was told: that is the same account."""
+    """It gets the job only if its connection shares a secret with the delivery's: that is the same account."""
     airflow_rows.intent(KEY, conn_id)
     webhooks.deliver("video.started", "paid", name=NAME)
     assert airflow_rows.record()["job_id"] == ("paid" if found else None)

@@ -17,7 +17,7 @@ from airflow.utils.session import create_session
 from sqlalchemy.orm import sessionmaker
 
 from helpers.webhooks import TRIGGER_CLASSPATH, MovedClock, Webhooks, serving, until
-from magic_hour_provider.plugin.webhooks.receiver import make_app
+from magic_hour_provider.plugin.webhooks.receiver import make_webhook_app
 from magic_hour_provider.plugin.webhooks.resume import GRACE_S, tasks_with_job
 
 
@@ -153,7 +153,7 @@ def test_a_trigger_that_cannot_be_read_keeps_its_task(airflow_rows, webhooks):
 
 @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="before 3.3 Airflow does not read them here")
 def test_arguments_that_airflow_cannot_read_do_not_fail_the_task_here(airflow_rows, webhooks):
-    """Airflow would fail the task; that is left to the trigger, which goes on waiting."""
+    """Airflow would fail the task; that is left to the trigger, which keeps polling."""
     ti = airflow_rows.task()
     unreadable = {"deadline": {"__classname__": "no.such.Class", "__version__": 1, "__data__": 1}}
     with create_session(scoped=False) as session:
@@ -192,7 +192,11 @@ def test_doubled_deliveries_resume_a_task_once(airflow_rows, webhooks, caplog):
     """Twenty copies at once to two API servers, and started after completed: all are answered 2xx, one resumes it."""
     ti = airflow_rows.task()
     kinds = ["video.completed"] * 20 + ["video.started"] * 2
-    with serving(make_app(clock=MovedClock())) as url, ThreadPoolExecutor(8) as threads, caplog.at_level("INFO"):
+    with (
+        serving(make_webhook_app(clock=MovedClock())) as url,
+        ThreadPoolExecutor(8) as threads,
+        caplog.at_level("INFO"),
+    ):
         servers = [(webhooks, "/magic-hour/webhook"), (Webhooks(url, webhooks.clock), "/webhook")]
 
         def send(number):

@@ -38,7 +38,7 @@ _RUN = "/dags/{dag_id}/runs/{run_id}"
 _TASK = _RUN + "/tasks/{task_id}/{map_index}"
 
 
-def make_app() -> FastAPI:
+def make_media_app() -> FastAPI:
     """Return the application, to be mounted at ``/magic-hour/media``."""
     # Airflow does not authenticate what plugins mount. A dependency of the application is one of each of its routes,
     # of the static files too: who may not read the DAG's XComs gets nothing at all.

@@ -24,7 +24,7 @@ from magic_hour_provider.storage.paths import open_path
 
 log = logging.getLogger(__name__)
 
-CHUNK = 512 * 1024
+READ_SIZE = 512 * 1024
 """Bytes read at a time."""
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -95,7 +95,7 @@ def open_stored_file(location: FileLocation) -> StoredFileReader:
             raise FileNotFoundError(location.path)
         if location.root.is_local and not stat.S_ISREG(os.lstat(location.path).st_mode):
             raise FileNotFoundError(location.path)
-        file = root.fs.open(location.path, "rb", block_size=CHUNK)
+        file = root.fs.open(location.path, "rb", block_size=READ_SIZE)
     except FileNotFoundError:
         raise FileNotShownError(location.missing_message, 404) from None
     except Exception as error:  # each storage library has errors of its own
@@ -186,7 +186,7 @@ async def _stream(file: Any, start: int, end: int) -> AsyncIterator[bytes]:
     try:
         await to_thread.run_sync(file.seek, start)
         while start < end:
-            chunk = await to_thread.run_sync(file.read, min(CHUNK, end - start))
+            chunk = await to_thread.run_sync(file.read, min(READ_SIZE, end - start))
             if not chunk:
                 raise OSError("The file became shorter while it was being sent.")
             start += len(chunk)

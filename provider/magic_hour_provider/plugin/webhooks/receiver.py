@@ -129,7 +129,9 @@ class Receiver:
             self._rejected, self._logged_at = 0, now
 
 
-def make_app(secrets: WebhookSecrets | None = None, inbox: Inbox | None = None, clock: Clock = CLOCK) -> FastAPI:
+def make_webhook_app(
+    secrets: WebhookSecrets | None = None, inbox: Inbox | None = None, clock: Clock = CLOCK
+) -> FastAPI:
     """Return the application, to be mounted at ``/magic-hour``."""
     receiver = Receiver(secrets or WebhookSecrets(clock=clock), inbox or Inbox(clock), clock)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
