@@ -68,39 +68,54 @@ def test_before_the_first_submission(tab):
     )
 
 
+@pytest.mark.parametrize("state", ["failed", "up_for_retry"])
 @pytest.mark.parametrize(
-    ("status", "more", "state", "charge", "then"),
+    ("report", "charge"),
     [
-        ("error", {"credits_charged": 0}, "failed", "Refunded. It costs 0 credits.", "submits and pays for a new job"),
-        ("error", {}, "up_for_retry", "Magic Hour refunds jobs that fail", "with one new job"),
-        ("canceled", {}, "failed", "refunded in full", "pays for nothing more"),
-        ("gone", {}, "failed", "nothing is paid again", "pays for nothing more"),
-        ("unknown", {"id": None}, "failed", "Not certain", "adopt it"),
-        ("failed", {"id": None}, "failed", "Nothing was charged", "submits and pays for a new job"),
-        ("failed", {"id": None}, "up_for_retry", "Nothing was charged", "Airflow retries by itself."),
-        ("rendering", {}, "failed", "5 credits stays. The job is recorded", "resumes this job"),
-        ("complete", {"credits_charged": None}, "up_for_retry", "The charge stays", "costs nothing"),
-        ("error", {"request": {}}, "failed", "pays for nothing", "pays for nothing more"),
+        ({"charge": "none", "id": None}, "Nothing was charged."),
+        ({"charge": "refunded", "status": "error", "credits_charged": 0}, "Refunded. It costs 0 credits."),
+        ({"charge": "kept", "status": "rendering"}, "5 credits stay charged."),
+        ({"charge": "kept", "credits_charged": None}, "The charge stays."),
+        (
+            {"charge": "unknown", "id": None},
+            "It is unknown whether credits were charged. The error says what is known.",
+        ),
     ],
 )
-def test_a_failure(status, more, state, charge, then):
-    """The sentence, what became of the charge, and what comes next."""
-    sentence = "Magic Hour job abc123 failed."
-    shown = error_of(
-        TaskSnapshot("make", -1, state, xcoms={"magic_hour_job": job(status=status, error=sentence, **more)})
-    )
-    assert shown["message"] == sentence
-    assert charge in shown["charge"]
-    assert then in shown["next_step"]
+def test_a_failure(report, charge, state):
+    """Message, charge and next step are those that the operator reported, whatever the job's status is."""
+    report = job(**report, error="Magic Hour job abc123 failed.", next_step="Fix the picture and clear the task.")
+    assert error_of(TaskSnapshot("make", -1, state, xcoms={"magic_hour_job": report})) == {
+        "message": "Magic Hour job abc123 failed.",
+        "charge": charge,
+        "next_step": "Fix the picture and clear the task.",
+    }
 
 
-def test_a_failure_without_a_word():
-    """A process that was killed left no sentence: the page does not claim to know more than the log."""
+def test_a_failure_without_a_report():
+    """A process that was killed reported no error: the page does not claim to know more than the log."""
     shown = error_of(TaskSnapshot("make", -1, "failed"))
-    assert "Its log says why" in shown["message"]
+    assert "Its log says why, and what it means for the charge." in shown["message"]
     assert (shown["charge"], shown["next_step"]) == (None, None)
     assert error_of(TaskSnapshot("make", -1, "upstream_failed"))["message"].startswith("This task did not run")
     assert error_of(TaskSnapshot("make", -1, "running", xcoms={"magic_hour_job": job()})) is None
+
+
+def test_a_job_whose_attempt_was_ended_from_outside():
+    """After execution_timeout, or marked as failed, the paid job is named as what it is: charged, and resumable."""
+    report = job(status="rendering", credits_charged=120)
+    shown = error_of(TaskSnapshot("make", -1, "failed", xcoms={"magic_hour_job": report}))
+    assert shown["message"].endswith("Its log says why.")
+    assert shown["charge"] == "120 credits stay charged, unless the job itself fails."
+    assert shown["next_step"].startswith("Clear the task. It resumes this job")
+
+
+@pytest.mark.parametrize("charge", [None, 5, "much", ["none"], {"a": 1}, "x" * 10_000])
+def test_a_charge_that_is_none_of_ours(charge):
+    """A value that no operator reports says nothing."""
+    report = {"charge": charge, "next_step": ["a"], "error": "It failed."}
+    shown = error_of(TaskSnapshot("make", -1, "failed", xcoms={"magic_hour_job": report}))
+    assert shown == {"message": "It failed.", "charge": None, "next_step": None}
 
 
 @pytest.mark.parametrize(

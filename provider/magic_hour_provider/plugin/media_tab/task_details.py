@@ -167,18 +167,13 @@ def _expected_at(task: TaskSnapshot) -> float | None:
 
 def error_of(task: TaskSnapshot) -> dict[str, Any] | None:
     """Return a failure's message, what it means for the charge, and the next step; None if nothing failed."""
-    error, state = safe_text(task.job.get("error")), task.state
-    if task.stage == "succeeded" or (error is None and task.stage != "failed"):
+    message = safe_text(task.job.get("error"))
+    if task.stage == "succeeded" or (message is None and task.stage != "failed"):
         return None  # the error of an earlier attempt, or one that a person overruled
-    if state == "upstream_failed":
+    if task.state == "upstream_failed":
         return {"message": "This task did not run, as an upstream task failed.", "charge": None, "next_step": None}
-    if error is None:
-        return {
-            "message": "The task failed before its operator could report anything. Its log says why, and what it "
-            "means for the charge.",
-            "charge": None,
-            "next_step": None,
-        }
-    status = safe_text(task.job.get("status"))
-    charge, next_step = describe_charge(task.job, status), describe_next_step(task.job, status, state)
-    return {"message": error, "charge": charge, "next_step": next_step}
+    charge, next_step = describe_charge(task.job), describe_next_step(task.job)
+    if message is None:
+        message = "The attempt ended before its operator could report an error. Its log says why"
+        message += "." if charge else ", and what it means for the charge."
+    return {"message": message, "charge": charge, "next_step": next_step}
