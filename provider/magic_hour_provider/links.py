@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
+from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM
+
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
-
-JOB_XCOM = "magic_hour_job"
-"""XCom key of what people and views read of a task's job."""
 
 
 class MagicHourLink(BaseOperatorLink):
     """Opens the job's page, where a person can also cancel a video."""
 
     name = "Open in Magic Hour"
-    xcom_key = "magic_hour_link"
+    xcom_key = LINK_XCOM
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 (Airflow's signature)
         """Return the job's library address, or nothing while there is no job.

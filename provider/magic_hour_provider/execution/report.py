@@ -17,7 +17,7 @@ from magic_hour_provider.api.errors import (
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.ledger.record import Record
-from magic_hour_provider.links import JOB_XCOM, MagicHourLink
+from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, intent_xcom, submitted_xcom
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Report:
 
     def intent(self, key: str, name: str | None, conn_id: str) -> None:
         """Say that a request is about to be sent; its key finds the task instance (XCom keys are indexed)."""
-        self._push(f"magic_hour.intent.{key}", {"tool": self._facts["tool"], "name": name, "conn_id": conn_id})
+        self._push(intent_xcom(key), {"tool": self._facts["tool"], "name": name, "conn_id": conn_id})
 
     def job(self, record: Record, status: str) -> None:
         """Say which job the task has."""
@@ -95,9 +95,9 @@ class Report:
             credits_charged=record.credits_charged,
             status=status,
         )
-        self._push(f"magic_hour.job.{record.job_id}", {"kind": record.kind, "tool": record.tool})
+        self._push(submitted_xcom(str(record.job_id)), {"kind": record.kind, "tool": record.tool})
         if record.page:
-            self._push(MagicHourLink.xcom_key, record.page)
+            self._push(LINK_XCOM, record.page)
         self.push()
 
     def settled(self, status: str, credits_charged: int | None) -> None:

@@ -14,8 +14,8 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import select
 
-from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.plugin.media_tab.task_details import KEYS, TaskSnapshot
+from magic_hour_provider.xcoms import LINK_XCOM
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -149,6 +149,6 @@ def find_media_tasks(tasks: Iterable[Any]) -> MediaTasks:
     for position, name in enumerate(order):
         task = by_name[name]
         module, links = str(task._task_module), {link.xcom_key for link in task.operator_extra_links}
-        if module.startswith("magic_hour_provider.") or MagicHourLink.xcom_key in links:
+        if module.startswith("magic_hour_provider.") or LINK_XCOM in links:
             found[name] = MediaTask(position, task.task_type not in _NO_MEDIA)
     return found

@@ -9,7 +9,6 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import KINDS, TOOLS
 from magic_hour_provider.api.models import ENDED, is_id, library_url
-from magic_hour_provider.links import JOB_XCOM
 from magic_hour_provider.plugin.media_tab.charges import describe_charge, describe_next_step
 from magic_hour_provider.plugin.media_tab.media_types import expected_kind
 from magic_hour_provider.plugin.media_tab.roots import FileNotShownError, MediaRoot, locate_file
@@ -20,6 +19,7 @@ from magic_hour_provider.plugin.media_tab.sanitize import (
     safe_text,
     to_safe_json,
 )
+from magic_hour_provider.xcoms import JOB_XCOM
 
 RESULT_XCOM, MEDIA_XCOM, FILES_XCOM = "return_value", "media", "files"
 KEYS = (JOB_XCOM, RESULT_XCOM, MEDIA_XCOM, FILES_XCOM)

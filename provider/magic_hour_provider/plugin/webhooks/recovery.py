@@ -19,6 +19,7 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.ledger.record import KEY, Record, key_of
 from magic_hour_provider.plugin.webhooks.secrets import load_webhook_secrets
+from magic_hour_provider.xcoms import intent_xcom
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | No
                 XComModel.dag_run_id,
                 XComModel.value,
             )
-            .where(XComModel.key == f"magic_hour.intent.{tag}")
+            .where(XComModel.key == intent_xcom(tag))
             .limit(1)
         ).one_or_none()
         if task is None:

@@ -36,6 +36,7 @@ from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE, lock_row
 from magic_hour_provider.plugin.webhooks.delivery_state import DeliveryState, Handoff
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s, resume_delay_s
+from magic_hour_provider.xcoms import submitted_xcom
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -102,7 +103,7 @@ def tasks_with_job(job_id: str) -> Any:
         TaskInstance.map_index == XComModel.map_index,
     )
     columns = select(TaskInstance.id, TaskInstance.state)
-    return columns.join(XComModel, same_task).where(XComModel.key == f"magic_hour.job.{job_id}")
+    return columns.join(XComModel, same_task).where(XComModel.key == submitted_xcom(job_id))
 
 
 def _resume_task(ti_id: Any, event: dict[str, Any], state: DeliveryState, now: float) -> str | float | None:

@@ -1,0 +1,19 @@
+"""The XCom keys that a task of ours pushes beside its result."""
+
+from __future__ import annotations
+
+JOB_XCOM = "magic_hour_job"
+"""What people and views read of a task's job: while it runs, when it is done, and after it failed."""
+
+LINK_XCOM = "magic_hour_link"
+"""The job's library address, behind the task's link."""
+
+
+def intent_xcom(tag: str) -> str:
+    """Return the key pushed before a paid request: a webhook delivery finds its task by the tag in the job's name."""
+    return f"magic_hour.intent.{tag}"
+
+
+def submitted_xcom(job_id: str) -> str:
+    """Return the key pushed after a paid request: a webhook delivery finds its task by the job's id."""
+    return f"magic_hour.job.{job_id}"
