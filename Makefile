@@ -55,8 +55,8 @@ check: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python scripts/sync_api.py --check
-	@if grep -rnE --include='*.py' '^\s*(import|from) airflow' provider/magic_hour_provider/api provider/magic_hour_provider/simulator; \
-	then echo "api and simulator must not import Airflow." >&2; exit 1; fi
+	@if grep -rnE --include='*.py' '^\s*(import|from) airflow' $(addprefix provider/magic_hour_provider/,api polling simulator); \
+	then echo "api, polling and simulator must not import Airflow." >&2; exit 1; fi
 
 bench: $(INSTALLED)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS) --group bench

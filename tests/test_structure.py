@@ -1,0 +1,109 @@
+"""How the package is built: which folder may import which, and small modules."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import magic_hour_provider
+
+PACKAGE = Path(magic_hour_provider.__file__).parent
+ROOT = PACKAGE.name
+
+# A folder, or a module that lies flat, imports only from the lines below its own. Folders of one line do not import
+# each other.
+LEVELS = (
+    {"pytest_plugin"},
+    {"operators", "sensors", "plugin"},
+    {"execution", "plugin.webhooks", "plugin.media_tab"},
+    {"inputs", "triggers"},
+    {"ledger", "outputs", "hooks"},
+    {"polling", "storage", "simulator"},
+    {"api", "links"},
+    {"xcoms", "metrics", "get_provider_info"},
+    {ROOT},
+)
+# The API server's side, the simulator and pytest's plugin import nothing else of the package than these.
+ONLY = {
+    "plugin": {"plugin.webhooks", "plugin.media_tab", "links", ROOT},
+    "plugin.webhooks": {"api", "xcoms", "metrics", "ledger.record", "triggers.resume_delay", ROOT},
+    "plugin.media_tab": {"api", "xcoms", "storage.paths", ROOT},
+    "simulator": {"api.catalog"},
+    "pytest_plugin": {"simulator", "api.clock"},
+}
+# One typed class per tool is generated into these, beside what is written by hand.
+GENERATED = {"operators.video", "operators.image", "operators.audio", "operators.shapes"}
+
+
+def module_name(path: Path) -> str:
+    """Return a module's name below the package, as in ``api.client``; the package's own is its name."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or ROOT
+
+
+SOURCES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports(module: str) -> Iterator[str]:
+    """Yield what a module imports of the package, anywhere in its text: for types and inside functions too."""
+    for node in ast.walk(ast.parse(SOURCES[module].read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name == ROOT or name.startswith(f"{ROOT}."):
+                inner = name.removeprefix(ROOT).removeprefix(".")
+                # Either a module is imported, or a name of one.
+                yield inner if inner in SOURCES else inner.rpartition(".")[0] or ROOT
+
+
+GRAPH = {module: {name for name in imports(module) if name != module} for module in SOURCES}
+
+
+def folder_of(module: str) -> str:
+    """Return the entry of ``LEVELS`` that a module belongs to: the longest that its name begins with."""
+    entries = [entry for level in LEVELS for entry in level if f"{module}.".startswith(f"{entry}.")]
+    assert entries, f"{module} is in no line of LEVELS"
+    return max(entries, key=len)
+
+
+def test_imports_point_downwards():
+    """A folder imports only from the lines below its own; those in ``ONLY`` not even everything there."""
+    rank = {entry: -number for number, level in enumerate(LEVELS) for entry in level}
+    wrong = []
+    for module, targets in GRAPH.items():
+        own = folder_of(module)
+        for target in targets:
+            other = folder_of(target)
+            allowed = any(f"{target}.".startswith(f"{one}.") for one in ONLY.get(own, {other}))
+            if other != own and not (allowed and rank[other] < rank[own]):
+                wrong.append(f"{module} -> {target}")
+    assert sorted(wrong) == []
+
+
+def test_nothing_imports_the_simulator():
+    """It is a tool beside the provider, not a part of it; only the pytest plugin brings both together."""
+    for module, targets in GRAPH.items():
+        if folder_of(module) != "simulator" and module != "pytest_plugin":
+            assert "magic_hour_provider.simulator" not in SOURCES[module].read_text(), module
+            assert not [name for name in targets if folder_of(name) == "simulator"], module
+
+
+def test_without_airflow():
+    """The API, the polling and the simulator are of use without Airflow."""
+    for module, path in SOURCES.items():
+        if folder_of(module) in ("api", "polling", "simulator"):
+            assert not re.search(r"^\s*(import|from) airflow", path.read_text(), re.M), module
+
+
+def test_modules_stay_a_page_or_two():
+    """No module written by hand is over about 350 lines, and the median is under 150."""
+    sizes = sorted(len(path.read_text().splitlines()) for name, path in SOURCES.items() if name not in GENERATED)
+    assert sizes[-1] <= 350
+    assert sizes[len(sizes) // 2] < 150
