@@ -32,36 +32,39 @@ Rows that fail leave the others alone: run the DAG again, and only those are mad
 
     @task
     def to_do(params: dict[str, Any]) -> list[dict[str, Any]]:
-        """List the photos that have no result yet: the arguments of one task each."""
-        rows = []
+        """List the photos that have no result yet: the request of one task each."""
+        requests = []
         for photo in sorted(ObjectStoragePath(params["photos"]).iterdir(), key=str):
             # A folder for each photo: the files in it are named after Magic Hour's job.
             folder = ObjectStoragePath(params["results"]) / photo.name
             there = folder.iterdir() if folder.exists() else ()
             if photo.suffix.lower() in PICTURES and not any(file.suffix in PICTURES for file in there):
                 request = {"assets": {"image_file_paths": [str(photo)]}, "style": {"prompt": params["prompt"]}}
-                rows.append({"request": {"name": photo.name, **request}, "output_path": str(folder)})
-        return rows
+                requests.append({"name": photo.name, **request})
+        return requests
 
-    rows = to_do()
+    requests = to_do()
 
     pictures = MagicHourOperator.partial(
         task_id="picture",
         tool="ai-image-editor",
+        output_path="{{ params.results }}/{{ task.request['name'] }}",
         max_active_tis_per_dag=4,  # all runs together: a plan of Magic Hour's runs so many jobs at once
         map_index_template="{{ task.request['name'] }}",
         retries=2,  # a job that was accepted is gone on with, not paid for again
-    ).expand_kwargs(rows)
+        # `expand` takes its values as they are. `expand_kwargs` renders a dict in its rows as templates: there a file's name
+        # or a prompt with {{ }} in it, from whoever starts a run, could read your connections.
+    ).expand(request=requests)
 
     # "all_done": when every row has ended, well or not. A failed row would take the report away with "all_success", the
     # default, and with "none_failed_min_one_success"; with "one_success" it would not wait for the others.
     @task(trigger_rule="all_done")
-    def report(rows: list[dict[str, Any]], results: Any) -> dict[str, Any]:
+    def report(requests: list[dict[str, Any]], results: Any) -> dict[str, Any]:
         """Name what was made and what is missing. As the last task it decides what becomes of the run."""
         made = {result["file"].split("/")[-2]: result["file"] for result in results}
-        missing = [row["request"]["name"] for row in rows if row["request"]["name"] not in made]
+        missing = [request["name"] for request in requests if request["name"] not in made]
         if missing and not made:
             raise ValueError(f"Nothing was made of {', '.join(missing)}: see the log of each.")
         return {"made": made, "missing": missing}
 
-    report(rows, pictures.output)
+    report(requests, pictures.output)

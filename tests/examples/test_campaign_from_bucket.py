@@ -61,6 +61,21 @@ def test_what_failed_is_all_that_the_next_run_makes(magic_hour_simulator, campai
     assert {f"{bucket.uri}/{key}" for key in pictures} == {*kept["made"].values(), *report["made"].values()}
 
 
+def test_what_comes_from_data_is_never_a_template(magic_hour_simulator, campaign, conf, bucket):
+    """Braces in a prompt of the run's conf and in a file's name are sent as they are, and read nothing."""
+    bucket.empty()
+    name = "{{ 6 * 7 }}.png"
+    bucket.write(f"photos/{name}", PHOTO.read_bytes())
+    secret = "{{ conn.magic_hour_default.password }}"
+    run = campaign.test(run_conf=conf | {"prompt": secret})
+    assert (run.state, rows(run)) == ("success", ["success"])
+    assert magic_hour_simulator.stats()["creates"]["accepted"] == 1
+    (job,) = magic_hour_simulator.jobs()
+    assert job["request"]["style"]["prompt"] == secret
+    assert job["name"].startswith(name)
+    assert [key.split("/")[1] for key in bucket.keys() if key.startswith("results/") and key.endswith(".png")] == [name]
+
+
 def test_a_run_that_made_nothing_is_red(magic_hour_simulator, campaign, conf):
     """All rows fail, and so does the run, although its last task runs whatever became of them."""
     magic_hour_simulator.fault("outcome", status="error", code="no_source_face", count=3)
