@@ -52,8 +52,8 @@ Rows that fail leave the others alone: run the DAG again, and only those are mad
         max_active_tis_per_dag=4,  # all runs together: a plan of Magic Hour's runs so many jobs at once
         map_index_template="{{ task.request['name'] }}",
         retries=2,  # a job that was accepted is gone on with, not paid for again
-        # `expand` takes its values as they are. `expand_kwargs` renders a dict in its rows as templates: there a file's name
-        # or a prompt with {{ }} in it, from whoever starts a run, could read your connections.
+        # `expand` takes its values as they are. `expand_kwargs` renders a dict in its rows as templates: there a name
+        # or a prompt with {{ }} in it, from whoever fills the bucket or starts a run, could read your connections.
     ).expand(request=requests)
 
     # "all_done": when every row has ended, well or not. A failed row would take the report away with "all_success", the

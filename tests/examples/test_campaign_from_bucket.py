@@ -73,7 +73,8 @@ def test_what_comes_from_data_is_never_a_template(magic_hour_simulator, campaign
     (job,) = magic_hour_simulator.jobs()
     assert job["request"]["style"]["prompt"] == secret
     assert job["name"].startswith(name)
-    assert [key.split("/")[1] for key in bucket.keys() if key.startswith("results/") and key.endswith(".png")] == [name]
+    made = [key for key in sorted(bucket.keys()) if key.startswith("results/") and key.endswith(".png")]
+    assert [key.split("/")[1] for key in made] == [name]
 
 
 def test_a_run_that_made_nothing_is_red(magic_hour_simulator, campaign, conf):
