@@ -27,7 +27,8 @@ import pytest  # noqa: E402
 
 from helpers import money_report  # noqa: E402
 from helpers.places import PLACES, Place  # noqa: E402
-from helpers.support import KEY, LEDGERS, Connected, PatientClock, Store, StoredFiles, TaskInstance  # noqa: E402
+from helpers.support import KEY, LEDGERS, Connected, Store, StoredFiles, TaskInstance  # noqa: E402
+from magic_hour_provider.api.clock import SimulatedClock, override  # noqa: E402
 from magic_hour_provider.ledger import file_store as storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
 
@@ -40,9 +41,16 @@ def sim() -> Iterator[Simulator]:
 
 
 @pytest.fixture
+def clock(sim: Simulator) -> Iterator[SimulatedClock]:
+    """Waiting moves the simulator's time instead of passing real time."""
+    with override(one := SimulatedClock(sim)):
+        yield one
+
+
+@pytest.fixture
 def airflow(sim: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connected:
     """The connection to the simulator, and attempts of tasks that wait without real time passing."""
-    return Connected(sim, PatientClock(sim), monkeypatch, tmp_path)
+    return Connected(sim, monkeypatch, tmp_path)
 
 
 @pytest.fixture(scope="session")

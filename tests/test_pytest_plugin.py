@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from magic_hour_provider.api.clock import CLOCK
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.webhooks import read_delivery, split_secrets, verify
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.simulator import Simulator
@@ -36,10 +36,10 @@ def test_the_connection_leads_to_the_simulator(magic_hour_simulator):
 
 def test_waiting_takes_no_time(magic_hour_simulator):
     """An hour of waiting, on a worker and on an event loop, is an hour of the simulator and an instant of ours."""
-    began, before = time.monotonic(), CLOCK.now()
-    CLOCK.sleep(1800)
-    asyncio.run(CLOCK.pause(1800))
-    assert 3600 <= CLOCK.now() - before < 3660
+    began, before = time.monotonic(), clock.current().now()
+    clock.current().sleep(1800)
+    asyncio.run(clock.current().pause(1800))
+    assert 3600 <= clock.current().now() - before < 3660
     assert magic_hour_simulator.now() >= before + 3600
     assert time.monotonic() - began < 60
 
@@ -62,12 +62,12 @@ def test_webhooks(magic_hour_simulator):
         magic_hour_simulator.add_webhook(f"http://127.0.0.1:{server.server_address[1]}/hook")
         with MagicHourHook().get_conn() as client:
             job = client.create("ai-image-generator", LOOK)
-        CLOCK.sleep(60)
+        clock.current().sleep(60)
         magic_hour_simulator.wait_for_deliveries()
         server.shutdown()
     secrets = split_secrets(MagicHourHook().get_connection("magic_hour_default").extra_dejson["webhook_secret"])
     for headers, body in received:
-        verify(body, headers, secrets, CLOCK.now())
+        verify(body, headers, secrets, clock.current().now())
     assert [read_delivery(body).key for _, body in received] == [f"{job.id}:image.started", f"{job.id}:image.completed"]
     assert creates(magic_hour_simulator) == 1
 
@@ -80,9 +80,9 @@ def test_options(magic_hour_simulator):
             account = client.get_account()
             assert (account.credits, account.tier) == (7, "pro")
     assert "AIRFLOW_CONN_MAGIC_HOUR_DEFAULT" not in os.environ
-    assert abs(CLOCK.now() - time.time()) < 5
+    assert abs(clock.current().now() - time.time()) < 5
     magic_hour_simulator.advance(3600)
-    assert abs(CLOCK.now() - time.time()) < 5
+    assert abs(clock.current().now() - time.time()) < 5
 
 
 @pytest.mark.magic_hour(speed=1, credits=5)
@@ -98,8 +98,8 @@ class TestTheNearerMarkerCounts:
 SUITE = """
 import os
 import httpx
-from magic_hour_provider.api.clock import Clock
-real, seen = dict(vars(Clock)), {{}}
+from magic_hour_provider.api import clock
+real, seen = clock.current(), {{}}
 
 def test_with(magic_hour_simulator):
     seen["url"] = magic_hour_simulator.url
@@ -110,7 +110,7 @@ def test_with(magic_hour_simulator):
 def test_after():
     assert os.environ["AIRFLOW_CONN_MAGIC_HOUR_DEFAULT"] == "{{}}"
     assert os.environ["MAGIC_HOUR_API_KEY"] == "mhk_live_real"
-    assert dict(vars(Clock)) == real
+    assert clock.current() is real
     try:
         httpx.get(seen["url"])
     except httpx.ConnectError:

@@ -5,11 +5,10 @@ pytest loads this module at every start, so at its top it imports only itself an
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextvars import Context
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -69,6 +68,7 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     conn_ids = _conn_ids(options.pop("conn_id", _DEFAULT_CONN_ID))
     real_time = options.pop("real_time", False)
     try:
+        from magic_hour_provider.api import clock
         from magic_hour_provider.simulator import Simulator
         from magic_hour_provider.simulator.server import DEFAULT_API_KEY
         from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
@@ -76,7 +76,9 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
         simulator = Simulator(**options)
     except (ModuleNotFoundError, ValueError) as bad:
         pytest.fail(f"magic_hour_simulator cannot start: {bad}", pytrace=False)
-    with simulator, pytest.MonkeyPatch.context() as patch:
+    # Waiting in this process moves the simulator's clock instead of passing real time.
+    waiting = nullcontext() if real_time else clock.override(clock.SimulatedClock(simulator))
+    with simulator, waiting, pytest.MonkeyPatch.context() as patch:
         connection = {
             "conn_type": "magic_hour",
             "host": simulator.url,
@@ -84,8 +86,6 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
             "extra": {"webhook_secret": DEFAULT_SECRET},
         }
         _connect(connection, conn_ids, patch)
-        if not real_time:
-            _wait_by_moving_the_clock_of(simulator, patch)
         yield simulator
 
 
@@ -138,29 +138,3 @@ def _connect(connection: dict[str, Any], conn_ids: list[str], patch: pytest.Monk
     here = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1"]))
     for name in ("NO_PROXY", "no_proxy"):
         patch.setenv(name, here)
-
-
-def _wait_by_moving_the_clock_of(simulator: Simulator, patch: pytest.MonkeyPatch) -> None:
-    """Let waiting in this process move the simulator's clock instead of passing real time."""
-    from magic_hour_provider.api.clock import Clock
-
-    async def pause(_: Clock, seconds: float) -> None:
-        simulator.advance(seconds)
-        await asyncio.sleep(0)
-
-    def call_later(
-        _: Clock, seconds: float, callback: Callable[[], None], context: Context | None = None
-    ) -> asyncio.Handle:
-        due = simulator.now() + seconds
-
-        def call() -> None:
-            simulator.advance(max(0.0, due - simulator.now()))
-            callback()
-
-        return asyncio.get_running_loop().call_soon(call, context=context)
-
-    patch.setattr(Clock, "now", lambda _: simulator.now())
-    patch.setattr(Clock, "steady", lambda _: simulator.now())
-    patch.setattr(Clock, "sleep", lambda _, seconds: simulator.advance(seconds))
-    patch.setattr(Clock, "pause", pause)
-    patch.setattr(Clock, "call_later", call_later)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from helpers.support import KEY, Connected, PatientClock, TaskInstance
+from helpers.support import KEY, Connected, TaskInstance
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.validation import check_request, normalize_request
@@ -125,7 +125,7 @@ def test_a_warning_is_logged_and_the_request_is_sent(monkeypatch, tmp_path, caps
     """An unknown model is the service's to judge, and runs where the service knows it."""
     request = {"image_count": 1, "model": "brand-new-model", "style": {"prompt": "x"}}
     with Simulator(api_key=KEY, manual_clock=True, choices=Choices(unknown_values="accepted")) as sim:
-        airflow = Connected(sim, PatientClock(sim), monkeypatch, tmp_path)
+        airflow = Connected(sim, monkeypatch, tmp_path)
         assert airflow.attempt(airflow.operator(request=request), TaskInstance())["status"] == "complete"
         assert "`model` is 'brand-new-model', which this version does not know" in capsys.readouterr().out
         assert airflow.creates() == 1

@@ -6,7 +6,6 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
-from contextvars import Context
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -15,16 +14,15 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
+from helpers.clocks import set_clock
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.inputs.fields import find_inputs
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.file_store import StorageStore, folder_name
-from magic_hour_provider.operators.files import MagicHourUploadOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
-from magic_hour_provider.sensors.job import MagicHourJobSensor
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
@@ -32,46 +30,6 @@ LEDGERS = ("task state store", "storage ledger")
 KEY = "mhk_live_testsonly0123456789"
 DATA = Path(__file__).parents[1] / "data"
 PHOTO = Path(__file__).parents[2] / "dags_examples" / "media" / "astronaut.png"
-
-
-class PatientClock(Clock):
-    """Waiting moves the simulator's time instead of passing real time."""
-
-    def __init__(self, sim: Simulator) -> None:
-        self.sim = sim
-        self.waits: list[float] = []
-        self.readings = 0
-
-    def now(self) -> float:
-        """Return the simulator's time; like a real clock it is later at each look."""
-        self.readings += 1
-        return self.sim.now() + self.readings * 1e-6
-
-    def sleep(self, seconds: float) -> None:
-        """Let the simulator's time pass."""
-        self.waits.append(seconds)
-        self.sim.advance(seconds)
-
-    def steady(self) -> float:
-        """Return the simulator's time too: tests that tell both clocks apart move one by hand."""
-        return self.now()
-
-    async def pause(self, seconds: float) -> None:
-        """Let the simulator's time pass, and others on the loop run."""
-        self.sleep(seconds)
-        await asyncio.sleep(0)
-
-    def call_later(
-        self, seconds: float, callback: Callable[[], None], context: Context | None = None
-    ) -> asyncio.Handle:
-        """Let the simulator's time pass on the loop's next turn, and call."""
-        due = self.now() + seconds
-
-        def call() -> None:
-            self.sleep(max(0.0, due - self.now()))
-            callback()
-
-        return asyncio.get_running_loop().call_soon(call, context=context)
 
 
 class Store:
@@ -179,13 +137,12 @@ class TaskInstance:
 
 
 class Connected:
-    """Runs attempts of tasks against the simulator."""
+    """Runs attempts of tasks against the simulator; waiting moves the simulator's time instead of passing real time."""
 
-    def __init__(self, sim: Simulator, clock: PatientClock, monkeypatch: pytest.MonkeyPatch, output: Path) -> None:
-        self.sim, self.clock, self.output, self._patch = sim, clock, output, monkeypatch
+    def __init__(self, sim: Simulator, monkeypatch: pytest.MonkeyPatch, output: Path) -> None:
+        self.sim, self.clock, self.output, self._patch = sim, SimulatedClock(sim), output, monkeypatch
         self.events: list[dict[str, Any]] = []
-        for owner in (MagicHourOperator, MagicHourUploadOperator, MagicHourJobSensor, MagicHourJobTrigger):
-            monkeypatch.setattr(owner, "clock", clock)
+        set_clock(monkeypatch, self.clock)
         self.connect()
 
     def connect(self, **connection: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from helpers.clocks import set_clock
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
@@ -144,7 +145,7 @@ class Virtual:
 
         monkeypatch.setattr(MagicHourHook, "async_settings", settings)
         monkeypatch.setattr(MagicHourHook, "get_async_conn", client)
-        monkeypatch.setattr(MagicHourJobTrigger, "clock", self.clock)
+        set_clock(monkeypatch, self.clock)
         # Thousands of jobs would spend their time in writing lines to the terminal.
 
         async def ainfo(line: str) -> None:

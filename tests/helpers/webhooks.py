@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 import time
@@ -19,36 +18,13 @@ import sqlalchemy as sa
 import uvicorn
 from airflow.utils.session import create_session
 
-from magic_hour_provider.api.clock import Clock
+from helpers.clocks import HeldClock
 from magic_hour_provider.api.webhooks import sign
 from magic_hour_provider.ledger.record import KEY, Record
 
 SECRET = "whsec_testsonly"
 TRIGGER_CLASSPATH = "magic_hour_provider.triggers.job.MagicHourJobTrigger"
 DAG_ID, RUN_ID = "teaser", "manual__2026-11-25"
-
-
-class MovedClock(Clock):
-    """The real time, which tests move on by hand; pauses end when they have passed by it."""
-
-    def __init__(self) -> None:
-        self._ahead = 0.0
-        self.pauses: list[float] = []
-
-    def now(self) -> float:
-        """Return the real time and what it was moved by."""
-        return time.time() + self._ahead
-
-    def advance(self, seconds: float) -> None:
-        """Let so much time pass."""
-        self._ahead += seconds
-
-    async def pause(self, seconds: float) -> None:
-        """Wait until the time has passed."""
-        end = self.now() + seconds
-        self.pauses.append(seconds)  # from here on a test may move the time
-        while self.now() < end:  # noqa: ASYNC110 (moved from another thread, which cannot set an event of this loop)
-            await asyncio.sleep(0.005)
 
 
 @dataclass
@@ -278,7 +254,7 @@ class Webhooks:
     :param triggerer: on the same database.
     """
 
-    def __init__(self, url: str, clock: MovedClock, inbox: Any = None, triggerer: Any = None) -> None:
+    def __init__(self, url: str, clock: HeldClock, inbox: Any = None, triggerer: Any = None) -> None:
         self.clock, self.inbox, self._triggerer = clock, inbox, triggerer
         self.http = httpx.Client(base_url=url, timeout=20, trust_env=False, verify=False)
 

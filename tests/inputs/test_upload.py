@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import Asset
 
-from helpers.support import KEY, PHOTO, Connected, PatientClock, TaskInstance, resolve_request, stored
+from helpers.support import KEY, PHOTO, Connected, TaskInstance, resolve_request, stored
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, get_tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, ServerError, TransferError
@@ -219,7 +219,7 @@ def test_the_limits_of_a_free_account(monkeypatch, tmp_path):
     with (tmp_path / "clip.mp4").open("wb") as file:
         file.truncate(MAX_UPLOAD_BYTES["free"] + 1)
     with Simulator(api_key=KEY, manual_clock=True, tier="free") as sim:
-        airflow = Connected(sim, PatientClock(sim), monkeypatch, tmp_path)
+        airflow = Connected(sim, monkeypatch, tmp_path)
         request = {"assets": {"video_file_path": tmp_path / "clip.mp4"}, "end_seconds": 1, "resolution": "4k"}
         operator = airflow.operator("ai-video-upscaler", request)
         upload = MagicHourUploadOperator(task_id="make", source=tmp_path / "clip.mp4")

@@ -6,10 +6,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from helpers.clocks import MovableTime, set_clock
 from helpers.support import Store
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import get_tool
-from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.models import Submission
 from magic_hour_provider.ledger.decision import Attempt, plan
 from magic_hour_provider.ledger.ledger import Ledger
@@ -21,19 +22,11 @@ OTHER = fingerprint({"style": {"prompt": "b"}, "end_seconds": 5})
 FIRST, CLEARED = Attempt(0, 0, 0), Attempt(1, 1, 1)
 
 
-class StillClock(Clock):
-    """A clock that waiting moves."""
-
-    def __init__(self) -> None:
-        self.time = 1_000.0
-
-    def now(self) -> float:
-        """Return the time."""
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        """Move the time."""
-        self.time += seconds
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Time that waiting moves."""
+    set_clock(monkeypatch, clock := SimulatedClock(MovableTime()))
+    return clock
 
 
 def record(state: str) -> Record:
@@ -108,7 +101,7 @@ def test_the_plan_of_an_attempt(state, attempt, prints, on_clear, on_unknown, do
 
 def test_a_clear_counts_once(store):
     """After a clear that reuses the job, that clear's own retries are no clears."""
-    ledger = Ledger(store, CLEARED, StillClock())
+    ledger = Ledger(store, CLEARED)
     ledger._write(record("submitted"))
     resumed = ledger.resumed(ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record)
     assert (resumed.extra_tries, resumed.clear_number) == (1, 1)
@@ -118,7 +111,7 @@ def test_a_clear_counts_once(store):
 
 def test_the_record_makes_the_round_trip(store):
     """What is written is what is read, as JSON."""
-    ledger = Ledger(store, FIRST, StillClock())
+    ledger = Ledger(store, FIRST)
     intent = ledger.intend(TOOL, dict(NOW), key="ABCD2345", name="n", balance=7)
     assert ledger.read() == intent
     paid = ledger.submitted(intent, Submission("job1", "video", 5))
@@ -138,7 +131,7 @@ def test_a_record_that_cannot_be_read_is_an_error(store, value):
 
 def test_a_refused_intent_leaves_no_trace(store):
     """After a definite no what was recorded before counts again."""
-    ledger = Ledger(store, FIRST, StillClock())
+    ledger = Ledger(store, FIRST)
     ledger.forget(ledger.intend(TOOL, dict(NOW), key="K1"))
     assert ledger.read() is None
     failed = ledger.ended(
@@ -152,7 +145,7 @@ def test_a_refused_intent_leaves_no_trace(store):
 
 def test_a_refused_new_request_does_not_forget_the_paid_job(store):
     """Cleared with an edit that is refused, then reverted: the job paid for first is still there."""
-    ledger = Ledger(store, CLEARED, StillClock())
+    ledger = Ledger(store, CLEARED)
     ledger._write(record("delivered"))
     assert ledger.plan(TOOL, OTHER, on_clear="reuse", on_unknown="fail").record is None
     ledger.forget(ledger.intend(TOOL, dict(OTHER), key="K2"))
@@ -161,7 +154,7 @@ def test_a_refused_new_request_does_not_forget_the_paid_job(store):
 
 def test_an_intent_that_cannot_be_taken_back_does_not_hide_the_refusal(store, caplog):
     """A store that is away is logged; the caller goes on with what the service said."""
-    ledger = Ledger(store, FIRST, StillClock())
+    ledger = Ledger(store, FIRST)
     intent = ledger.intend(TOOL, dict(NOW), key="K1")
     store.delete = None
     ledger.forget(intent)
@@ -182,41 +175,39 @@ def test_a_row_without_a_value_is_not_no_record():
 
 def test_adopting_the_recorded_job_counts_as_this_attempt(store):
     """The clear that brought the adoption is used up: a plain retry after it buys nothing."""
-    Ledger(store, FIRST, StillClock())._write(record("delivered"))
+    Ledger(store, FIRST)._write(record("delivered"))
     store.set("magic_hour.adopt", "job1")
-    ledger = Ledger(store, CLEARED, StillClock())
+    ledger = Ledger(store, CLEARED)
     assert ledger.plan(TOOL, NOW, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
     assert ledger.plan(TOOL, OTHER, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
     assert ledger.read().history == []
 
 
-def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store):
+def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store, clock):
     """The store may be away when the paid answer comes; the id is written when it is back."""
-    clock = StillClock()
-    ledger = Ledger(store, FIRST, clock)
+    ledger = Ledger(store, FIRST)
     intent = ledger.intend(TOOL, dict(NOW), key="K1")
     store.failing = 4
     assert ledger.submitted(intent, Submission("job1", "video", 5)).job_id == "job1"
     assert store.get("magic_hour.job")["state"] == "submitted"
-    assert clock.now() - 1_000 == 1 + 2 + 4 + 8
+    assert clock.waits == [1, 2, 4, 8]
 
 
-def test_an_id_that_cannot_be_written_at_all_is_told(store):
+def test_an_id_that_cannot_be_written_at_all_is_told(store, clock):
     """After two minutes the error itself carries id, page and what to do."""
-    clock = StillClock()
-    ledger = Ledger(store, FIRST, clock)
+    ledger = Ledger(store, FIRST)
     intent = ledger.intend(TOOL, dict(NOW), key="K1")
     store.failing = 1000
     with pytest.raises(errors.SubmissionUnknownError, match=r"videoId=job1.*magic_hour\.adopt") as caught:
         ledger.submitted(intent, Submission("job1", "video", 5))
     assert caught.value.job_id == "job1"
-    assert 60 < clock.now() - 1_000 <= 120
+    assert 60 < sum(clock.waits) <= 120
     assert store.get("magic_hour.job")["state"] == "intent"
 
 
 def test_adopting_a_job_by_hand_is_done_once(store):
     """The one-shot key is consumed when the new record is written."""
-    ledger = Ledger(store, FIRST, StillClock())
+    ledger = Ledger(store, FIRST)
     ledger.intend(TOOL, dict(NOW), key="K1")
     store.set("magic_hour.adopt", "found7")
     found = ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
@@ -236,7 +227,7 @@ def test_a_bad_id_is_not_adopted(store):
 
 def test_regenerating_by_hand_is_done_once(store):
     """The wish is gone before the paid request is sent, so that a retry cannot repeat it."""
-    ledger = Ledger(store, FIRST, StillClock())
+    ledger = Ledger(store, FIRST)
     ledger._write(record("delivered"))
     store.set("magic_hour.regenerate", True)
     assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record is None

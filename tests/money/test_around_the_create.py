@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
-from helpers.support import KEY, Connected, PatientClock, TaskInstance
+from helpers.support import KEY, Connected, TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.simulator import Simulator
@@ -25,7 +25,7 @@ VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
 def small_account(monkeypatch, tmp_path, **options):
     """Give an account with 400 credits."""
     sim = Simulator(api_key=KEY, clock=lambda: 1_800_000_000.0, credits=400, **options)
-    return sim, lambda: Connected(sim, PatientClock(sim), monkeypatch, tmp_path)
+    return sim, lambda: Connected(sim, monkeypatch, tmp_path)
 
 
 def test_nothing_is_submitted_below_the_floor(monkeypatch, tmp_path):

@@ -9,7 +9,6 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from helpers.support import LEDGERS, Store, TaskInstance
 from magic_hour_provider.api.catalog import get_tool
-from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.ledger.decision import Attempt
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import KEY, key_of
@@ -119,7 +118,7 @@ def test_without_any_record_there_is_no_retry(hooked):
 def test_what_a_webhook_has_named_is_not_forgotten():
     """Even if Magic Hour says at the same time that it refused the request: the record of a job stays."""
     store, tool = Store(), get_tool("ai-image-generator")
-    ledger = Ledger(store, Attempt(), Clock())
+    ledger = Ledger(store, Attempt())
     intent = ledger.intend(tool, {}, key="ABCDEFGH")
     store.set(KEY, store.get(KEY) | {"state": "submitted", "job_id": "paid"})
     ledger.forget(intent)

@@ -21,13 +21,6 @@ from magic_hour_provider.operators.files import (
 EDIT = {"style": {"prompt": "x"}}
 
 
-@pytest.fixture(autouse=True)
-def patient(airflow, monkeypatch):
-    """Let these operators use the tests' clock."""
-    for owner in (MagicHourUploadOperator, MagicHourDownloadOperator, MagicHourDeleteOperator):
-        monkeypatch.setattr(owner, "clock", airflow.clock)
-
-
 def submit(sim, seconds: float = 0) -> str:
     """Submit an image job elsewhere; let its time pass."""
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:

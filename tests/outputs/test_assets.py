@@ -16,12 +16,6 @@ ALIAS, MADE = AssetAlias("new media"), Asset("made", uri="x-media://made")
 VIDEO = {"end_seconds": 3, "style": {"prompt": "x"}}
 
 
-@pytest.fixture(autouse=True)
-def patient(airflow, monkeypatch):
-    """Let the download operator use the tests' clock."""
-    monkeypatch.setattr(MagicHourDownloadOperator, "clock", airflow.clock)
-
-
 def events(ti: TaskInstance) -> list[tuple[str, dict]]:
     """Return the assets that the alias was given, with their extras."""
     return [(event.dest_asset_key.uri, event.extra) for event in ti.outlet_events[ALIAS].asset_alias_events]

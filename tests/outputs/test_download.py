@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from helpers.support import KEY, PatientClock, at_once
+from helpers.support import KEY, at_once
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job
@@ -23,6 +23,8 @@ from magic_hour_provider.storage import files as storage_files
 from magic_hour_provider.storage import local as storage
 from magic_hour_provider.storage import writers as targets
 from magic_hour_provider.storage.paths import checksum, open_path
+
+pytestmark = pytest.mark.usefixtures("clock")  # waiting moves the time
 
 
 def finished(sim, count: int = 1, **options) -> tuple[MagicHourClient, Job]:
@@ -59,7 +61,7 @@ def test_a_fault_that_passes_ends_in_a_whole_file(sim, place, fault):
     client, job = finished(sim, timeout=0.5)
     wanted = httpx.get(job.downloads[0].url).content
     sim.fault(endpoint="download", **FAULTS[fault])
-    (media,) = download_outputs(client, job, "t", place.uri, clock=PatientClock(sim))
+    (media,) = download_outputs(client, job, "t", place.uri)
     assert place.names() == [f"t-{job.id}-1.png"]
     assert place.read(f"t-{job.id}-1.png") == wanted
     assert (media.size, media.sha256) == (len(wanted), hashlib.sha256(wanted).hexdigest())
@@ -74,7 +76,7 @@ def test_a_fault_that_stays_ends_in_an_error_and_no_file(sim, place, fault):
     client, job = finished(sim, timeout=0.2)
     sim.fault(endpoint="download", count=None, **FAULTS[fault])
     with pytest.raises(TransferError, match="a retry collects it and pays nothing") as caught:
-        download_outputs(client, job, "t", place.uri, clock=PatientClock(sim))
+        download_outputs(client, job, "t", place.uri)
     assert job.id in str(caught.value)
     assert "signature" not in str(caught.value)
     assert caught.value.retryable
@@ -88,19 +90,18 @@ def test_what_came_is_not_fetched_again(sim, tmp_path):
     sim.fault("close-mid-body", endpoint="download")
     seen = []
     client._storage.event_hooks = {"request": [lambda request: seen.append(request.headers["range"])]}
-    (media,) = download_outputs(client, job, "t", str(tmp_path), clock=PatientClock(sim))
+    (media,) = download_outputs(client, job, "t", str(tmp_path))
     assert seen[0] == "bytes=0-"
     assert 0 < int(seen[1].removeprefix("bytes=").removesuffix("-")) < media.size
     assert sim.stats()["creates"]["accepted"] == 1
 
 
-def test_pauses_grow_and_obey(sim, tmp_path):
+def test_pauses_grow_and_obey(sim, tmp_path, clock):
     """The pauses between tries double; where the server says how long, that counts."""
     client, job = finished(sim)
     sim.fault("status", endpoint="download", status=500, count=3)
     sim.fault("status", endpoint="download", status=503, retry_after=17)
-    clock = PatientClock(sim)
-    download_outputs(client, job, "t", str(tmp_path), clock=clock)
+    download_outputs(client, job, "t", str(tmp_path))
     assert clock.waits == [1, 2, 4, 17]
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -110,19 +111,18 @@ def test_expired_links_are_replaced_by_one_look(sim, tmp_path):
     client, job = finished(sim, count=4)
     sim.advance(25 * 3600)
     looks = sim.stats()["looks"]
-    assert len(download_outputs(client, job, "t", str(tmp_path), clock=PatientClock(sim))) == 4
+    assert len(download_outputs(client, job, "t", str(tmp_path))) == 4
     assert (sim.stats()["looks"] - looks, sim.stats()["downloads"]) == (1, 4)
     assert sim.stats()["creates"]["accepted"] == 1
 
 
-def test_links_that_expired_by_the_servers_clock(sim, tmp_path):
+def test_links_that_expired_by_the_servers_clock(sim, tmp_path, clock):
     """A clock of ours that is late finds the link refused, and the look then helps all the same."""
     client, job = finished(sim)
-    clock = PatientClock(sim)
     before = clock.now()
     sim.advance(25 * 3600)
     clock.now = lambda: before
-    assert len(download_outputs(client, job, "t", str(tmp_path), clock=clock)) == 1
+    assert len(download_outputs(client, job, "t", str(tmp_path))) == 1
     assert sim.stats()["creates"]["accepted"] == 1
 
 
@@ -131,7 +131,7 @@ def test_a_job_deleted_between_look_and_download(sim, tmp_path):
     client, job = finished(sim)
     client.delete_job("image", job.id)
     with pytest.raises(TransferError, match=job.id):
-        download_outputs(client, job, "t", str(tmp_path), clock=PatientClock(sim))
+        download_outputs(client, job, "t", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
     assert sim.stats()["creates"]["accepted"] == 1
 
@@ -145,7 +145,7 @@ def test_one_file_fails_and_the_others_come(sim, place):
     notes = []
     with pytest.raises(TransferError, match=f"File 3 of Magic Hour job {job.id}"):
         client.get_job = lambda *_: broken
-        download_outputs(client, broken, "t", place.uri, on_stored=notes.append, clock=PatientClock(sim))
+        download_outputs(client, broken, "t", place.uri, on_stored=notes.append)
     assert [name[-5] for name in place.names()] == ["1", "2", "4"]
     assert [one.index for one in notes[-1]] == [0, 1, 3]
     del client.get_job

@@ -12,12 +12,6 @@ from magic_hour_provider.operators.files import MagicHourDownloadOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 
 
-@pytest.fixture(autouse=True)
-def patient(airflow, monkeypatch):
-    """Let the download operator use the tests' clock."""
-    monkeypatch.setattr(MagicHourDownloadOperator, "clock", airflow.clock)
-
-
 def sidecar(airflow, result) -> Path:
     """Return its place."""
     return airflow.output / "out" / f"{result['tool']}-{result['id']}.json"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from helpers.clocks import HeldClock, MovableTime
 from helpers.postgres import postgresql
 from helpers.support import KEY
-from helpers.webhooks import SECRET, Airflow, MovedClock, Triggerer, Webhooks, serving
+from helpers.webhooks import SECRET, Airflow, Triggerer, Webhooks, serving
+from magic_hour_provider.api.clock import override
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -71,7 +74,16 @@ def triggerer(airflow_rows: Airflow) -> Iterator[Triggerer]:
 
 
 @pytest.fixture
-def webhooks(airflow_rows: Airflow, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhooks]:
+def clock() -> Iterator[HeldClock]:
+    """The real time, as the rows of Airflow's database have it, which tests move on by hand."""
+    with override(one := HeldClock(MovableTime(time.time))):
+        yield one
+
+
+@pytest.fixture
+def webhooks(
+    airflow_rows: Airflow, triggerer: Triggerer, clock: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Webhooks]:
     """The receiver, mounted as Airflow mounts it, with a secret in the default connection and a clock to move."""
     from starlette.applications import Starlette
 
@@ -88,9 +100,8 @@ def webhooks(airflow_rows: Airflow, triggerer: Triggerer, monkeypatch: pytest.Mo
         monkeypatch.setenv(f"AIRFLOW_CONN_MAGIC_HOUR_{name}", json.dumps(connection | {"extra": extra}))
     conn_ids = "magic_hour_default, magic_hour_rotated, magic_hour_none"
     monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__WEBHOOK_CONN_IDS", conn_ids)
-    clock = MovedClock()
     root = Starlette()
-    inbox = Inbox(clock)
-    root.mount("/magic-hour", make_webhook_app(inbox=inbox, clock=clock))
+    inbox = Inbox()
+    root.mount("/magic-hour", make_webhook_app(inbox=inbox))
     with serving(root) as url:
         yield Webhooks(url, clock, inbox, triggerer)

@@ -14,7 +14,6 @@ import httpx
 from magic_hour_provider.api import protocol
 from magic_hour_provider.api.async_client import AsyncMagicHourClient
 from magic_hour_provider.api.catalog import BASE_URL, EXTENSIONS, Tool
-from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import Account, Download, Job, Submission, UploadLink
 from magic_hour_provider.api.responses import Response, transport_error
@@ -175,13 +174,10 @@ class MagicHourClient:
         *,
         on_start: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
         refresh_link: Callable[[Download], Download] | None = None,
-        clock: Clock = CLOCK,
     ) -> downloads.Received:
         """Stream a finished file into an open binary file; :func:`.downloads.download` tells what the rest is."""
         with http.quiet():
-            return downloads.download(
-                self._storage, link, target, on_start=on_start, refresh_link=refresh_link, clock=clock
-            )
+            return downloads.download(self._storage, link, target, on_start=on_start, refresh_link=refresh_link)
 
 
 def _send_with(client: httpx.Client, base_url: str, request: protocol.Request) -> httpx.Response:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from magic_hour_provider.api import errors
+from magic_hour_provider.api import clock, errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import COMPLETE, GONE, Account, Job
@@ -96,7 +96,6 @@ class JobRun:
         self.report = Report(ti, wishes.tool.slug, wishes.request)
         self._ti = ti
         self._log = log
-        self._clock = ledger.clock
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
@@ -116,7 +115,7 @@ class JobRun:
                 error.retryable = self.wishes.on_unknown_submission == "resubmit" or (
                     self.record is not None and self._may_be_told(self.record.name, self.record.key)
                 )
-            self.report.failed(error, self._clock.now())
+            self.report.failed(error, clock.current().now())
             raise to_airflow_error(error) from error
 
     def _may_be_told(self, name: str | None, key: str) -> bool:
@@ -152,13 +151,13 @@ class JobRun:
         # From here on a job will be paid for: everything that can fail for free comes first.
         wishes.findings.raise_errors(wishes.tool)
         create_request(wishes.tool, wishes.request)  # what is no JSON is said here, in words
-        sources = check_inputs(inputs, self._clock.now())
+        sources = check_inputs(inputs, clock.current().now())
         if wishes.output_path:
             check_folder(wishes.output_path)
         account = self._account()
         check_floor(account)
         tier = account.tier if account else None
-        body = resolve_inputs(self.client, wishes.request, inputs, sources, tier=tier, clock=self._clock)
+        body = resolve_inputs(self.client, wishes.request, inputs, sources, tier=tier)
         return self._pay(now, body, account), True
 
     def _account(self) -> Account | None:
@@ -232,7 +231,7 @@ class JobRun:
         :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
         :param tolerate_invalid: False: answers could not be read for long, and one more ends the wait.
         """
-        now = self._clock.now()
+        now = clock.current().now()
         deadline = now + self.wishes.timeout if deadline is None else deadline
         schedule = Schedule.of(self.wishes.tool.polling_class(self.wishes.request), self.wishes.tool)
         submitted_at = record.submitted_at if record.submitted_at is not None else now
@@ -247,7 +246,7 @@ class JobRun:
             until = max(until, first)  # also after the deadline: the job may have ended in time
         job_id = record.job_id or ""
         seen, outcome = poll_until(
-            self.client, record.kind, job_id, wait, first=first, until=until, on_poll=self._on_poll, clock=self._clock
+            self.client, record.kind, job_id, wait, first=first, until=until, on_poll=self._on_poll
         )
         return Active(record, deadline) if outcome is None else self._finish(record, seen, outcome)
 
@@ -275,7 +274,7 @@ class JobRun:
             # Deleted at Magic Hour, as a pipeline may do when its files are stored: nothing is missing.
             self._log.info("Magic Hour job %s is gone, and its files are where they were stored.", record.job_id)
             done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
-            self.report.ended(COMPLETE, self._clock.now(), credits_charged=record.credits_charged)
+            self.report.ended(COMPLETE, clock.current().now(), credits_charged=record.credits_charged)
             return task_result(done, record.tool, media)
         self.report.settled(job.status, job.credits_charged)
         failure = job_error(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
@@ -318,9 +317,8 @@ class JobRun:
             request=without_secrets(self.wishes.request),
             stored=record.files,
             on_stored=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
-            clock=self._clock,
         )
-        self.report.ended(job.status, self._clock.now(), credits_charged=job.credits_charged)
+        self.report.ended(job.status, clock.current().now(), credits_charged=job.credits_charged)
         charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
         self.ledger.delivered(record, result["media"], charged)
         return result

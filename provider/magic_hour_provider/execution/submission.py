@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from magic_hour_provider.api import errors
+from magic_hour_provider.api import clock, errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import Account
@@ -46,7 +46,7 @@ def submit_once(
     :returns: the record with the job's id, already written.
     :raises MagicHourError: refused or unreachable: the intent is taken back. Unknown: it stays.
     """
-    sleep = ledger.clock.sleep
+    sleep = clock.current().sleep
     patience, unreached, gateways = _RATE_LIMIT_S, 0, 0
     record: Record | None = None
 

@@ -16,9 +16,9 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from magic_hour_provider import DEFAULT_CONN_ID
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.catalog import BASE_URL
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
-from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.api.protocol import check_api_key, check_base_url
@@ -273,7 +273,6 @@ def poll_until(
     first: float,
     until: float,
     on_poll: Callable[[Job | MagicHourError, str | None], None],
-    clock: Clock = CLOCK,
 ) -> tuple[Job | MagicHourError | None, Outcome | None]:
     """Poll a job on this worker until it ends, or until the next poll would fall after ``until``.
 
@@ -286,17 +285,17 @@ def poll_until(
     observation: Job | MagicHourError | None = None
     # The time as it was at the start, counted on by a clock that nobody sets: if the machine's jumps meanwhile, no
     # poll is lost and none is made too soon.
-    ahead = clock.now() - clock.steady()
-    progress = Progress(job_id, wait, clock.steady() + ahead)
+    ahead = clock.current().now() - clock.current().steady()
+    progress = Progress(job_id, wait, clock.current().steady() + ahead)
     due = first
     while due <= until:
-        if (pause := due - (clock.steady() + ahead)) > 0:
-            clock.sleep(pause)
+        if (pause := due - (clock.current().steady() + ahead)) > 0:
+            clock.current().sleep(pause)
         try:
             observation = client.get_job(kind, job_id)
         except MagicHourError as error:
             observation = error
-        now = clock.steady() + ahead
+        now = clock.current().steady() + ahead
         decided = wait.next_action(observation, now)
         on_poll(observation, progress.on_poll(observation, decided, now))
         if isinstance(decided, Outcome):

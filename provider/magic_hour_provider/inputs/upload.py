@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InvalidInputError, NotFoundError, TransferError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, library_url
 from magic_hour_provider.api.transport.uploads import UploadSource, retry, upload_all
@@ -29,7 +28,6 @@ def resolve_inputs(
     sources: Mapping[FieldPath, UploadSource],
     *,
     tier: str | None,
-    clock: Clock = CLOCK,
 ) -> dict[str, Any]:
     """Return the request with every input as Magic Hour takes it.
 
@@ -45,17 +43,17 @@ def resolve_inputs(
     for one in inputs:
         if one.job is not None:
             if one.job not in looks:
-                looks[one.job] = _look(client, *one.job, clock)
+                looks[one.job] = _look(client, *one.job)
             references[one.path] = _output(one, looks[one.job])
     files = list(dict.fromkeys(sources.values()))
-    uploaded = dict(zip(files, upload_all(client, files, clock), strict=True))
+    uploaded = dict(zip(files, upload_all(client, files), strict=True))
     references |= {at: uploaded[source] for at, source in sources.items()}
     return with_values(request, [(one, references[one.path]) for one in inputs if one.path in references])
 
 
-def _look(client: MagicHourClient, kind: str, job_id: str, clock: Clock) -> Job:
+def _look(client: MagicHourClient, kind: str, job_id: str) -> Job:
     try:
-        return retry(lambda: client.get_job(kind, job_id), clock)
+        return retry(lambda: client.get_job(kind, job_id))
     except NotFoundError:
         return Job(job_id, kind, GONE)
 

@@ -13,9 +13,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from magic_hour_provider.api import errors
+from magic_hour_provider.api import clock, errors
 from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.models import Submission, check_id, parse_library_url
 from magic_hour_provider.ledger.decision import Attempt, Plan, plan
 from magic_hour_provider.ledger.file_store import StorageStore, storage_store
@@ -50,16 +49,13 @@ class Ledger:
     :param older: the files in which an Airflow before 3.3 kept the record: read where the store has none.
     """
 
-    def __init__(
-        self, store: Store | None, attempt: Attempt, clock: Clock = CLOCK, *, older: Store | None = None
-    ) -> None:
+    def __init__(self, store: Store | None, attempt: Attempt, *, older: Store | None = None) -> None:
         self._store = store
         self._older = older
         self._before: Record | None = None
         self._planned: Any = _NOTHING
         self._wished = False
         self.attempt = attempt
-        self.clock = clock
 
     @property
     def forgetful(self) -> bool:
@@ -72,9 +68,7 @@ class Ledger:
         return self._store is not None and not isinstance(self._store, StorageStore)
 
     @classmethod
-    def of(
-        cls, context: Mapping[str, Any], clock: Clock = CLOCK, output_path: str = "", output_template: Any = None
-    ) -> Ledger:
+    def of(cls, context: Mapping[str, Any], output_path: str = "", output_template: Any = None) -> Ledger:
         """Open the ledger of the running task instance.
 
         :param output_path: the task's folder for files, rendered; or empty.
@@ -93,7 +87,7 @@ class Ledger:
                 "job. Set [magic_hour] ledger_path, upgrade to Airflow 3.3, or set retries=0, where paying twice "
                 "matters."
             )
-        return cls(store, Attempt.of(context), clock, older=older)
+        return cls(store, Attempt.of(context), older=older)
 
     def where(self, key: str) -> str:
         """Name a key's place for a person."""
@@ -152,7 +146,14 @@ class Ledger:
         history = [] if record is None else record.history if same else record.past()
         files, key = (record.files, record.key) if record is not None and same else ([], "")
         adopted = self._new(
-            tool, "submitted", now, history=history, job_id=job_id, submitted_at=self.clock.now(), files=files, key=key
+            tool,
+            "submitted",
+            now,
+            history=history,
+            job_id=job_id,
+            submitted_at=clock.current().now(),
+            files=files,
+            key=key,
         )
         adopted = self._write(adopted)
         # The other wish first: whoever finds the job wants no new one, and left alone it would buy at the next retry.
@@ -241,12 +242,12 @@ class Ledger:
             record,
             state="submitted",
             job_id=submission.id,
-            submitted_at=self.clock.now(),
+            submitted_at=clock.current().now(),
             credits_charged=submission.credits_charged,
         )
         # First of all, and in words: whatever happens to this process now, the id can be read in its log.
         log.info("Magic Hour accepted job %s (%s). See %s", submission.id, record.tool, paid.page or "Magic Hour")
-        end = self.clock.now() + _WRITE_S
+        end = clock.current().now() + _WRITE_S
         pause = 1.0
         while True:
             try:
@@ -256,7 +257,7 @@ class Ledger:
                     paid = replace(paid, history=now.past())
                 return self._write(paid)
             except Exception as error:  # any failure of the store: the job is paid for already
-                if self.clock.now() + pause > end:
+                if clock.current().now() + pause > end:
                     sentence = (
                         f"Magic Hour job {submission.id} ({record.tool}) was made and charged "
                         f"({submission.credits_charged} credits), but its id could not be recorded: {error}. "
@@ -266,7 +267,7 @@ class Ledger:
                     log.error(sentence)
                     raise errors.SubmissionUnknownError(sentence, job_id=submission.id, created=True) from error
                 log.warning("The record of paid job %s could not be written yet (%s).", submission.id, error)
-                self.clock.sleep(pause)
+                clock.current().sleep(pause)
                 pause = min(pause * 2, 15.0)
 
     def identified(self, record: Record) -> Record | None:
@@ -312,7 +313,7 @@ class Ledger:
         return record
 
     def _stamp(self) -> str:
-        return datetime.fromtimestamp(self.clock.now(), UTC).isoformat(timespec="seconds")
+        return datetime.fromtimestamp(clock.current().now(), UTC).isoformat(timespec="seconds")
 
     def _delete(self, key: str) -> None:
         if self._store is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.catalog import default_polling_class
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import check_id
@@ -52,7 +53,7 @@ def go_on(
         run.record = record
         run.report.go_on()
         if event["status"] == TIMEOUT:
-            deadline = operator.clock.now()
+            deadline = clock.current().now()
         outcome = run.wait(record, look_now=True, deadline=deadline, tolerate_invalid=event["status"] != REFUSED)
     return _done(operator, context, outcome, run.wishes)
 
@@ -61,7 +62,7 @@ def go_on(
 def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
     record: Record | None = None
     try:
-        ledger = Ledger.of(context, operator.clock, str(operator.output_path or ""), operator._output_template)
+        ledger = Ledger.of(context, str(operator.output_path or ""), operator._output_template)
         record = ledger.read()
         wishes = _wishes(operator)
         hook = MagicHourHook(operator.magic_hour_conn_id)
@@ -137,7 +138,7 @@ def _defer(operator: MagicHourOperator, active: Active, wishes: Wishes) -> NoRet
     # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.
     from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
-    record, now = active.record, operator.clock.now()
+    record, now = active.record, clock.current().now()
     pace = wishes.tool.polling_class(wishes.request)
     trigger = MagicHourJobTrigger(
         kind=record.kind,

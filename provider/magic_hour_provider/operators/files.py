@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from magic_hour_provider import DEFAULT_CONN_ID
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, FileField
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import (
     InvalidInputError,
     JobCanceledError,
@@ -44,10 +44,9 @@ KEPT = timedelta(days=7)
 
 
 class _FilesOperator(BaseOperator):
-    """What the three share: the connection, the clock, and errors that Airflow understands."""
+    """What the three share: the connection, and errors that Airflow understands."""
 
     ui_color = "#e9e2ff"
-    clock: ClassVar[Clock] = CLOCK
 
     def __init__(self, *, magic_hour_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
         kwargs.setdefault("multiple_outputs", True)
@@ -96,12 +95,12 @@ class MagicHourUploadOperator(_FilesOperator):
                     f"source is {str(self.source)[:120]!r}, which needs no upload: give it to the request as it is. "
                     "Nothing was sent."
                 )
-            (source,) = check_inputs([one], self.clock.now()).values()
+            (source,) = check_inputs([one], clock.current().now()).values()
             check_sizes([source], _tier(client, source))
             reading = _Hashing(source)
             # From before the upload: the reference must not outlive the file.
-            expires = datetime.fromtimestamp(self.clock.now(), UTC) + KEPT
-            (path,) = upload_all(client, [replace(source, open=reading.opened)], self.clock)
+            expires = datetime.fromtimestamp(clock.current().now(), UTC) + KEPT
+            (path,) = upload_all(client, [replace(source, open=reading.opened)])
         self.log.info("Uploaded %s (%s bytes); Magic Hour keeps it until %s.", one.uri, source.size, expires)
         return {
             "file_path": path,
@@ -212,7 +211,7 @@ class MagicHourDownloadOperator(_JobOperator):
                 failure = job_error(job, tool=reference.tool, paid_here=False)
                 failure.retryable = False  # another look would see the same
                 raise failure
-            result = store_outputs(client, job, reference.tool, folder, clock=self.clock)
+            result = store_outputs(client, job, reference.tool, folder)
         emit_outlet_events(self.outlets, context, result)
         return result
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import Tool, get_tool
-from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.redaction import find_link_secrets
 from magic_hour_provider.api.validation import check_request, format_path, normalize_request
@@ -64,7 +63,6 @@ class MagicHourOperator(BaseOperator):
     template_fields_renderers = {"request": "json", "extra_request": "json"}
     operator_extra_links = (MagicHourLink(),)
     ui_color = "#e9e2ff"
-    clock: ClassVar[Clock] = CLOCK
 
     def __init__(
         self,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, TransferError
 from magic_hour_provider.api.models import COMPLETE, Download, Job, library_url
 from magic_hour_provider.outputs.result import StoredFile, task_result
@@ -45,7 +44,6 @@ def store_outputs(
     request: Any = None,
     stored: Sequence[Mapping[str, Any]] = (),
     on_stored: OnStored = lambda files: None,  # noqa: ARG005 (nobody asks)
-    clock: Clock = CLOCK,
 ) -> dict[str, Any]:
     """Store the files of a finished job, with a sidecar beside them, and return the task's result.
 
@@ -63,9 +61,7 @@ def store_outputs(
     if conf.getboolean("magic_hour", "sidecar", fallback=True):
         sidecar = Sidecar.read(_open_folder(job, folder) / f"{file_stem(tool, job)}.json", job.id)
     before = [*(sidecar.media() if sidecar is not None else ()), *stored]
-    result = task_result(
-        job, tool, download_outputs(client, job, tool, folder, stored=before, on_stored=on_stored, clock=clock)
-    )
+    result = task_result(job, tool, download_outputs(client, job, tool, folder, stored=before, on_stored=on_stored))
     if sidecar is not None:
         sidecar.write(result, request)
     return result
@@ -79,7 +75,6 @@ def download_outputs(
     *,
     stored: Sequence[Mapping[str, Any]] = (),
     on_stored: OnStored = lambda files: None,  # noqa: ARG005 (nobody asks)
-    clock: Clock = CLOCK,
 ) -> list[StoredFile]:
     """Download the files of a finished job into a folder, four at a time; a file that is there and whole is kept.
 
@@ -105,7 +100,7 @@ def download_outputs(
 
     def download(index: int) -> StoredFile:
         output = StagedOutput(job, index, target, f"{stem}-{index + 1}", stop, memory)
-        return _download_one(client, links, index, output, clock)
+        return _download_one(client, links, index, output)
 
     def add(one: StoredFile) -> None:
         files[one.index] = one
@@ -210,7 +205,7 @@ class _Links:
             return self.job.downloads[index]
 
 
-def _download_one(client: MagicHourClient, links: _Links, index: int, output: StagedOutput, clock: Clock) -> StoredFile:
+def _download_one(client: MagicHourClient, links: _Links, index: int, output: StagedOutput) -> StoredFile:
     job = output.job
     try:
         received = client.download(
@@ -218,7 +213,6 @@ def _download_one(client: MagicHourClient, links: _Links, index: int, output: St
             output,
             on_start=output.start,
             refresh_link=lambda old: links.refresh(index, old),
-            clock=clock,
         )
         return output.commit(received)
     except (NotStoredError, InvalidInputError):

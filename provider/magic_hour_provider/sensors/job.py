@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -16,8 +16,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from magic_hour_provider import DEFAULT_CONN_ID
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.catalog import KINDS
-from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
@@ -55,7 +55,6 @@ class MagicHourJobSensor(BaseSensorOperator):
     template_fields_renderers = {"job": "json"}
     operator_extra_links = (MagicHourLink(),)
     ui_color = "#e9e2ff"
-    clock: ClassVar[Clock] = CLOCK
 
     def __init__(
         self,
@@ -119,7 +118,7 @@ class MagicHourJobSensor(BaseSensorOperator):
                     tolerate_invalid=tolerate_invalid,
                 )
             self._seen = seen
-            decided = self._wait.next_action(seen, self.clock.now())
+            decided = self._wait.next_action(seen, clock.current().now())
             if not isinstance(decided, Outcome):
                 self.log.info("Magic Hour job %s: %s", reference.id, seen.status if isinstance(seen, Job) else seen)
                 report.job(record, seen.status if isinstance(seen, Job) else "unseen")
@@ -132,17 +131,17 @@ class MagicHourJobSensor(BaseSensorOperator):
                 failure = job_error(job, tool=reference.tool, paid_here=False)
                 # A sensor that tries again sees the same: only a person can help.
                 failure.retryable = False
-                report.ended(job.status, self.clock.now(), error=str(failure), credits_charged=job.credits_charged)
+                report.ended(job.status, clock.current().now(), error=str(failure), credits_charged=job.credits_charged)
                 raise failure
-            result = store_outputs(client, job, reference.tool, str(self.output_path or ""), clock=self.clock)
-            report.ended(job.status, self.clock.now(), credits_charged=job.credits_charged)
+            result = store_outputs(client, job, reference.tool, str(self.output_path or ""))
+            report.ended(job.status, clock.current().now(), credits_charged=job.credits_charged)
         emit_outlet_events(self.outlets, context, result)
         return result
 
     def _started(self, context: Mapping[str, Any]) -> float:
         ti = context["ti"]
         first = (ti.get_first_reschedule_date(context) if self.reschedule else None) or ti.start_date
-        return first.timestamp() if first is not None else self.clock.now()
+        return first.timestamp() if first is not None else clock.current().now()
 
     def _get_next_poke_interval(self, *arguments: Any, **named: Any) -> float:
         """Wait as long as every sensor does, and no shorter than Magic Hour asks for."""
@@ -162,7 +161,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             raise
         if found.is_done:
             return found.xcom_value
-        return self._defer(self.clock.now() + self.timeout)
+        return self._defer(clock.current().now() + self.timeout)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], deadline: float | None = None
@@ -177,13 +176,13 @@ class MagicHourJobSensor(BaseSensorOperator):
                 f"Magic Hour job {event['id']} had not ended when the sensor's timeout of {self.timeout:g} s did. "
                 "The job goes on; nothing was paid by this task."
             )
-        return self._defer(deadline if deadline is not None else self.clock.now() + self.timeout)
+        return self._defer(deadline if deadline is not None else clock.current().now() + self.timeout)
 
     def _defer(self, deadline: float) -> NoReturn:
         # Imported here: airflow.triggers belongs to airflow-core, which parsing a DAG need not load.
         from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
-        reference, now = self._reference(), self.clock.now()
+        reference, now = self._reference(), clock.current().now()
         trigger = MagicHourJobTrigger(
             kind=reference.kind,
             job_id=reference.id,

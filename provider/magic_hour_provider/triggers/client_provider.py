@@ -7,8 +7,8 @@ import contextvars
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.client import AsyncMagicHourClient
-from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.api.errors import ConnectionFailedError, MagicHourError
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
 
@@ -39,7 +39,6 @@ class ClientProvider:
     :param context: context in which it works: its work belongs to no single task.
     :param most: sockets at the most.
     :param opened: called with what the connection says, whenever it was read.
-    :param clock: the time.
     """
 
     def __init__(
@@ -48,13 +47,11 @@ class ClientProvider:
         context: contextvars.Context,
         most: int,
         opened: Callable[[Settings], None],
-        clock: Clock,
     ) -> None:
         self._conn_id = conn_id
         self._context = context
         self._most = most
         self._opened = opened
-        self._clock = clock
         self._line: ClientLease | None = None
         self._refused: ClientLease | None = None
         self._readings = 0
@@ -91,7 +88,7 @@ class ClientProvider:
             else:
                 line = before
             self._readings += 1
-            line.reading, line.second, line.read_at = self._readings, before is not None, self._clock.steady()
+            line.reading, line.second, line.read_at = self._readings, before is not None, clock.current().steady()
             self._line, self._refused = line, None
             if before is not None and line is not before:
                 self._close_when_unused(before)
@@ -125,7 +122,7 @@ class ClientProvider:
         """
         if line is not self._line or reading != line.reading:
             return True
-        if line.second and self._clock.steady() - line.read_at < READ_AGAIN_S:
+        if line.second and clock.current().steady() - line.read_at < READ_AGAIN_S:
             return False
         self._line, self._refused = None, line
         return True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, default_polling_class
-from magic_hour_provider.api.clock import CLOCK, Clock
 from magic_hour_provider.api.models import library_url
 from magic_hour_provider.polling.schedule import PollState, Schedule
 from magic_hour_provider.triggers.polled_job import PolledJob
@@ -41,8 +41,6 @@ class MagicHourJobTrigger(BaseTrigger):
     :param deadline: when to give up, in seconds since 1970. It stays the same when the triggerer restarts.
     :param polling: name of the polling class, where the request made it another one than the tool's usual one.
     """
-
-    clock: ClassVar[Clock] = CLOCK
 
     def __init__(
         self,
@@ -78,7 +76,7 @@ class MagicHourJobTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the job and send its event."""
         job, due = self._polled_job()
-        poller = get_poller(self.conn_id, self.clock)
+        poller = get_poller(self.conn_id)
         poller.add(job, due)
         try:
             while job.outcome is None or job.message is not None:
@@ -91,7 +89,7 @@ class MagicHourJobTrigger(BaseTrigger):
                     raise job.failure
         finally:
             await poller.leave(job)
-        await self.clock.pause(max(0.0, job.not_before - self.clock.steady()))
+        await clock.current().pause(max(0.0, job.not_before - clock.current().steady()))
         outcome = job.outcome
         yield TriggerEvent(
             {"kind": self.kind, "id": self.job_id, "status": outcome.status, "error_code": outcome.error_code}
@@ -103,7 +101,7 @@ class MagicHourJobTrigger(BaseTrigger):
         The machine's clock is read once, here; from then on time is counted by one that nobody sets, so that a jump
         ends no wait and begins no burst.
         """
-        steady, now = self.clock.steady(), self.clock.now()
+        steady, now = clock.current().steady(), clock.current().now()
         not_before = steady + resume_delay_s(self.deferred_at, now)
         # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
         left = min(self.deadline - now, self.deadline - self.deferred_at)

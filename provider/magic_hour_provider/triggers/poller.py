@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from weakref import WeakKeyDictionary
 
-from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.errors import (
     ConnectionFailedError,
     InvalidInputError,
@@ -48,24 +48,22 @@ class JobPoller:
     Get one with :func:`get_poller`.
 
     :param conn_id: the connection.
-    :param clock: the time.
     """
 
-    def __init__(self, conn_id: str, clock: Clock) -> None:
+    def __init__(self, conn_id: str) -> None:
         self.conn_id = conn_id
         self.rate = RateLimiter()
         self.jobs: set[PolledJob] = set()
-        self._clock = clock
         # An empty context: a task started while a trigger calls would inherit that trigger's log.
         self._context = contextvars.Context()
-        self._lines = ClientProvider(conn_id, self._context, MAX_IN_FLIGHT, self._opened, clock)
+        self._lines = ClientProvider(conn_id, self._context, MAX_IN_FLIGHT, self._opened)
         self._meter = PollMetrics(conn_id)
         self._due: list[tuple[float, int, PolledJob]] = []
         self._order = count()
         self._polls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Handle | None = None
         self._timer_at = float("inf")
-        self._checked_at = clock.steady()
+        self._checked_at = clock.current().steady()
         self._closing: asyncio.Task[None] | None = None
 
     def add(self, job: PolledJob, due: float) -> None:
@@ -85,7 +83,7 @@ class JobPoller:
         # Out of the table first: a job that comes while this one closes gets a new poller.
         loop = asyncio.get_running_loop()
         _pollers[loop].pop(self.conn_id)
-        if self.rate.next_at > self._clock.steady() + 1:
+        if self.rate.next_at > clock.current().steady() + 1:
             _paused.setdefault(loop, {})[self.conn_id] = self.rate
         self._closing = loop.create_task(self._close(), context=self._context)
         await asyncio.shield(self._closing)
@@ -105,13 +103,13 @@ class JobPoller:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._clock.call_later(max(0.0, at - self._clock.steady()), self._tick, self._context)
+        self._timer = clock.current().call_later(max(0.0, at - clock.current().steady()), self._tick, self._context)
 
     def _tick(self) -> None:
         """Start the polls that are due; the only place that does."""
         self._timer, self._timer_at = None, float("inf")
         try:
-            now = self._clock.steady()
+            now = clock.current().steady()
             self._check(now)
             while self._due and self._due[0][0] <= now:
                 if len(self._polls) >= MAX_IN_FLIGHT:
@@ -160,7 +158,7 @@ class JobPoller:
             self._lines.worked(line)
         except MagicHourError as error:
             observation = error
-        now = self._clock.steady()
+        now = clock.current().steady()
         self._note(observation, sent_at, now)
         if job.left:
             return
@@ -203,7 +201,7 @@ class JobPoller:
         if not task.cancelled() and (failure := task.exception()) is not None:
             job.fail(failure)
         if self._due:
-            self._set_timer(max(self._due[0][0], self._clock.steady()))
+            self._set_timer(max(self._due[0][0], clock.current().steady()))
 
     async def _close(self) -> None:
         if self._timer is not None:
@@ -214,18 +212,15 @@ class JobPoller:
             await asyncio.wait(self._polls)
         self._due.clear()
         await self._lines.aclose()
-        await self._meter.send(0, self._clock.steady())
+        await self._meter.send(0, clock.current().steady())
 
 
-def get_poller(conn_id: str, clock: Clock) -> JobPoller:
-    """Return this event loop's poller of a connection; it closes when its last job leaves.
-
-    :param clock: the time; of a poller that is there already it stays what it is.
-    """
+def get_poller(conn_id: str) -> JobPoller:
+    """Return this event loop's poller of a connection; it closes when its last job leaves."""
     loop = asyncio.get_running_loop()
     of_loop = _pollers.setdefault(loop, {})
     poller = of_loop.get(conn_id)
     if poller is None:
-        poller = of_loop[conn_id] = JobPoller(conn_id, clock)
+        poller = of_loop[conn_id] = JobPoller(conn_id)
         poller.rate = _paused.get(loop, {}).pop(conn_id, poller.rate)
     return poller

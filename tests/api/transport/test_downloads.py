@@ -12,9 +12,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from helpers.clocks import MovableTime, set_clock
 from helpers.support import KEY
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.clock import Clock
+from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.errors import TransferError
 from magic_hour_provider.api.models import Download
 from magic_hour_provider.api.transport.downloads import expired
@@ -23,15 +24,11 @@ FILE = bytes(range(256)) * 40
 LINK = Download("https://s.example/a.png?signature=secret")
 
 
-class Moved(Clock):
-    """A clock that waits at once."""
-
-    def __init__(self) -> None:
-        self.waits: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        """Note the pause."""
-        self.waits.append(seconds)
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Time that waiting moves."""
+    set_clock(monkeypatch, clock := SimulatedClock(MovableTime()))
+    return clock
 
 
 def answers(*given):
@@ -62,7 +59,7 @@ def whole(**headers: str) -> httpx.Response:
 def fetched(client, **options) -> bytes:
     """Download the file."""
     target = io.BytesIO()
-    received = client.download(LINK, target, clock=Moved(), **options)
+    received = client.download(LINK, target, **options)
     assert received.sha256 == hashlib.sha256(target.getvalue()).hexdigest()
     return target.getvalue()
 
@@ -191,12 +188,11 @@ def test_a_fresh_link_in_the_middle():
     assert [request.headers["range"] for request in sent] == ["bytes=0-", "bytes=100-", "bytes=100-"]
 
 
-def test_tries_are_bounded():
+def test_tries_are_bounded(clock):
     """Five faults in a row without a byte, or twenty in all, and the task's own retries take over."""
     client, sent = answers(*[httpx.ReadTimeout("x") for _ in range(9)])
-    clock = Moved()
     with pytest.raises(TransferError, match="5 tries"):
-        client.download(LINK, io.BytesIO(), clock=clock)
+        client.download(LINK, io.BytesIO())
     assert (len(sent), clock.waits) == (5, [1, 2, 4, 8])
     client, sent = answers(*[part(start, start + 1) for start in range(99)])
     with pytest.raises(TransferError, match="20 tries"):

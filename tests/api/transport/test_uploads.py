@@ -10,8 +10,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from helpers.support import KEY, PatientClock, stored
+from helpers.clocks import set_clock
+from helpers.support import KEY, stored
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.errors import (
     InputChangedError,
     RateLimitedError,
@@ -28,6 +30,8 @@ from magic_hour_provider.api.transport.uploads import (
 )
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.choices import Choices
+
+pytestmark = pytest.mark.usefixtures("clock")  # waiting moves the time
 
 
 class Counted(io.BytesIO):
@@ -65,7 +69,7 @@ def client(sim):
 def test_many_files_over_one_request_for_links(sim, client):
     """Each arrives whole and in its place; the links of all are asked for at once."""
     contents = [bytes([number]) * (number * 100_000 + 1) for number in range(9)]
-    references = upload_all(client, [source(content) for content in contents], PatientClock(sim))
+    references = upload_all(client, [source(content) for content in contents])
     assert [stored(sim, reference) for reference in references] == contents
     assert sim.stats()["requests"] == {"upload-urls": 1, "upload": 9}
     assert upload_all(client, []) == []
@@ -89,9 +93,7 @@ def test_files_go_side_by_side_but_not_all_at_once(sim, client):
         with lock:
             open_now -= 1
 
-    upload_all(
-        client, [source(size=3_500_000, opened=opened) for _ in range(2 * MAX_PARALLEL_UPLOADS)], PatientClock(sim)
-    )
+    upload_all(client, [source(size=3_500_000, opened=opened) for _ in range(2 * MAX_PARALLEL_UPLOADS)])
     assert most == MAX_PARALLEL_UPLOADS
     assert {max(file.sizes) for file in files} == {2 * 1024 * 1024}
 
@@ -114,15 +116,16 @@ FAULTS = [
 
 @pytest.mark.parametrize("reuse", ["allowed", "refused"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(str(value) for value in fault.values()))
-def test_a_fault_is_met_by_sending_the_file_again_whole(fault, reuse):
+def test_a_fault_is_met_by_sending_the_file_again_whole(monkeypatch, fault, reuse):
     """Whatever breaks, the reference that is used names a whole file, also where a link takes one file only."""
     choices = Choices(upload_link_reuse=reuse)
     with Simulator(api_key=KEY, manual_clock=True, choices=choices) as sim:
-        clock = PatientClock(sim)
+        clock = SimulatedClock(sim)
+        set_clock(monkeypatch, clock)
         with MagicHourClient(api_key=KEY, base_url=sim.url, timeout=0.5) as client:
             sim.fault(**({"endpoint": "upload"} | fault))
             content = b"0123456789" * 200_000
-            (reference,) = upload_all(client, [source(content)], clock)
+            (reference,) = upload_all(client, [source(content)])
         assert stored(sim, reference) == content
         assert clock.waits == [fault.get("retry_after", RETRY_DELAYS_S[0])]
         assert sim.stats()["creates"]["accepted"] == 0
@@ -130,34 +133,32 @@ def test_a_fault_is_met_by_sending_the_file_again_whole(fault, reuse):
 
 def test_links_that_expire_while_others_are_sent_are_replaced(sim, client):
     """A file whose turn comes late gets a link of its own."""
-    clock, contents = PatientClock(sim), [b"a" * 1000, b"b" * 1000]
+    contents = [b"a" * 1000, b"b" * 1000]
 
     def late():
         if sim.stats()["requests"]["upload-urls"] == 1:
             sim.advance(3600)  # the links live 15 minutes
         return io.BytesIO(contents[1])
 
-    references = upload_all(client, [source(contents[0]), source(contents[1], opened=late)], clock)
+    references = upload_all(client, [source(contents[0]), source(contents[1], opened=late)])
     assert [stored(sim, reference) for reference in references] == contents
     assert sim.stats()["requests"]["upload-urls"] >= 2
 
 
-def test_tries_are_bounded(sim, client):
+def test_tries_are_bounded(sim, client, clock):
     """Four tries, then one sentence that names the file, and nobody tries on."""
-    clock = PatientClock(sim)
     sim.fault("status", endpoint="upload", status=500, count=None)
     with pytest.raises(TransferError, match=r"my\.png: .*HTTP 500.*nothing was charged"):
-        upload_all(client, [source(name="my.png")], clock)
+        upload_all(client, [source(name="my.png")])
     assert clock.waits == list(RETRY_DELAYS_S)
     assert sim.stats()["requests"]["upload"] == 4
 
 
-def test_a_file_that_is_too_large_is_not_sent_again(sim, client):
+def test_a_file_that_is_too_large_is_not_sent_again(sim, client, clock):
     """413 stays 413: the error says what it means and that a retry does not help."""
     sim.fault("status", endpoint="upload", status=413, count=None)
-    clock = PatientClock(sim)
     with pytest.raises(TransferError, match="too large") as caught:
-        upload_all(client, [source()], clock)
+        upload_all(client, [source()])
     assert caught.value.retryable is False
     assert clock.waits == []
 
@@ -166,7 +167,7 @@ def test_a_file_that_is_too_large_is_not_sent_again(sim, client):
 def test_a_file_that_changes_while_it_is_sent(sim, client, told, words):
     """Half a file is never taken for a whole one, and it is not sent again as if nothing were."""
     with pytest.raises(InputChangedError, match=rf"my\.png became {words} .*Something still writes to it") as caught:
-        upload_all(client, [source(name="my.png", size=told)], PatientClock(sim))
+        upload_all(client, [source(name="my.png", size=told)])
     assert caught.value.retryable is True
     assert sim.stats()["requests"].get("upload", 0) <= 1
 
@@ -182,14 +183,12 @@ def test_a_storage_that_breaks_off(sim, client):
 
     content = b"x" * 3_000_000
     opened = iter([Broken(content), io.BytesIO(content)])
-    (reference,) = upload_all(client, [source(content, opened=lambda: next(opened))], PatientClock(sim))
+    (reference,) = upload_all(client, [source(content, opened=lambda: next(opened))])
     assert stored(sim, reference) == content
     with pytest.raises(TransferError, match=r"could not be read to its end .*peer went away"):
-        upload_all(client, [source(content, opened=lambda: Broken(content))], PatientClock(sim))
+        upload_all(client, [source(content, opened=lambda: Broken(content))])
     with pytest.raises(TransferError, match=r"could not be read to its end .*no such file"):
-        upload_all(
-            client, [source(content, opened=lambda: (_ for _ in ()).throw(OSError("no such file")))], PatientClock(sim)
-        )
+        upload_all(client, [source(content, opened=lambda: (_ for _ in ()).throw(OSError("no such file")))])
 
 
 def test_the_first_failure_stops_the_others(sim, client):
@@ -214,14 +213,14 @@ def test_the_first_failure_stops_the_others(sim, client):
 
     sources = [source(size=1_900_000_000, opened=Long), source(b"x", name="bad.png", opened=broken)]
     with pytest.raises(TransferError, match=r"bad\.png.*too large"):
-        upload_all(client, sources, PatientClock(sim))
+        upload_all(client, sources)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("magic-hour-upload")]
     assert sum(pieces) < 1_000_000_000
 
 
-def test_patience_ends_at_once_where_another_try_cannot_help(sim):
+def test_patience_ends_at_once_where_another_try_cannot_help(sim, clock):
     """A refusal is not repeated; what the service asks for is waited for, up to half a minute."""
-    clock, errors = PatientClock(sim), iter([RequestRejectedError("no")])
+    errors = iter([RequestRejectedError("no")])
 
     def work() -> str:
         for error in errors:
@@ -229,10 +228,10 @@ def test_patience_ends_at_once_where_another_try_cannot_help(sim):
         return "done"
 
     with pytest.raises(RequestRejectedError):
-        retry(work, clock)
+        retry(work)
     assert clock.waits == []
     errors = iter([RateLimitedError("slow", retry_after=900), ResponseLostError("lost")])
-    assert retry(work, clock) == "done"
+    assert retry(work) == "done"
     assert clock.waits == [30, RETRY_DELAYS_S[1]]
 
 
@@ -247,6 +246,6 @@ def test_no_signed_link_is_told(sim):
 
     client = MagicHourClient(api_key=KEY, transport=httpx.MockTransport(broken))
     with client, pytest.raises(TransferError, match="WriteError") as caught:
-        upload_all(client, [source(b"x")], PatientClock(sim))
+        upload_all(client, [source(b"x")])
     assert "hush" not in str(caught.value)
     assert caught.value.__cause__ is None

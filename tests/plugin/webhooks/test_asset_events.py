@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from airflow.utils.session import create_session
 
-from helpers.webhooks import MovedClock, Webhooks, serving
+from helpers.webhooks import Webhooks, serving
 from magic_hour_provider.api.models import JobReference
 from magic_hour_provider.plugin.webhooks.receiver import make_webhook_app
 
@@ -65,7 +65,7 @@ def test_doubled_deliveries_make_one_event(airflow_rows, webhooks):
     """Twelve copies at once to two API servers, and one later: one event; another job or end has its own."""
     airflow_rows.asset(URI)
     airflow_rows.asset("magic-hour://video/errored", "mourn")
-    with serving(make_webhook_app(clock=MovedClock())) as url, ThreadPoolExecutor(6) as threads:
+    with serving(make_webhook_app()) as url, ThreadPoolExecutor(6) as threads:
         other = Webhooks(url, webhooks.clock)
         both = [(webhooks, "/magic-hour/webhook"), (other, "/webhook")] * 6
         answers = list(threads.map(lambda where: where[0].send(path=where[1]).status_code // 100, both))

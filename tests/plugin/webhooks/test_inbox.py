@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from helpers.webhooks import MovedClock
+from helpers.clocks import HeldClock, MovableTime
+from magic_hour_provider.api.clock import override
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.webhooks import inbox as module
 from magic_hour_provider.plugin.webhooks.inbox import Inbox, InboxFullError
@@ -43,8 +45,9 @@ def run(story):
     """Run a story with an inbox on an event loop."""
 
     async def whole():
-        database, clock = Database(), MovedClock()
-        await story(Inbox(clock, database.process), database, clock)
+        database, clock = Database(), HeldClock(MovableTime(time.time))
+        with override(clock):
+            await story(Inbox(database.process), database, clock)
 
     asyncio.run(whole())
 
@@ -88,7 +91,7 @@ def test_a_database_that_is_away_before_the_answer():
         database.fails = 1
         with pytest.raises(OperationalError):
             await inbox.accept(delivery(), "mine")
-        assert (database.calls.total(), inbox._in_progress, clock.pauses) == (1, {}, [])
+        assert (database.calls.total(), inbox._in_progress, clock.waits) == (1, {}, [])
         assert await inbox.accept(delivery(), "mine") is True
 
     run(story)
@@ -104,7 +107,7 @@ def test_a_database_that_is_away_after_the_answer(fails, calls, said, caplog):
         assert await inbox.accept(delivery(), "mine") is False
         database.free.set()
         for tries in range(1, calls):
-            await soon(lambda tries=tries: len(clock.pauses) == tries)
+            await soon(lambda tries=tries: len(clock.waits) == tries)
             clock.advance(60)
         await soon(lambda: not inbox._in_progress)
         assert database.calls.total() == calls
@@ -169,9 +172,9 @@ def test_a_database_that_is_away_while_a_delivery_is_held():
         database.waits = [10.0]
         await inbox.accept(delivery(), "mine")
         database.fails = 1
-        await soon(lambda: clock.pauses)
+        await soon(lambda: clock.waits)
         clock.advance(10)
-        await soon(lambda: len(clock.pauses) == 2)
+        await soon(lambda: len(clock.waits) == 2)
         clock.advance(10)
         await soon(lambda: not inbox._scheduled)
         assert database.calls.total() == 3

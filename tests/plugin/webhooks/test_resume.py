@@ -16,7 +16,7 @@ from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
 from sqlalchemy.orm import sessionmaker
 
-from helpers.webhooks import TRIGGER_CLASSPATH, MovedClock, Webhooks, serving, until
+from helpers.webhooks import TRIGGER_CLASSPATH, Webhooks, serving, until
 from magic_hour_provider.plugin.webhooks.receiver import make_webhook_app
 from magic_hour_provider.plugin.webhooks.resume import GRACE_S, tasks_with_job
 
@@ -87,7 +87,7 @@ def test_a_task_that_has_just_deferred_is_left_alone_for_a_while(airflow_rows, w
     ti = airflow_rows.task(deferred_at=webhooks.clock.now() - 2)
     before = airflow_rows.contents()
     webhooks.deliver()
-    assert until(lambda: webhooks.clock.pauses)[0] == pytest.approx(8, abs=2)
+    assert until(lambda: webhooks.clock.waits)[0] == pytest.approx(8, abs=2)
     assert airflow_rows.contents() == before
     webhooks.clock.advance(10)
     until(lambda: resumed(airflow_rows, ti))
@@ -96,13 +96,13 @@ def test_a_task_that_has_just_deferred_is_left_alone_for_a_while(airflow_rows, w
 def test_a_delivery_that_overtakes_the_task(airflow_rows, webhooks):
     """The job ends before the task has said which one it has, and before it has deferred: it is still resumed."""
     webhooks.deliver()
-    until(lambda: webhooks.clock.pauses)
+    until(lambda: webhooks.clock.waits)
     ti = airflow_rows.task(state="running")
     webhooks.clock.advance(11)
-    until(lambda: len(webhooks.clock.pauses) == 2)
+    until(lambda: len(webhooks.clock.waits) == 2)
     airflow_rows.defer(ti, airflow_rows.task(deferred_at=webhooks.clock.now(), task_id="like", keys=()))
     webhooks.clock.advance(10)
-    assert until(lambda: webhooks.clock.pauses[2:]) == [GRACE_S]
+    assert until(lambda: webhooks.clock.waits[2:]) == [GRACE_S]
     assert airflow_rows.row(ti).state == "deferred"
     until(lambda: resumed(airflow_rows, ti))
 
@@ -112,7 +112,7 @@ def test_a_worker_whose_clock_is_behind(airflow_rows, webhooks):
     now = time.time()
     ti = airflow_rows.task(deferred_at=now - 60, created_at=now - 2)
     webhooks.send()
-    assert until(lambda: webhooks.clock.pauses)[0] == pytest.approx(8, abs=2)
+    assert until(lambda: webhooks.clock.waits)[0] == pytest.approx(8, abs=2)
     webhooks.let_time_pass()
     until(lambda: resumed(airflow_rows, ti))
 
@@ -122,7 +122,7 @@ def test_without_a_triggerer(airflow_rows, webhooks, triggerer, database):
     triggerer.end()
     ti = airflow_rows.task()
     webhooks.send()
-    until(lambda: webhooks.clock.pauses)
+    until(lambda: webhooks.clock.waits)
 
     def over():
         webhooks.clock.advance(1)
@@ -136,7 +136,7 @@ def test_a_worker_whose_clock_is_ahead(airflow_rows, webhooks):
     """A deferral that seems to lie an hour ahead delays its task once, by the shortest time."""
     ti = airflow_rows.task(deferred_at=webhooks.clock.now() + 3600)
     webhooks.deliver()
-    assert until(lambda: webhooks.clock.pauses) == [10]
+    assert until(lambda: webhooks.clock.waits) == [10]
     webhooks.clock.advance(10)
     until(lambda: resumed(airflow_rows, ti))
 
@@ -159,7 +159,7 @@ def test_arguments_that_airflow_cannot_read_do_not_fail_the_task_here(airflow_ro
     with create_session(scoped=False) as session:
         session.execute(sa.update(airflow_rows.ti).values(next_kwargs=unreadable))
     webhooks.deliver()
-    assert until(lambda: webhooks.clock.pauses) == [GRACE_S]
+    assert until(lambda: webhooks.clock.waits) == [GRACE_S]
     webhooks.let_time_pass()
     row = airflow_rows.row(ti)
     assert (row.state, row.next_method, row.next_kwargs) == ("deferred", "execute_complete", unreadable)
@@ -193,7 +193,7 @@ def test_doubled_deliveries_resume_a_task_once(airflow_rows, webhooks, caplog):
     ti = airflow_rows.task()
     kinds = ["video.completed"] * 20 + ["video.started"] * 2
     with (
-        serving(make_webhook_app(clock=MovedClock())) as url,
+        serving(make_webhook_app()) as url,
         ThreadPoolExecutor(8) as threads,
         caplog.at_level("INFO"),
     ):
@@ -327,7 +327,7 @@ def test_a_triggerer_that_is_held_up_between_reading_and_writing(airflow_rows, w
     try:
         assert has_read.wait(10)
         webhooks.deliver()
-        until(lambda: len(webhooks.clock.pauses) > 2)
+        until(lambda: len(webhooks.clock.waits) > 2)
         assert airflow_rows.row(ti).state == "deferred"
         may_write.set()
         until(lambda: scheduler.queued)

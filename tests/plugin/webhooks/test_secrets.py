@@ -9,11 +9,12 @@ from collections import Counter
 
 import pytest
 
-from helpers.webhooks import MovedClock
 from magic_hour_provider.plugin.webhooks import secrets as module
 from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets, get_webhook_conn_ids, load_webhook_secrets
 
 CONFIGURED = frozenset({"mine", "other"})
+
+pytestmark = pytest.mark.usefixtures("clock")  # tests move the time
 
 
 class Connections:
@@ -32,12 +33,12 @@ class Connections:
         return found
 
 
-def test_many_deliveries_are_one_lookup():
+def test_many_deliveries_are_one_lookup(clock):
     """Those that come at once share it, in a thread; a changed secret is used half a minute later."""
-    connections, clock = Connections(mine=("old",)), MovedClock()
+    connections = Connections(mine=("old",))
 
     async def story():
-        secrets = WebhookSecrets(CONFIGURED, connections.load, clock)
+        secrets = WebhookSecrets(CONFIGURED, connections.load)
         assert await asyncio.gather(*(secrets.get("mine") for _ in range(50))) == [("old",)] * 50
         connections.secrets["mine"] = ("new", "old")
         assert await secrets.get("mine") == ("old",)
@@ -49,12 +50,12 @@ def test_many_deliveries_are_one_lookup():
     assert threading.main_thread() not in connections.threads
 
 
-def test_a_secret_that_is_added():
+def test_a_secret_that_is_added(clock):
     """It is used half a minute later too: that there was none is cached like any other result."""
-    connections, clock = Connections(), MovedClock()
+    connections = Connections()
 
     async def story():
-        secrets = WebhookSecrets(CONFIGURED, connections.load, clock)
+        secrets = WebhookSecrets(CONFIGURED, connections.load)
         assert await secrets.get("mine") == ()
         connections.secrets["mine"] = ("new",)
         assert await secrets.get("mine") == ()
@@ -69,7 +70,7 @@ def test_names_that_strangers_make_up():
     connections = Connections(mine=("secret",), magic_hour_secret=("secret",))
 
     async def story():
-        secrets = WebhookSecrets(CONFIGURED, connections.load, MovedClock())
+        secrets = WebhookSecrets(CONFIGURED, connections.load)
         for number in range(10_000):
             assert await secrets.get(f"made_up_{number}") == ()
         for name in ("magic_hour_secret", "", "a/b", "MINE", "mine ", "x" * 10_000, "a\n", "é'", "\0"):
@@ -84,7 +85,7 @@ def test_names_that_strangers_make_up():
 def test_a_store_of_secrets_that_fails(caplog):
     """As long as it fails there is no secret, with a line in the log; the failure is not cached."""
     connections = Connections(mine=ConnectionError("the vault is unavailable"))
-    secrets = WebhookSecrets(CONFIGURED, connections.load, MovedClock())
+    secrets = WebhookSecrets(CONFIGURED, connections.load)
     assert asyncio.run(secrets.get("mine")) == ()
     connections.secrets["mine"] = ("secret",)
     assert asyncio.run(secrets.get("mine")) == ("secret",)
@@ -102,7 +103,7 @@ def test_a_store_of_secrets_that_is_slow(monkeypatch):
         return ("secret",)
 
     async def story():
-        secrets = WebhookSecrets(CONFIGURED, load, MovedClock())
+        secrets = WebhookSecrets(CONFIGURED, load)
         monkeypatch.setattr(module, "_TIMEOUT_S", 0.05)
         waiting = asyncio.create_task(secrets.get("mine"))
         await asyncio.to_thread(asked.wait)

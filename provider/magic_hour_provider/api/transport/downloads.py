@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin
 
 import httpx
 
-from magic_hour_provider.api.clock import CLOCK, Clock
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.errors import TransferError
 from magic_hour_provider.api.models import Download
 from magic_hour_provider.api.responses import retry_after
@@ -100,7 +100,6 @@ def download(
     *,
     on_start: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
     refresh_link: Callable[[Download], Download] | None = None,
-    clock: Clock = CLOCK,
 ) -> Received:
     """Download a finished file by its signed link, and check that it came whole.
 
@@ -110,11 +109,10 @@ def download(
     :param target: where the bytes go; for an open binary file see :class:`FileSink`.
     :param on_start: called with the content type, and the size if it is known, before the first byte is written.
     :param refresh_link: returns another link for one that has expired or was rejected; None: there is none.
-    :param clock: for the pauses between retries.
     :raises TransferError: the link was rejected, the retries are used up, or what came is no media file.
     """
     sink = target if isinstance(target, Sink) else FileSink(target)
-    return _Transfer(http, link, sink, on_start, refresh_link, clock).run()
+    return _Transfer(http, link, sink, on_start, refresh_link).run()
 
 
 class _Transfer:
@@ -127,11 +125,10 @@ class _Transfer:
         sink: Sink,
         on_start: Callable[[str, int | None], object],
         refresh_link: Callable[[Download], Download] | None,
-        clock: Clock,
     ) -> None:
         self._http, self._link, self._sink = http, link, sink
         self._on_start: Callable[[str, int | None], object] | None = on_start
-        self._refresh_link, self._clock = refresh_link, clock
+        self._refresh_link = refresh_link
         self._furthest = 0
         self._begin()
 
@@ -151,7 +148,7 @@ class _Transfer:
     def run(self) -> Received:
         """Download the file, with as many requests as it takes."""
         in_a_row = faults = refusals = 0
-        if self._refresh_link is not None and expired(self._link, self._clock.now()):
+        if self._refresh_link is not None and expired(self._link, clock.current().now()):
             self._link = self._refresh_link(self._link)
         while True:
             try:
@@ -171,7 +168,7 @@ class _Transfer:
                 if in_a_row >= _MAX_FAULTS_IN_A_ROW or faults >= _MAX_FAULTS or pause > _MAX_RETRY_AFTER_S:
                     raise TransferError(f"{error} ({faults} tries)", status_code=error.status_code) from None
                 log.info("%s The download resumes in %g s.", error, pause)
-                self._clock.sleep(pause)
+                clock.current().sleep(pause)
             self._furthest = max(self._furthest, self._size)
 
     def _request_rest(self) -> Received:

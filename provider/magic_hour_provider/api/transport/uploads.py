@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from magic_hour_provider.api.clock import CLOCK, Clock
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.errors import InputChangedError, MagicHourError, RateLimitedError, TransferError
 from magic_hour_provider.api.models import UploadLink
 from magic_hour_provider.api.transport.streaming import Readable
@@ -55,7 +55,7 @@ class _StoppedError(MagicHourError):
     """Another file has failed, so this one is not needed any more."""
 
 
-def retry(work: Callable[[], T], clock: Clock = CLOCK) -> T:
+def retry(work: Callable[[], T]) -> T:
     """Call what costs nothing, and again after a delay where it fails with an error that may pass.
 
     :param work: makes the free requests.
@@ -68,11 +68,11 @@ def retry(work: Callable[[], T], clock: Clock = CLOCK) -> T:
             if not error.retryable or isinstance(error, InputChangedError):
                 raise
             asked = error.retry_after if isinstance(error, RateLimitedError) else None
-        clock.sleep(max(pause, min(asked or 0.0, _MAX_RETRY_AFTER_S)))
+        clock.current().sleep(max(pause, min(asked or 0.0, _MAX_RETRY_AFTER_S)))
     return work()
 
 
-def upload_all(client: UploadTransport, sources: Sequence[UploadSource], clock: Clock = CLOCK) -> list[str]:
+def upload_all(client: UploadTransport, sources: Sequence[UploadSource]) -> list[str]:
     """Upload files, four at a time; the links for all of them come by one request.
 
     The first file that fails for good ends all uploads: the others stop at their next piece.
@@ -83,7 +83,7 @@ def upload_all(client: UploadTransport, sources: Sequence[UploadSource], clock: 
     """
     if not sources:
         return []
-    links = retry(lambda: client.create_upload_urls([(one.kind, one.extension) for one in sources]), clock)
+    links = retry(lambda: client.create_upload_urls([(one.kind, one.extension) for one in sources]))
     stop = threading.Event()
     pool = ThreadPoolExecutor(min(MAX_PARALLEL_UPLOADS, len(sources)), "magic-hour-upload")
 
@@ -100,7 +100,7 @@ def upload_all(client: UploadTransport, sources: Sequence[UploadSource], clock: 
                 client.upload_to(link, _Reading(file, source.name, stop), source.size, source.name)
             return link.file_path
 
-        return retry(once, clock)
+        return retry(once)
 
     try:
         futures = [pool.submit(send, source, number) for number, source in enumerate(sources)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from magic_hour_provider.api.clock import CLOCK, Clock
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE
 from magic_hour_provider.plugin.webhooks.delivery_state import DeliveryState
@@ -38,8 +38,7 @@ class Inbox:
     :param handler: processes a delivery, in a thread; see :func:`process_delivery`.
     """
 
-    def __init__(self, clock: Clock = CLOCK, handler: DeliveryHandler | None = None) -> None:
-        self._clock = clock
+    def __init__(self, handler: DeliveryHandler | None = None) -> None:
         self._handler = handler or process_delivery
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="magic-hour-webhooks")
         self._in_progress: dict[str, asyncio.Task[None]] = {}
@@ -93,7 +92,7 @@ class Inbox:
     ) -> float | None:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._threads, lambda: self._handler(delivery, conn_id, state, self._clock.now(), is_recheck)
+            self._threads, lambda: self._handler(delivery, conn_id, state, clock.current().now(), is_recheck)
         )
 
     async def _recheck(self, delivery: Delivery, conn_id: str, state: DeliveryState, delay: float | None) -> None:
@@ -101,7 +100,7 @@ class Inbox:
         for _ in range(_MAX_RECHECKS):
             if delay is None:
                 return
-            await self._clock.pause(delay)
+            await clock.current().pause(delay)
             try:
                 delay = await self._in_thread(delivery, conn_id, state, True)
             except DATABASE_UNAVAILABLE as error:
@@ -114,7 +113,7 @@ class Inbox:
 
     async def _retry(self, delivery: Delivery, conn_id: str) -> None:
         for delay in _RETRY_DELAYS_S:
-            await self._clock.pause(delay)
+            await clock.current().pause(delay)
             try:
                 return await self._process(delivery, conn_id)
             except DATABASE_UNAVAILABLE as error:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from magic_hour_provider import DEFAULT_CONN_ID
-from magic_hour_provider.api.clock import CLOCK, Clock
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.errors import InvalidInputError, SignatureError
 from magic_hour_provider.api.webhooks import read_delivery, verify
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE
@@ -45,10 +45,9 @@ class RejectedRequestError(Exception):
 class Receiver:
     """Verifies requests, and puts Magic Hour's deliveries into the inbox."""
 
-    def __init__(self, secrets: WebhookSecrets, inbox: Inbox, clock: Clock = CLOCK) -> None:
+    def __init__(self, secrets: WebhookSecrets, inbox: Inbox) -> None:
         self._secrets = secrets
         self._inbox = inbox
-        self._clock = clock
         self._rejected, self._logged_at = 0, 0.0
         self._buffered = 0
 
@@ -85,7 +84,7 @@ class Receiver:
         except ClientDisconnect:
             raise RejectedRequestError(400, "The body did not arrive whole.") from None
         try:
-            verify(body, request.headers, secrets, self._clock.now())
+            verify(body, request.headers, secrets, clock.current().now())
         except SignatureError:
             self._log_rejected(conn_id)
             raise RejectedRequestError(401, "The signature or its timestamp is not valid.") from None
@@ -118,7 +117,7 @@ class Receiver:
     def _log_rejected(self, conn_id: str) -> None:
         """Log rejected requests, at most once a minute: anybody can send them."""
         self._rejected += 1
-        now = self._clock.now()
+        now = clock.current().now()
         if abs(now - self._logged_at) >= 60:
             log.warning(
                 "Refused %d webhook requests, the last one for the connection %r: their signature does not fit "
@@ -129,11 +128,9 @@ class Receiver:
             self._rejected, self._logged_at = 0, now
 
 
-def make_webhook_app(
-    secrets: WebhookSecrets | None = None, inbox: Inbox | None = None, clock: Clock = CLOCK
-) -> FastAPI:
+def make_webhook_app(secrets: WebhookSecrets | None = None, inbox: Inbox | None = None) -> FastAPI:
     """Return the application, to be mounted at ``/magic-hour``."""
-    receiver = Receiver(secrets or WebhookSecrets(clock=clock), inbox or Inbox(clock), clock)
+    receiver = Receiver(secrets or WebhookSecrets(), inbox or Inbox())
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
 
     @app.post("/webhook")

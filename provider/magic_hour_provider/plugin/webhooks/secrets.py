@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, conf
 
 from magic_hour_provider import DEFAULT_CONN_ID
-from magic_hour_provider.api.clock import CLOCK, Clock
+from magic_hour_provider.api import clock
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import split_secrets
 
@@ -34,11 +34,9 @@ class WebhookSecrets:
         self,
         conn_ids: frozenset[str] | None = None,
         load: Callable[[str], tuple[str, ...]] | None = None,
-        clock: Clock = CLOCK,
     ) -> None:
         self._conn_ids = get_webhook_conn_ids() if conn_ids is None else conn_ids
         self._load = load or load_webhook_secrets
-        self._clock = clock
         self._cached: dict[str, tuple[tuple[str, ...], float]] = {}
         self._lookups: dict[str, asyncio.Future[tuple[str, ...]]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="magic-hour-secrets")
@@ -48,7 +46,7 @@ class WebhookSecrets:
         if conn_id not in self._conn_ids:
             return ()
         secrets, expires_at = self._cached.get(conn_id, ((), 0.0))
-        if self._clock.now() < expires_at:
+        if clock.current().now() < expires_at:
             return secrets
         lookup = self._lookups.get(conn_id) or self._start_lookup(conn_id)
         done, _ = await asyncio.wait([lookup], timeout=_TIMEOUT_S)
@@ -67,7 +65,7 @@ class WebhookSecrets:
         if (error := lookup.exception()) is not None:
             log.error("The webhook secret of the connection %r could not be read.", conn_id, exc_info=error)
             return
-        self._cached[conn_id] = (lookup.result(), self._clock.now() + _CACHE_S)
+        self._cached[conn_id] = (lookup.result(), clock.current().now() + _CACHE_S)
 
 
 def get_webhook_conn_ids() -> frozenset[str]:
