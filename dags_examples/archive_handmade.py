@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, task
 
-from magic_hour_provider.ledger.record import key_of
+from magic_hour_provider.ledger.record import find_tag
 from magic_hour_provider.operators.files import MagicHourDownloadOperator
 
 CONN_ID = "magic_hour_default"
@@ -26,8 +26,8 @@ with DAG(
 Runs whenever anybody in the account finishes a video, an image or a sound, and stores its files. Needs webhooks, the
 connection `magic_hour_default`, and a folder: `[magic_hour] output_path`, or `output_path=` on the operator.
 
-Jobs of this or another Airflow are left out where their names end with the key that our operators put there: not
-those of tools that take no name (`ai-ugc-ad`), and not with `[magic_hour] tag_names` at `none`.
+Jobs of this or another Airflow are left out where their names end with the tag that our operators put there: not
+those of tools that take no name (`ai-ugc-ad`), and not with `[magic_hour] tag_job_names` at `none`.
 """,
 ) as dag:
 
@@ -38,7 +38,7 @@ those of tools that take no name (`ai-ugc-ad`), and not with `[magic_hour] tag_n
         jobs = {
             extra["id"]: {"kind": extra["kind"], "id": extra["id"]}
             for extra in events
-            if extra.get("conn_id") == CONN_ID and not key_of(extra["name"])
+            if extra.get("conn_id") == CONN_ID and not find_tag(extra["name"])
         }
         return list(jobs.values())
 

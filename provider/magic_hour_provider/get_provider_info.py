@@ -166,9 +166,9 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "True",
                     },
-                    "tag_names": {
+                    "tag_job_names": {
                         "description": (
-                            "Which job names carry a key that finds a job whose answer was lost: 'all', 'automatic' "
+                            "Which job names carry a tag that finds a job whose response was lost: 'all', 'generated' "
                             "(not those a user chose) or 'none'."
                         ),
                         "version_added": "0.1.0",

@@ -9,7 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,7 +162,7 @@ class Airflow:
     def intent(self, tag: str, conn_id: str = "magic_hour_default", **fields: Any) -> None:
         """Add the record of a task's intent, and the XCom that tells whose it is."""
         record = Record("intent", "text-to-video", "video", tag, {"style.prompt": "abc"}, name=f"teaser #{tag}")
-        self.store(asdict(record) | fields)
+        self.store(record.to_json() | fields)
         self.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{tag}",), said={"conn_id": conn_id})
 
     def store(self, value: Any) -> None:

@@ -17,8 +17,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from helpers.support import TaskInstance
 from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.file_store import StorageStore, folder_name, storage_store
-from magic_hour_provider.ledger.ledger import Attempt
 from magic_hour_provider.ledger.record import KEY, Record, RecordError
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
@@ -319,16 +319,16 @@ def test_an_unreadable_record_names_its_file(tmp_path):
     """The person is sent to the file, not to a store that this Airflow does not have."""
     store = StorageStore(str(tmp_path))
     with pytest.raises(InvalidInputError, match=rf"^The file '{tmp_path}/magic_hour\.job', which says"):
-        Record.read({}, store.where(KEY))
+        Record.read({}, store.describe_location(KEY))
 
 
 def test_a_clear_while_the_run_goes_on():
     """Airflow 3.1 leaves the run's number as it is then; there the task's own number tells."""
     run = SimpleNamespace(clear_number=0)
 
-    def attempt(max_tries: int, retries: int) -> Attempt:
+    def attempt(max_tries: int, retries: int) -> RetryState:
         ti, task = SimpleNamespace(max_tries=max_tries), SimpleNamespace(retries=retries)
-        return Attempt.of({"ti": ti, "task": task, "dag_run": run})
+        return RetryState.of({"ti": ti, "task": task, "dag_run": run})
 
     first = attempt(2, retries=2)
     record = Record("submitted", "t", "video", "", {}, first.extra_tries, first.clear_number, first.max_tries)

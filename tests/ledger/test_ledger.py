@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -12,14 +12,14 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.models import Submission
-from magic_hour_provider.ledger.decision import Attempt, plan
+from magic_hour_provider.ledger.decision import RetryState, decide
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import UNREADABLE, Record, changed_fields, fingerprint
 
 TOOL = get_tool("text-to-video")
 NOW = fingerprint({"style": {"prompt": "a"}, "end_seconds": 5})
 OTHER = fingerprint({"style": {"prompt": "b"}, "end_seconds": 5})
-FIRST, CLEARED = Attempt(0, 0, 0), Attempt(1, 1, 1)
+FIRST, CLEARED = RetryState(0, 0, 0), RetryState(1, 1, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +56,10 @@ SUBMIT, RESUME, UNKNOWN, FAIL = "submit", "resume", "unknown", "fail"
         ("submitted", FIRST, OTHER, "regenerate", "fail", RESUME),
         ("submitted", FIRST, NOW, "regenerate", "resubmit", RESUME),
         # Something else in the run was cleared, or only one of the two numbers rose: no clear of this task.
-        ("submitted", Attempt(0, 3, 0), OTHER, "regenerate", "fail", RESUME),
-        ("submitted", Attempt(3, 0, 3), OTHER, "regenerate", "fail", RESUME),
+        ("submitted", RetryState(0, 3, 0), OTHER, "regenerate", "fail", RESUME),
+        ("submitted", RetryState(3, 0, 3), OTHER, "regenerate", "fail", RESUME),
         # The DAG's `retries` were lowered and a sibling was cleared: only the task's own number tells.
-        ("submitted", Attempt(2, 1, 0), OTHER, "regenerate", "fail", RESUME),
+        ("submitted", RetryState(2, 1, 0), OTHER, "regenerate", "fail", RESUME),
         ("submitted", CLEARED, NOW, "reuse", "fail", RESUME),
         ("submitted", CLEARED, OTHER, "reuse", "fail", SUBMIT),
         ("submitted", CLEARED, NOW, "regenerate", "fail", SUBMIT),
@@ -80,66 +80,66 @@ def test_the_plan_of_an_attempt(state, attempt, prints, on_clear, on_unknown, do
     """Whether an attempt may pay is one table of state, clear, fingerprint and the two options."""
     before = None if state is None else record(state)
 
-    def decide():
-        return plan(before, attempt, prints, on_clear=on_clear, on_unknown=on_unknown)
+    def decided():
+        return decide(before, attempt, prints, on_clear=on_clear, on_unknown=on_unknown)
 
     if does == UNKNOWN:
         with pytest.raises(errors.SubmissionUnknownError, match="ABCD2345"):
-            decide()
+            decided()
     elif does == FAIL:
         with pytest.raises(errors.JobCanceledError, match="why"):
-            decide()
+            decided()
     elif does == SUBMIT:
-        assert decide().record is None
+        assert decided().record is None
     else:
-        found = decide()
+        found = decided()
         assert found.record.job_id == "job1"
-        assert "Not paid again" in found.say
+        assert "Not paid again" in found.log_message
         if prints is OTHER:
-            assert "style.prompt" in found.say
+            assert "style.prompt" in found.log_message
 
 
 def test_a_clear_counts_once(store):
     """After a clear that reuses the job, that clear's own retries are no clears."""
     ledger = Ledger(store, CLEARED)
     ledger._write(record("submitted"))
-    resumed = ledger.resumed(ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record)
+    resumed = ledger.mark_resumed(ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record)
     assert (resumed.extra_tries, resumed.clear_number) == (1, 1)
-    again = plan(ledger.read(), CLEARED, OTHER, on_clear="regenerate", on_unknown="fail")
+    again = decide(ledger.read(), CLEARED, OTHER, on_clear="regenerate", on_unknown="fail")
     assert again.record is not None
 
 
 def test_the_record_makes_the_round_trip(store):
     """What is written is what is read, as JSON."""
     ledger = Ledger(store, FIRST)
-    intent = ledger.intend(TOOL, dict(NOW), key="ABCD2345", name="n", balance=7)
+    intent = ledger.write_intent(TOOL, dict(NOW), tag="ABCD2345", name="n", balance=7)
     assert ledger.read() == intent
-    paid = ledger.submitted(intent, Submission("job1", "video", 5))
+    paid = ledger.mark_submitted(intent, Submission("job1", "video", 5))
     assert ledger.read() == paid
     assert (paid.state, paid.job_id, paid.credits_charged, paid.balance) == ("submitted", "job1", 5, 7)
 
 
 @pytest.mark.parametrize(
-    "value", ["text", 3, [], {}, {"state": "submitted"}, asdict(record("submitted")) | {"state": "new"}]
+    "value", ["text", 3, [], {}, {"state": "submitted"}, record("submitted").to_json() | {"state": "new"}]
 )
 def test_a_record_that_cannot_be_read_is_an_error(store, value):
     """Never "no record": that would pay again."""
     store.set("magic_hour.job", value)
     with pytest.raises(errors.InvalidInputError, match=r"cannot be read.*Nothing was sent"):
-        Ledger(store, FIRST).plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+        Ledger(store, FIRST).decide(TOOL, NOW, on_clear="reuse", on_unknown="fail")
 
 
 def test_a_refused_intent_leaves_no_trace(store):
     """After a definite no what was recorded before counts again."""
     ledger = Ledger(store, FIRST)
-    ledger.forget(ledger.intend(TOOL, dict(NOW), key="K1"))
+    ledger.withdraw_intent(ledger.write_intent(TOOL, dict(NOW), tag="K1"))
     assert ledger.read() is None
-    failed = ledger.ended(
-        ledger.submitted(ledger.intend(TOOL, dict(NOW), key="K2"), Submission("job1", "video")),
+    failed = ledger.mark_ended(
+        ledger.mark_submitted(ledger.write_intent(TOOL, dict(NOW), tag="K2"), Submission("job1", "video")),
         errors.JobFailedError("x", code="unknown_error"),
     )
     assert failed.state == "failed"
-    ledger.forget(ledger.intend(TOOL, dict(NOW), key="K3"))
+    ledger.withdraw_intent(ledger.write_intent(TOOL, dict(NOW), tag="K3"))
     assert ledger.read() == failed
 
 
@@ -147,17 +147,17 @@ def test_a_refused_new_request_does_not_forget_the_paid_job(store):
     """Cleared with an edit that is refused, then reverted: the job paid for first is still there."""
     ledger = Ledger(store, CLEARED)
     ledger._write(record("delivered"))
-    assert ledger.plan(TOOL, OTHER, on_clear="reuse", on_unknown="fail").record is None
-    ledger.forget(ledger.intend(TOOL, dict(OTHER), key="K2"))
-    assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "job1"
+    assert ledger.decide(TOOL, OTHER, on_clear="reuse", on_unknown="fail").record is None
+    ledger.withdraw_intent(ledger.write_intent(TOOL, dict(OTHER), tag="K2"))
+    assert ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "job1"
 
 
 def test_an_intent_that_cannot_be_taken_back_does_not_hide_the_refusal(store, caplog):
     """A store that is away is logged; the caller goes on with what the service said."""
     ledger = Ledger(store, FIRST)
-    intent = ledger.intend(TOOL, dict(NOW), key="K1")
+    intent = ledger.write_intent(TOOL, dict(NOW), tag="K1")
     store.delete = None
-    ledger.forget(intent)
+    ledger.withdraw_intent(intent)
     assert "could not be taken back" in caplog.text
     assert ledger.read().state == "intent"
 
@@ -178,17 +178,17 @@ def test_adopting_the_recorded_job_counts_as_this_attempt(store):
     Ledger(store, FIRST)._write(record("delivered"))
     store.set("magic_hour.adopt", "job1")
     ledger = Ledger(store, CLEARED)
-    assert ledger.plan(TOOL, NOW, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
-    assert ledger.plan(TOOL, OTHER, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
+    assert ledger.decide(TOOL, NOW, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
+    assert ledger.decide(TOOL, OTHER, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
     assert ledger.read().history == []
 
 
 def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store, clock):
     """The store may be away when the paid answer comes; the id is written when it is back."""
     ledger = Ledger(store, FIRST)
-    intent = ledger.intend(TOOL, dict(NOW), key="K1")
+    intent = ledger.write_intent(TOOL, dict(NOW), tag="K1")
     store.failing = 4
-    assert ledger.submitted(intent, Submission("job1", "video", 5)).job_id == "job1"
+    assert ledger.mark_submitted(intent, Submission("job1", "video", 5)).job_id == "job1"
     assert store.get("magic_hour.job")["state"] == "submitted"
     assert clock.waits == [1, 2, 4, 8]
 
@@ -196,10 +196,10 @@ def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store, cl
 def test_an_id_that_cannot_be_written_at_all_is_told(store, clock):
     """After two minutes the error itself carries id, page and what to do."""
     ledger = Ledger(store, FIRST)
-    intent = ledger.intend(TOOL, dict(NOW), key="K1")
+    intent = ledger.write_intent(TOOL, dict(NOW), tag="K1")
     store.failing = 1000
     with pytest.raises(errors.SubmissionUnknownError, match=r"videoId=job1.*magic_hour\.adopt") as caught:
-        ledger.submitted(intent, Submission("job1", "video", 5))
+        ledger.mark_submitted(intent, Submission("job1", "video", 5))
     assert caught.value.job_id == "job1"
     assert 60 < sum(clock.waits) <= 120
     assert store.get("magic_hour.job")["state"] == "intent"
@@ -208,20 +208,20 @@ def test_an_id_that_cannot_be_written_at_all_is_told(store, clock):
 def test_adopting_a_job_by_hand_is_done_once(store):
     """The one-shot key is consumed when the new record is written."""
     ledger = Ledger(store, FIRST)
-    ledger.intend(TOOL, dict(NOW), key="K1")
+    ledger.write_intent(TOOL, dict(NOW), tag="K1")
     store.set("magic_hour.adopt", "found7")
-    found = ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+    found = ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail")
     assert found.record.job_id == "found7"
     assert store.get("magic_hour.adopt") is None
     assert ledger.read().history[0]["key"] == "K1"
-    assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "found7"
+    assert ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "found7"
 
 
 def test_a_bad_id_is_not_adopted(store):
     """What is no id is refused and stays where the person can mend it."""
     store.set("magic_hour.adopt", "https://x/../y")
     with pytest.raises(errors.InvalidInputError, match="is not a Magic Hour job id"):
-        Ledger(store, FIRST).plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+        Ledger(store, FIRST).decide(TOOL, NOW, on_clear="reuse", on_unknown="fail")
     assert store.get("magic_hour.adopt")
 
 
@@ -230,21 +230,21 @@ def test_regenerating_by_hand_is_done_once(store):
     ledger = Ledger(store, FIRST)
     ledger._write(record("delivered"))
     store.set("magic_hour.regenerate", True)
-    assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record is None
-    ledger.intend(TOOL, dict(NOW), key="K2")
+    assert ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record is None
+    ledger.write_intent(TOOL, dict(NOW), tag="K2")
     assert store.get("magic_hour.regenerate") is None
     with pytest.raises(errors.SubmissionUnknownError):
-        ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+        ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail")
 
 
 def test_without_a_store_nothing_is_promised(caplog):
     """An Airflow without task state store submits, and says what that means."""
-    ledger = Ledger.of(
+    ledger = Ledger.open(
         {"ti": type("TI", (), {"max_tries": 0})(), "task": type("T", (), {"retries": 0})(), "dag_run": object()}
     )
     assert "3.3" in caplog.text
-    assert ledger.plan(TOOL, NOW, on_clear="reuse", on_unknown="fail").record is None
-    assert ledger.intend(TOOL, dict(NOW), key="K").state == "intent"
+    assert ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record is None
+    assert ledger.write_intent(TOOL, dict(NOW), tag="K").state == "intent"
 
 
 def test_the_fingerprint_names_fields_and_hides_values():

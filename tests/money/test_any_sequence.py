@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from helpers.money_report import note
 from helpers.support import Connected, TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.execution.attempt import JobRun
+from magic_hour_provider.execution.attempt import JobAttempt
 from magic_hour_provider.ledger.ledger import Ledger
 
 EXAMPLES = int(os.environ.get("MAGIC_HOUR_EXAMPLES", "60"))
 
 # Where a process dies: the method that it does not come back from, so that the one before it is the last thing done.
 DEATHS = {
-    "dies before the intent": (JobRun, "_account"),
+    "dies before the intent": (JobAttempt, "_account"),
     "dies before the request": (MagicHourClient, "create"),
-    "dies before the record": (Ledger, "submitted"),
-    "dies while waiting": (JobRun, "wait"),
-    "dies before success": (Ledger, "delivered"),
+    "dies before the record": (Ledger, "mark_submitted"),
+    "dies while waiting": (JobAttempt, "wait"),
+    "dies before success": (Ledger, "mark_delivered"),
 }
 FAULTS: dict[str, dict[str, Any]] = {
     "is refused": {"fault": "status", "status": 422},

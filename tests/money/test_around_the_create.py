@@ -240,7 +240,7 @@ def test_an_expired_link_is_replaced_by_a_look(airflow):
     airflow.sim.fault("expired-link", endpoint="download")
     ti = TaskInstance()
     assert airflow.attempt(airflow.operator(), ti)["files"]
-    assert airflow.sim.jobs()[0]["looks"] == ti.xcoms["magic_hour_job"]["looks"] + 1
+    assert airflow.sim.jobs()[0]["looks"] == ti.xcoms["magic_hour_job"]["polls"] + 1
     assert airflow.creates() == 1
 
 
@@ -250,7 +250,7 @@ def test_the_ledger_is_all_that_sends(airflow, monkeypatch):
     def away(*_, **__):
         raise ConnectionError("the API server is away")
 
-    monkeypatch.setattr(Ledger, "intend", away)
+    monkeypatch.setattr(Ledger, "write_intent", away)
     with pytest.raises(ConnectionError):
         airflow.attempt(airflow.operator(), TaskInstance())
     assert airflow.creates() == 0

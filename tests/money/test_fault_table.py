@@ -113,7 +113,7 @@ def outcome_of(airflow: Connected, operator: Any, ti: TaskInstance) -> str:
     try:
         airflow.attempt(operator, ti)
     except AirflowFailException as error:
-        return UNKNOWN if "Nobody can say" in str(error) else REFUSED
+        return UNKNOWN if "It is unknown whether" in str(error) else REFUSED
     except AirflowException:
         return FOR_NOW
     return "success"

@@ -79,7 +79,7 @@ def test_a_late_failure_does_not_hide_the_next_job(airflow, either_ledger, monke
         ti.next_attempt()
         airflow.start(again, ti)
 
-    once(monkeypatch, Ledger, "ended", meanwhile)
+    once(monkeypatch, Ledger, "mark_ended", meanwhile)
     with pytest.raises(AirflowException):
         airflow.attempt(sync, ti)
     assert ti.record["job_id"] == airflow.sim.jobs()[-1]["id"]
@@ -96,7 +96,7 @@ def test_a_late_delivery_does_not_hide_the_next_job(airflow, either_ledger, monk
         ti.clear()
         made.update(airflow.attempt(airflow.operator(), ti))
 
-    once(monkeypatch, Ledger, "delivered", meanwhile)
+    once(monkeypatch, Ledger, "mark_delivered", meanwhile)
     airflow.attempt(airflow.operator(), ti)
     assert ti.record["job_id"] == made["id"]
     assert airflow.creates() == 2
@@ -131,7 +131,7 @@ def test_two_paid_jobs_are_both_in_the_record(airflow, either_ledger, monkeypatc
         ti.store.set("magic_hour.regenerate", True)
         made.update(airflow.attempt(airflow.operator(), ti))
 
-    once(monkeypatch, Ledger, "submitted", meanwhile)
+    once(monkeypatch, Ledger, "mark_submitted", meanwhile)
     airflow.attempt(airflow.operator(), ti)
     ids = {ti.record["job_id"], *(past.get("job_id") for past in ti.record["history"])}
     assert {job["id"] for job in airflow.sim.jobs()} <= ids

@@ -9,9 +9,9 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from helpers.support import LEDGERS, Store, TaskInstance
 from magic_hour_provider.api.catalog import get_tool
-from magic_hour_provider.ledger.decision import Attempt
+from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.record import KEY, key_of
+from magic_hour_provider.ledger.record import KEY, find_tag
 
 
 def lost(words="[[lost]]"):
@@ -23,7 +23,7 @@ def name(sim, store):
     """Do what the API server does when a delivery names the job of an intent."""
     (job,) = sim.jobs()
     record = store.get(KEY)
-    assert (record["state"], record["key"]) == ("intent", key_of(job["name"]))
+    assert (record["state"], record["key"]) == ("intent", find_tag(job["name"]))
     told = {"state": "submitted", "job_id": job["id"], "submitted_at": sim.now(), "credits_charged": 5}
     store.set(KEY, record | told)
 
@@ -53,11 +53,11 @@ def test_named_before_the_answer_was_given_up(hooked):
     assert hooked.creates() == 1
 
 
-@pytest.mark.parametrize("tag_names", ["none", "automatic"])
-def test_a_job_that_nobody_could_name(hooked, tag_names):
+@pytest.mark.parametrize("tag_job_names", ["none", "generated"])
+def test_a_job_that_nobody_could_name(hooked, tag_job_names):
     """Its name does not say whose it is: no webhook is promised, the attempt fails for good, and one was paid for."""
-    hooked.setting("tag_names", tag_names)
-    with pytest.raises(AirflowFailException, match="Nobody can say") as caught:
+    hooked.setting("tag_job_names", tag_job_names)
+    with pytest.raises(AirflowFailException, match="It is unknown whether") as caught:
         hooked.attempt(hooked.operator(request=lost() | {"name": "mine"}), TaskInstance())
     assert "webhook" not in str(caught.value)
     assert hooked.creates() == 1
@@ -66,7 +66,7 @@ def test_a_job_that_nobody_could_name(hooked, tag_names):
 def test_named_before_the_next_attempt(hooked):
     """The failure may be retried, and says why; the retry pays nothing and succeeds."""
     ti, operator = TaskInstance(), hooked.operator(request=lost())
-    with pytest.raises(AirflowException, match="a retry goes on with the job if a webhook has named it") as caught:
+    with pytest.raises(AirflowException, match="a retry resumes the job if a webhook has identified it") as caught:
         hooked.attempt(operator, ti)
     assert not isinstance(caught.value, AirflowFailException)
     name(hooked.sim, ti.store)
@@ -81,7 +81,7 @@ def test_not_named_by_then(hooked):
     with pytest.raises(AirflowException):
         hooked.attempt(operator, ti)
     key = ti.record["key"]
-    with pytest.raises(AirflowFailException, match="Nobody can say"):
+    with pytest.raises(AirflowFailException, match="It is unknown whether"):
         hooked.attempt(operator, ti)
     assert f"magic_hour.intent.{key}" in ti.xcoms
     name(hooked.sim, ti.store)
@@ -118,8 +118,8 @@ def test_without_any_record_there_is_no_retry(hooked):
 def test_what_a_webhook_has_named_is_not_forgotten():
     """Even if Magic Hour says at the same time that it refused the request: the record of a job stays."""
     store, tool = Store(), get_tool("ai-image-generator")
-    ledger = Ledger(store, Attempt())
-    intent = ledger.intend(tool, {}, key="ABCDEFGH")
+    ledger = Ledger(store, RetryState())
+    intent = ledger.write_intent(tool, {}, tag="ABCDEFGH")
     store.set(KEY, store.get(KEY) | {"state": "submitted", "job_id": "paid"})
-    ledger.forget(intent)
+    ledger.withdraw_intent(intent)
     assert store.get(KEY)["job_id"] == "paid"

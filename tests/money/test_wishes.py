@@ -133,8 +133,8 @@ def test_a_record_made_without_the_request_is_no_reason_to_buy(airflow, either_l
 
 
 def test_an_interruption_before_the_request_leaves_no_intent(airflow, either_ledger, monkeypatch):
-    """An alarm while the intent is announced, or rung while it was written: nothing was sent, nothing is unknown."""
-    for owner, name in ((Report, "intent"), (Ledger, "intend")):
+    """An alarm while the intent is announced, or ringing while it was written: nothing was sent, nothing is unknown."""
+    for owner, name in ((Report, "intent"), (Ledger, "write_intent")):
         ti = TaskInstance()
 
         def interrupted(*_, **__):
@@ -157,7 +157,7 @@ def test_an_alarm_does_not_hide_what_the_service_said(airflow, either_ledger, ca
     with pytest.raises(AirflowTaskTimeout), timeout(0.3):
         airflow.attempt(operator, ti)
     assert "names job cuidlost1" in caplog.text + capsys.readouterr().out
-    with pytest.raises(AirflowFailException, match="Nobody can say"):
+    with pytest.raises(AirflowFailException, match="It is unknown whether"):
         airflow.attempt(operator, ti)
     assert airflow.creates() == 1
 

@@ -181,20 +181,20 @@ def test_faces_are_returned_and_there_is_no_file(airflow):
 
 
 @pytest.mark.parametrize(
-    ("tag_names", "given", "sent"),
+    ("tag_job_names", "given", "sent"),
     [
         ("all", None, r"teaser\.make manual__2026-11-23T00:00:00\+00:00 #[A-Z2-7]{8}"),
         ("all", "Monday", r"Monday #[A-Z2-7]{8}"),
         ("all", "x" * 200, r"x{90} #[A-Z2-7]{8}"),
-        ("automatic", "Monday", "Monday"),
-        ("automatic", None, r"teaser.* #[A-Z2-7]{8}"),
+        ("generated", "Monday", "Monday"),
+        ("generated", None, r"teaser.* #[A-Z2-7]{8}"),
         ("none", "Monday", "Monday"),
         ("none", None, None),
     ],
 )
-def test_the_name_carries_the_key(airflow, tag_names, given, sent):
-    """The job's name is the only thread back to a lost answer; ``tag_names`` says whose names carry it."""
-    airflow.setting("tag_names", tag_names)
+def test_the_name_carries_the_key(airflow, tag_job_names, given, sent):
+    """The job's name is the only thread back to a lost answer; ``tag_job_names`` says whose names carry it."""
+    airflow.setting("tag_job_names", tag_job_names)
     request = {"image_count": 1, "style": {"prompt": "x"}} | ({"name": given} if given else {})
     airflow.attempt(airflow.operator(request=request), TaskInstance())
     name = airflow.sim.jobs()[0]["request"].get("name")
@@ -352,7 +352,7 @@ def test_a_lost_answer_is_never_sent_again(airflow):
     airflow.sim.fault("close-after-accept")
     ti, operator = TaskInstance(), airflow.operator(retries=3)
     for _ in range(3):
-        with pytest.raises(AirflowFailException, match=r"Nobody can say.*my-library.*magic_hour\.adopt") as caught:
+        with pytest.raises(AirflowFailException, match=r"It is unknown.*my-library.*magic_hour\.adopt") as caught:
             airflow.attempt(operator, ti)
         assert ti.record["state"] == "intent"
         assert f"#{ti.record['key']}" in str(caught.value)
@@ -444,7 +444,7 @@ def test_a_502_is_repeated_twice_at_most(airflow):
     """After the second repetition the submission counts as unknown."""
     airflow.sim.fault("status", status=502, count=9)
     ti = TaskInstance()
-    with pytest.raises(AirflowFailException, match="Nobody can say"):
+    with pytest.raises(AirflowFailException, match="It is unknown whether"):
         airflow.attempt(airflow.operator(), ti)
     assert airflow.sim.stats()["creates"] == {"accepted": 0, "refused": 3}
 
@@ -458,7 +458,7 @@ def test_a_clear_reuses_the_paid_job(airflow, capsys):
     ti.clear()
     assert airflow.attempt(operator, ti) == first
     assert airflow.sim.stats()["downloads"] == downloads
-    assert f"Not paid again: going on with Magic Hour job {first['id']}" in capsys.readouterr().out
+    assert f"Not paid again: resuming Magic Hour job {first['id']}" in capsys.readouterr().out
     assert airflow.creates() == 1
 
 
@@ -608,7 +608,9 @@ def test_a_broken_connection_does_not_hide_a_lost_answer(airflow, either_ledger)
     with pytest.raises(AirflowFailException):
         airflow.attempt(operator, ti)
     airflow.disconnect()
-    with pytest.raises(AirflowFailException, match=r"(?s)no Airflow connection.*about this attempt.*Nobody can say"):
+    with pytest.raises(
+        AirflowFailException, match=r"(?s)no Airflow connection.*about this attempt.*It is unknown whether"
+    ):
         airflow.attempt(operator, ti)
     assert airflow.creates() == 1
 

@@ -20,8 +20,8 @@ UNKNOWN = "unknown: the task says so and names the key"
 # Where the process dies -> creates accepted, state at the end, words in the log of the second attempt.
 WORKER = {
     "before_the_intent": (1, "success", "Submitted Magic Hour job"),
-    "before_the_post": (0, "failed", "Nobody can say"),
-    "before_the_record": (1, "failed", "Nobody can say"),
+    "before_the_post": (0, "failed", "It is unknown whether"),
+    "before_the_record": (1, "failed", "It is unknown whether"),
     "after_the_record": (1, "success", "Not paid again"),
     "during_the_download": (1, "success", "Not paid again"),
     "after_the_download": (1, "success", "Not paid again"),

@@ -18,13 +18,13 @@ from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.validation import Findings
 from magic_hour_provider.execution.report import Report, without_secrets
-from magic_hour_provider.execution.submission import balance_of, check_floor, submit_once
+from magic_hour_provider.execution.submission import check_min_credits, get_balance, submit_once
 from magic_hour_provider.hooks.magic_hour import poll_until, to_airflow_error
 from magic_hour_provider.inputs.fields import find_inputs, with_values
 from magic_hour_provider.inputs.sources import check_inputs, input_fingerprint
 from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.record import ADOPT, Record, fingerprint, key_of, new_key, tagged_name
+from magic_hour_provider.ledger.record import ADOPT, Record, find_tag, fingerprint, make_job_name, new_tag
 from magic_hour_provider.outputs.download import find_stored_files, store_outputs
 from magic_hour_provider.outputs.result import StoredFile, task_result
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
@@ -33,11 +33,11 @@ from magic_hour_provider.storage.paths import check_folder
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-_TAG_NAMES = ("all", "automatic", "none")
+_TAG_JOB_NAMES = ("all", "generated", "none")
 
 
 @dataclass(frozen=True)
-class Wishes:
+class JobSpec:
     """What the user asked of the operator, rendered.
 
     :param request: the JSON body, ``extra_request`` merged in.
@@ -60,7 +60,7 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Active:
+class Deferral:
     """The job is still active and this worker has waited long enough: defer.
 
     :param deadline: when to give up, in seconds since 1970.
@@ -70,10 +70,10 @@ class Active:
     deadline: float
 
 
-class JobRun:
+class JobAttempt:
     """Runs one attempt.
 
-    :param wishes: what is asked for.
+    :param spec: what is asked for.
     :param ti: Airflow's task instance.
     :param ledger: what it has paid for.
     :param client: the client, open.
@@ -82,29 +82,29 @@ class JobRun:
 
     def __init__(
         self,
-        wishes: Wishes,
+        spec: JobSpec,
         ti: Any,
         ledger: Ledger,
         client: MagicHourClient,
         log: FilteringBoundLogger,
     ) -> None:
-        self.wishes = wishes
+        self.spec = spec
         self.client = client
         self.ledger = ledger
         self.record: Record | None = None
         """What this attempt has paid for, or is about to."""
-        self.report = Report(ti, wishes.tool.slug, wishes.request)
+        self.report = Report(ti, spec.tool.slug, spec.request)
         self._ti = ti
         self._log = log
 
     @contextmanager
-    def speaking(self) -> Iterator[None]:
+    def translating_errors(self) -> Iterator[None]:
         """Turn our errors into Airflow's, and keep their sentence where people look for it."""
         try:
             yield
         except errors.MagicHourError as error:
             paid = self.report.facts.get("id") and not isinstance(error, errors.JobFailedError)
-            if self.ledger.forgetful and error.retryable and paid:
+            if self.ledger.is_ephemeral and error.retryable and paid:
                 # A retry would know nothing of the job and pay for another one.
                 error = errors.JobCanceledError(
                     f"{error} There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps "
@@ -112,52 +112,52 @@ class JobRun:
                     f"MagicHourDownloadOperator(job=...)."
                 )
             if isinstance(error, errors.SubmissionUnknownError) and not error.created:
-                error.retryable = self.wishes.on_unknown_submission == "resubmit" or (
-                    self.record is not None and self._may_be_told(self.record.name, self.record.key)
+                error.retryable = self.spec.on_unknown_submission == "resubmit" or (
+                    self.record is not None and self._webhook_may_identify(self.record.name, self.record.tag)
                 )
             self.report.failed(error, clock.current().now())
             raise to_airflow_error(error) from error
 
-    def _may_be_told(self, name: str | None, key: str) -> bool:
-        """Whether a webhook may name a job whose answer was lost, before the next attempt: by its name."""
-        return key_of(name) == key and self.wishes.webhooks and self.ledger.in_airflow
+    def _webhook_may_identify(self, name: str | None, tag: str) -> bool:
+        """Whether a webhook may identify a job whose answer was lost, before the next attempt: by its name."""
+        return find_tag(name) == tag and self.spec.webhooks and self.ledger.in_airflow
 
     def submit_or_resume(self) -> tuple[Record, bool]:
         """Return the record of the job to wait for, and whether it was just submitted."""
-        wishes = self.wishes
-        inputs = find_inputs(wishes.tool, wishes.request)
+        spec = self.spec
+        inputs = find_inputs(spec.tool, spec.request)
         now = fingerprint(
-            with_values(wishes.request, [(one, input_fingerprint(one)) for one in inputs]),
-            connection=wishes.conn_id,
+            with_values(spec.request, [(one, input_fingerprint(one)) for one in inputs]),
+            connection=spec.conn_id,
             host=self.client.base_url,
-            tool=wishes.tool.slug,
+            tool=spec.tool.slug,
         )
-        plan = self.ledger.plan(
-            wishes.tool,
+        decision = self.ledger.decide(
+            spec.tool,
             now,
-            on_clear=wishes.on_clear,
-            on_unknown=wishes.on_unknown_submission,
-            balance=lambda: balance_of(self.client),
+            on_clear=spec.on_clear,
+            on_unknown=spec.on_unknown_submission,
+            get_balance=lambda: get_balance(self.client),
         )
-        if plan.say:
-            self._log.info(plan.say)
-        if plan.record is not None:
-            self.record = self.ledger.resumed(plan.record)
+        if decision.log_message:
+            self._log.info(decision.log_message)
+        if decision.record is not None:
+            self.record = self.ledger.mark_resumed(decision.record)
             self.report.job(self.record, "resumed")
             return self.record, False
-        for warning in wishes.findings.warnings:
+        for warning in spec.findings.warnings:
             words = redact(warning)
-            self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", wishes.tool.slug, words)
+            self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", spec.tool.slug, words)
         # From here on a job will be paid for: everything that can fail for free comes first.
-        wishes.findings.raise_errors(wishes.tool)
-        create_request(wishes.tool, wishes.request)  # what is no JSON is said here, in words
+        spec.findings.raise_errors(spec.tool)
+        create_request(spec.tool, spec.request)  # what is no JSON is said here, in words
         sources = check_inputs(inputs, clock.current().now())
-        if wishes.output_path:
-            check_folder(wishes.output_path)
+        if spec.output_path:
+            check_folder(spec.output_path)
         account = self._account()
-        check_floor(account)
+        check_min_credits(account)
         tier = account.tier if account else None
-        body = resolve_inputs(self.client, wishes.request, inputs, sources, tier=tier)
+        body = resolve_inputs(self.client, spec.request, inputs, sources, tier=tier)
         return self._pay(now, body, account), True
 
     def _account(self) -> Account | None:
@@ -171,16 +171,16 @@ class JobRun:
             return None
 
     def _pay(self, now: dict[str, str], body: dict[str, Any], account: Account | None) -> Record:
-        tool, key = self.wishes.tool, new_key()
+        tool, tag = self.spec.tool, new_tag()
         name: str | None = body.get("name")
         if tool.accepts_name:
-            tag_names = conf.get("magic_hour", "tag_names", fallback="all").strip().lower()
-            if tag_names not in _TAG_NAMES:
+            tag_job_names = conf.get("magic_hour", "tag_job_names", fallback="all").strip().lower()
+            if tag_job_names not in _TAG_JOB_NAMES:
                 raise errors.InvalidInputError(
-                    f"[magic_hour] tag_names is {tag_names!r}; it must be one of {', '.join(_TAG_NAMES)}. "
+                    f"[magic_hour] tag_job_names is {tag_job_names!r}; it must be one of {', '.join(_TAG_JOB_NAMES)}. "
                     "Nothing was sent and nothing was charged."
                 )
-            name = tagged_name(name, self._automatic_name(), key, tag_names)
+            name = make_job_name(name, self._generated_name(), tag, tag_job_names)
             body = {**body, "name": name} if name else body
         if conf.getboolean("state_store", "clear_on_success", fallback=False):
             self._log.warning(
@@ -188,14 +188,14 @@ class JobRun:
                 "it makes and pays for a new job."
             )
         # Before the intent: between that and the request nothing may come that could be interrupted.
-        self.report.intent(key, name, self.wishes.conn_id)
+        self.report.intent(tag, name, self.spec.conn_id)
 
         def intend() -> Record:
             balance = account.credits if account else None
-            self.record = intent = self.ledger.intend(tool, now, key=key, name=name, balance=balance)
+            self.record = intent = self.ledger.write_intent(tool, now, tag=tag, name=name, balance=balance)
             return intent
 
-        resubmits = self.wishes.on_unknown_submission == "resubmit"
+        resubmits = self.spec.on_unknown_submission == "resubmit"
         self.record = record = submit_once(
             self.ledger,
             self.client,
@@ -204,7 +204,7 @@ class JobRun:
             intend,
             account=account,
             resubmits=resubmits,
-            may_be_told=self._may_be_told(name, key),
+            webhook_may_identify=self._webhook_may_identify(name, tag),
         )
         self.report.job(record, "queued")
         self._log.info(
@@ -217,14 +217,14 @@ class JobRun:
         )
         return record
 
-    def _automatic_name(self) -> str:
+    def _generated_name(self) -> str:
         mapped = self._ti.map_index is not None and self._ti.map_index >= 0
         index = f"[{self._ti.map_index}]" if mapped else ""
         return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
 
     def wait(
         self, record: Record, *, look_now: bool, deadline: float | None = None, tolerate_invalid: bool = True
-    ) -> dict[str, Any] | Active:
+    ) -> dict[str, Any] | Deferral:
         """Wait as long as this worker should, then collect the files or say that the job is still active.
 
         :param look_now: whether the job may have ended already.
@@ -232,13 +232,13 @@ class JobRun:
         :param tolerate_invalid: False: answers could not be read for long, and one more ends the wait.
         """
         now = clock.current().now()
-        deadline = now + self.wishes.timeout if deadline is None else deadline
-        schedule = Schedule.of(self.wishes.tool.polling_class(self.wishes.request), self.wishes.tool)
+        deadline = now + self.spec.timeout if deadline is None else deadline
+        schedule = Schedule.of(self.spec.tool.polling_class(self.spec.request), self.spec.tool)
         submitted_at = record.submitted_at if record.submitted_at is not None else now
         wait = PollState(schedule, submitted_at=submitted_at, deadline=deadline, tolerate_invalid=tolerate_invalid)
         first = now if look_now else wait.first_poll_at(now)
         until = deadline
-        if self.wishes.deferrable:
+        if self.spec.deferrable:
             # A short job is not worth a second process; a long one is not worth a held worker.
             inline = conf.getfloat("magic_hour", "inline_wait_seconds", fallback=30.0)
             until = min(deadline, submitted_at + inline) if schedule.median_s <= inline else 0.0
@@ -248,7 +248,7 @@ class JobRun:
         seen, outcome = poll_until(
             self.client, record.kind, job_id, wait, first=first, until=until, on_poll=self._on_poll
         )
-        return Active(record, deadline) if outcome is None else self._finish(record, seen, outcome)
+        return Deferral(record, deadline) if outcome is None else self._finish(record, seen, outcome)
 
     def _on_poll(self, seen: Job | errors.MagicHourError, sentence: str | None) -> None:
         self.report.looked(seen.status if isinstance(seen, Job) else str(seen))
@@ -277,20 +277,20 @@ class JobRun:
             self.report.ended(COMPLETE, clock.current().now(), credits_charged=record.credits_charged)
             return task_result(done, record.tool, media)
         self.report.settled(job.status, job.credits_charged)
-        failure = job_error(job, tool=record.tool, adopt=self.ledger.where(ADOPT))
-        self.ledger.ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
+        failure = job_error(job, tool=record.tool, adopt=self.ledger.describe_location(ADOPT))
+        self.ledger.mark_ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
         raise failure
 
     def _still_there(self, record: Record) -> list[StoredFile] | None:
-        if record.state != "delivered" or not self.wishes.output_path:
+        if record.state != "delivered" or not self.spec.output_path:
             return None
-        return find_stored_files(record.files, self.wishes.output_path)
+        return find_stored_files(record.files, self.spec.output_path)
 
     def _collect_again(self, record: Record) -> str:
-        clear = "clear the task: it goes on with this job and pays nothing."
-        if self.wishes.on_clear == "regenerate":
+        clear = "clear the task: it resumes this job and pays nothing."
+        if self.spec.on_clear == "regenerate":
             # There a clear alone would buy.
-            return f'put "{record.job_id}" into {self.ledger.where(ADOPT)} and {clear}'
+            return f'put "{record.job_id}" into {self.ledger.describe_location(ADOPT)} and {clear}'
         return clear
 
     def submitted(self, record: Record, *, new: bool) -> dict[str, Any]:
@@ -313,12 +313,12 @@ class JobRun:
             self.client,
             job,
             record.tool,
-            self.wishes.output_path,
-            request=without_secrets(self.wishes.request),
+            self.spec.output_path,
+            request=without_secrets(self.spec.request),
             stored=record.files,
-            on_stored=lambda some: self.ledger.stored(record, [asdict(one) for one in some]),
+            on_stored=lambda some: self.ledger.mark_stored(record, [asdict(one) for one in some]),
         )
         self.report.ended(job.status, clock.current().now(), credits_charged=job.credits_charged)
         charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
-        self.ledger.delivered(record, result["media"], charged)
+        self.ledger.mark_delivered(record, result["media"], charged)
         return result

@@ -58,7 +58,7 @@ class Report:
 
     def __init__(self, ti: Any, tool: str, request: Mapping[str, Any]) -> None:
         self._ti = ti
-        self._facts: dict[str, Any] = {"tool": tool, "request": shown_request(request), "looks": 0}
+        self._facts: dict[str, Any] = {"tool": tool, "request": shown_request(request), "polls": 0}
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -77,12 +77,12 @@ class Report:
 
     def looked(self, status: str) -> None:
         """Count one look and what it saw."""
-        self._facts["looks"] += 1
+        self._facts["polls"] += 1
         self._facts["status"] = status
 
-    def intent(self, key: str, name: str | None, conn_id: str) -> None:
-        """Say that a request is about to be sent; its key finds the task instance (XCom keys are indexed)."""
-        self._push(intent_xcom(key), {"tool": self._facts["tool"], "name": name, "conn_id": conn_id})
+    def intent(self, tag: str, name: str | None, conn_id: str) -> None:
+        """Say that a request is about to be sent; its tag finds the task instance (XCom keys are indexed)."""
+        self._push(intent_xcom(tag), {"tool": self._facts["tool"], "name": name, "conn_id": conn_id})
 
     def job(self, record: Record, status: str) -> None:
         """Say which job the task has."""

@@ -32,7 +32,7 @@ def submit_once(
     *,
     account: Account | None,
     resubmits: bool = False,
-    may_be_told: bool = False,
+    webhook_may_identify: bool = False,
 ) -> Record:
     """Write the intent to pay and send the paid request. The only place that does.
 
@@ -42,7 +42,7 @@ def submit_once(
     :param intend: writes the intent, and returns it.
     :param account: the account before the request, if it could be asked for.
     :param resubmits: whether the next attempt sends it again if the answer is lost: the error says so.
-    :param may_be_told: whether a webhook may name the job then, before the next attempt: the error says so too.
+    :param webhook_may_identify: whether a webhook may identify the job before the next attempt: the error says so.
     :returns: the record with the job's id, already written.
     :raises MagicHourError: refused or unreachable: the intent is taken back. Unknown: it stays.
     """
@@ -55,7 +55,7 @@ def submit_once(
         if record is None:
             record = intend()
         else:
-            ledger.renew(record)
+            ledger.rewrite_intent(record)
         return record
 
     while True:
@@ -79,10 +79,10 @@ def submit_once(
             settled = account is not None and not account.usage_based and account.credits is not None
             if error.not_created_per_docs and settled and gateways < 2:
                 sleep(_BAD_GATEWAY_S)
-            if (found := ledger.identified(record)) is not None:
-                log.info("A webhook has named the job whose answer was lost: %s. Going on with it.", found.job_id)
+            if (found := ledger.find_identified(record)) is not None:
+                log.info("A webhook has identified the job whose answer was lost: %s. Resuming it.", found.job_id)
                 return found
-            after = balance_of(client)
+            after = get_balance(client)
             if error.not_created_per_docs and settled and gateways < 2 and account and after == account.credits:
                 gateways += 1
                 log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
@@ -92,9 +92,9 @@ def submit_once(
                     record,
                     str(error),
                     balance=after,
-                    where=ledger.where,
+                    describe_location=ledger.describe_location,
                     resubmits=resubmits,
-                    may_be_told=may_be_told,
+                    webhook_may_identify=webhook_may_identify,
                 ),
                 status_code=error.status_code,
                 job_id=error.job_id,
@@ -109,38 +109,38 @@ def _send(
     written: Callable[[], Record],
 ) -> Record:
     """Write the intent, send the request once, and write down what came of it: the job's id, or that there is none."""
-    with _undisturbed():
+    with defer_alarm():
         record = written()
         try:
             submission = client.create(tool, request)
         except errors.SubmissionUnknownError as error:
             # Here too, as an alarm that was held back takes the place of the error.
-            log.error("Paid request #%s: %s.", record.key, error)
+            log.error("Paid request #%s: %s.", record.tag, error)
             raise
         except errors.MagicHourError:
-            ledger.forget(record)
+            ledger.withdraw_intent(record)
             raise
         except BaseException:
             log.error(
-                "Stopped while the paid request #%s was being sent: nobody can say whether a job was made and charged.",
-                record.key,
+                "Stopped while the paid request #%s was being sent: it is unknown whether a job was made and charged.",
+                record.tag,
             )
             raise
-        return ledger.submitted(record, submission)
+        return ledger.mark_submitted(record, submission)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def defer_alarm() -> Iterator[None]:
     """Hold back the alarm of Airflow's ``execution_timeout``, which raises wherever the code stands.
 
     Between the request and its record it would lose a paid job's id. The request has timeouts of its own, so the
     alarm is late by as much as those, and then raises as it would have.
     """
     alarm = signal.getsignal(signal.SIGALRM)
-    rung: list[tuple[Any, Any]] = []
+    pending_alarm: list[tuple[Any, Any]] = []
     try:
         if callable(alarm):
-            signal.signal(signal.SIGALRM, lambda number, frame: rung.append((number, frame)))
+            signal.signal(signal.SIGALRM, lambda number, frame: pending_alarm.append((number, frame)))
     except ValueError:  # not in the main thread: no alarm rings here
         alarm = None
     try:
@@ -148,11 +148,11 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if callable(alarm):
             signal.signal(signal.SIGALRM, alarm)
-            if rung:
-                alarm(*rung[0])
+            if pending_alarm:
+                alarm(*pending_alarm[0])
 
 
-def balance_of(client: MagicHourClient) -> int | None:
+def get_balance(client: MagicHourClient) -> int | None:
     """Return the account's credits, or None if they cannot be had now."""
     try:
         return client.get_account().credits
@@ -160,7 +160,7 @@ def balance_of(client: MagicHourClient) -> int | None:
         return None
 
 
-def check_floor(account: Account | None) -> None:
+def check_min_credits(account: Account | None) -> None:
     """Refuse to pay when the account has fewer credits than ``[magic_hour] min_credits_left``.
 
     A floor, not a lock: tasks that look at the same moment all see the same balance.

@@ -13,7 +13,7 @@ from magic_hour_provider.ledger.record import REGENERATE, Record, changed_fields
 
 
 @dataclass(frozen=True)
-class Attempt:
+class RetryState:
     """Where an attempt stands. A clear raises all three numbers; a retry raises none.
 
     :param extra_tries: the task instance's ``max_tries`` beyond the task's ``retries``.
@@ -34,7 +34,7 @@ class Attempt:
         )
 
     @classmethod
-    def of(cls, context: Mapping[str, Any]) -> Attempt:
+    def of(cls, context: Mapping[str, Any]) -> RetryState:
         """Read the numbers from Airflow's context."""
         ti, task, run = context["ti"], context["task"], context["dag_run"]
         most = ti.max_tries or 0
@@ -45,64 +45,75 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Decision:
     """What this attempt does.
 
     :param record: the record to go on with, or None to submit a new job.
-    :param say: the attempt's first log line, if there is something to say.
+    :param log_message: the attempt's first log line, if there is something to say.
     """
 
     record: Record | None = None
-    say: str | None = None
+    log_message: str | None = None
 
 
-def plan(
+def decide(
     record: Record | None,
-    attempt: Attempt,
-    now: Mapping[str, str],
+    state: RetryState,
+    fingerprint: Mapping[str, str],
     *,
     on_clear: str,
     on_unknown: str,
-    balance: Callable[[], int | None] = lambda: None,
-    where: Callable[[str], str] = task_state,
-) -> Plan:
+    get_balance: Callable[[], int | None] = lambda: None,
+    describe_location: Callable[[str], str] = task_state,
+) -> Decision:
     """Decide from the record alone whether this attempt may pay.
 
-    :param now: fingerprint of this attempt's request.
+    :param fingerprint: fingerprint of this attempt's request.
     :param on_clear: ``reuse`` or ``regenerate``.
     :param on_unknown: ``fail`` or ``resubmit``.
-    :param balance: asks for the account's credits, to be named beside those before the request.
+    :param get_balance: asks for the account's credits, to be named beside those before the request.
     :param where: names a key's place for a person.
     :raises SubmissionUnknownError: a request may have been sent whose answer nobody has.
     :raises JobCanceledError: the job ended for good, and only a clear may pay for another.
     """
     if record is None:
-        return Plan()
-    cleared = attempt.clears(record)
-    changed = changed_fields(record.fingerprint, now)
+        return Decision()
+    cleared = state.clears(record)
+    changed = changed_fields(record.fingerprint, fingerprint)
     again = cleared and on_clear == "regenerate"
     if record.state == "intent":
         if again or on_unknown == "resubmit":
-            return Plan(say=f"Submitting again although it is unknown whether {named(record)} was made and charged.")
+            job = named(record)
+            return Decision(log_message=f"Submitting again although it is unknown whether {job} was made and charged.")
         raise errors.SubmissionUnknownError(
-            unknown_sentence(record, "an earlier attempt ended while it was sending", balance=balance(), where=where)
+            unknown_sentence(
+                record,
+                "an earlier attempt ended while it was sending",
+                balance=get_balance(),
+                describe_location=describe_location,
+            )
         )
     if record.state == "failed":
-        return Plan(say=f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
+        return Decision(log_message=f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
     if record.state == "ended":
         if cleared:
-            return Plan(say=f"The task was cleared after job {record.job_id} ended; a new job is made and paid for.")
+            return Decision(
+                log_message=f"The task was cleared after job {record.job_id} ended; a new job is made and paid for."
+            )
         raise errors.JobCanceledError(record.reason or f"Magic Hour job {record.job_id} ended for good.")
     if again or (cleared and changed):
         why = "on_clear is 'regenerate'" if again else f"these fields changed: {', '.join(changed)}"
-        return Plan(say=f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}.")
+        return Decision(
+            log_message=f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}."
+        )
     when = record.written_at
-    say = f"Not paid again: going on with Magic Hour job {record.job_id} of {when}."
+    log_message = f"Not paid again: resuming Magic Hour job {record.job_id} of {when}."
     if changed:
-        say += (
+        log_message += (
             f" These fields changed since it was paid for and are not applied: {', '.join(changed)}."
             " Clear the task to make a new job with them."
         )
     elif cleared:
-        say += f" For a new one set on_clear='regenerate', or put true into {where(REGENERATE)}, and clear again."
-    return Plan(replace(record, **asdict(attempt)), say)
+        place = describe_location(REGENERATE)
+        log_message += f" For a new one set on_clear='regenerate', or put true into {place}, and clear again."
+    return Decision(replace(record, **asdict(state)), log_message)

@@ -99,7 +99,7 @@ class StorageStore:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def where(self, key: str) -> str:
+    def describe_location(self, key: str) -> str:
         """Name a key's place for a person."""
         return f"the file '{self.folder}/{key}'"
 
@@ -109,24 +109,24 @@ class StorageStore:
         :raises InvalidInputError: the file holds something else.
         :raises RecordError: the storage cannot be read.
         """
-        with self._speaking("read", key):
+        with self._translating_errors("read", key):
             try:
                 data = read_file(self._path(key))
             except FileNotFoundError:
                 return default
         if key != KEY:
-            return _wish(data, self.where(key))
+            return _wish(data, self.describe_location(key))
         try:
             return json.loads(data)
         except ValueError as error:
-            raise unreadable(self.where(key), error) from None
+            raise unreadable(self.describe_location(key), error) from None
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:  # noqa: ARG002 (files do not expire)
         """Write a JSON value. There is either the old file or the new one, never half of it.
 
         :raises RecordError: it cannot be written.
         """
-        with self._speaking("written", key):
+        with self._translating_errors("written", key):
             replace_file(self._path(key), json.dumps(value, indent=1).encode())
 
     def delete(self, key: str) -> None:
@@ -134,19 +134,19 @@ class StorageStore:
 
         :raises RecordError: it cannot be removed.
         """
-        with self._speaking("removed", key), contextlib.suppress(FileNotFoundError):
+        with self._translating_errors("removed", key), contextlib.suppress(FileNotFoundError):
             remove_file(self._path(key))
 
     def _path(self, key: str) -> ObjectStoragePath:
         return open_path(f"{self.folder}/{key}")
 
     @contextlib.contextmanager
-    def _speaking(self, done: str, key: str) -> Iterator[None]:
+    def _translating_errors(self, done: str, key: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # each storage library has errors of its own
             raise RecordError(
-                f"What this task has paid for is recorded in {self.where(key)}, which cannot be {done} now "
+                f"What this task has paid for is recorded in {self.describe_location(key)}, which cannot be {done} now "
                 f"({type(error).__name__}: {error}). Nothing is paid without the record. See to the folder, its "
                 "connection and its permissions; a retry goes on from the record."
             ) from error

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from magic_hour_provider.api import clock, errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.models import Submission, check_id, parse_library_url
-from magic_hour_provider.ledger.decision import Attempt, Plan, plan
+from magic_hour_provider.ledger.decision import Decision, RetryState, decide
 from magic_hour_provider.ledger.file_store import StorageStore, storage_store
 from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError, State, task_state
 from magic_hour_provider.metrics import count_credits
@@ -45,20 +45,20 @@ class Ledger:
     """Reads and writes the record of one task instance.
 
     :param store: Airflow's task state store, or files in its place, or None where there is neither.
-    :param attempt: where this attempt stands.
+    :param retry_state: where this attempt stands.
     :param older: the files in which an Airflow before 3.3 kept the record: read where the store has none.
     """
 
-    def __init__(self, store: Store | None, attempt: Attempt, *, older: Store | None = None) -> None:
+    def __init__(self, store: Store | None, retry_state: RetryState, *, older: Store | None = None) -> None:
         self._store = store
         self._older = older
         self._before: Record | None = None
         self._planned: Any = _NOTHING
         self._wished = False
-        self.attempt = attempt
+        self.retry_state = retry_state
 
     @property
-    def forgetful(self) -> bool:
+    def is_ephemeral(self) -> bool:
         """Whether nothing outlives this attempt: there is no store."""
         return self._store is None
 
@@ -68,7 +68,7 @@ class Ledger:
         return self._store is not None and not isinstance(self._store, StorageStore)
 
     @classmethod
-    def of(cls, context: Mapping[str, Any], output_path: str = "", output_template: Any = None) -> Ledger:
+    def open(cls, context: Mapping[str, Any], output_path: str = "", output_template: Any = None) -> Ledger:
         """Open the ledger of the running task instance.
 
         :param output_path: the task's folder for files, rendered; or empty.
@@ -87,11 +87,11 @@ class Ledger:
                 "job. Set [magic_hour] ledger_path, upgrade to Airflow 3.3, or set retries=0, where paying twice "
                 "matters."
             )
-        return cls(store, Attempt.of(context), older=older)
+        return cls(store, RetryState.of(context), older=older)
 
-    def where(self, key: str) -> str:
+    def describe_location(self, key: str) -> str:
         """Name a key's place for a person."""
-        return self._store.where(key) if isinstance(self._store, StorageStore) else task_state(key)
+        return self._store.describe_location(key) if isinstance(self._store, StorageStore) else task_state(key)
 
     def read(self) -> Record | None:
         """Return the record, or None if nothing was ever recorded."""
@@ -99,30 +99,37 @@ class Ledger:
         if value is _NOTHING and self._older is not None:
             value = self._older.get(KEY, _NOTHING)
         # None is a row whose value is lost (a storage backend's missing blob), which is not "no record".
-        return None if value is _NOTHING else Record.read(value, self.where(KEY))
+        return None if value is _NOTHING else Record.read(value, self.describe_location(KEY))
 
-    def plan(
+    def decide(
         self,
         tool: Tool,
-        now: dict[str, str],
+        fingerprint: dict[str, str],
         *,
         on_clear: str,
         on_unknown: str,
-        balance: Callable[[], int | None] = lambda: None,
-    ) -> Plan:
-        """Decide what this attempt does; see :func:`plan`. One-shot wishes in the state store come first."""
+        get_balance: Callable[[], int | None] = lambda: None,
+    ) -> Decision:
+        """Decide what this attempt does; see :func:`.decide`. One-shot wishes in the state store come first."""
         self._planned = record = self.read()
         adopt = self._store.get(ADOPT) if self._store is not None else None
         if adopt:
-            adopted = self._adopt(record, tool, now, self._adopted_id(adopt, tool))
-            return Plan(adopted, f"Going on with Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid.")
-        if self._wishes_anew():
-            return Plan(say=f"A new job is made and paid for, as {self.where(REGENERATE)} asks.")
-        return plan(
-            record, self.attempt, now, on_clear=on_clear, on_unknown=on_unknown, balance=balance, where=self.where
+            adopted = self._adopt(record, tool, fingerprint, self._adopted_id(adopt, tool))
+            return Decision(adopted, f"Resuming Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid.")
+        if self._regenerate_requested():
+            where = self.describe_location(REGENERATE)
+            return Decision(log_message=f"A new job is made and paid for, as {where} asks.")
+        return decide(
+            record,
+            self.retry_state,
+            fingerprint,
+            on_clear=on_clear,
+            on_unknown=on_unknown,
+            get_balance=get_balance,
+            describe_location=self.describe_location,
         )
 
-    def _wishes_anew(self) -> bool:
+    def _regenerate_requested(self) -> bool:
         # A person may write it with or without quotes.
         wish = self._store.get(REGENERATE) if self._store is not None else None
         return wish is True or (isinstance(wish, str) and wish.strip().lower() == "true")
@@ -132,28 +139,27 @@ class Ledger:
         try:
             kind, job_id = (isinstance(wish, str) and parse_library_url(wish)) or (tool.kind, check_id(wish))
         except errors.InvalidInputError as error:
-            raise errors.InvalidInputError(f"In {self.where(ADOPT)}: {error} {_UNPAID}") from None
+            raise errors.InvalidInputError(f"In {self.describe_location(ADOPT)}: {error} {_UNPAID}") from None
         if kind != tool.kind:
             raise errors.InvalidInputError(
-                f"{self.where(ADOPT)} names a job of kind {kind}, and {tool.slug} makes jobs of kind {tool.kind}. "
-                f"{_UNPAID}"
+                f"{self.describe_location(ADOPT)} names a job of kind {kind}, and {tool.slug} makes jobs of kind "
+                f"{tool.kind}. {_UNPAID}"
             )
         return job_id
 
-    def _adopt(self, record: Record | None, tool: Tool, now: dict[str, str], job_id: str) -> Record:
+    def _adopt(self, record: Record | None, tool: Tool, fingerprint: dict[str, str], job_id: str) -> Record:
         # Written anew also where it is the recorded job: with this attempt's numbers, so that its retries are no clear.
         same = record is not None and record.job_id == job_id
         history = [] if record is None else record.history if same else record.past()
-        files, key = (record.files, record.key) if record is not None and same else ([], "")
         adopted = self._new(
             tool,
             "submitted",
-            now,
+            fingerprint,
+            tag=record.tag if record is not None and same else "",
             history=history,
             job_id=job_id,
             submitted_at=clock.current().now(),
-            files=files,
-            key=key,
+            files=record.files if record is not None and same else [],
         )
         adopted = self._write(adopted)
         # The other wish first: whoever finds the job wants no new one, and left alone it would buy at the next retry.
@@ -161,19 +167,18 @@ class Ledger:
         self._delete(ADOPT)
         return adopted
 
-    def _new(self, tool: Tool, state: State, now: dict[str, str], **more: Any) -> Record:
+    def _new(self, tool: Tool, state: State, fingerprint: dict[str, str], **more: Any) -> Record:
         return Record(
             state=state,
             tool=tool.slug,
             kind=tool.kind,
-            key=more.pop("key", ""),
-            fingerprint=now,
-            **asdict(self.attempt),
+            fingerprint=fingerprint,
+            **asdict(self.retry_state),
             **more,
         )
 
-    def intend(
-        self, tool: Tool, now: dict[str, str], *, key: str, name: str | None = None, balance: int | None = None
+    def write_intent(
+        self, tool: Tool, fingerprint: dict[str, str], *, tag: str, name: str | None = None, balance: int | None = None
     ) -> Record:
         """Write the intent to pay. Whatever happens from here on, the next attempt knows.
 
@@ -181,20 +186,20 @@ class Ledger:
         """
         self._before = before = self.read()
         if self._planned is not _NOTHING and before != self._planned:
-            raise self._overtaken()
-        self._wished = self._wishes_anew()
+            raise self._concurrent_write_error()
+        self._wished = self._regenerate_requested()
         record = self._new(
-            tool, "intent", now, history=before.past() if before else [], key=key, name=name, balance=balance
+            tool, "intent", fingerprint, history=before.past() if before else [], tag=tag, name=name, balance=balance
         )
         return self._declare(record)
 
-    def renew(self, record: Record) -> None:
+    def rewrite_intent(self, record: Record) -> None:
         """Write an intent again that was taken back for a pause.
 
         :raises RecordError: another attempt has written a record meanwhile; nothing may be sent.
         """
         if self.read() not in (self._before, record):
-            raise self._overtaken()
+            raise self._concurrent_write_error()
         self._declare(record)
 
     def _declare(self, record: Record) -> Record:
@@ -204,16 +209,16 @@ class Ledger:
                 # Before the request: a wish that outlived it would pay again.
                 self._delete(REGENERATE)
         except BaseException:
-            self.forget(record)
+            self.withdraw_intent(record)
             raise
         return record
 
-    def forget(self, record: Record) -> None:
+    def withdraw_intent(self, record: Record) -> None:
         """Take an intent back, as surely nothing was made: what was recorded and wished for before counts again."""
         try:
-            now = self.read()
-            if now is not None and (now.key, now.state) != (record.key, "intent"):
-                log.error("The record has been written meanwhile, for job %s; it is left.", now.job_id)
+            current = self.read()
+            if current is not None and (current.tag, current.state) != (record.tag, "intent"):
+                log.error("The record has been written meanwhile, for job %s; it is left.", current.job_id)
                 return
             if self._wished and self._store is not None:
                 self._store.set(REGENERATE, True, retention=_never_expire())
@@ -224,16 +229,16 @@ class Ledger:
         except Exception:  # any failure of the store: what the service said must not be lost over it
             log.exception(
                 "The intent #%s could not be taken back: the next attempt will not know that nothing was made.",
-                record.key,
+                record.tag,
             )
 
-    def _overtaken(self) -> RecordError:
+    def _concurrent_write_error(self) -> RecordError:
         return RecordError(
-            f"While this attempt was on its way, another one wrote {self.where(KEY)}, which says what this task has "
-            "paid for. This one has sent nothing and paid nothing; a retry goes on from the record."
+            f"While this attempt was on its way, another one wrote {self.describe_location(KEY)}, which says what this "
+            "task has paid for. This one has sent nothing and paid nothing; a retry goes on from the record."
         )
 
-    def submitted(self, record: Record, submission: Submission) -> Record:
+    def mark_submitted(self, record: Record, submission: Submission) -> Record:
         """Complete the intent with the paid job's id. Tried for two minutes, as the id must not be lost.
 
         :raises SubmissionUnknownError: the store could not be written; the error carries the id.
@@ -251,10 +256,10 @@ class Ledger:
         pause = 1.0
         while True:
             try:
-                now = self.read()
-                if now is not None and now.key != record.key:
-                    log.error("Another attempt has recorded job %s meanwhile; it goes into the history.", now.job_id)
-                    paid = replace(paid, history=now.past())
+                current = self.read()
+                if current is not None and current.tag != record.tag:
+                    log.error("Another attempt has recorded job %s: it goes into the history.", current.job_id)
+                    paid = replace(paid, history=current.past())
                 return self._write(paid)
             except Exception as error:  # any failure of the store: the job is paid for already
                 if clock.current().now() + pause > end:
@@ -262,7 +267,7 @@ class Ledger:
                         f"Magic Hour job {submission.id} ({record.tool}) was made and charged "
                         f"({submission.credits_charged} credits), but its id could not be recorded: {error}. "
                         f'See {paid.page or "Magic Hour"}. To go on with it put "{submission.id}", with the quotes, '
-                        f"into {self.where(ADOPT)} and clear the task."
+                        f"into {self.describe_location(ADOPT)} and clear the task."
                     )
                     log.error(sentence)
                     raise errors.SubmissionUnknownError(sentence, job_id=submission.id, created=True) from error
@@ -270,46 +275,48 @@ class Ledger:
                 clock.current().sleep(pause)
                 pause = min(pause * 2, 15.0)
 
-    def identified(self, record: Record) -> Record | None:
+    def find_identified(self, record: Record) -> Record | None:
         """Return the record if a webhook has named the intent's job meanwhile (:mod:`.plugin.orphans`), else None."""
         try:
-            now = self.read()
+            current = self.read()
         except Exception:  # any failure of the store: what is known of the lost answer must not be lost over it
-            log.exception("The record of the paid request #%s could not be read.", record.key)
+            log.exception("The record of the paid request #%s could not be read.", record.tag)
             return None
-        return now if now is not None and (now.key, now.state) == (record.key, "submitted") else None
+        return current if current is not None and (current.tag, current.state) == (record.tag, "submitted") else None
 
-    def resumed(self, record: Record) -> Record:
+    def mark_resumed(self, record: Record) -> Record:
         """Note that this attempt goes on with the record, so that its own retries are not taken for a clear."""
         before = self.read()
         return record if record == before else self._write(record)
 
-    def stored(self, record: Record, files: list[dict[str, Any]]) -> Record:
+    def mark_stored(self, record: Record, files: list[dict[str, Any]]) -> Record:
         """Note the files that are stored so far: an attempt that goes on need not fetch them again."""
-        return self._advance(replace(record, files=files))
+        return self._write_if_current(replace(record, files=files))
 
-    def delivered(self, record: Record, files: list[dict[str, Any]], credits_charged: int | None) -> Record:
+    def mark_delivered(self, record: Record, files: list[dict[str, Any]], credits_charged: int | None) -> Record:
         """Note that the job's files are stored."""
         if record.state != "delivered":
             count_credits(credits_charged, record.tool)
-        return self._advance(replace(record, state="delivered", files=files, credits_charged=credits_charged))
+        return self._write_if_current(replace(record, state="delivered", files=files, credits_charged=credits_charged))
 
-    def ended(self, record: Record, error: errors.MagicHourError) -> Record:
+    def mark_ended(self, record: Record, error: errors.MagicHourError) -> Record:
         """Note that the job ended without a result; whether a retry may pay for another is the error's to say."""
-        return self._advance(replace(record, state="failed" if error.retryable else "ended", reason=str(error)))
+        state: State = "failed" if error.retryable else "ended"
+        return self._write_if_current(replace(record, state=state, reason=str(error)))
 
-    def _advance(self, record: Record) -> Record:
+    def _write_if_current(self, record: Record) -> Record:
         """Write what became of a job, unless the record is another's by now: it must not fall back."""
-        now = self.read()
-        if now is not None and now.job_id != record.job_id:
-            log.warning("The record is of job %s by now; job %s is left out.", now.job_id or now.key, record.job_id)
+        current = self.read()
+        if current is not None and current.job_id != record.job_id:
+            newer = current.job_id or current.tag
+            log.warning("The record is of job %s by now; job %s is left out.", newer, record.job_id)
             return record
         return self._write(record)
 
     def _write(self, record: Record) -> Record:
         record = replace(record, written_at=record.written_at or self._stamp())
         if self._store is not None:
-            self._store.set(KEY, asdict(record), retention=_never_expire())
+            self._store.set(KEY, record.to_json(), retention=_never_expire())
         return record
 
     def _stamp(self) -> str:

@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
@@ -23,6 +23,7 @@ State = Literal["intent", "submitted", "delivered", "failed", "ended"]
 
 _HISTORY = 20  # ended records kept
 _NAME_LENGTH = 100
+_STORED_NAMES = {"tag": "key"}  # fields that stores know by another name
 
 
 class RecordError(MagicHourError):
@@ -55,7 +56,7 @@ class Record:
     :param state: ``intent``: the request may have been sent; ``submitted``: paid, id known; ``delivered``: its files
         are stored; ``failed``: ended, and another try may pay for a new job; ``ended``: ended for good, only a clear
         may pay again.
-    :param key: the tag in the job's name.
+    :param tag: what ends the job's name.
     :param fingerprint: SHA-256 of each request field; the request itself is not stored.
     :param balance: credits before the request, if known.
     :param files: what was stored: ``{"uri", "size", "sha256"}`` each.
@@ -66,7 +67,7 @@ class Record:
     state: State
     tool: str
     kind: str
-    key: str
+    tag: str
     fingerprint: dict[str, str]
     extra_tries: int = 0
     clear_number: int = 0
@@ -90,18 +91,23 @@ class Record:
         :raises InvalidInputError: it cannot be read; that is an error, never "no record".
         """
         try:
-            known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
-            record = cls(**known)
+            stored = {name: _STORED_NAMES.get(name, name) for name in cls.__dataclass_fields__}
+            record = cls(**{name: value[key] for name, key in stored.items() if key in value})
             if record.version != 1 or record.state not in get_args(State):
                 raise ValueError(f"version {record.version}, state {record.state!r}")
         except (TypeError, ValueError) as error:
             raise unreadable(where, error) from None
         return record
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what a store holds of it; :meth:`read` reads it back."""
+        return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+
     def past(self) -> list[dict[str, Any]]:
         """Return the history with this record at its end."""
         names = ("state", "tool", "key", "job_id", "written_at", "credits_charged", "reason")
-        brief = {name: getattr(self, name) for name in names}
+        stored = self.to_json()
+        brief = {name: stored[name] for name in names}
         return [*self.history, {name: value for name, value in brief.items() if value is not None}][-_HISTORY:]
 
     @property
@@ -155,16 +161,16 @@ def unknown_sentence(
     why: str,
     *,
     balance: int | None = None,
-    where: Callable[[str], str] = task_state,
+    describe_location: Callable[[str], str] = task_state,
     resubmits: bool = False,
-    may_be_told: bool = False,
+    webhook_may_identify: bool = False,
 ) -> str:
     """Say what is known of a submission whose answer was lost, and what a person can do.
 
     :param balance: credits now, if known.
-    :param where: names a key's place for a person.
+    :param describe_location: names a key's place for a person.
     :param resubmits: whether the next attempt sends the request again.
-    :param may_be_told: whether a webhook may name the job before the next attempt.
+    :param webhook_may_identify: whether a webhook may identify the job before the next attempt.
     """
     money = ""
     if record.balance is not None:
@@ -173,37 +179,37 @@ def unknown_sentence(
     then = (
         "As on_unknown_submission is 'resubmit', the next attempt sends the request again, which may pay twice."
         if resubmits
-        else "Nothing is sent again by itself; a retry goes on with the job if a webhook has named it by then."
-        if may_be_told
+        else "Nothing is sent again by itself; a retry resumes the job if a webhook has identified it by then."
+        if webhook_may_identify
         else "Nothing is sent again by itself."
     )
     return (
-        f"Nobody can say whether Magic Hour made and charged {named(record)} at {record.written_at} (UTC): {why}. "
-        f"{then}{money} Look for it at https://magichour.ai/my-library (key #{record.key}). "
-        f"If it is there, put its id, in double quotes, into {where(ADOPT)} and clear the task: it goes on with that "
-        f"job and pays nothing. If it is not there, put true into {where(REGENERATE)} and clear the task"
-        + ("." if resubmits else ", or set on_unknown_submission='resubmit', which may pay twice.")
+        f"It is unknown whether Magic Hour made and charged {named(record)} at {record.written_at} (UTC): {why}. "
+        f"{then}{money} Look for it at https://magichour.ai/my-library (tag #{record.tag}). "
+        f"If it is there, put its id, in double quotes, into {describe_location(ADOPT)} and clear the task: it resumes "
+        f"that job and pays nothing. If it is not there, put true into {describe_location(REGENERATE)} and clear the "
+        "task" + ("." if resubmits else ", or set on_unknown_submission='resubmit', which may pay twice.")
     )
 
 
-def new_key() -> str:
-    """Return a key for a job's name: 8 random base32 characters."""
+def new_tag() -> str:
+    """Return a tag for a job's name: 8 random base32 characters."""
     return "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(8))
 
 
-def tagged_name(given: str | None, automatic: str, key: str, tag_names: str) -> str | None:
+def make_job_name(given: str | None, generated: str, tag: str, tag_job_names: str) -> str | None:
     """Return the job's name: the only thread back to a job whose answer was lost. None leaves it to the service.
 
     :param given: the user's own name, if any.
-    :param tag_names: ``all``, ``automatic`` (the user's own names stay as they are) or ``none``.
+    :param tag_job_names: ``all``, ``generated`` (the user's own names stay as they are) or ``none``.
     """
-    if tag_names == "none" or (given and tag_names == "automatic"):
+    if tag_job_names == "none" or (given and tag_job_names == "generated"):
         return given
-    tag = f" #{key}"
-    return f"{(given or automatic)[: _NAME_LENGTH - len(tag)]}{tag}"
+    suffix = f" #{tag}"
+    return f"{(given or generated)[: _NAME_LENGTH - len(suffix)]}{suffix}"
 
 
-def key_of(name: str | None) -> str | None:
-    """Return the key at the end of a job's name, or None if no task of ours has put one there."""
+def find_tag(name: str | None) -> str | None:
+    """Return the tag at the end of a job's name, or None if no task of ours has put one there."""
     found = re.search(r" #([A-Z2-7]{8})\Z", name or "")
     return found[1] if found else None

@@ -14,12 +14,12 @@ from magic_hour_provider.api.catalog import default_polling_class
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import check_id
 from magic_hour_provider.api.validation import check_request, normalize_request, to_json_containers
-from magic_hour_provider.execution.attempt import Active, JobRun, Wishes
+from magic_hour_provider.execution.attempt import Deferral, JobAttempt, JobSpec
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, to_airflow_error
 from magic_hour_provider.inputs.fields import with_uris
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import Record, unknown_sentence
-from magic_hour_provider.operators.magic_hour import broken_promises, check_body, seconds
+from magic_hour_provider.operators.magic_hour import check_body, find_missing_xcoms, seconds
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 def begin(operator: MagicHourOperator, context: Context) -> dict[str, Any]:
-    """Submit the job, or go on with the one that an earlier attempt paid for; return the task's result, or defer."""
+    """Submit the job, or resume the one that an earlier attempt paid for; return the task's result, or defer."""
     with _opened(operator, context) as run:
         record, new = run.submit_or_resume()
         outcome = run.wait(record, look_now=not new) if operator.wait_for_completion else run.submitted(record, new=new)
-    return _done(operator, context, outcome, run.wishes)
+    return _done(operator, context, outcome, run.spec)
 
 
 def go_on(
@@ -55,62 +55,63 @@ def go_on(
         if event["status"] == TIMEOUT:
             deadline = clock.current().now()
         outcome = run.wait(record, look_now=True, deadline=deadline, tolerate_invalid=event["status"] != REFUSED)
-    return _done(operator, context, outcome, run.wishes)
+    return _done(operator, context, outcome, run.spec)
 
 
 @contextmanager
-def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobRun]:
+def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobAttempt]:
     record: Record | None = None
     try:
-        ledger = Ledger.of(context, str(operator.output_path or ""), operator._output_template)
+        ledger = Ledger.open(context, str(operator.output_path or ""), operator._output_template)
         record = ledger.read()
-        wishes = _wishes(operator)
+        spec = _job_spec(operator)
         hook = MagicHourHook(operator.magic_hour_conn_id)
         settings = hook.settings()
-        wishes = replace(wishes, webhooks=bool(settings.webhook_secrets))
+        spec = replace(spec, webhooks=bool(settings.webhook_secrets))
         client = hook.get_conn(settings)
     except MagicHourError as error:
         if record is not None and record.job_id is not None:
             # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
             raise AirflowException(
                 f"{error} That is about this attempt: Magic Hour job {record.job_id} was paid for before and goes "
-                f"on. A retry goes on with it and pays nothing. See {record.page or 'Magic Hour'}"
+                f"on. A retry resumes it and pays nothing. See {record.page or 'Magic Hour'}"
             ) from error
         failure = to_airflow_error(error)
         if record is not None and record.state == "intent":
             # "Nothing was charged" is about this attempt only.
-            before = unknown_sentence(record, "an earlier attempt ended while it was sending", where=ledger.where)
+            why = "an earlier attempt ended while it was sending"
+            before = unknown_sentence(record, why, describe_location=ledger.describe_location)
             failure = type(failure)(f"{error} That is about this attempt. {before}")
         raise failure from error
     with client:
-        run = operator._run = JobRun(wishes, context["ti"], ledger, client, operator.log)
+        run = operator._run = JobAttempt(spec, context["ti"], ledger, client, operator.log)
         if record is not None and record.state == "intent":
-            # Airflow clears the XComs of an attempt as the next one begins, and a webhook may name the job later.
-            run.report.intent(record.key, record.name, wishes.conn_id)
-        with run.speaking():
+            # Airflow clears the XComs of an attempt as the next one begins, and a webhook may identify the job later.
+            run.report.intent(record.tag, record.name, spec.conn_id)
+        with run.translating_errors():
             yield run
 
 
-def _wishes(operator: MagicHourOperator) -> Wishes:
-    if operator._refused is not None:
-        raise operator._refused
+def _job_spec(operator: MagicHourOperator) -> JobSpec:
+    if operator._init_error is not None:
+        raise operator._init_error
     tool = operator.tool
     check_body(tool, "request", operator.request, rendered=True)
     check_body(tool, "extra_request", operator.extra_request or {}, rendered=True)
     rendered = {name: getattr(operator, name) for name in ("request", "extra_request", "output_path")}
-    broken = broken_promises(operator._promised, rendered)
+    broken = find_missing_xcoms(operator._xcom_paths, rendered)
     given = normalize_request(tool, with_uris(tool, to_json_containers(operator.request)))
     request = with_uris(tool, _merged(given, to_json_containers(operator.extra_request or {})))
     findings = check_request(tool, given, extra=operator.extra_request, rendered=True)
     timeout = operator.timeout
-    return Wishes(
+    return JobSpec(
         tool=tool,
         request=request,
         conn_id=operator.magic_hour_conn_id,
         output_path=str(operator.output_path or ""),
         deferrable=operator.deferrable,
         timeout=seconds(timeout) if timeout is not None else tool.polling_class(request).timeout_s,
-        findings=replace(findings, errors=(*operator._slips, *broken, *findings.errors)),
+        findings=replace(findings, errors=(*operator._argument_errors, *broken, *findings.errors)),
         on_unknown_submission=operator.on_unknown_submission,
         on_clear=operator.on_clear,
     )
@@ -126,20 +127,20 @@ def _merged(request: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict
 
 
 def _done(
-    operator: MagicHourOperator, context: Context, outcome: dict[str, Any] | Active, wishes: Wishes
+    operator: MagicHourOperator, context: Context, outcome: dict[str, Any] | Deferral, spec: JobSpec
 ) -> dict[str, Any]:
-    if isinstance(outcome, Active):
-        _defer(operator, outcome, wishes)
+    if isinstance(outcome, Deferral):
+        _defer(operator, outcome, spec)
     emit_outlet_events(operator.outlets, context, outcome)
     return outcome
 
 
-def _defer(operator: MagicHourOperator, active: Active, wishes: Wishes) -> NoReturn:
+def _defer(operator: MagicHourOperator, deferral: Deferral, spec: JobSpec) -> NoReturn:
     # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.
     from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
-    record, now = active.record, clock.current().now()
-    pace = wishes.tool.polling_class(wishes.request)
+    record, now = deferral.record, clock.current().now()
+    pace = spec.tool.polling_class(spec.request)
     trigger = MagicHourJobTrigger(
         kind=record.kind,
         job_id=record.job_id or "",
@@ -147,7 +148,7 @@ def _defer(operator: MagicHourOperator, active: Active, wishes: Wishes) -> NoRet
         conn_id=operator.magic_hour_conn_id,
         submitted_at=record.submitted_at if record.submitted_at is not None else now,
         deferred_at=now,
-        deadline=active.deadline,
+        deadline=deferral.deadline,
         polling=pace.name if pace != default_polling_class(record.tool, record.kind) else None,
     )
-    operator.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": active.deadline})
+    operator.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deferral.deadline})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-    from magic_hour_provider.execution.attempt import JobRun
+    from magic_hour_provider.execution.attempt import JobAttempt
 
 _NOTHING = "Nothing was sent and nothing was charged."
 
@@ -91,11 +91,11 @@ class MagicHourOperator(BaseOperator):
         self.on_unknown_submission = on_unknown_submission
         self.on_clear = on_clear
         self._output_template = self.output_path  # rendering replaces the attribute
-        self._run: JobRun | None = None
-        self._refused: InvalidInputError | None = None
-        self._slips: tuple[str, ...] = ()
+        self._run: JobAttempt | None = None
+        self._init_error: InvalidInputError | None = None
+        self._argument_errors: tuple[str, ...] = ()
         templates = {"request": self.request, "extra_request": extra_request, "output_path": self.output_path}
-        self._promised = tuple(promises(templates))
+        self._xcom_paths = tuple(xcom_paths(templates))
         # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once
         # it knows what was paid for, and fails for good.
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
@@ -105,7 +105,7 @@ class MagicHourOperator(BaseOperator):
         except InvalidInputError as error:
             if not mapped:
                 raise
-            self._refused = error
+            self._init_error = error
         if not mapped:
             check_given(self.tool, self.request, extra_request)
 
@@ -117,7 +117,7 @@ class MagicHourOperator(BaseOperator):
         return checked(cls, super().partial, kwargs)
 
     @classmethod
-    def slips_in(cls, arguments: Mapping[str, Any], *, mapped: bool) -> list[str]:  # noqa: ARG003 (typed ones look)
+    def find_argument_errors(cls, arguments: Mapping[str, Any], *, mapped: bool) -> list[str]:  # noqa: ARG003 (typed ones look)
         """Name the arguments that this operator does not have, with the nearest ones it has.
 
         :param mapped: also those that a mapped task may not be given as None.
@@ -125,7 +125,7 @@ class MagicHourOperator(BaseOperator):
         return []
 
     @classmethod
-    def fills_in(cls) -> bool:
+    def has_custom_init(cls) -> bool:
         """Whether a constructor of the user's own may bring what is missing."""
         return cls.__init__ is not MagicHourOperator.__init__
 
@@ -145,7 +145,7 @@ class MagicHourOperator(BaseOperator):
         return value
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Submit the job, or go on with the one that an earlier attempt paid for."""
+        """Submit the job, or resume the one that an earlier attempt paid for."""
         from magic_hour_provider.operators import attempt
 
         return attempt.begin(self, context)
@@ -166,13 +166,13 @@ class MagicHourOperator(BaseOperator):
         if record.job_id is None:
             self.log.warning(
                 "Stopped while the paid request #%s was under way: a job may have been made and charged. If so, the "
-                "next attempt goes on with it where the answer still came, and says what to do where it did not.",
-                record.key,
+                "next attempt resumes it where the answer still came, and says what to do where it did not.",
+                record.tag,
             )
         else:
             self.log.warning(
-                "Stopped waiting for Magic Hour job %s. It goes on and may still be charged; the next attempt goes on "
-                "with it. A video can be canceled by hand at %s",
+                "Stopped waiting for Magic Hour job %s. It goes on and may still be charged; the next attempt resumes "
+                "it. A video can be canceled by hand at %s",
                 record.job_id,
                 record.page or "magichour.ai",
             )
@@ -203,31 +203,31 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name, choices in _CHOICES.items():
         value = options.get(name, choices[0])
-        if value not in choices and not _is_promise(value):
+        if value not in choices and not _is_xcom(value):
             raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")
     timeout = options.get("timeout")
-    if timeout is not None and not _is_promise(timeout) and not seconds(timeout) > 0:
+    if timeout is not None and not _is_xcom(timeout) and not seconds(timeout) > 0:
         raise InvalidInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")
 
 
-def _is_promise(value: Any) -> bool:
+def _is_xcom(value: Any) -> bool:
     """Whether a value is an earlier task's output, known only when the task runs."""
     return hasattr(value, "resolve")
 
 
-def promises(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def xcom_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """Return where in a value earlier tasks' outputs stand."""
-    if _is_promise(value):
+    if _is_xcom(value):
         yield path
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from promises(inner, (*path, name))
+            yield from xcom_paths(inner, (*path, name))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from promises(inner, (*path, index))
+            yield from xcom_paths(inner, (*path, index))
 
 
-def broken_promises(paths: Iterable[tuple[str | int, ...]], rendered: Mapping[str, Any]) -> tuple[str, ...]:
+def find_missing_xcoms(paths: Iterable[tuple[str | int, ...]], rendered: Mapping[str, Any]) -> tuple[str, ...]:
     """Say which earlier tasks' outputs turned out to be None: the service's default would be paid for instead.
 
     :param paths: where such outputs stood.

@@ -69,8 +69,8 @@ class _Partial(OperatorPartial):
 
 
 def _refuse(operator: Any, arguments: Mapping[str, Any]) -> None:
-    if slips := operator.slips_in(arguments, mapped=True):
-        Findings(tuple(slips)).raise_errors(get_tool(operator.slug))
+    if argument_errors := operator.find_argument_errors(arguments, mapped=True):
+        Findings(tuple(argument_errors)).raise_errors(get_tool(operator.slug))
 
 
 def _check(operator: Any, arguments: Mapping[str, Any], *, later: bool | Iterable[str]) -> None:
@@ -87,5 +87,5 @@ def _check(operator: Any, arguments: Mapping[str, Any], *, later: bool | Iterabl
     if request is None or "request" in open_names:
         return
     fields = open_names & {"extra_request", *getattr(operator, "request_fields", ())}
-    missing_later = later is True or bool(fields) or operator.fills_in()
+    missing_later = later is True or bool(fields) or operator.has_custom_init()
     check_given(get_tool(tool), request, arguments.get("extra_request"), later=missing_later)

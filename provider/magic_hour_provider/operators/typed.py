@@ -62,12 +62,12 @@ class MagicHourToolOperator(MagicHourOperator):
         given = {name: value for name, value in given.items() if not isinstance(value, _NotGiven)}
         request = {name: value for name, value in given.items() if value is not None}
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
-        slips = self.slips_in({**kwargs, **given}, mapped=mapped)
-        if slips and not mapped:
-            _refuse(self.slug, slips, request, kwargs.get("extra_request"))
+        argument_errors = self.find_argument_errors({**kwargs, **given}, mapped=mapped)
+        if argument_errors and not mapped:
+            _refuse(self.slug, argument_errors, request, kwargs.get("extra_request"))
         known = _arguments(type(self))
         super().__init__(tool=self.slug, request=request, **{name: kwargs[name] for name in kwargs if name in known})
-        self._slips = tuple(slips)  # of a mapped task: said by execute, as here they would be retried
+        self._argument_errors = tuple(argument_errors)  # of a mapped task: raised by execute, not retried
 
     @property
     def request(self) -> dict[str, Any]:
@@ -83,8 +83,8 @@ class MagicHourToolOperator(MagicHourOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """Begin a mapped task; as :meth:`MagicHourOperator.partial`."""
-        if slips := cls.slips_in(kwargs, mapped=False):
-            _refuse(cls.slug, slips, cls.given_request(kwargs), kwargs.get("extra_request"), later=True)
+        if argument_errors := cls.find_argument_errors(kwargs, mapped=False):
+            _refuse(cls.slug, argument_errors, cls.given_request(kwargs), kwargs.get("extra_request"), later=True)
         return super().partial(**kwargs)
 
     @classmethod
@@ -93,27 +93,27 @@ class MagicHourToolOperator(MagicHourOperator):
         return {name: arguments[name] for name in cls.request_fields if arguments.get(name) is not None}
 
     @classmethod
-    def slips_in(cls, arguments: Mapping[str, Any], *, mapped: bool) -> list[str]:
+    def find_argument_errors(cls, arguments: Mapping[str, Any], *, mapped: bool) -> list[str]:
         """Name the arguments that this operator does not have, with the nearest ones it has.
 
         :param mapped: also those that a mapped task may not be given as None.
         """
-        known, slips = _arguments(cls), []
+        known, argument_errors = _arguments(cls), []
         for name in arguments:
             if name not in known:
                 near = get_close_matches(name, known, n=2, cutoff=0.7)
                 hint = f": did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
-                slips.append(f"`{name}` is not a field of {cls.slug} or an argument of {cls.__name__}{hint}")
+                argument_errors.append(f"`{name}` is not a field of {cls.slug} or an argument of {cls.__name__}{hint}")
             elif mapped and arguments[name] is None and name in cls.request_fields:
                 # On the worker nobody could tell it from an earlier task's missing output.
-                slips.append(
+                argument_errors.append(
                     f"`{name}` of a mapped task is None, so Magic Hour's default would be paid for (to leave it out "
                     "for some of the tasks, map over dicts with .expand_kwargs() and leave its key out)"
                 )
-        return slips
+        return argument_errors
 
     @classmethod
-    def fills_in(cls) -> bool:
+    def has_custom_init(cls) -> bool:
         """Whether a constructor of the user's own may bring what is missing."""
         made = next(owner for owner in cls.mro() if "request_fields" in vars(owner))
         return cls.__init__ is not made.__init__  # type: ignore[misc]
@@ -129,9 +129,11 @@ def _arguments(operator: type[MagicHourToolOperator]) -> frozenset[str]:
     return frozenset(names - {"self", "given", "tool", "request", "kwargs"})
 
 
-def _refuse(slug: str, slips: list[str], request: Mapping[str, Any], extra: Any, *, later: bool = False) -> None:
-    """Refuse slips, together with all else that is wrong with the request."""
+def _refuse(
+    slug: str, argument_errors: list[str], request: Mapping[str, Any], extra: Any, *, later: bool = False
+) -> None:
+    """Refuse wrong arguments, together with all else that is wrong with the request."""
     tool, found = get_tool(slug), Findings()
     if isinstance(extra or {}, Mapping):
         found = check_request(tool, normalize_request(tool, request), extra=extra, rendered=False, later=later)
-    Findings((*slips, *found.errors)).raise_errors(tool)
+    Findings((*argument_errors, *found.errors)).raise_errors(tool)

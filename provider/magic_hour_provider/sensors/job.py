@@ -121,7 +121,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             decided = self._wait.next_action(seen, clock.current().now())
             if not isinstance(decided, Outcome):
                 self.log.info("Magic Hour job %s: %s", reference.id, seen.status if isinstance(seen, Job) else seen)
-                report.job(record, seen.status if isinstance(seen, Job) else "unseen")
+                report.job(record, seen.status if isinstance(seen, Job) else "pending")
                 return None
             if isinstance(seen, MagicHourError) and decided.status != GONE:
                 raise seen

@@ -9,7 +9,7 @@ import pytest
 
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.redaction import redact
-from magic_hour_provider.ledger.record import new_key
+from magic_hour_provider.ledger.record import new_tag
 from magic_hour_provider.plugin.media_tab import task_details as details
 from magic_hour_provider.plugin.media_tab.pages import run_page
 from magic_hour_provider.plugin.media_tab.sanitize import to_safe_json
@@ -249,7 +249,7 @@ def test_only_what_is_sent_is_prepared(monkeypatch):
     monkeypatch.setattr(details, "flatten_request", lambda request: read.append(request) or [])
     many = [
         TaskSnapshot(
-            "make", n, "success", xcoms={"magic_hour_job": job(id=new_key()), "media": [{"uri": f"/x/{n}.png"}]}
+            "make", n, "success", xcoms={"magic_hour_job": job(id=new_tag()), "media": [{"uri": f"/x/{n}.png"}]}
         )
         for n in range(1000)
     ]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from magic_hour_provider.ledger.record import Record, key_of, new_key, tagged_name
+from magic_hour_provider.ledger.record import Record, find_tag, make_job_name, new_tag
 
 pytestmark = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow before 3.3 has no task state store")
 
@@ -26,7 +26,7 @@ def test_an_intent_gets_its_job(airflow_rows, webhooks, type_):
     after = Record.read(airflow_rows.record())
     assert (after.state, after.job_id, after.credits_charged) == ("submitted", "paid", 30)
     assert after.submitted_at == 1795593600.0
-    assert (after.fingerprint, after.key, after.name) == (before.fingerprint, before.key, before.name)
+    assert (after.fingerprint, after.tag, after.name) == (before.fingerprint, before.tag, before.name)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,6 @@ def test_two_jobs_with_one_key(airflow_rows, webhooks):
 def test_every_name_that_we_make_carries_its_key():
     """However long the user's own name is."""
     for given in (None, "waves", "x" * 300, "ends with #ABCDEFG"):
-        key = new_key()
-        assert key_of(tagged_name(given, "teaser.make", key, "all")) == key
-        assert key_of(json.loads(json.dumps(tagged_name(given, "teaser.make", key, "none")))) is None
+        key = new_tag()
+        assert find_tag(make_job_name(given, "teaser.make", key, "all")) == key
+        assert find_tag(json.loads(json.dumps(make_job_name(given, "teaser.make", key, "none")))) is None

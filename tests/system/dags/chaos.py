@@ -14,7 +14,7 @@ import pendulum
 from airflow.sdk import DAG, TaskGroup
 
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.execution.attempt import JobRun
+from magic_hour_provider.execution.attempt import JobAttempt
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
@@ -53,12 +53,12 @@ DOWNLOAD = MagicHourClient.download
 
 # The method that the process does not come back from: what stands before it is the last thing it did.
 POINTS: dict[str, tuple[type, str, Callable[..., Any]]] = {
-    "before_the_intent": (JobRun, "_account", die),
+    "before_the_intent": (JobAttempt, "_account", die),
     "before_the_post": (MagicHourClient, "create", die),
-    "before_the_record": (Ledger, "submitted", die),
-    "after_the_record": (JobRun, "wait", die),
+    "before_the_record": (Ledger, "mark_submitted", die),
+    "after_the_record": (JobAttempt, "wait", die),
     "during_the_download": (MagicHourClient, "download", half_a_download),
-    "after_the_download": (Ledger, "delivered", die),
+    "after_the_download": (Ledger, "mark_delivered", die),
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import Delivery
-from magic_hour_provider.ledger.record import KEY, Record, key_of
+from magic_hour_provider.ledger.record import KEY, Record, find_tag
 from magic_hour_provider.plugin.webhooks.secrets import load_webhook_secrets
 from magic_hour_provider.xcoms import intent_xcom
 
@@ -36,7 +36,7 @@ def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | No
     :param now: the time, in seconds since 1970.
     :raises DATABASE_UNAVAILABLE: the database does not answer; a retry may succeed.
     """
-    tag = key_of(delivery.name)
+    tag = find_tag(delivery.name)
     if tag is None:
         return None
     with create_session(scoped=False) as session:
@@ -94,7 +94,7 @@ def _complete_intent(
     except (ValueError, InvalidInputError) as error:
         log.warning("Magic Hour job %s belongs to %s, whose record cannot be read: %s", delivery.id, name, error)
         return False
-    if (record.state, record.key) != ("intent", tag):
+    if (record.state, record.tag) != ("intent", tag):
         return False
     if record.kind != delivery.kind:
         log.warning("Magic Hour job %s of %s has the tag of another kind, %s.", delivery.id, name, record.kind)
@@ -118,7 +118,7 @@ def _complete_intent(
     result = session.execute(
         update(model)
         .where(model.id == row.id, model.value == row.value)
-        .values(value=json.dumps(asdict(submitted)), updated_at=datetime.now(UTC))
+        .values(value=json.dumps(submitted.to_json()), updated_at=datetime.now(UTC))
         .execution_options(synchronize_session=False)
     )
     return bool(result.rowcount == 1)
