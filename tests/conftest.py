@@ -26,8 +26,10 @@ s3.keep_on_loopback()
 import pytest  # noqa: E402
 
 from helpers import money_report  # noqa: E402
+from helpers.attempts import Connected, TaskInstance  # noqa: E402
 from helpers.places import PLACES, Place  # noqa: E402
-from helpers.support import KEY, LEDGERS, Connected, Store, StoredFiles, TaskInstance  # noqa: E402
+from helpers.samples import KEY  # noqa: E402
+from helpers.stores import LEDGERS, Store, StoredFiles  # noqa: E402
 from magic_hour_provider.api.clock import SimulatedClock, override  # noqa: E402
 from magic_hour_provider.ledger import file_store as storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402

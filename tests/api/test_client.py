@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from helpers.support import KEY, PHOTO
+from helpers.samples import KEY, PHOTO
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.api.models import Download

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from helpers.support import KEY, Connected, TaskInstance
+from helpers.attempts import Connected, TaskInstance
+from helpers.samples import KEY
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.validation import check_request, normalize_request

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from helpers.support import PHOTO
+from helpers.samples import PHOTO
 
 PHOTOS = ("a b.png", "b.png", "ü.jpg")
 

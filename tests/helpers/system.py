@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,12 +24,3 @@ class World:
     def made_by(self, tool: str) -> list[dict[str, Any]]:
         """Return the jobs that the simulator accepted for a tool."""
         return [job for job in self.sim.jobs() if job["tool"] == tool]
-
-
-def until(found: Callable[[], T], seconds: float = 60) -> T:
-    """Wait until something is there, and return it."""
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
-    return value

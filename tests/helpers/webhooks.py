@@ -19,6 +19,7 @@ import uvicorn
 from airflow.utils.session import create_session
 
 from helpers.clocks import HeldClock
+from helpers.waiting import until
 from magic_hour_provider.api.webhooks import sign
 from magic_hour_provider.ledger.record import KEY, Record
 
@@ -310,12 +311,3 @@ def serving(app: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive()
-
-
-def until(found: Any, seconds: float = 10) -> Any:
-    """Wait until something is there, and return it."""
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.005)
-    return value

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from airflow.sdk import Connection
 
-from helpers.support import KEY
+from helpers.samples import KEY
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
 

@@ -12,7 +12,8 @@ from airflow.sdk.definitions.asset import AssetUriRef
 from airflow.sdk.io import attach, store
 from fsspec.implementations.memory import MemoryFileSystem
 
-from helpers.support import KEY, PHOTO, resolve_request, stored
+from helpers.samples import KEY, PHOTO
+from helpers.uploads import resolve_request, stored
 from magic_hour_provider.api.catalog import TOOLS, get_tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, TransferError

@@ -8,7 +8,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import Asset
 
-from helpers.support import KEY, PHOTO, Connected, TaskInstance, resolve_request, stored
+from helpers.attempts import Connected, TaskInstance
+from helpers.samples import KEY, PHOTO
+from helpers.uploads import resolve_request, stored
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, get_tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, ServerError, TransferError

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
-from helpers.support import TaskInstance
+from helpers.attempts import TaskInstance
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.file_store import StorageStore, folder_name, storage_store

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from helpers.clocks import MovableTime, set_clock
-from helpers.support import Store
+from helpers.stores import Store
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.clock import SimulatedClock

@@ -13,8 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowException
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from helpers.attempts import Connected, TaskInstance
 from helpers.money_report import note
-from helpers.support import Connected, TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.execution.attempt import JobAttempt
 from magic_hour_provider.ledger.ledger import Ledger

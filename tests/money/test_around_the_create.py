@@ -11,7 +11,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
-from helpers.support import KEY, Connected, TaskInstance
+from helpers.attempts import Connected, TaskInstance
+from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.simulator import Simulator

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from helpers.attempts import Connected, TaskInstance
 from helpers.money_report import note
-from helpers.support import LEDGERS, Connected, TaskInstance
+from helpers.stores import LEDGERS
 from magic_hour_provider.simulator.faults.catalog import FAULTS as KINDS
 
 REQUEST = {"style": {"prompt": "waves"}, "end_seconds": 3}

@@ -7,7 +7,8 @@ import json
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from helpers.support import LEDGERS, Store, TaskInstance
+from helpers.attempts import TaskInstance
+from helpers.stores import LEDGERS, Store
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.ledger import Ledger

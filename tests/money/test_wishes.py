@@ -8,7 +8,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
-from helpers.support import KEY, PHOTO, Store, TaskInstance
+from helpers.attempts import TaskInstance
+from helpers.samples import KEY, PHOTO
+from helpers.stores import Store
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.inputs import sources

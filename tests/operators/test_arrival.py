@@ -10,7 +10,8 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from helpers.support import KEY, TaskInstance
+from helpers.attempts import TaskInstance
+from helpers.samples import KEY
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.validation import normalize_request

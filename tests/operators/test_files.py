@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from helpers.support import KEY, PHOTO, TaskInstance, stored
+from helpers.attempts import TaskInstance
+from helpers.samples import KEY, PHOTO
+from helpers.uploads import stored
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.operators.files import (

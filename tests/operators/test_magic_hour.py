@@ -12,7 +12,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from PIL import Image
 
-from helpers.support import KEY, PHOTO, TaskInstance
+from helpers.attempts import TaskInstance
+from helpers.samples import KEY, PHOTO
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.operators.magic_hour import MagicHourOperator

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup
 
-from helpers.support import TaskInstance
+from helpers.attempts import TaskInstance
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.operators.image import MagicHourAIImageGeneratorOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator

@@ -6,7 +6,7 @@ import pytest
 from airflow.providers.common.compat.sdk import redact
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
-from helpers.support import TaskInstance
+from helpers.attempts import TaskInstance
 from magic_hour_provider.operators.image import MagicHourAIImageUpscalerOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 

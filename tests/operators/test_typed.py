@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from helpers.support import TaskInstance
+from helpers.attempts import TaskInstance
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.operators import audio, image, video
 from operator_source import class_name

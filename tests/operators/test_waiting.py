@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 
-from helpers.support import TaskInstance
+from helpers.attempts import TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 

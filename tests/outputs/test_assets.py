@@ -7,7 +7,7 @@ import json
 import pytest
 from airflow.sdk import Asset, AssetAlias
 
-from helpers.support import TaskInstance
+from helpers.attempts import TaskInstance
 from magic_hour_provider.operators.files import MagicHourDownloadOperator
 from magic_hour_provider.outputs.assets import asset_uri, emit_outlet_events
 from magic_hour_provider.sensors.job import MagicHourJobSensor

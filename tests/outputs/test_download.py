@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from helpers.support import KEY, at_once
+from helpers.samples import KEY
+from helpers.waiting import at_once
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.support import TaskInstance
+from helpers.attempts import TaskInstance
 from magic_hour_provider.operators.files import MagicHourDownloadOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.clocks import HeldClock, MovableTime
 from helpers.postgres import postgresql
-from helpers.support import KEY
+from helpers.samples import KEY
 from helpers.webhooks import SECRET, Airflow, Triggerer, Webhooks, serving
 from magic_hour_provider.api.clock import override
 

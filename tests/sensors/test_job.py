@@ -15,7 +15,8 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
-from helpers.support import KEY, TaskInstance
+from helpers.attempts import TaskInstance
+from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 

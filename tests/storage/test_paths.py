@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
-from helpers.support import at_once
+from helpers.waiting import at_once
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.storage.paths import check_folder, open_path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.support import KEY
+from helpers.samples import KEY
 from helpers.system import World
 from local_airflow import LocalAirflow
 from magic_hour_provider.simulator import Simulator

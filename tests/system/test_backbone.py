@@ -12,8 +12,8 @@ import pytest
 from airflow.sdk.execution_time import context
 from PIL import Image
 
-from helpers.support import KEY
-from helpers.system import until
+from helpers.samples import KEY
+from helpers.waiting import until
 
 pytestmark = pytest.mark.system
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from helpers.money_report import note
-from helpers.system import until
+from helpers.waiting import until
 from local_airflow import LocalAirflowError
 
 pytestmark = pytest.mark.system

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers.money_report import note
-from helpers.system import until
+from helpers.waiting import until
 
 pytestmark = pytest.mark.system
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from helpers.system import until
+from helpers.waiting import until
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

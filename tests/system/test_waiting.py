@@ -11,8 +11,8 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from deferred_rows import put_deferred, resumed
-from helpers.support import KEY
-from helpers.system import until
+from helpers.samples import KEY
+from helpers.waiting import until
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
 pytestmark = pytest.mark.system

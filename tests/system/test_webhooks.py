@@ -15,8 +15,9 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from helpers.postgres import postgresql
-from helpers.support import KEY
-from helpers.system import World, until
+from helpers.samples import KEY
+from helpers.system import World
+from helpers.waiting import until
 from local_airflow import LocalAirflow
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.simulator import Simulator

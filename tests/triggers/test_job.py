@@ -11,7 +11,8 @@ from pkgutil import resolve_name
 import httpx
 import pytest
 
-from helpers.support import DATA, KEY, first_event
+from helpers.attempts import first_event
+from helpers.samples import DATA, KEY
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.hooks.magic_hour import MagicHourHook

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from helpers.support import first_event
+from helpers.attempts import first_event
 from helpers.virtual_time import run
 from magic_hour_provider.triggers import poll_metrics as metrics_module
 from magic_hour_provider.triggers import poller as poller_module

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from helpers.clocks import MovableTime, set_clock
-from helpers.support import KEY
+from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.errors import TransferError

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from helpers.clocks import set_clock
-from helpers.support import KEY, stored
+from helpers.samples import KEY
+from helpers.uploads import stored
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.errors import (

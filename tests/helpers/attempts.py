@@ -1,11 +1,9 @@
-"""Stand-ins for what only Airflow's own processes have: a task instance and its context. Everything else is real."""
+"""Attempts of tasks, and what only Airflow's own processes have: a task instance and its context."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -15,73 +13,13 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from helpers.clocks import set_clock
-from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.api.client import MagicHourClient
+from helpers.samples import KEY
+from helpers.stores import Store, StoredFiles
 from magic_hour_provider.api.clock import SimulatedClock
-from magic_hour_provider.inputs.fields import find_inputs
-from magic_hour_provider.inputs.sources import check_inputs
-from magic_hour_provider.inputs.upload import resolve_inputs
-from magic_hour_provider.ledger.file_store import StorageStore, folder_name
+from magic_hour_provider.ledger.file_store import folder_name
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
-
-LEDGERS = ("task state store", "storage ledger")
-KEY = "mhk_live_testsonly0123456789"
-DATA = Path(__file__).parents[1] / "data"
-PHOTO = Path(__file__).parents[2] / "dags_examples" / "media" / "astronaut.png"
-
-
-class Store:
-    """A task state store: its rows outlive attempts and clears, and only JSON survives."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, str] = {}
-        self.failing = 0
-        self.writes: list[dict[str, Any]] = []
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value, or the default if there is no such row."""
-        return json.loads(self.rows[key]) if key in self.rows else default
-
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        """Write a value; fails as often as ``failing`` says, counted down."""
-        if self.failing and isinstance(value, dict) and value.get("state") == "submitted":
-            self.failing -= 1
-            raise ConnectionError("the API server is away")
-        self.rows[key] = json.dumps(value)
-        self.writes.append(json.loads(self.rows[key]))
-
-    def delete(self, key: str) -> None:
-        """Remove a key."""
-        self.rows.pop(key, None)
-
-
-class StoredFiles(StorageStore):
-    """The storage ledger of one task instance, with what tests ask of both stores."""
-
-    _failing: ClassVar[dict[str, int]] = {}  # by folder: each attempt opens a store of its own
-
-    @property
-    def failing(self) -> int:
-        """How often writing a paid job's id still fails."""
-        return self._failing.get(self.folder, 0)
-
-    @failing.setter
-    def failing(self, times: int) -> None:
-        self._failing[self.folder] = times
-
-    @property
-    def rows(self) -> dict[str, str]:
-        """All its files, whatever their names."""
-        return {path.name: path.read_text() for path in Path(self.folder).glob("*")}
-
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        """Write a value; fails as often as ``failing`` says, counted down."""
-        if self.failing and isinstance(value, dict) and value.get("state") == "submitted":
-            self.failing -= 1
-            raise OSError("the storage is away")
-        super().set(key, value, retention=retention)
 
 
 class TaskInstance:
@@ -197,37 +135,8 @@ class Connected:
         return self.sim.stats()["creates"]["accepted"]
 
 
-def stored(sim: Simulator, reference: str) -> bytes:
-    """Return what arrived under the reference of an upload."""
-    return (Path(sim._temporary.name) / "uploads" / reference.removeprefix("api-assets/")).read_bytes()
-
-
-def resolve_request(client: MagicHourClient, tool: Tool, request: Any, tier: str | None = None) -> dict[str, Any]:
-    """Return the request as it would be sent, without sending it."""
-    inputs = find_inputs(tool, request)
-    return resolve_inputs(client, request, inputs, check_inputs(inputs, 0.0), tier=tier)
-
-
 async def first_event(trigger: MagicHourJobTrigger) -> dict[str, Any]:
     """Run a trigger until its event."""
     async for event in trigger.run():
         return event.payload
     raise AssertionError("the trigger sent no event")
-
-
-def at_once(times: int, work: Callable[[], object]) -> list[Exception]:
-    """Do the same in several threads; return what they raised."""
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run) for _ in range(times)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return errors

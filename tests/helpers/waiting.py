@@ -1,0 +1,41 @@
+"""Waiting for what other threads and processes do."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def until(found: Callable[[], T], seconds: float = 60) -> T:
+    """Wait until something is there, and return it.
+
+    :param seconds: how long a machine may take that is busy with something else.
+    """
+    end, pause = time.monotonic() + seconds, 0.005
+    while not (value := found()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.05)
+    return value
+
+
+def at_once(times: int, work: Callable[[], object]) -> list[Exception]:
+    """Do the same in several threads; return what they raised."""
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
