@@ -14,6 +14,7 @@ import jsonschema
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 import magic_hour_provider
+from helpers.wheel import install_wheel
 from magic_hour_provider.get_provider_info import get_provider_info
 
 PACKAGE = Path(magic_hour_provider.__file__).parent
@@ -69,6 +70,32 @@ def test_the_entry_points():
     assert [one.load()()["package-name"] for one in providers] == ["airflow-provider-magic-hour"]
     plugins = {one.name: one for one in entry_points(group="airflow.plugins")}
     assert plugins["magic_hour"].load().name == "magic_hour"
+
+
+def test_the_wheel_holds_the_whole_package(tmp_path):
+    """Installed from the wheel, the package has all its files, among them the marker of its types, and is found."""
+    script = """
+import json
+from importlib.metadata import distribution
+from pathlib import Path
+import magic_hour_provider
+from magic_hour_provider.api.catalog import TOOLS
+groups = {one.group: one.value for one in distribution("airflow-provider-magic-hour").entry_points}
+info = distribution("airflow-provider-magic-hour").entry_points.select(group="apache_airflow_provider")
+print(json.dumps([str(Path(magic_hour_provider.__file__).parent), len(TOOLS), groups, next(iter(info)).load()()]))
+"""
+    done = subprocess.run([install_wheel(tmp_path), "-c", script], capture_output=True, text=True, check=True)
+    folder, tools, groups, info = json.loads(done.stdout)
+    ours, theirs = (
+        {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+        for root in (PACKAGE, Path(folder))
+    )
+    assert theirs == ours
+    assert Path(folder).is_relative_to(tmp_path)
+    assert "py.typed" in theirs
+    assert tools == 32
+    assert groups.keys() == {"apache_airflow_provider", "airflow.plugins", "pytest11", "console_scripts"}
+    assert info == get_provider_info()
 
 
 def test_the_plugin_costs_other_components_nothing():
