@@ -98,7 +98,7 @@ def test_a_create_whose_answer_is_lost(behave):
     with (
         server(behave) as url,
         MagicHourClient(api_key=KEY, base_url=url, timeout=0.5) as client,
-        pytest.raises(errors.SubmissionUnknownError, match="the request was sent"),
+        pytest.raises(errors.SubmissionUnknownError, match="The request was sent"),
     ):
         client.create("ai-image-generator", REQUEST)
 
@@ -109,7 +109,7 @@ def test_a_create_that_left_by_half():
     with (
         server(closed_before_reading) as url,
         MagicHourClient(api_key=KEY, base_url=url, timeout=2) as client,
-        pytest.raises(errors.SubmissionUnknownError, match="the request was sent"),
+        pytest.raises(errors.SubmissionUnknownError, match="The request was sent"),
     ):
         client.create("ai-image-generator", request)
 

@@ -10,8 +10,9 @@ import pytest
 
 from magic_hour_provider.api import errors, protocol
 from magic_hour_provider.api.catalog import Tool, get_tool
+from magic_hour_provider.api.errors import Charge, RequestFailure
 from magic_hour_provider.api.models import Job, JobReference, library_url, parse_library_url
-from magic_hour_provider.api.responses import Response, job_error, retry_after
+from magic_hour_provider.api.responses import Response, classify_failure, job_error, retry_after
 
 JSON = {"content-type": "application/json"}
 
@@ -61,11 +62,17 @@ def answer(status: int, body: object = None, headers: dict[str, str] | None = No
     ],
 )
 def test_what_a_create_came_to(outcome, error, retryable):
-    """Each way in which a create can end is exactly one of: never left, refused, rate limited, unknown."""
+    """Each way in which a create can end is exactly one of: never delivered, rejected, unknown; and says the charge."""
     with pytest.raises(errors.MagicHourError) as caught:
         protocol.read_create(outcome, "text-to-video")
     assert type(caught.value) is error
     assert caught.value.retryable is retryable
+    failure = RequestFailure.UNKNOWN_OUTCOME if error is errors.SubmissionUnknownError else RequestFailure.REJECTED
+    failure = RequestFailure.NEVER_DELIVERED if error is errors.ConnectionFailedError else failure
+    assert (caught.value.failure, classify_failure(outcome)) == (failure, failure)
+    charge = Charge.UNKNOWN if failure is RequestFailure.UNKNOWN_OUTCOME else Charge.NONE
+    assert caught.value.charge is charge
+    assert str(caught.value).count(charge.sentence) == 1
     claimed = isinstance(outcome, Response) and outcome.status == 502 and not outcome.body
     assert getattr(caught.value, "not_created_per_docs", False) is claimed
 
@@ -174,7 +181,7 @@ def test_a_key_that_cannot_be_right_is_refused(key):
     """Blank, broken and non-ASCII keys are named before anything is sent, without being shown."""
     with pytest.raises(errors.InvalidInputError) as caught:
         protocol.check_api_key(key)
-    assert "Nothing was sent" in str(caught.value)
+    assert "nothing was charged" in str(caught.value)
     assert not key or key.strip() not in str(caught.value) or not key.strip()
 
 
@@ -224,16 +231,17 @@ def test_which_job_failures_another_try_can_mend(code, retryable):
     """Input, policy and balance end for good; unknown codes are bounded by the user's retries."""
     failure = job_error(Job("abc", "video", "error", error_code=code), tool="lip-sync")
     assert failure.retryable is retryable
-    assert "refunds" in str(failure)
+    assert failure.charge is Charge.REFUNDED
     assert "videoId=abc" in str(failure)
 
 
-@pytest.mark.parametrize("status", ["canceled", "gone"])
-def test_canceled_and_gone_are_final(status):
+@pytest.mark.parametrize(("status", "charge"), [("canceled", Charge.REFUNDED), ("gone", Charge.KEPT)])
+def test_canceled_and_gone_are_final(status, charge):
     """A canceled or vanished job is never paid for again by itself."""
     failure = job_error(Job("abc", "video", status))
     assert isinstance(failure, errors.JobCanceledError)
     assert not failure.retryable
+    assert failure.charge is charge
 
 
 def test_library_addresses_are_read_and_written():

@@ -50,7 +50,7 @@ def test_all_problems_are_told_at_once():
     """One message names every problem, so that a person mends them in one go."""
     findings = check_request(TOOLS["lip-sync"], {"asset": {}, "end_seconds": "x"}, rendered=False)
     assert len(findings.errors) == 4
-    with pytest.raises(InvalidInputError, match=r"asset.*Nothing was sent.*extra_request"):
+    with pytest.raises(InvalidInputError, match=r"asset.*nothing was charged.*extra_request"):
         findings.raise_errors(TOOLS["lip-sync"])
 
 

@@ -114,7 +114,7 @@ def test_the_try_number_is_in_no_name(airflow, older):
 def test_a_ledger_path_that_cannot_work(airflow, older, path):
     """What differs between tasks, attempts or workers is refused before anything is sent."""
     airflow.setting("ledger_path", path)
-    with pytest.raises(AirflowFailException, match=r"ledger_path.*Nothing was sent"):
+    with pytest.raises(AirflowFailException, match=r"ledger_path.*nothing was charged"):
         airflow.attempt(airflow.operator(), TaskInstance())
     assert airflow.creates() == 0
 
@@ -175,7 +175,7 @@ def test_a_half_record_is_not_no_record(airflow, older):
     whole = file_of(ti, KEY).read_bytes()
     for broken in (whole[:-20], b"", b"\xff\xfe\x00", b"null"):
         file_of(ti, KEY).write_bytes(broken)
-        with pytest.raises(AirflowFailException, match=r"magic_hour\.job.*cannot be read.*Nothing was sent"):
+        with pytest.raises(AirflowFailException, match=r"magic_hour\.job.*cannot be read.*nothing was charged"):
             airflow.attempt(operator, ti)
     assert airflow.creates() == 1
 
@@ -183,7 +183,9 @@ def test_a_half_record_is_not_no_record(airflow, older):
 def test_a_ledger_that_cannot_be_read(airflow, older):
     """A file in the folder's place: a retryable error that names it, and nothing is paid."""
     older.write_text("in the way")
-    with pytest.raises(AirflowException, match=r"cannot be read now \(NotADirectoryError.*Nothing is paid") as caught:
+    with pytest.raises(
+        AirflowException, match=r"cannot be read now \(NotADirectoryError.*nothing was charged"
+    ) as caught:
         airflow.attempt(airflow.operator(), TaskInstance())
     assert not isinstance(caught.value, AirflowFailException)
     assert airflow.creates() == 0
@@ -195,7 +197,7 @@ def test_a_ledger_that_cannot_be_written(airflow, older):
     folder = Path(ti.store.folder)
     folder.parent.mkdir(parents=True)
     folder.symlink_to("/proc/nowhere")
-    with pytest.raises(AirflowException, match=r"cannot be written now.*Nothing is paid"):
+    with pytest.raises(AirflowException, match=r"cannot be written now.*nothing was charged"):
         airflow.attempt(airflow.operator(), ti)
     assert airflow.creates() == 0
 
@@ -204,7 +206,7 @@ def test_a_ledger_that_cannot_be_written(airflow, older):
 def test_a_storage_that_is_not_there(airflow, older, path):
     """An unknown protocol or connection stops the attempt unpaid."""
     airflow.setting("ledger_path", path)
-    with pytest.raises(AirflowException, match=r"cannot be read now.*Nothing is paid"):
+    with pytest.raises(AirflowException, match=r"cannot be read now.*nothing was charged"):
         airflow.attempt(airflow.operator(), TaskInstance())
     assert airflow.creates() == 0
 
@@ -215,7 +217,7 @@ def test_an_object_store_in_trouble(airflow, objects, trouble):
     ti, operator = TaskInstance(), airflow.operator()
     first = airflow.attempt(operator, ti)
     objects.trouble = trouble
-    with pytest.raises(AirflowException, match=r"cannot be read now.*Nothing is paid"):
+    with pytest.raises(AirflowException, match=r"cannot be read now.*nothing was charged"):
         airflow.attempt(operator, ti)
     objects.trouble = None
     assert airflow.attempt(operator, ti) == first
@@ -310,7 +312,7 @@ def test_an_empty_file_is_no_wish(airflow, older, key):
     ti, operator = TaskInstance(), airflow.operator()
     airflow.attempt(operator, ti)
     file_of(ti, key).write_text("\n")
-    with pytest.raises(AirflowFailException, match=rf"nothing in the file .*{key}.*Nothing was sent"):
+    with pytest.raises(AirflowFailException, match=rf"nothing in the file .*{key}.*nothing was charged"):
         airflow.attempt(operator, ti)
     assert airflow.creates() == 1
 

@@ -87,7 +87,7 @@ def test_the_plan_of_an_attempt(state, attempt, prints, on_clear, on_unknown, do
         with pytest.raises(errors.SubmissionUnknownError, match="ABCD2345"):
             decided()
     elif does == FAIL:
-        with pytest.raises(errors.JobCanceledError, match="why"):
+        with pytest.raises(errors.NotRetryableError, match="why"):
             decided()
     elif does == SUBMIT:
         assert decided().record is None
@@ -125,7 +125,7 @@ def test_the_record_makes_the_round_trip(store):
 def test_a_record_that_cannot_be_read_is_an_error(store, value):
     """Never "no record": that would pay again."""
     store.set("magic_hour.job", value)
-    with pytest.raises(errors.InvalidInputError, match=r"cannot be read.*Nothing was sent"):
+    with pytest.raises(errors.InvalidInputError, match=r"cannot be read.*nothing was charged"):
         Ledger(store, FIRST).decide(TOOL, NOW, on_clear="reuse", on_unknown="fail")
 
 
@@ -169,7 +169,7 @@ def test_a_row_without_a_value_is_not_no_record():
         def get(self, key, default=None):
             return None
 
-    with pytest.raises(errors.InvalidInputError, match=r"cannot be read.*Nothing was sent"):
+    with pytest.raises(errors.InvalidInputError, match=r"cannot be read.*nothing was charged"):
         Ledger(Blobless(), FIRST).read()
 
 

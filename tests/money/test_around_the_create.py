@@ -173,7 +173,7 @@ def test_an_id_that_could_not_be_recorded_is_told_and_can_be_adopted(airflow):
     with pytest.raises(AirflowFailException) as caught:
         airflow.attempt(operator, ti)
     (job,) = airflow.sim.jobs()
-    assert str(caught.value).startswith(f"Magic Hour job {job['id']} (ai-image-generator) was made and charged")
+    assert str(caught.value).startswith(f"Magic Hour job {job['id']} (ai-image-generator) was created and charged")
     assert f"imageId={job['id']}" in str(caught.value)
     assert "magic_hour.adopt" in str(caught.value)
     ti.store.failing = 0

@@ -61,7 +61,7 @@ def test_an_expired_upload_is_named_before_anything_is_paid(airflow):
     uploaded = airflow.attempt(MagicHourUploadOperator(task_id="make", source=str(PHOTO)), TaskInstance())
     airflow.sim.advance(8 * 24 * 3600)
     operator = airflow.operator("ai-image-editor", {"assets": {"image_file_paths": [uploaded]}, **EDIT})
-    with pytest.raises(AirflowFailException, match="run the task that uploads it again"):
+    with pytest.raises(AirflowFailException, match="Run the task that uploads it again"):
         airflow.attempt(operator, TaskInstance())
     assert airflow.creates() == 0
 

@@ -241,7 +241,7 @@ def test_a_rendered_request_must_be_a_dict_too(airflow):
     """A template that renders to text is refused before anything is sent."""
     operator = airflow.operator(request="{{ params.body }}")
     operator.request = "still text"
-    with pytest.raises(AirflowFailException, match=r"must be a dict.*Nothing was sent"):
+    with pytest.raises(AirflowFailException, match=r"must be a dict.*nothing was charged"):
         airflow.attempt(operator, TaskInstance())
     assert airflow.creates() == 0
 
@@ -264,7 +264,7 @@ def edit(path: object) -> dict:
         ("clip.mp4", "takes image files"),
         ("nosuch://bucket/photo.png", "cannot be read"),
         (5, "takes a public URL"),
-        ({"kind": "face-detection", "id": "abc"}, "has no file to go on with"),
+        ({"kind": "face-detection", "id": "abc"}, "has no file to use"),
         ({"kind": "image", "id": "../x"}, "is not a Magic Hour job id"),
     ],
 )
@@ -358,7 +358,9 @@ def test_a_lost_answer_is_never_sent_again(airflow):
         assert ti.record["state"] == "intent"
         assert f"#{ti.record['key']}" in str(caught.value)
     assert "before was 100000 credits, now it is 99990" in str(caught.value)
-    assert ti.xcoms["magic_hour_job"]["status"] == "unknown"
+    told = ti.xcoms["magic_hour_job"]
+    assert (told["status"], told["charge"]) == ("unknown", "unknown")
+    assert told["next_step"].startswith("Nothing is sent again by itself.")
     assert airflow.sim.jobs()[0]["name"].endswith(f"#{ti.record['key']}")
     assert airflow.creates() == 1
 
@@ -427,7 +429,9 @@ def test_the_answer_table(airflow, fault, final, accepted, state):
         airflow.attempt(airflow.operator(), ti)
     assert isinstance(caught.value, AirflowFailException) is final
     assert (ti.record or {}).get("state") == state
-    assert ti.xcoms["magic_hour_job"]["error"] == str(caught.value)
+    told = ti.xcoms["magic_hour_job"]
+    assert told["error"] == str(caught.value)
+    assert told["charge"] == ("unknown" if state == "intent" else "none")
     assert airflow.creates() == accepted
 
 
@@ -494,7 +498,7 @@ def test_a_failed_job_worth_another_try(airflow, deferrable):
     """``unknown_error`` is refunded and retried with one new job per attempt."""
     airflow.sim.fault("outcome", status="error", code="unknown_error")
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, deferrable=deferrable)
-    with pytest.raises(AirflowException, match="refunds failed jobs") as caught:
+    with pytest.raises(AirflowException, match="refunds the job") as caught:
         airflow.attempt(operator, ti)
     assert not isinstance(caught.value, AirflowFailException)
     assert airflow.attempt(operator, ti)["status"] == "complete"
@@ -517,6 +521,7 @@ def test_a_job_that_ended_for_good(airflow, outcome, deferrable):
             airflow.attempt(operator, ti)
         told.append(ti.xcoms["magic_hour_job"])
     assert told[0]["status"] == outcome["status"]
+    assert [report["charge"] for report in told] == ["kept" if outcome["status"] == "gone" else "refunded", "none"]
     assert (told[0]["credits_charged"] == 0) is (outcome["status"] != "gone")
     assert airflow.creates() == 1
     ti.clear()
@@ -548,9 +553,11 @@ def test_the_timeout_ends_the_waiting_not_the_job(airflow, deferrable):
     """After a timeout a retry goes on waiting for the same job and pays nothing."""
     ti = TaskInstance()
     operator = airflow.operator("text-to-video", VIDEO, timeout=30, deferrable=deferrable)
-    with pytest.raises(AirflowException, match="goes on and stays charged") as caught:
+    with pytest.raises(AirflowException, match="was paid for and stays charged") as caught:
         airflow.attempt(operator, ti)
     assert not isinstance(caught.value, AirflowFailException)
+    assert ti.xcoms["magic_hour_job"]["charge"] == "kept"
+    assert "a retry resumes waiting for it" in ti.xcoms["magic_hour_job"]["next_step"]
     assert airflow.attempt(operator, ti)["status"] == "complete"
     assert airflow.creates() == 1
 
@@ -568,7 +575,7 @@ def test_an_event_after_the_deadline(airflow, ended):
     if ended:
         assert airflow.resume(operator, ti, deferred)["status"] == "complete"
     else:
-        with pytest.raises(AirflowException, match="goes on and stays charged"):
+        with pytest.raises(AirflowException, match="was paid for and stays charged"):
             airflow.resume(operator, ti, deferred)
     assert len(airflow.events) == 1
     assert airflow.creates() == 1
@@ -610,7 +617,7 @@ def test_a_broken_connection_does_not_hide_a_lost_answer(airflow, either_ledger)
         airflow.attempt(operator, ti)
     airflow.disconnect()
     with pytest.raises(
-        AirflowFailException, match=r"(?s)no Airflow connection.*about this attempt.*It is unknown whether"
+        AirflowFailException, match=r"(?s)no Airflow connection.*An earlier attempt.*It is unknown whether"
     ):
         airflow.attempt(operator, ti)
     assert airflow.creates() == 1
@@ -655,7 +662,7 @@ def test_a_job_that_does_not_wait_is_looked_at_once_on_resume(airflow):
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, wait_for_completion=False)
     airflow.attempt(operator, ti)
     airflow.sim.advance(600)
-    with pytest.raises(AirflowException, match="refunds failed jobs"):
+    with pytest.raises(AirflowException, match="refunds the job"):
         airflow.attempt(operator, ti)
     assert airflow.attempt(operator, ti)["status"] == "queued"
     assert airflow.creates() == 2
@@ -693,7 +700,7 @@ def test_a_revoked_key_while_waiting(airflow):
     ti.next_attempt()
     deferred = airflow.start(operator, ti)
     airflow.connect(password="mhk_live_another")
-    with pytest.raises(AirflowFailException, match="is paid for and goes on, but it cannot be looked at"):
+    with pytest.raises(AirflowFailException, match="keeps running, but it could not be polled"):
         airflow.resume(operator, ti, deferred)
     airflow.connect()
     ti.clear()

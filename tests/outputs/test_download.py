@@ -76,7 +76,7 @@ def test_a_fault_that_stays_ends_in_an_error_and_no_file(sim, place, fault):
     """Nothing half is left, under no name; the sentence has the id, the money and the page, and a retry may help."""
     client, job = finished(sim, timeout=0.2)
     sim.fault(endpoint="download", count=None, **FAULTS[fault])
-    with pytest.raises(TransferError, match="a retry collects it and pays nothing") as caught:
+    with pytest.raises(TransferError, match=r"(?i)a retry downloads .* and pays nothing") as caught:
         download_outputs(client, job, "t", place.uri)
     assert job.id in str(caught.value)
     assert "signature" not in str(caught.value)
@@ -347,7 +347,7 @@ def test_no_extension_leads_out_of_the_folder(sim, tmp_path):
 def test_a_folder_that_climbs_out(sim, tmp_path):
     """A paid job stays collectable when its rendered folder has ``..`` in it."""
     client, job = finished(sim)
-    with pytest.raises(InvalidInputError, match="stays collectable"):
+    with pytest.raises(InvalidInputError, match="was paid for and stays charged"):
         store_outputs(client, job, "t", f"{tmp_path}/a/../../b")
     assert list(tmp_path.iterdir()) == []
     assert sim.stats()["creates"]["accepted"] == 1
@@ -369,7 +369,7 @@ def test_a_full_disk(sim, tmp_path, monkeypatch, count):
     with monkeypatch.context() as patch, pytest.raises(TransferError, match="No space left on device") as caught:
         patch.setattr(targets.LocalWriter, "write", full)
         download_outputs(client, job, "t", str(tmp_path))
-    assert "a retry collects it and pays nothing" in str(caught.value)
+    assert "a retry downloads the job's files and pays nothing" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
     assert len(download_outputs(client, job, "t", str(tmp_path))) == count
     assert sim.stats()["creates"]["accepted"] == 1
@@ -378,7 +378,9 @@ def test_a_full_disk(sim, tmp_path, monkeypatch, count):
 def test_a_folder_that_is_forbidden(sim):
     """As with a full disk: the job is not lost."""
     client, job = finished(sim)
-    with pytest.raises(TransferError, match=r"could not be stored in '/proc/nowhere'.*a retry collects it"):
+    with pytest.raises(
+        TransferError, match=r"could not be stored in '/proc/nowhere'.*a retry downloads the job's files"
+    ):
         download_outputs(client, job, "t", "/proc/nowhere")
     assert sim.stats()["creates"]["accepted"] == 1
 

@@ -70,5 +70,5 @@ class AsyncMagicHourClient:
         try:
             answer = await self._getter.get(protocol.get_job_request(kind, job_id).path)
         except httpx.RequestError as error:
-            raise transport_error(error, f"polling at {kind} job {job_id}") from None
+            raise transport_error(error, f"polling {kind} job {job_id}") from None
         return protocol.read_job(answer, kind, job_id)

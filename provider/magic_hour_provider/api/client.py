@@ -106,7 +106,7 @@ class MagicHourClient:
         :param job_id: its id.
         """
         request = protocol.get_job_request(kind, job_id)
-        return protocol.read_job(self._send(request, f"polling at {kind} job {job_id}"), kind, job_id)
+        return protocol.read_job(self._send(request, f"polling {kind} job {job_id}"), kind, job_id)
 
     def delete_job(self, kind: str, job_id: str) -> None:
         """Delete a job's output for good. This is no cancel, and refunds nothing."""
@@ -152,14 +152,14 @@ class MagicHourClient:
         extension = path.suffix.lstrip(".").lower()
         kind = next((kind for kind in ("image", "video", "audio", "gif") if extension in EXTENSIONS[kind]), None)
         if kind is None:
-            raise InvalidInputError(f"{path} has no extension that Magic Hour takes. Nothing was sent.")
+            raise InvalidInputError(f"{path} has no extension that Magic Hour takes.")
         try:
             with path.open("rb"):
                 size = path.stat().st_size
         except OSError as error:
-            raise InvalidInputError(f"{path} cannot be read: {error.strerror}. Nothing was sent.") from None
+            raise InvalidInputError(f"{path} cannot be read: {error.strerror}.") from None
         if not size:
-            raise InvalidInputError(f"{path} is empty. Nothing was sent.")
+            raise InvalidInputError(f"{path} is empty.")
         # There is no upload type "gif"; the official CLI sends such files as video.
         kind = "video" if kind == "gif" else kind
         (reference,) = uploads.upload_all(

@@ -1,34 +1,105 @@
-"""Every way in which talking to Magic Hour can fail: one base class, named subclasses.
+"""The exceptions of this package.
 
-Each error is a sentence for a person, and each knows whether another try can help.
+An error says what happened, what it means for the charge, and what to do next, each in a part of its own; it also
+knows whether a retry can help, and what is known of the request that failed.
 """
 
 from __future__ import annotations
 
+from enum import Enum
+from typing import Any
+
 from magic_hour_provider.api.redaction import redact
 
 
-class MagicHourError(Exception):
-    """Base of all errors of this package.
+class Charge(Enum):
+    """What a failure means for the charge. The sentence of each is written here and nowhere else."""
 
-    :param message: what happened, what it means for the charge, what to do next.
-    :param status_code: HTTP status of the answer, if there was one.
+    NONE = "none"
+    KEPT = "kept"
+    REFUNDED = "refunded"
+    UNKNOWN = "unknown"
+
+    @property
+    def sentence(self) -> str:
+        """The charge in words, for the middle or the end of a message."""
+        return _CHARGE_SENTENCES[self]
+
+
+_CHARGE_SENTENCES = {
+    Charge.NONE: "No job was created and nothing was charged.",
+    Charge.KEPT: "The job was paid for and stays charged.",
+    Charge.REFUNDED: "Magic Hour refunds the job.",
+    Charge.UNKNOWN: "It is unknown whether a job was created and charged.",
+}
+
+
+class RequestFailure(Enum):
+    """What is known of a request that did not succeed: it decides whether a paid one may be sent again."""
+
+    NEVER_DELIVERED = "never delivered"
+    """No connection could be made, or nothing was sent at all."""
+    REJECTED = "rejected"
+    """The service read the request and said no: it had no effect."""
+    UNKNOWN_OUTCOME = "unknown outcome"
+    """It was sent, and nothing says whether it was carried out."""
+
+
+class MagicHourError(Exception):
+    """Base of all errors of this package. ``str()`` of one is its message, the charge's sentence and the next step.
+
+    :param message: what happened, as whole sentences.
+    :param charge: what it means for the charge; None: what its class says, which for most is that the one who
+        catches it knows.
+    :param next_step: what a person can do, as whole sentences; None: nothing beyond the message.
+    :param status_code: HTTP status of the response, if there was one.
     :param code: the service's own error code, if it gave one.
     """
 
+    charge: Charge | None = None
+    """What the failure means for the charge; None: not known where it was raised."""
     retryable: bool = False
-    """Whether another try can help without anybody changing anything."""
+    """Whether a retry can help without anybody changing anything."""
     retry_after: float | None = None
     """Seconds that the service asks us to wait (429, 503), where it does."""
+    failure: RequestFailure | None = None
+    """What is known of the request that failed; None: the error is not about one request."""
 
-    def __init__(self, message: str, *, status_code: int | None = None, code: str | None = None) -> None:
-        super().__init__(redact(message))
+    def __init__(
+        self,
+        message: str,
+        *,
+        charge: Charge | None = None,
+        next_step: str | None = None,
+        status_code: int | None = None,
+        code: str | None = None,
+    ) -> None:
+        self.message = redact(message)
+        super().__init__(self.message)
+        if charge is not None:
+            self.charge = charge
+        self.next_step = None if next_step is None else redact(next_step)
         self.status_code = status_code
         self.code = code
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.message, self.charge and self.charge.sentence, self.next_step)))
+
+    def append(self, message: str | None = None, *, charge: Charge, next_step: str | None) -> None:
+        """Add what else is known to the message and to the next step.
+
+        :param charge: what all of it together means for the charge.
+        """
+        self.message = " ".join(filter(None, (self.message, message and redact(message))))
+        self.charge = charge
+        self.next_step = " ".join(filter(None, (self.next_step, next_step and redact(next_step)))) or None
 
 
 class InvalidInputError(MagicHourError, ValueError):
     """Something we were given cannot work; found before any request was sent."""
+
+    charge = Charge.NONE
+    failure = RequestFailure.NEVER_DELIVERED
 
 
 class SignatureError(MagicHourError):
@@ -41,29 +112,39 @@ class SignatureError(MagicHourError):
 class AuthenticationError(MagicHourError):
     """401: the API key is wrong, missing or revoked."""
 
+    failure = RequestFailure.REJECTED
+
 
 class InsufficientCreditsError(MagicHourError):
     """402 or 403: the credits or the plan do not cover the request."""
 
+    failure = RequestFailure.REJECTED
+
 
 class RequestRejectedError(MagicHourError):
-    """The service read the request and refused it; nothing was made."""
+    """The service read the request and rejected it; nothing was created."""
+
+    failure = RequestFailure.REJECTED
 
 
 class NotFoundError(MagicHourError):
     """404: no such job or route for this key."""
+
+    failure = RequestFailure.REJECTED
 
 
 class RateLimitedError(MagicHourError):
     """429: too many requests.
 
     :param retry_after: seconds the service asks us to wait, or None.
+    :param more: as of :class:`MagicHourError`.
     """
 
     retryable = True
+    failure = RequestFailure.REJECTED
 
-    def __init__(self, message: str, *, retry_after: float | None = None, code: str | None = None) -> None:
-        super().__init__(message, status_code=429, code=code)
+    def __init__(self, message: str, *, retry_after: float | None = None, **more: Any) -> None:
+        super().__init__(message, **{"status_code": 429, **more})
         self.retry_after = retry_after
 
 
@@ -71,58 +152,69 @@ class ServerError(MagicHourError):
     """5xx on a request that is safe to repeat.
 
     :param retry_after: seconds the service asks us to wait, or None.
+    :param more: as of :class:`MagicHourError`.
     """
 
     retryable = True
+    failure = RequestFailure.UNKNOWN_OUTCOME
 
-    def __init__(self, message: str, *, retry_after: float | None = None, status_code: int | None = None) -> None:
-        super().__init__(message, status_code=status_code)
+    def __init__(self, message: str, *, retry_after: float | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
         self.retry_after = retry_after
 
 
 class ConnectionFailedError(MagicHourError):
-    """The request never left: no connection could be made (DNS, refused, TLS)."""
+    """No connection could be made (DNS, refused, TLS), so the request was never delivered."""
 
     retryable = True
+    failure = RequestFailure.NEVER_DELIVERED
 
 
 class ResponseLostError(MagicHourError):
-    """The request left and its answer never came whole; only for requests that are safe to repeat."""
+    """The request was sent and its response never came whole; only for requests that are safe to repeat."""
 
     retryable = True
+    failure = RequestFailure.UNKNOWN_OUTCOME
 
 
 class InvalidResponseError(MagicHourError):
-    """The answer is not what the API sends: HTML, an empty body, no JSON."""
+    """The response is not what the API sends: HTML, an empty body, no JSON."""
 
     retryable = True
+    failure = RequestFailure.UNKNOWN_OUTCOME
 
 
 class SubmissionUnknownError(MagicHourError):
-    """A create was sent and nobody can say whether a job was made and charged.
+    """A create was sent, and it is unknown whether a job was created and charged.
 
     :param not_created_per_docs: True for a 502 without an id, of which Magic Hour's documentation says that no job was
-        made (https://docs.magichour.ai/get-started/quick-start).
+        created (https://docs.magichour.ai/get-started/quick-start).
     :param job_id: id of the job where it is known although it could not be recorded.
     :param created: True where the job surely exists, and only its record is missing.
+    :param more: as of :class:`MagicHourError`.
     """
+
+    charge = Charge.UNKNOWN
+    failure = RequestFailure.UNKNOWN_OUTCOME
 
     def __init__(
         self,
         message: str,
         *,
-        status_code: int | None = None,
         not_created_per_docs: bool = False,
         job_id: str | None = None,
         created: bool = False,
+        **more: Any,
     ) -> None:
-        super().__init__(message, status_code=status_code)
+        super().__init__(message, **more)
         self.not_created_per_docs = not_created_per_docs
         self.job_id = job_id
         self.created = created
+        if created:
+            self.charge = Charge.KEPT
 
 
-# Codes of failures that a new job might not meet. Unknown codes count as such too: the user's retries bound them.
+# Codes of job failures that a new job would meet again. Unknown codes are retryable: the user's retries bound them.
 _FINAL_JOB_CODES = frozenset(
     {
         "no_source_face",
@@ -139,12 +231,14 @@ class JobFailedError(MagicHourError):
     """The job ended in ``error``. Magic Hour refunds it.
 
     Failures caused by the input, the policy or the balance end for good; ``unknown_error``,
-    ``processing_timeout`` and codes we do not know may be tried again, one new job per try.
+    ``processing_timeout`` and codes we do not know may be retried, one new job per retry.
     (Codes: https://docs.magichour.ai/integration/webhook/event-types)
     """
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message, code=code)
+    charge = Charge.REFUNDED
+
+    def __init__(self, message: str, *, code: str | None = None, **more: Any) -> None:
+        super().__init__(message, code=code, **more)
         self.retryable = not (code is not None and (code in _FINAL_JOB_CODES or code.startswith("invalid_")))
 
 
@@ -152,17 +246,31 @@ class JobCanceledError(MagicHourError):
     """The job was canceled in the web app, or is gone (deleted, or made with another account's key)."""
 
 
-class WaitTimedOutError(MagicHourError):
-    """Our patience ended, not the job: another try goes on waiting for the same job."""
+class NotRetryableError(MagicHourError):
+    """The task cannot go further until a person changes something. Its message is whole: the charge is in it."""
 
+    def __str__(self) -> str:
+        return self.message
+
+
+class WaitTimedOutError(MagicHourError):
+    """This attempt's timeout ended, not the job: a retry resumes waiting for the same job."""
+
+    charge = Charge.KEPT
     retryable = True
 
 
 class TransferError(MagicHourError):
-    """A file could not be moved whole; nothing half-written is left behind."""
+    """A file could not be moved whole; no partial file is left behind."""
 
     retryable = True
 
 
 class InputChangedError(TransferError):
     """A file became longer or shorter while it was uploaded; nothing of it is used."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Name an exception's class and message, for the middle of another error's message."""
+    text = error.message if isinstance(error, MagicHourError) else str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,7 +1,7 @@
-"""The Magic Hour API without any IO: builds every request and reads every answer.
+"""The Magic Hour API without any IO: builds every request and parses every response.
 
-The sync and the async client share it and add nothing of their own. Answers are read leniently: a create needs only
-``id``, unknown fields and statuses never raise.
+The sync and the async client share it and add nothing of their own. Responses are parsed leniently: a create needs
+only ``id``, unknown fields and statuses never raise.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import httpx
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import BASE_URL, KINDS, Tool, get_tool
+from magic_hour_provider.api.errors import Charge, RequestFailure, describe_error
 from magic_hour_provider.api.models import GONE, Account, Download, Job, Submission, UploadLink, check_id, is_id
 from magic_hour_provider.api.responses import (
-    NOT_CHARGED,
     Response,
     as_int,
     as_str,
-    check,
+    classify_failure,
     describe,
-    describe_error,
     json_object,
+    raise_for_status,
     rejection_error,
     transport_error,
 )
@@ -55,13 +55,13 @@ def check_api_key(api_key: object) -> str:
     """
     if not isinstance(api_key, str) or not api_key.strip():
         raise errors.InvalidInputError(
-            "The Magic Hour API key is empty: put the key into the connection's password (make one in Magic Hour's "
-            "Developer Hub). Nothing was sent and nothing was charged."
+            "The Magic Hour API key is empty.",
+            next_step="Put the key into the connection's password (make one in Magic Hour's Developer Hub).",
         )
     if not re.fullmatch(r"[!-~]+", api_key):
         raise errors.InvalidInputError(
-            "The Magic Hour API key has a blank, a line break or a character outside ASCII: "
-            "copy it again from Magic Hour's Developer Hub. Nothing was sent and nothing was charged."
+            "The Magic Hour API key has a blank, a line break or a character outside ASCII.",
+            next_step="Copy it again from Magic Hour's Developer Hub.",
         )
     return api_key
 
@@ -75,10 +75,12 @@ def check_base_url(base_url: str) -> str:
         url = httpx.URL(base_url)
     except (httpx.InvalidURL, TypeError) as error:
         raise errors.InvalidInputError(
-            f"{base_url!r} is not an address: {error}. Use one such as https://host."
+            f"{base_url!r} is not an address: {error}.", next_step="Use one such as https://host."
         ) from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise errors.InvalidInputError(f"{base_url!r} is not an address for Magic Hour: use one such as https://host.")
+        raise errors.InvalidInputError(
+            f"{base_url!r} is not an address for Magic Hour.", next_step="Use one such as https://host."
+        )
     return str(base_url).rstrip("/")
 
 
@@ -87,16 +89,14 @@ def create_request(tool: str | Tool, request: Mapping[str, Any]) -> Request:
     if not isinstance(request, Mapping):
         raise errors.InvalidInputError(
             f"The request of {get_tool(tool).slug} must be a dict, the JSON body of Magic Hour's documentation; "
-            f"it is {type(request).__name__}. Nothing was sent and nothing was charged."
+            f"it is {type(request).__name__}."
         )
     try:
         # As httpx writes it: what fails there would fail after the intent to pay was recorded.
         json.dumps(request, allow_nan=False, ensure_ascii=False).encode()
         httpx.URL(BASE_URL + get_tool(tool).path)
     except (TypeError, ValueError, httpx.InvalidURL) as error:
-        raise errors.InvalidInputError(
-            f"The request of {get_tool(tool).slug} is no JSON: {error}. Nothing was sent and nothing was charged."
-        ) from None
+        raise errors.InvalidInputError(f"The request of {get_tool(tool).slug} is no JSON: {error}.") from None
     return Request("POST", get_tool(tool).path, json=dict(request))
 
 
@@ -108,7 +108,7 @@ def _job_path(kind: str, job_id: str) -> str:
 
 
 def get_job_request(kind: str, job_id: str) -> Request:
-    """Build one look at a job."""
+    """Build one poll of a job."""
     return Request("GET", _job_path(kind, job_id))
 
 
@@ -144,63 +144,65 @@ def saved_items_request(
     return Request("GET", "/v1/saved-items", params={k: v for k, v in params.items() if v is not None})
 
 
-# -- answers ----------------------------------------------------------------------------------------------------------
+# -- responses --------------------------------------------------------------------------------------------------------
 
 
 def _rows(value: Any) -> list[dict[str, Any]]:
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
-def _read_object(answer: Response, doing: str) -> dict[str, Any]:
-    body = json_object(check(answer, doing))
+def _read_object(response: Response, doing: str) -> dict[str, Any]:
+    body = json_object(raise_for_status(response, doing))
     if body is None:
         raise errors.InvalidResponseError(
-            f"The answer when {doing} is not Magic Hour's JSON: {describe(answer)}. "
-            "A proxy or a wrong host in the connection is the usual cause.",
-            status_code=answer.status,
+            f"The response when {doing} is not Magic Hour's JSON: {describe(response)}.",
+            next_step="A proxy or a wrong host in the connection is the usual cause.",
+            status_code=response.status,
         )
     return body
 
 
 def read_create(outcome: Response | httpx.RequestError, tool: str | Tool) -> Submission:
-    """Read what came of a create. This is the table that decides whether a second create may follow.
+    """Parse the outcome of a create. This is the table that decides whether a second create may follow.
 
-    :param outcome: the answer, or the exception with which httpx ended.
+    :param outcome: the response, or the exception with which httpx ended.
     :returns: the submission: the job exists and was charged.
-    :raises ConnectionFailedError: the request surely never left: it may be sent again.
-    :raises RateLimitedError: refused for now (429).
-    :raises SubmissionUnknownError: a job may have been made and charged; nothing may be sent again by itself.
-    :raises MagicHourError: AuthenticationError, InsufficientCreditsError, NotFoundError or RequestRejectedError: the
-        service rejected it, nothing was charged.
+    :raises ConnectionFailedError: never delivered: it may be sent again.
+    :raises RateLimitedError: rejected for now (429).
+    :raises MagicHourError: AuthenticationError, InsufficientCreditsError, NotFoundError or RequestRejectedError:
+        rejected, nothing was charged.
+    :raises SubmissionUnknownError: unknown outcome: a job may have been created and charged, and nothing may be sent
+        again by itself.
     """
     tool = get_tool(tool)
     doing = f"submitting {tool.slug}"
-    if isinstance(outcome, httpx.RequestError):
-        error = transport_error(outcome, doing)
-        if isinstance(error, errors.ConnectionFailedError):
-            raise error
-        raise errors.SubmissionUnknownError(
-            f"the request was sent, but the connection broke ({describe_error(outcome)})"
-        )
-    body = json_object(outcome) or {}
+    body = json_object(outcome) or {} if isinstance(outcome, Response) else {}
     job_id = body.get("id")
-    if outcome.ok and is_id(job_id):
+    if isinstance(outcome, Response) and outcome.ok and is_id(job_id):
         return Submission(id=job_id, kind=tool.kind, credits_charged=as_int(body.get("credits_charged")))
-    refused = None if outcome.ok else rejection_error(outcome, doing, NOT_CHARGED)
-    if refused is not None:
-        raise refused
-    what = f"is an error that names job {job_id}" if is_id(job_id) else "names no job that can be looked at"
+    known = classify_failure(outcome) is not RequestFailure.UNKNOWN_OUTCOME
+    library = "Look for the job at https://magichour.ai/my-library before it is submitted again."
+    if isinstance(outcome, httpx.RequestError):
+        if known:
+            raise transport_error(outcome, doing, charge=Charge.NONE)
+        raise errors.SubmissionUnknownError(
+            f"The request was sent, but the connection broke ({describe_error(outcome)}).", next_step=library
+        )
+    if known:
+        raise rejection_error(outcome, doing, charge=Charge.NONE)
+    what = f"is an error that names job {job_id}" if is_id(job_id) else "names no job that can be polled"
     raise errors.SubmissionUnknownError(
-        f"the request was sent, but the answer {what} ({describe(outcome)})",
+        f"The request was sent, but the response {what} ({describe(outcome)}).",
+        next_step=library,
         status_code=outcome.status,
         not_created_per_docs=outcome.status == 502 and not job_id,
         job_id=job_id if is_id(job_id) else None,
     )
 
 
-def read_job(answer: Response, kind: str, job_id: str) -> Job:
-    """Read one look at a job."""
-    body = _read_object(answer, f"looking at {kind} job {job_id}")
+def read_job(response: Response, kind: str, job_id: str) -> Job:
+    """Parse one poll of a job."""
+    body = _read_object(response, f"polling {kind} job {job_id}")
     error: Any = body.get("error")
     error = error if isinstance(error, dict) else {}
     return Job(
@@ -221,14 +223,14 @@ def read_job(answer: Response, kind: str, job_id: str) -> Job:
     )
 
 
-def read_deleted(answer: Response, kind: str, job_id: str) -> None:
-    """Read the answer to a deletion."""
-    check(answer, f"deleting {kind} job {job_id}")
+def read_deleted(response: Response, kind: str, job_id: str) -> None:
+    """Check the response to a deletion."""
+    raise_for_status(response, f"deleting {kind} job {job_id}")
 
 
-def read_account(answer: Response) -> Account:
-    """Read the account."""
-    body = _read_object(answer, "asking for the account")
+def read_account(response: Response) -> Account:
+    """Parse the account."""
+    body = _read_object(response, "asking for the account")
     return Account(
         id=as_str(body.get("id")),
         email=as_str(body.get("email")),
@@ -238,18 +240,18 @@ def read_account(answer: Response) -> Account:
     )
 
 
-def read_saved_items(answer: Response) -> tuple[list[dict[str, Any]], str | None]:
-    """Read one page of saved items: the items, and the cursor of the next page or None."""
-    body = _read_object(answer, "asking for the saved items")
+def read_saved_items(response: Response) -> tuple[list[dict[str, Any]], str | None]:
+    """Parse one page of saved items: the items, and the cursor of the next page or None."""
+    body = _read_object(response, "asking for the saved items")
     return _rows(body.get("items")), as_str(body.get("next_cursor"))
 
 
-def read_upload_links(answer: Response, count: int) -> list[UploadLink]:
-    """Read upload links, in the order in which they were asked for.
+def read_upload_links(response: Response, count: int) -> list[UploadLink]:
+    """Parse upload links, in the order in which they were asked for.
 
     :raises InvalidResponseError: there are not as many as were asked for.
     """
-    body = _read_object(answer, "asking for upload links")
+    body = _read_object(response, "asking for upload links")
     links = [
         UploadLink(row["upload_url"], row["file_path"])
         for row in _rows(body.get("items"))
@@ -257,6 +259,6 @@ def read_upload_links(answer: Response, count: int) -> list[UploadLink]:
     ]
     if len(links) != count:
         raise errors.InvalidResponseError(
-            f"Magic Hour answered {len(links)} upload links where {count} were asked for. Nothing was charged."
+            f"Magic Hour returned {len(links)} upload links where {count} were asked for."
         )
     return links

@@ -1,4 +1,4 @@
-"""What an answer or a broken connection means: the one place that tells refused, repeatable and unknown apart."""
+"""HTTP outcome to exception: the one place that tells never delivered, rejected and unknown outcome apart."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 import httpx
 
 from magic_hour_provider.api import errors
+from magic_hour_provider.api.errors import Charge, RequestFailure, describe_error
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, library_url
 from magic_hour_provider.api.redaction import redact
 
-NOT_CHARGED = "Nothing was made and nothing was charged."
-_KEPT = 300  # characters of an unexpected answer shown to a person
-_LONGEST_PAUSE_S = 3600.0
+_MAX_SHOWN = 300  # characters of an unexpected response shown to a person
+_MAX_RETRY_AFTER_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Response:
-    """One HTTP answer.
+    """One HTTP response.
 
     :param status: HTTP status code.
     :param headers: headers, looked up without regard to case.
@@ -35,7 +35,7 @@ class Response:
 
     @classmethod
     def of(cls, response: httpx.Response) -> Response:
-        """Take what is needed of httpx's response."""
+        """Copy what is needed of httpx's response."""
         return cls(response.status_code, response.headers, response.content)
 
     @property
@@ -44,29 +44,29 @@ class Response:
         return 200 <= self.status < 300
 
 
-def describe(answer: Response) -> str:
-    """Describe an unexpected answer for a person: status, content type, the start of the body, no secrets."""
-    kind = answer.headers.get("content-type") or "no content type"
-    text = redact(answer.body.decode("utf-8", "replace").strip(), limit=_KEPT)
-    return f"HTTP {answer.status}, {kind}, {f'body {text!r}' if text else 'an empty body'}"
+def describe(response: Response) -> str:
+    """Describe an unexpected response for a person: status, content type, the start of the body, no secrets."""
+    kind = response.headers.get("content-type") or "no content type"
+    text = redact(response.body.decode("utf-8", "replace").strip(), limit=_MAX_SHOWN)
+    return f"HTTP {response.status}, {kind}, {f'body {text!r}' if text else 'an empty body'}"
 
 
-def json_object(answer: Response) -> dict[str, Any] | None:
+def json_object(response: Response) -> dict[str, Any] | None:
     """Return the JSON object of the body, whatever its content type; None if it holds none."""
     try:
-        value = json.loads(answer.body)
+        value = json.loads(response.body)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def as_str(value: Any) -> str | None:
-    """Return a text that is not empty, else None."""
+    """Return a string that is not empty, else None."""
     return value if isinstance(value, str) and value else None
 
 
 def as_int(value: Any) -> int | None:
-    """Return a number as a whole one; None for anything else, also for JSON's numbers that are too large to be one."""
+    """Return a number as an integer; None for anything else, also for JSON's numbers that are too large to be one."""
     try:
         return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     except (OverflowError, ValueError):
@@ -76,11 +76,11 @@ def as_int(value: Any) -> int | None:
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
     """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a readable one.
 
-    An hour is the longest that is believed: a day is a fault, and would keep a job's end from its task.
+    An hour is the most that is obeyed: a day is a fault, and would keep a job's end from its task.
     """
     text = (headers.get("retry-after") or "").strip()
     try:
-        return min(_LONGEST_PAUSE_S, max(0.0, float(text)))
+        return min(_MAX_RETRY_AFTER_S, max(0.0, float(text)))
     except ValueError:
         pass
     try:
@@ -89,94 +89,21 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return min(_LONGEST_PAUSE_S, max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()))
+    return min(_MAX_RETRY_AFTER_S, max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()))
 
 
-def _said(answer: Response) -> tuple[str, str | None]:
-    """Return the service's words and code; without JSON, what was received instead."""
-    body = json_object(answer) or {}
+def _service_message(response: Response) -> tuple[str, str | None]:
+    """Return the service's message and code; without JSON, what was received instead."""
+    body = json_object(response) or {}
     message, code = as_str(body.get("message")), as_str(body.get("code"))
     if message is None:
-        return describe(answer), code
-    words = redact(message, limit=1000)
-    return f'"{words}"' + (f" ({code})" if code else ""), code
-
-
-def rejection_error(answer: Response, doing: str, consequence: str) -> errors.MagicHourError | None:
-    """Return the error of a definite "no", or None if the answer is not one.
-
-    :param consequence: the sentence on what it means for the charge.
-    """
-    said, code = _said(answer)
-    status = answer.status
-    if status == 401:
-        return errors.AuthenticationError(
-            f"Magic Hour does not accept the API key (HTTP 401) when {doing}: {said}. "
-            f"Check the connection's password; a revoked key stops working at once. {consequence}",
-            status_code=status,
-            code=code,
-        )
-    if status in (402, 403):
-        return errors.InsufficientCreditsError(
-            f"Magic Hour refused {doing} (HTTP {status}): {said}. The credits or the plan do not cover it: "
-            f"see https://magichour.ai/pricing, or ask for less. {consequence}",
-            status_code=status,
-            code=code,
-        )
-    if status == 404:
-        return errors.NotFoundError(
-            f"Magic Hour knows nothing there (HTTP 404) when {doing}: {said}. "
-            "The id may be of another kind or another account, or deleted; or the connection's host may be wrong.",
-            status_code=status,
-            code=code,
-        )
-    if status == 429:
-        wait = retry_after(answer.headers)
-        return errors.RateLimitedError(
-            f"Magic Hour asks us to slow down (HTTP 429) when {doing}: {said}. "
-            f"{f'It names a wait of {wait:g} s. ' if wait is not None else ''}{consequence}",
-            retry_after=wait,
-            code=code,
-        )
-    if 300 <= status < 400:
-        return errors.RequestRejectedError(
-            f"The connection's host answers {doing} with a redirect (HTTP {status}), which is never followed: "
-            f"check the host. {consequence}",
-            status_code=status,
-        )
-    if 400 <= status < 500 and status not in (408, 409):
-        return errors.RequestRejectedError(
-            f"Magic Hour refused {doing} (HTTP {status}): {said}. {consequence}", status_code=status, code=code
-        )
-    return None
-
-
-def check(answer: Response, doing: str) -> Response:
-    """Return the answer of a request that is safe to repeat, if it succeeded.
-
-    :param doing: what the request was for, such as ``"looking at job abc"``; it becomes part of the message.
-    :raises MagicHourError: the subclass that fits the status.
-    """
-    if answer.ok:
-        return answer
-    if answer.status == 404 and json_object(answer) is None:
-        # The API's own 404 is JSON: this one is a proxy's or another host's, and says nothing about the job.
-        raise errors.InvalidResponseError(
-            f"The answer when {doing} is not Magic Hour's ({describe(answer)}): a proxy or a wrong host in the "
-            "connection is the usual cause. The request changed nothing.",
-            status_code=404,
-        )
-    raise rejection_error(answer, doing, "The request changed nothing.") or errors.ServerError(
-        f"Magic Hour has a fault when {doing} (HTTP {answer.status}): {_said(answer)[0]}. The request changed "
-        "nothing; try again later.",
-        retry_after=retry_after(answer.headers),
-        status_code=answer.status,
-    )
+        return describe(response), code
+    return f'"{redact(message, limit=1000)}"' + (f" ({code})" if code else ""), code
 
 
 # httpx maps failures of DNS, of opening the socket and of the TLS handshake to ConnectError or ConnectTimeout, and
 # those of a proxy's tunnel to ProxyError; PoolTimeout and UnsupportedProtocol come before any of them.
-_NEVER_LEFT = (
+_NEVER_DELIVERED = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.ProxyError,
@@ -185,20 +112,112 @@ _NEVER_LEFT = (
 )
 
 
-def describe_error(error: httpx.RequestError) -> str:
-    """Name what broke, for a person."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def classify_failure(outcome: Response | httpx.RequestError) -> RequestFailure:
+    """Return what is known of a request that did not succeed; a 2xx counts as one whose body says nothing usable.
+
+    408 and 409 say that the service gave up on a request, or met another one, and not what became of this one.
+    """
+    if isinstance(outcome, httpx.RequestError):
+        delivered = not isinstance(outcome, _NEVER_DELIVERED)
+        return RequestFailure.UNKNOWN_OUTCOME if delivered else RequestFailure.NEVER_DELIVERED
+    rejected = 300 <= outcome.status < 500 and outcome.status not in (408, 409)
+    return RequestFailure.REJECTED if rejected else RequestFailure.UNKNOWN_OUTCOME
 
 
-def transport_error(error: httpx.RequestError, doing: str) -> errors.MagicHourError:
-    """Say what a broken connection means for a request that is safe to repeat."""
-    words = describe_error(error)
-    if isinstance(error, _NEVER_LEFT):
-        return errors.ConnectionFailedError(
-            f"Magic Hour could not be reached when {doing} ({words}). No request was sent and nothing was charged; "
-            "check the connection's host and the network."
+def rejection_error(response: Response, doing: str, *, charge: Charge | None = None) -> errors.MagicHourError:
+    """Return the error of a request that the service rejected.
+
+    :param doing: what the request was for, such as ``"submitting lip-sync"``; it becomes part of the message.
+    :param charge: what the rejection means for the charge; None where the request was free.
+    """
+    said, code = _service_message(response)
+    status = response.status
+    if status == 401:
+        return errors.AuthenticationError(
+            f"Magic Hour does not accept the API key (HTTP 401) when {doing}: {said}.",
+            charge=charge,
+            next_step="Check the connection's password; a revoked key stops working at once.",
+            status_code=status,
+            code=code,
         )
-    return errors.ResponseLostError(f"The connection broke when {doing} ({words}). The request changed nothing.")
+    if status in (402, 403):
+        return errors.InsufficientCreditsError(
+            f"Magic Hour rejected {doing} (HTTP {status}): {said}. The credits or the plan do not cover it.",
+            charge=charge,
+            next_step="See https://magichour.ai/pricing, or ask for less.",
+            status_code=status,
+            code=code,
+        )
+    if status == 404:
+        return errors.NotFoundError(
+            f"Magic Hour knows nothing there (HTTP 404) when {doing}: {said}.",
+            charge=charge,
+            next_step="The id may be of another kind or another account, or deleted; or the connection's host may be "
+            "wrong.",
+            status_code=status,
+            code=code,
+        )
+    if status == 429:
+        wait = retry_after(response.headers)
+        return errors.RateLimitedError(
+            f"Magic Hour limits the rate (HTTP 429) when {doing}: {said}."
+            f"{f' It names a wait of {wait:g} s.' if wait is not None else ''}",
+            charge=charge,
+            retry_after=wait,
+            code=code,
+        )
+    if 300 <= status < 400:
+        return errors.RequestRejectedError(
+            f"The connection's host answers {doing} with a redirect (HTTP {status}), which is never followed.",
+            charge=charge,
+            next_step="Check the host.",
+            status_code=status,
+        )
+    return errors.RequestRejectedError(
+        f"Magic Hour rejected {doing} (HTTP {status}): {said}.", charge=charge, status_code=status, code=code
+    )
+
+
+def raise_for_status(response: Response, doing: str) -> Response:
+    """Return the response of a request that is safe to repeat, if it succeeded.
+
+    :param doing: what the request was for, such as ``"polling job abc"``; it becomes part of the message.
+    :raises MagicHourError: the subclass that fits the status.
+    """
+    if response.ok:
+        return response
+    if response.status == 404 and json_object(response) is None:
+        # The API's own 404 is JSON: this one is a proxy's or another host's, and says nothing about the job.
+        raise errors.InvalidResponseError(
+            f"The response when {doing} is not Magic Hour's ({describe(response)}).",
+            next_step="A proxy or a wrong host in the connection is the usual cause.",
+            status_code=404,
+        )
+    if classify_failure(response) is RequestFailure.REJECTED:
+        raise rejection_error(response, doing)
+    raise errors.ServerError(
+        f"Magic Hour has a fault when {doing} (HTTP {response.status}): {_service_message(response)[0]}.",
+        next_step="Try again later.",
+        retry_after=retry_after(response.headers),
+        status_code=response.status,
+    )
+
+
+def transport_error(
+    error: httpx.RequestError, doing: str, *, charge: Charge | None = None
+) -> errors.ConnectionFailedError | errors.ResponseLostError:
+    """Return the error of a broken connection, for a request that is safe to repeat.
+
+    :param charge: what it means for the charge if no connection could be made; None where the request was free.
+    """
+    cause = describe_error(error)
+    if classify_failure(error) is RequestFailure.NEVER_DELIVERED:
+        return errors.ConnectionFailedError(
+            f"Magic Hour could not be reached when {doing} ({cause}); no request was sent.",
+            charge=charge,
+            next_step="Check the connection's host and the network.",
+        )
+    return errors.ResponseLostError(f"The connection broke when {doing} ({cause}).")
 
 
 def job_error(
@@ -206,38 +225,41 @@ def job_error(
 ) -> errors.MagicHourError:
     """Return the error of a job that ended without a result.
 
-    :param paid_here: False for a task that only waits for a job or collects it: there a retry pays for nothing.
-    :param adopt: where a person puts the id of a job that the task shall go on with.
+    :param paid_here: False for a task that only waits for a job or downloads it: there a retry pays for nothing.
+    :param adopt: where a person puts the id of a job that the task shall resume.
     """
     what = f"Magic Hour job {job.id} ({tool or job.kind})"
     page = library_url(job.kind, job.id)
     see = f" See {page}" if page else ""
     if job.status == ERROR:
-        code = job.error_code or "no code"
-        failure = errors.JobFailedError("", code=job.error_code)
-        if not paid_here:
-            advice = "This task pays for nothing: make the job anew where it was made"
-        elif failure.retryable:
-            advice = "A retry of the task makes and pays for one new job"
-        else:
-            advice = "The same request would fail again: change it, then clear the task"
-        charge = f"; it is now {job.credits_charged} credits" if job.credits_charged is not None else ""
-        return errors.JobFailedError(
-            f"{what} failed with {code}: {redact(job.error_message or 'no message', limit=500)}. "
-            f"Magic Hour refunds failed jobs{charge}. {advice}.{see}",
-            code=job.error_code,
+        words = redact(job.error_message or "no message", limit=500)
+        cost = f" It is now charged {job.credits_charged} credits." if job.credits_charged is not None else ""
+        failure = errors.JobFailedError(
+            f"{what} failed with {job.error_code or 'no code'}: {words}.{cost}", code=job.error_code
         )
-    anew = "clear it to make and pay for a new job" if paid_here else "make it anew where it was made"
+        if not paid_here:
+            advice = "This task pays for nothing: make the job again where it was made."
+        elif failure.retryable:
+            advice = "A retry of the task makes and pays for one new job."
+        else:
+            advice = "The same request would fail again: change it, then clear the task."
+        failure.next_step = advice + see
+        return failure
+    renewal = "clear it to make and pay for a new job" if paid_here else "make it again where it was made"
     if job.status == CANCELED:
+        # Only videos can be canceled, and those are refunded in full
+        # (https://docs.magichour.ai/integration/development-and-testing).
         return errors.JobCanceledError(
-            f"{what} was canceled in the Magic Hour web app. Canceled videos are refunded in full; the "
-            f"task will not pay for another by itself: {anew}.{see}"
+            f"{what} was canceled in the Magic Hour web app.",
+            charge=Charge.REFUNDED,
+            next_step=f"The task will not pay for another by itself: {renewal}.{see}",
         )
     if job.status == GONE:
         return errors.JobCanceledError(
-            f"{what} is gone: it was deleted, or the connection's key now belongs to another account. It was paid "
-            f"for, so the task will not pay for another by itself. If the key is the cause, bring back the right one"
+            f"{what} is gone: it was deleted, or the connection's key now belongs to another account.",
+            charge=Charge.KEPT,
+            next_step="The task will not pay for another by itself. If the key is the cause, bring back the right one"
             + (f', put "{job.id}" into {adopt} and clear the task' if paid_here else "")
-            + f": nothing is paid. If it is deleted, {anew}.{see}"
+            + f": nothing is paid. If it is deleted, {renewal}.{see}",
         )
     return errors.InvalidResponseError(f"{what} ended as {job.status!r}, which is not known.{see}")

@@ -45,8 +45,8 @@ class Findings:
         """
         if self.errors:
             raise InvalidInputError(
-                f"The request of {tool.slug} cannot work: {'; '.join(self.errors)}. Nothing was sent and nothing was "
-                "charged. (A field newer than this package goes into extra_request, which is never checked.)"
+                f"The request of {tool.slug} cannot work: {'; '.join(self.errors)}.",
+                next_step="(A field newer than this package goes into extra_request, which is never checked.)",
             )
 
 

@@ -104,12 +104,17 @@ class JobAttempt:
             yield
         except errors.MagicHourError as error:
             paid = self.report.facts.get("id") and not isinstance(error, errors.JobFailedError)
+            if error.charge in (None, errors.Charge.NONE):
+                # What was raised by a free request, or before any, says nothing of a job that was paid for before.
+                error.charge = errors.Charge.KEPT if paid else errors.Charge.NONE
             if self.ledger.is_ephemeral and error.retryable and paid:
                 # A retry would know nothing of the job and pay for another one.
-                error = errors.JobCanceledError(
-                    f"{error} There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps "
-                    f"one), so the task is not retried, which would pay again: collect the job with "
-                    f"MagicHourDownloadOperator(job=...)."
+                error.retryable = False
+                error.append(
+                    charge=error.charge or errors.Charge.KEPT,
+                    next_step="There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps "
+                    "one), so the task is not retried, which would pay again: download the job's files with "
+                    "MagicHourDownloadOperator(job=...).",
                 )
             if isinstance(error, errors.SubmissionUnknownError) and not error.created:
                 error.retryable = self.spec.on_unknown_submission == "resubmit" or (
@@ -177,8 +182,7 @@ class JobAttempt:
             tag_job_names = conf.get("magic_hour", "tag_job_names", fallback="all").strip().lower()
             if tag_job_names not in _TAG_JOB_NAMES:
                 raise errors.InvalidInputError(
-                    f"[magic_hour] tag_job_names is {tag_job_names!r}; it must be one of {', '.join(_TAG_JOB_NAMES)}. "
-                    "Nothing was sent and nothing was charged."
+                    f"[magic_hour] tag_job_names is {tag_job_names!r}; it must be one of {', '.join(_TAG_JOB_NAMES)}."
                 )
             name = make_job_name(name, self._generated_name(), tag, tag_job_names)
             body = {**body, "name": name} if name else body
@@ -262,13 +266,17 @@ class JobAttempt:
         if outcome.status == TIMEOUT:
             raise errors.WaitTimedOutError(
                 f"Magic Hour job {record.job_id} ({record.tool}) was still {job.status if seen is job else 'silent'} "
-                f"when this attempt's timeout ended. The job goes on and stays charged; a retry goes on waiting for it "
-                f"and pays nothing. See {record.page or 'Magic Hour'}"
+                "when this attempt's timeout ended.",
+                next_step="It keeps running: a retry resumes waiting for it and pays nothing. See "
+                f"{record.page or 'Magic Hour'}",
             )
         if outcome.status == REFUSED and isinstance(seen, errors.MagicHourError):
             raise type(seen)(
-                f"Magic Hour job {record.job_id} ({record.tool}) is paid for and goes on, but it cannot be looked at: "
-                f"{seen} When that is mended, {self._collect_again(record)} See {record.page or 'Magic Hour'}"
+                f"Magic Hour job {record.job_id} ({record.tool}) keeps running, but it could not be polled: "
+                f"{seen.message}",
+                charge=errors.Charge.KEPT,
+                next_step=f"{f'{seen.next_step} ' if seen.next_step else ''}When that is fixed, "
+                f"{self._collect_again(record)} See {record.page or 'Magic Hour'}",
             )
         if job.status == GONE and (media := self._still_there(record)):
             # Deleted at Magic Hour, as a pipeline may do when its files are stored: nothing is missing.

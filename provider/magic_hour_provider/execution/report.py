@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from magic_hour_provider.api.errors import (
+    Charge,
     MagicHourError,
     SubmissionUnknownError,
     TransferError,
@@ -107,19 +108,22 @@ class Report:
             self._facts["credits_charged"] = credits_charged
 
     def failed(self, error: MagicHourError, now: float) -> None:
-        """Say that the attempt failed; the status stays the job's own where the job is known to go on or has ended."""
+        """Say that the attempt failed: the message, the charge and the next step.
+
+        The status stays the job's own where the job is known to keep running or has ended.
+        """
         status, job = "failed", self._facts.get("status")
         if isinstance(error, SubmissionUnknownError):
             status = "unknown"
         elif isinstance(error, WaitTimedOutError | TransferError) or job in (ERROR, CANCELED, GONE):
             status = str(job or status)
-        self.ended(status, now, error=str(error))
+        charge = error.charge or Charge.NONE
+        self._facts.update(error=str(error), charge=charge.value, next_step=error.next_step)
+        self.ended(status, now)
 
-    def ended(self, status: str, now: float, *, error: str | None = None, credits_charged: int | None = None) -> None:
-        """Say how the attempt ended, and when (in seconds since 1970), with the sentence of a failure."""
+    def ended(self, status: str, now: float, *, credits_charged: int | None = None) -> None:
+        """Say how the attempt ended, and when (in seconds since 1970)."""
         self._facts.update(status=status, ended_at=_iso(now))
-        if error is not None:
-            self._facts["error"] = error
         if credits_charged is not None:
             self._facts["credits_charged"] = credits_charged
         self.push()

@@ -15,7 +15,7 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import Account
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.record import Record, unknown_sentence
+from magic_hour_provider.ledger.record import Record, unknown_submission
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +87,13 @@ def submit_once(
                 gateways += 1
                 log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
                 continue
-            raise errors.SubmissionUnknownError(
-                unknown_sentence(
-                    record,
-                    str(error),
-                    balance=after,
-                    describe_location=ledger.describe_location,
-                    resubmits=resubmits,
-                    webhook_may_identify=webhook_may_identify,
-                ),
+            raise unknown_submission(
+                record,
+                error.message,
+                balance=after,
+                describe_location=ledger.describe_location,
+                resubmits=resubmits,
+                webhook_may_identify=webhook_may_identify,
                 status_code=error.status_code,
                 job_id=error.job_id,
             ) from error
@@ -115,15 +113,14 @@ def _send(
             submission = client.create(tool, request)
         except errors.SubmissionUnknownError as error:
             # Here too, as an alarm that was held back takes the place of the error.
-            log.error("Paid request #%s: %s.", record.tag, error)
+            log.error("Paid request #%s: %s", record.tag, error)
             raise
         except errors.MagicHourError:
             ledger.withdraw_intent(record)
             raise
         except BaseException:
             log.error(
-                "Stopped while the paid request #%s was being sent: it is unknown whether a job was made and charged.",
-                record.tag,
+                "Stopped while the paid request #%s was being sent. %s", record.tag, errors.Charge.UNKNOWN.sentence
             )
             raise
         return ledger.mark_submitted(record, submission)
@@ -170,12 +167,13 @@ def check_min_credits(account: Account | None) -> None:
         return
     if account is None or account.credits is None:
         raise errors.ConnectionFailedError(
-            f"[magic_hour] min_credits_left is {floor}, and Magic Hour did not say how many credits the account "
-            "has. No job was made and nothing was charged; a retry asks again."
+            f"[magic_hour] min_credits_left is {floor}, and Magic Hour did not say how many credits the account has.",
+            charge=errors.Charge.NONE,
+            next_step="A retry asks again.",
         )
     if account.credits < floor:
         raise errors.InsufficientCreditsError(
-            f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {floor}. No job "
-            "was made and nothing was charged. Top up at https://magichour.ai/pricing or lower the setting, then "
-            "clear the task."
+            f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {floor}.",
+            charge=errors.Charge.NONE,
+            next_step="Top up at https://magichour.ai/pricing or lower the setting, then clear the task.",
         )

@@ -19,7 +19,7 @@ from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api import clock
 from magic_hour_provider.api.catalog import BASE_URL
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
-from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
+from magic_hour_provider.api.errors import Charge, InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.api.protocol import check_api_key, check_base_url
 from magic_hour_provider.api.transport.http import DEFAULT_TIMEOUT_S, Verify, ssl_context
@@ -33,11 +33,14 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "MAGIC_HOUR_API_KEY"
 
-_NOTHING = "Nothing was sent and nothing was charged."
-
 
 def to_airflow_error(error: MagicHourError) -> AirflowException:
-    """Return the exception that makes Airflow do what the error allows: retry, or fail for good."""
+    """Return the exception that makes Airflow do what the error allows: retry, or fail for good.
+
+    Where nothing has been paid for, the requests that failed were free ones: an error that does not say what it means
+    for the charge means that there is none.
+    """
+    error.charge = error.charge or Charge.NONE
     return AirflowException(str(error)) if error.retryable else AirflowFailException(str(error))
 
 
@@ -82,7 +85,7 @@ class Settings:
                 webhook_secrets=tuple(split_secrets(extra.get("webhook_secret"))),
             )
         except InvalidInputError as error:
-            raise InvalidInputError(f"In {where}: {error}") from None
+            raise InvalidInputError(f"In {where}: {error.message}", next_step=error.next_step) from None
 
 
 def _base_url(conn: Connection) -> str:
@@ -108,7 +111,7 @@ def _positive(extra: Mapping[str, Any], name: str) -> float | None:
     except ValueError:
         number = 0.0
     if number <= 0:
-        raise InvalidInputError(f"the extra {name!r} must be a number above 0; it is {value!r}. {_NOTHING}")
+        raise InvalidInputError(f"the extra {name!r} must be a number above 0; it is {value!r}.")
     return number
 
 
@@ -123,7 +126,7 @@ def _proxy(value: Any) -> str | None:
     except httpx.InvalidURL:
         pass
     raise InvalidInputError(
-        f"the extra 'proxy' is no address of a proxy: use one such as http://user:password@host:3128. {_NOTHING}"
+        "the extra 'proxy' is no address of a proxy.", next_step="Use one such as http://user:password@host:3128."
     )
 
 
@@ -190,9 +193,9 @@ class MagicHourHook(BaseHook):
         if self.magic_hour_conn_id == DEFAULT_CONN_ID and key:
             return Settings(api_key=check_api_key(key))
         raise InvalidInputError(
-            f"There is no Airflow connection {self.magic_hour_conn_id!r}: make one of type Magic Hour with your API "
-            f"key as its password (or, for {DEFAULT_CONN_ID!r}, set {KEY_VARIABLE} on every worker and triggerer). "
-            f"{_NOTHING}"
+            f"There is no Airflow connection {self.magic_hour_conn_id!r}.",
+            next_step="Make one of type Magic Hour with your API key as its password (or, for "
+            f"{DEFAULT_CONN_ID!r}, set {KEY_VARIABLE} on every worker and triggerer).",
         ) from error
 
     def settings(self) -> Settings:

@@ -18,7 +18,6 @@ from typing import Any
 from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import check_id, library_url, parse_library_url
-from magic_hour_provider.storage.paths import NOTHING
 
 FieldPath = tuple[str | int, ...]
 """Where a file stands in a request: keys and indexes from its top."""
@@ -86,43 +85,40 @@ class Input:
         elif not isinstance(self.value, str):
             raise InvalidInputError(
                 f"{self.label} takes a public URL, a Magic Hour reference, a path, a storage URI, an Asset or the "
-                f"result of an earlier task; it got {type(self.value).__name__}. {NOTHING}"
+                f"result of an earlier task; it got {type(self.value).__name__}."
             )
         elif not self.value.strip():
-            raise InvalidInputError(f"{self.label} is empty text, as a template without a value leaves it. {NOTHING}")
+            raise InvalidInputError(f"{self.label} is empty text, as a template without a value leaves it.")
         elif re.match(r"[\[{]\s*['\"{]", self.value):
             raise InvalidInputError(
                 f"{self.label} got the text of a dict or a list, which is what a template makes of an earlier task's "
-                f"result: give task.output itself, or set render_template_as_native_obj on the DAG. {NOTHING}"
+                "result.",
+                next_step="Give task.output itself, or set render_template_as_native_obj on the DAG.",
             )
 
     def _check_job(self, kind: str, job_id: str) -> None:
         check_id(job_id)
         if library_url(kind, job_id) is None:
-            raise InvalidInputError(
-                f"{self.label} got the result of a {kind} job, which has no file to go on with. {NOTHING}"
-            )
+            raise InvalidInputError(f"{self.label} got the result of a {kind} job, which has no file to use.")
         # What an image tool makes may be a GIF, and that tool's may be a clip: its file tells.
         if kind not in self.field.accepts and not (kind == "image" and "video" in self.field.accepts):
             raise InvalidInputError(
-                f"{self.label} takes {self.accepted_types}; it got the result of {kind} job {job_id}. {NOTHING}"
+                f"{self.label} takes {self.accepted_types}; it got the result of {kind} job {job_id}."
             )
         if isinstance(self.index, bool) or not isinstance(self.index, int) or self.index < 0:
             raise InvalidInputError(
-                f"{self.label}: the index of a job's file is a whole number from 0; it is {self.index!r}. {NOTHING}"
+                f"{self.label}: the index of a job's file is a whole number from 0; it is {self.index!r}."
             )
 
     def _check_reference(self, now: float) -> None:
         expires, extension = self.value.get("expires_at"), self.value.get("extension")
         if isinstance(expires, str) and datetime.fromisoformat(expires).timestamp() <= now:
             raise InvalidInputError(
-                f"{self.label} got an upload that Magic Hour has deleted at {expires}: run the task that uploads it "
-                f"again. {NOTHING}"
+                f"{self.label} got an upload that Magic Hour has deleted at {expires}.",
+                next_step="Run the task that uploads it again.",
             )
         if isinstance(extension, str) and not self.accepts(extension):
-            raise InvalidInputError(
-                f"{self.label} takes {self.accepted_types}; it got the upload of a {extension!r}. {NOTHING}"
-            )
+            raise InvalidInputError(f"{self.label} takes {self.accepted_types}; it got the upload of a {extension!r}.")
 
     @property
     def accepted_types(self) -> str:
@@ -145,13 +141,13 @@ class Input:
         if not extension:
             raise InvalidInputError(
                 f"{self.label}: {uri!r} has no extension, so Magic Hour cannot know what it is. It takes "
-                f"{self.accepted_types}. {NOTHING}"
+                f"{self.accepted_types}."
             )
         for kind in self.field.accepts:
             if extension in EXTENSIONS[kind]:
                 # There is no upload type "gif"; Magic Hour's own CLI sends such files as video.
                 return ("video" if kind == "gif" else kind), extension
-        raise InvalidInputError(f"{self.label} takes {self.accepted_types}; {uri!r} is none. {NOTHING}")
+        raise InvalidInputError(f"{self.label} takes {self.accepted_types}; {uri!r} is none.")
 
 
 def to_uri(value: Any) -> Any:

@@ -10,12 +10,12 @@ from urllib.parse import parse_qsl
 from airflow.providers.common.compat.sdk import AirflowException
 
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES
-from magic_hour_provider.api.errors import InvalidInputError, TransferError
+from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
 from magic_hour_provider.api.transport.uploads import UploadSource
 from magic_hour_provider.inputs.fields import FieldPath, Input
 from magic_hour_provider.ledger.record import UNREADABLE
 from magic_hour_provider.storage.files import S3
-from magic_hour_provider.storage.paths import NOTHING, checksum, open_path
+from magic_hour_provider.storage.paths import checksum, open_path
 from magic_hour_provider.storage.s3_reader import S3Reader
 
 _Place = tuple[str, str | None, str, str]  # protocol, connection, path, and the kind to upload it as
@@ -112,10 +112,10 @@ def _source(one: Input, found: dict[_Place, UploadSource]) -> UploadSource:
             file.read(1)
     except Exception as error:
         # Each storage library has errors of its own: what is not known to stay may pass.
-        words = f"{one.label}: the file {uri!r} cannot be read ({type(error).__name__}: {error}). {NOTHING}"
+        words = f"{one.label}: the file {uri!r} cannot be read ({describe_error(error)})."
         if isinstance(error, (*_NO_SUCH_FILE, *_NO_SUCH_STORAGE)):
             raise InvalidInputError(words) from error
-        raise TransferError(f"{words} A retry may find its storage back.") from error
+        raise TransferError(words, charge=Charge.NONE, next_step="A retry may find its storage back.") from error
     found[place] = UploadSource(f"The file {uri!r} ({one.label})", kind, extension, size, opened)
     return found[place]
 
@@ -131,7 +131,8 @@ def check_sizes(sources: Iterable[UploadSource], tier: str | None) -> None:
         if limit is not None and source.size > limit:
             raise InvalidInputError(
                 f"{source.name} is too large: it has {_megabytes(source.size)}, and the account's plan {tier!r} takes "
-                f"{_megabytes(limit)} at most. Make it smaller, or see https://magichour.ai/pricing. {NOTHING}"
+                f"{_megabytes(limit)} at most.",
+                next_step="Make it smaller, or see https://magichour.ai/pricing.",
             )
 
 

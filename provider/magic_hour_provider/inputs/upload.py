@@ -11,12 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import InvalidInputError, NotFoundError, TransferError
+from magic_hour_provider.api.errors import Charge, InvalidInputError, NotFoundError, TransferError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, library_url
 from magic_hour_provider.api.transport.uploads import UploadSource, retry, upload_all
 from magic_hour_provider.inputs.fields import FieldPath, Input, with_values
 from magic_hour_provider.inputs.sources import check_sizes
-from magic_hour_provider.storage.paths import NOTHING
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +64,12 @@ def _output(one: Input, job: Job) -> str:
     if one.index >= max(1, len(job.downloads)):
         raise InvalidInputError(
             f"{one.label}: Magic Hour job {job.id} has {len(job.downloads)} files, so there is none of index "
-            f"{one.index} (the first is 0). See {page} {NOTHING}"
+            f"{one.index} (the first is 0).",
+            next_step=f"See {page}",
         )
     if job.kind not in one.field.accepts and not one.accepts(_extension(job, one.index)):
         raise InvalidInputError(
-            f"{one.label} takes {one.accepted_types}; Magic Hour job {job.id} made none. See {page} {NOTHING}"
+            f"{one.label} takes {one.accepted_types}; Magic Hour job {job.id} made none.", next_step=f"See {page}"
         )
     if one.result is None:
         return str(one.value)
@@ -97,16 +97,17 @@ def _check_job(one: Input, job: Job) -> None:
     what, page = f"{one.label} got the result of Magic Hour job {job.id}", library_url(job.kind, job.id)
     if job.status == GONE:
         stored = isinstance(one.value, Mapping) and one.value.get("file")
-        instead = f"What was stored can be uploaded: give {one.value['file']!r}. " if stored else ""
+        instead = f"What was stored can be uploaded: give {one.value['file']!r}." if stored else None
         raise InvalidInputError(
-            f"{what}, which is gone: it was deleted, or belongs to another account than the connection's key. {instead}"
-            f"{NOTHING}"
+            f"{what}, which is gone: it was deleted, or belongs to another account than the connection's key.",
+            next_step=instead,
         )
     if not job.ended:
         raise TransferError(
-            f"{what}, which is still {job.status} and has no file yet. Wait for it with MagicHourJobSensor(job=...), "
-            f"or retry later. See {page} {NOTHING}"
+            f"{what}, which is still {job.status} and has no file yet.",
+            charge=Charge.NONE,
+            next_step=f"Wait for it with MagicHourJobSensor(job=...), or retry later. See {page}",
         )
     if job.status != COMPLETE:
         code = f" ({job.error_code})" if job.error_code else ""
-        raise InvalidInputError(f"{what}, which ended as {job.status}{code} and has no file. See {page} {NOTHING}")
+        raise InvalidInputError(f"{what}, which ended as {job.status}{code} and has no file.", next_step=f"See {page}")

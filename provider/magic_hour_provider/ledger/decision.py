@@ -9,7 +9,7 @@ from typing import Any
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from magic_hour_provider.api import errors
-from magic_hour_provider.ledger.record import REGENERATE, Record, changed_fields, named, task_state, unknown_sentence
+from magic_hour_provider.ledger.record import REGENERATE, Record, changed_fields, named, task_state, unknown_submission
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def decide(
     :param get_balance: asks for the account's credits, to be named beside those before the request.
     :param where: names a key's place for a person.
     :raises SubmissionUnknownError: a request may have been sent whose answer nobody has.
-    :raises JobCanceledError: the job ended for good, and only a clear may pay for another.
+    :raises NotRetryableError: the job ended for good, and only a clear may pay for another.
     """
     if record is None:
         return Decision()
@@ -85,13 +85,11 @@ def decide(
         if again or on_unknown == "resubmit":
             job = named(record)
             return Decision(log_message=f"Submitting again although it is unknown whether {job} was made and charged.")
-        raise errors.SubmissionUnknownError(
-            unknown_sentence(
-                record,
-                "an earlier attempt ended while it was sending",
-                balance=get_balance(),
-                describe_location=describe_location,
-            )
+        raise unknown_submission(
+            record,
+            "An earlier attempt ended while it was sending the paid request.",
+            balance=get_balance(),
+            describe_location=describe_location,
         )
     if record.state == "failed":
         return Decision(log_message=f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
@@ -100,7 +98,9 @@ def decide(
             return Decision(
                 log_message=f"The task was cleared after job {record.job_id} ended; a new job is made and paid for."
             )
-        raise errors.JobCanceledError(record.reason or f"Magic Hour job {record.job_id} ended for good.")
+        raise errors.NotRetryableError(
+            record.reason or f"Magic Hour job {record.job_id} ended for good.", charge=errors.Charge.NONE
+        )
     if again or (cleared and changed):
         why = "on_clear is 'regenerate'" if again else f"these fields changed: {', '.join(changed)}"
         return Decision(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.errors import InvalidInputError, describe_error
 from magic_hour_provider.ledger.record import KEY, RecordError, unreadable
 from magic_hour_provider.storage.files import read_file, remove_file, replace_file
 from magic_hour_provider.storage.paths import open_path
@@ -56,7 +56,7 @@ def storage_store(ti: Any, output_path: str, template: Any) -> StorageStore | No
         if "{{" in root or "{%" in root or not ("://" in root or root.startswith("/")):
             raise InvalidInputError(
                 f"[magic_hour] ledger_path is {root!r}; it must be an absolute path or a storage URI, and no template: "
-                "all attempts of all tasks must find the same folder. Nothing was sent and nothing was charged."
+                "all attempts of all tasks must find the same folder."
             )
     elif not output_path:
         return None
@@ -147,8 +147,9 @@ class StorageStore:
         except Exception as error:  # each storage library has errors of its own
             raise RecordError(
                 f"What this task has paid for is recorded in {self.describe_location(key)}, which cannot be {done} now "
-                f"({type(error).__name__}: {error}). Nothing is paid without the record. See to the folder, its "
-                "connection and its permissions; a retry goes on from the record."
+                f"({describe_error(error)}).",
+                next_step="Nothing is paid without the record. See to the folder, its connection and its permissions; "
+                "a retry resumes from the record.",
             ) from error
 
 
@@ -157,7 +158,6 @@ def _wish(data: bytes, where: str) -> str | bool:
     text = data.decode("utf-8-sig", "replace").strip().strip("\"'").strip()
     if not text:
         raise InvalidInputError(
-            f"There is nothing in {where}: put the job's id, or true, into it, or remove it. Nothing was sent and "
-            "nothing was charged."
+            f"There is nothing in {where}.", next_step="Put the job's id, or true, into it, or remove it."
         )
     return text.lower() == "true" or text

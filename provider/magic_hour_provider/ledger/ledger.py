@@ -24,7 +24,6 @@ from magic_hour_provider.metrics import count_credits
 log = logging.getLogger(__name__)
 
 _NOTHING = object()
-_UNPAID = "Nothing was sent and nothing was charged."
 _WRITE_S = 120.0  # how long a record is tried to be written once a job is paid for
 
 
@@ -139,11 +138,11 @@ class Ledger:
         try:
             kind, job_id = (isinstance(wish, str) and parse_library_url(wish)) or (tool.kind, check_id(wish))
         except errors.InvalidInputError as error:
-            raise errors.InvalidInputError(f"In {self.describe_location(ADOPT)}: {error} {_UNPAID}") from None
+            raise errors.InvalidInputError(f"In {self.describe_location(ADOPT)}: {error.message}") from None
         if kind != tool.kind:
             raise errors.InvalidInputError(
                 f"{self.describe_location(ADOPT)} names a job of kind {kind}, and {tool.slug} makes jobs of kind "
-                f"{tool.kind}. {_UNPAID}"
+                f"{tool.kind}."
             )
         return job_id
 
@@ -235,7 +234,8 @@ class Ledger:
     def _concurrent_write_error(self) -> RecordError:
         return RecordError(
             f"While this attempt was on its way, another one wrote {self.describe_location(KEY)}, which says what this "
-            "task has paid for. This one has sent nothing and paid nothing; a retry goes on from the record."
+            "task has paid for.",
+            next_step="A retry resumes from the record.",
         )
 
     def mark_submitted(self, record: Record, submission: Submission) -> Record:
@@ -263,14 +263,16 @@ class Ledger:
                 return self._write(paid)
             except Exception as error:  # any failure of the store: the job is paid for already
                 if clock.current().now() + pause > end:
-                    sentence = (
-                        f"Magic Hour job {submission.id} ({record.tool}) was made and charged "
-                        f"({submission.credits_charged} credits), but its id could not be recorded: {error}. "
-                        f'See {paid.page or "Magic Hour"}. To go on with it put "{submission.id}", with the quotes, '
-                        f"into {self.describe_location(ADOPT)} and clear the task."
+                    lost = errors.SubmissionUnknownError(
+                        f"Magic Hour job {submission.id} ({record.tool}) was created and charged "
+                        f"({submission.credits_charged} credits), but its id could not be recorded: {error}.",
+                        next_step=f'See {paid.page or "Magic Hour"}. To resume it put "{submission.id}", with the '
+                        f"quotes, into {self.describe_location(ADOPT)} and clear the task.",
+                        job_id=submission.id,
+                        created=True,
                     )
-                    log.error(sentence)
-                    raise errors.SubmissionUnknownError(sentence, job_id=submission.id, created=True) from error
+                    log.error(str(lost))
+                    raise lost from error
                 log.warning("The record of paid job %s could not be written yet (%s).", submission.id, error)
                 clock.current().sleep(pause)
                 pause = min(pause * 2, 15.0)

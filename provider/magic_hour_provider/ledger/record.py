@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
+from magic_hour_provider.api.errors import Charge, InvalidInputError, MagicHourError, SubmissionUnknownError
 from magic_hour_provider.api.models import library_url
 
 KEY = "magic_hour.job"
@@ -27,8 +27,9 @@ _STORED_NAMES = {"tag": "key"}  # fields that stores know by another name
 
 
 class RecordError(MagicHourError):
-    """The record cannot be read or written now, so nothing is paid; another try may find the storage back."""
+    """The record cannot be read or written now, so nothing is paid; a retry may find the storage back."""
 
+    charge = Charge.NONE
     retryable = True
 
 
@@ -44,8 +45,8 @@ def unreadable(where: str, why: object) -> InvalidInputError:
     """
     return InvalidInputError(
         f"{where[:1].upper()}{where[1:]}, which says what this task has paid for, cannot be read: {why}. Nothing was "
-        "sent, as that might pay twice. Look at what is there; if the job it names is not wanted, delete it and clear "
-        "the task."
+        "sent, as that might pay twice.",
+        next_step="See what is there; if the job it names is not wanted, delete it and clear the task.",
     )
 
 
@@ -156,7 +157,7 @@ def named(record: Record) -> str:
     return f"a {record.tool} job named {record.name!r}" if record.name else f"a {record.tool} job without a name"
 
 
-def unknown_sentence(
+def unknown_submission(
     record: Record,
     why: str,
     *,
@@ -164,18 +165,21 @@ def unknown_sentence(
     describe_location: Callable[[str], str] = task_state,
     resubmits: bool = False,
     webhook_may_identify: bool = False,
-) -> str:
-    """Say what is known of a submission whose answer was lost, and what a person can do.
+    **more: Any,
+) -> SubmissionUnknownError:
+    """Return the error of a submission whose outcome is unknown: what is known of it, and what a person can do.
 
+    :param why: what happened, as a whole sentence.
     :param balance: credits now, if known.
     :param describe_location: names a key's place for a person.
     :param resubmits: whether the next attempt sends the request again.
     :param webhook_may_identify: whether a webhook may identify the job before the next attempt.
+    :param more: as of :class:`SubmissionUnknownError`.
     """
-    money = ""
+    message = f"{why} It was for {named(record)}, at {record.written_at} (UTC)."
     if record.balance is not None:
-        money = f" The balance before was {record.balance} credits"
-        money += f", now it is {balance}." if balance is not None else "."
+        message += f" The balance before was {record.balance} credits"
+        message += f", now it is {balance}." if balance is not None else "."
     then = (
         "As on_unknown_submission is 'resubmit', the next attempt sends the request again, which may pay twice."
         if resubmits
@@ -183,12 +187,13 @@ def unknown_sentence(
         if webhook_may_identify
         else "Nothing is sent again by itself."
     )
-    return (
-        f"It is unknown whether Magic Hour made and charged {named(record)} at {record.written_at} (UTC): {why}. "
-        f"{then}{money} Look for it at https://magichour.ai/my-library (tag #{record.tag}). "
+    return SubmissionUnknownError(
+        message,
+        next_step=f"{then} Look for the job at https://magichour.ai/my-library (tag #{record.tag}). "
         f"If it is there, put its id, in double quotes, into {describe_location(ADOPT)} and clear the task: it resumes "
         f"that job and pays nothing. If it is not there, put true into {describe_location(REGENERATE)} and clear the "
-        "task" + ("." if resubmits else ", or set on_unknown_submission='resubmit', which may pay twice.")
+        "task" + ("." if resubmits else ", or set on_unknown_submission='resubmit', which may pay twice."),
+        **more,
     )
 
 

@@ -7,18 +7,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowException
-
 from magic_hour_provider.api import clock
 from magic_hour_provider.api.catalog import default_polling_class
-from magic_hour_provider.api.errors import MagicHourError
+from magic_hour_provider.api.errors import Charge, MagicHourError
 from magic_hour_provider.api.models import check_id
 from magic_hour_provider.api.validation import check_request, normalize_request, to_json_containers
 from magic_hour_provider.execution.attempt import Deferral, JobAttempt, JobSpec
 from magic_hour_provider.hooks.magic_hour import MagicHourHook, to_airflow_error
 from magic_hour_provider.inputs.fields import with_uris
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.record import Record, unknown_sentence
+from magic_hour_provider.ledger.record import Record, unknown_submission
 from magic_hour_provider.operators.magic_hour import check_body, find_missing_xcoms, seconds
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
@@ -71,18 +69,21 @@ def _opened(operator: MagicHourOperator, context: Context) -> Iterator[JobAttemp
         client = hook.get_conn(settings)
     except MagicHourError as error:
         if record is not None and record.job_id is not None:
+            error.append(
+                f"An earlier attempt has submitted Magic Hour job {record.job_id}.",
+                charge=Charge.KEPT,
+                next_step=f"A retry resumes the job and pays nothing. See {record.page or 'Magic Hour'}",
+            )
             # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
-            raise AirflowException(
-                f"{error} That is about this attempt: Magic Hour job {record.job_id} was paid for before and goes "
-                f"on. A retry resumes it and pays nothing. See {record.page or 'Magic Hour'}"
-            ) from error
-        failure = to_airflow_error(error)
-        if record is not None and record.state == "intent":
-            # "Nothing was charged" is about this attempt only.
-            why = "an earlier attempt ended while it was sending"
-            before = unknown_sentence(record, why, describe_location=ledger.describe_location)
-            failure = type(failure)(f"{error} That is about this attempt. {before}")
-        raise failure from error
+            error.retryable = True
+        elif record is not None and record.state == "intent":
+            before = unknown_submission(
+                record,
+                "An earlier attempt ended while it was sending the paid request.",
+                describe_location=ledger.describe_location,
+            )
+            error.append(before.message, charge=Charge.UNKNOWN, next_step=before.next_step)
+        raise to_airflow_error(error) from error
     with client:
         run = operator._run = JobAttempt(spec, context["ti"], ledger, client, operator.log)
         if record is not None and record.state == "intent":

@@ -16,10 +16,11 @@ from magic_hour_provider.api import clock
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, FileField
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import (
+    Charge,
     InvalidInputError,
-    JobCanceledError,
     MagicHourError,
     NotFoundError,
+    NotRetryableError,
     TransferError,
 )
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference, library_url
@@ -92,8 +93,7 @@ class MagicHourUploadOperator(_FilesOperator):
             one = Input(("source",), FileField("source", kinds), to_uri(self.source))
             if one.uri is None:
                 raise InvalidInputError(
-                    f"source is {str(self.source)[:120]!r}, which needs no upload: give it to the request as it is. "
-                    "Nothing was sent."
+                    f"source is {str(self.source)[:120]!r}, which needs no upload: give it to the request as it is."
                 )
             (source,) = check_inputs([one], clock.current().now()).values()
             check_sizes([source], _tier(client, source))
@@ -203,9 +203,10 @@ class MagicHourDownloadOperator(_JobOperator):
             reference, job = self._look(client, context)
             if not job.ended:
                 raise TransferError(
-                    f"Magic Hour job {job.id} is {job.status} and has no files yet. Wait for it with "
-                    f"MagicHourJobSensor(job=...), or retry later; nothing is paid by this task. "
-                    f"See {library_url(job.kind, job.id)}"
+                    f"Magic Hour job {job.id} is {job.status} and has no files yet.",
+                    charge=Charge.KEPT,
+                    next_step="Wait for it with MagicHourJobSensor(job=...), or retry later; nothing is paid by this "
+                    f"task. See {library_url(job.kind, job.id)}",
                 )
             if job.status != COMPLETE:
                 failure = job_error(job, tool=reference.tool, paid_here=False)
@@ -237,10 +238,11 @@ class MagicHourDeleteOperator(_JobOperator):
                 self.log.info("Magic Hour job %s is gone already; nothing is left to delete.", job.id)
                 return {"id": job.id, "kind": job.kind, "deleted": False}
             if not job.ended:
-                raise JobCanceledError(
-                    f"Magic Hour job {job.id} is still {job.status}, and deleting is no cancel: it would go on and "
-                    f"stay charged. Nothing was deleted. Wait for its end, or cancel a video by hand at "
-                    f"{library_url(job.kind, job.id)}"
+                raise NotRetryableError(
+                    f"Magic Hour job {job.id} is still {job.status}, and deleting is no cancel: it would keep running "
+                    f"and stay charged. Nothing was deleted. Wait for its end, or cancel a video by hand at "
+                    f"{library_url(job.kind, job.id)}",
+                    charge=Charge.NONE,
                 )
             client.delete_job(reference.kind, reference.id)
         self.log.warning("Deleted the output of Magic Hour job %s for good; no credits come back.", job.id)

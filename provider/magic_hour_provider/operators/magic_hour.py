@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from magic_hour_provider.execution.attempt import JobAttempt
 
-_NOTHING = "Nothing was sent and nothing was charged."
-
 
 class MagicHourOperator(BaseOperator):
     """Runs one Magic Hour tool: submits the paid job once, waits without holding a worker, stores its files.
@@ -190,7 +188,7 @@ def seconds(timeout: float | timedelta) -> float:
     try:
         return timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
     except (TypeError, ValueError):
-        raise InvalidInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}. {_NOTHING}") from None
+        raise InvalidInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}.") from None
 
 
 _CHOICES = {"on_unknown_submission": ("fail", "resubmit"), "on_clear": ("reuse", "regenerate")}
@@ -255,7 +253,7 @@ def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:
     if not isinstance(body, Mapping) and not still_open:
         raise InvalidInputError(
             f"{name} of {tool.slug} must be a dict, the JSON body of Magic Hour's documentation; it is "
-            f"{type(body).__name__}. {_NOTHING}"
+            f"{type(body).__name__}."
         )
 
 

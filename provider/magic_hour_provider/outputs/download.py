@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, TransferError
+from magic_hour_provider.api.errors import Charge, InvalidInputError, MagicHourError, TransferError
 from magic_hour_provider.api.models import COMPLETE, Download, Job, library_url
 from magic_hour_provider.outputs.result import StoredFile, task_result
 from magic_hour_provider.outputs.sidecar import Sidecar
@@ -89,7 +89,11 @@ def download_outputs(
     :raises InvalidInputError: another file has the name already; nothing is overwritten.
     """
     if not job.downloads:
-        raise TransferError(f"Magic Hour job {job.id} is complete but names no files yet; it is paid for, try again.")
+        raise TransferError(
+            f"Magic Hour job {job.id} is complete but names no files yet.",
+            charge=Charge.KEPT,
+            next_step="A retry downloads them and pays nothing.",
+        )
     target, stem, count = _open_folder(job, folder), file_stem(tool, job), len(job.downloads)
     known = {row.get("index"): row for row in stored}
     files = {index: kept for index in range(count) if (kept := _find_stored(known.get(index), folder))}
@@ -161,8 +165,9 @@ def _open_folder(job: Job, folder: str) -> ObjectStoragePath:
         return open_folder(folder)
     except InvalidInputError as error:
         raise InvalidInputError(
-            f"The files of Magic Hour job {job.id} have no place: {error}. The job is paid for and stays collectable: "
-            f"fix output_path and clear the task. See {library_url(job.kind, job.id)}"
+            f"The files of Magic Hour job {job.id} have no place: {error.message}.",
+            charge=Charge.KEPT,
+            next_step=f"Fix output_path and clear the task. See {library_url(job.kind, job.id)}",
         ) from None
 
 
@@ -196,7 +201,9 @@ class _Links:
                 try:
                     again = self._client.get_job(self.job.kind, self.job.id)
                 except MagicHourError as error:
-                    raise TransferError(f"the link is not good any more, and there is no other: {error}") from None
+                    raise TransferError(
+                        f"the link is not good any more, and there is no other: {error.message}"
+                    ) from None
                 if again.status != COMPLETE or len(again.downloads) < len(self.job.downloads):
                     raise TransferError(
                         f"the link is not good any more, and the job, now {again.status}, has no other."
@@ -219,8 +226,9 @@ def _download_one(client: MagicHourClient, links: _Links, index: int, output: St
         raise
     except MagicHourError as error:
         raise TransferError(
-            f"File {index + 1} of Magic Hour job {job.id} could not be downloaded: {error} The job is paid for and "
-            f"stays collectable: a retry collects it and pays nothing. See {library_url(job.kind, job.id)}",
+            f"File {index + 1} of Magic Hour job {job.id} could not be downloaded: {error.message}",
+            charge=Charge.KEPT,
+            next_step=f"A retry downloads it and pays nothing. See {library_url(job.kind, job.id)}",
             status_code=error.status_code,
         ) from error
     finally:

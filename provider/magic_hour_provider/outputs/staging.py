@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from magic_hour_provider.api.errors import InvalidInputError, TransferError
+from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
 from magic_hour_provider.api.models import Job, library_url
 from magic_hour_provider.api.transport.downloads import Received
 from magic_hour_provider.outputs.result import StoredFile
@@ -38,9 +38,10 @@ class StoppedError(Exception):
 def not_stored_error(job: Job, folder: ObjectStoragePath, error: Exception) -> NotStoredError:
     """Return the error that tells a person that the user's storage did not take a file."""
     return NotStoredError(
-        f"A file of Magic Hour job {job.id} could not be stored in {str(folder)!r} ({type(error).__name__}: {error}). "
-        f"The job is paid for and stays collectable: fix the folder; a retry collects it and pays nothing. See "
-        f"{library_url(job.kind, job.id)}"
+        f"A file of Magic Hour job {job.id} could not be stored in {str(folder)!r} ({describe_error(error)}).",
+        charge=Charge.KEPT,
+        next_step=f"Fix the folder: a retry downloads the job's files and pays nothing. See "
+        f"{library_url(job.kind, job.id)}",
     )
 
 
@@ -123,8 +124,9 @@ class StagedOutput:
         if found not in (None, received.sha256):
             raise InvalidInputError(
                 f"{self._path} exists already and is another file (its SHA-256 is {found}, that of the job's file "
-                f"{received.sha256}). Nothing was overwritten. Magic Hour job {self.job.id} is paid for: move the old "
-                "file away; the next attempt collects the same job again and pays nothing."
+                f"{received.sha256}). Nothing was overwritten. It is of Magic Hour job {self.job.id}.",
+                charge=Charge.KEPT,
+                next_step="Move the old file away: the next attempt downloads the job's files and pays nothing.",
             )
         return StoredFile(str(self._path), self.index, received.content_type, received.size, received.sha256)
 

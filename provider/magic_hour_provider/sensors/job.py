@@ -131,7 +131,8 @@ class MagicHourJobSensor(BaseSensorOperator):
                 failure = job_error(job, tool=reference.tool, paid_here=False)
                 # A sensor that tries again sees the same: only a person can help.
                 failure.retryable = False
-                report.ended(job.status, clock.current().now(), error=str(failure), credits_charged=job.credits_charged)
+                report.settled(job.status, job.credits_charged)
+                report.failed(failure, clock.current().now())
                 raise failure
             result = store_outputs(client, job, reference.tool, str(self.output_path or ""))
             report.ended(job.status, clock.current().now(), credits_charged=job.credits_charged)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
-from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.errors import InvalidInputError, describe_error
 from magic_hour_provider.storage.files import S3, ensure_folder
 from magic_hour_provider.storage.local import random_suffix
 from magic_hour_provider.storage.s3_writer import S3Writer
@@ -17,7 +17,6 @@ from magic_hour_provider.storage.s3_writer import S3Writer
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
-NOTHING = "No job was made and nothing was charged."
 STORAGE_ERRORS = (OSError, ValueError, ImportError, AirflowException)
 """What the file systems behind ``ObjectStoragePath`` raise: not there, not allowed, unknown protocol, no connection."""
 
@@ -95,9 +94,7 @@ def check_folder(folder: str) -> None:
     try:
         _probe(open_folder(folder))
     except Exception as error:  # each storage library has errors of its own
-        raise InvalidInputError(
-            f"output_path {folder!r} cannot be written ({type(error).__name__}: {error}). {NOTHING}"
-        ) from error
+        raise InvalidInputError(f"output_path {folder!r} cannot be written ({describe_error(error)}).") from error
 
 
 def _probe(folder: ObjectStoragePath) -> None:

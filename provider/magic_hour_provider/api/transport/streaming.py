@@ -7,11 +7,11 @@ from typing import Protocol
 
 import httpx
 
-from magic_hour_provider.api.errors import InputChangedError, TransferError
+from magic_hour_provider.api.errors import Charge, InputChangedError, TransferError
 from magic_hour_provider.api.models import UploadLink
 
 _PIECE = 2 * 1024 * 1024  # bytes in memory at a time; an object store is asked once for each
-_NOTHING = "No job was made and nothing was charged."
+_STILL_WRITTEN = "Something still writes to it: start the task when the file is complete."
 
 
 class Readable(Protocol):
@@ -28,14 +28,16 @@ def _exactly(source: Readable, size: int, name: str) -> Iterator[bytes]:
         chunk = source.read(min(_PIECE, left))
         if not chunk:
             raise InputChangedError(
-                f"{name} became shorter while it was uploaded: {size} bytes at first, then {size - left}. {_NOTHING} "
-                "Something still writes to it: start the task when the file is complete."
+                f"{name} became shorter while it was uploaded: {size} bytes at first, then {size - left}.",
+                charge=Charge.NONE,
+                next_step=_STILL_WRITTEN,
             )
         left -= len(chunk)
         if not left and source.read(1):
             raise InputChangedError(
-                f"{name} became longer while it was uploaded: it had {size} bytes at first. {_NOTHING} Something still "
-                "writes to it: start the task when the file is complete."
+                f"{name} became longer while it was uploaded: it had {size} bytes at first.",
+                charge=Charge.NONE,
+                next_step=_STILL_WRITTEN,
             )
         yield chunk
 
@@ -59,12 +61,13 @@ def upload(http: httpx.Client, link: UploadLink, source: Readable, size: int, na
             follow_redirects=False,
         )
     except (httpx.RequestError, httpx.InvalidURL) as error:
-        raise TransferError(f"{name}: the upload broke off ({type(error).__name__}). {_NOTHING}") from None
+        raise TransferError(f"{name}: the upload broke off ({type(error).__name__}).", charge=Charge.NONE) from None
     if not response.is_success:
         too_large = response.status_code == 413
         refused = TransferError(
             f"{name}: Magic Hour's storage refused the upload (HTTP {response.status_code}"
-            f"{', which means that the file is too large' if too_large else ''}). {_NOTHING}",
+            f"{', which means that the file is too large' if too_large else ''}).",
+            charge=Charge.NONE,
             status_code=response.status_code,
         )
         refused.retryable = not too_large

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from magic_hour_provider.api import clock
-from magic_hour_provider.api.errors import InputChangedError, MagicHourError, RateLimitedError, TransferError
+from magic_hour_provider.api.errors import (
+    Charge,
+    InputChangedError,
+    MagicHourError,
+    RateLimitedError,
+    TransferError,
+    describe_error,
+)
 from magic_hour_provider.api.models import UploadLink
 from magic_hour_provider.api.transport.streaming import Readable
 
@@ -140,6 +147,7 @@ class _Reading:
 def _unreadable(name: str, error: Exception) -> TransferError:
     # Each storage library has errors of its own, and all of them mean this.
     return TransferError(
-        f"{name} could not be read to its end ({type(error).__name__}: {error}). No job was made and nothing was "
-        "charged; a retry uploads it again."
+        f"{name} could not be read to its end ({describe_error(error)}).",
+        charge=Charge.NONE,
+        next_step="A retry uploads it again.",
     )
