@@ -51,7 +51,7 @@ Rows that fail leave the others alone: run the DAG again, and only those are mad
         output_path="{{ params.results }}/{{ task.request['name'] }}",
         max_active_tis_per_dag=4,  # all runs together: a plan of Magic Hour's runs so many jobs at once
         map_index_template="{{ task.request['name'] }}",
-        retries=2,  # a job that was accepted is gone on with, not paid for again
+        retries=2,  # an accepted job is resumed, not paid for again
         # `expand` takes its values as they are. `expand_kwargs` renders a dict in its rows as templates: there a name
         # or a prompt with {{ }} in it, from whoever fills the bucket or starts a run, could read your connections.
     ).expand(request=requests)

@@ -17,7 +17,7 @@ with DAG(
     dag_id="product_teaser",
     schedule=None,  # started by hand: every run is paid for
     tags=["magic-hour", "example"],
-    # A retry never pays again for a job that was accepted: it goes on waiting for that one.
+    # A retry never pays again for a job that was accepted: it resumes that one.
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     doc_md="""
 ### A talking teaser from one photograph

@@ -35,7 +35,7 @@ Variable `magic_hour_video_of_the_week`. Needs the connection `magic_hour_defaul
         output_path="",  # the finished video stays where it is: only the subtitled one is stored
     )
 
-    # Pays once a run, retries included. If the Variable stays as it is, next week's run pays for the same video anew.
+    # Pays once a run, retries included. If the Variable stays as it is, next week's run pays for the same video again.
     MagicHourOperator(
         task_id="subtitled",
         tool="auto-subtitle-generator",

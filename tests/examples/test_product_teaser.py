@@ -15,8 +15,8 @@ def teaser(pytestconfig, monkeypatch, tmp_path):
 def test_every_task_pays_once(magic_hour_simulator, teaser, tmp_path):
     """Five tasks generate: five jobs are paid for, and the file of each arrives."""
     assert teaser.test().state == "success"
-    books = magic_hour_simulator.stats()
-    assert (books["creates"]["accepted"], books["credits"]["taken"]) == (5, 309)
+    stats = magic_hour_simulator.stats()
+    assert (stats["creates"]["accepted"], stats["credits"]["taken"]) == (5, 309)
     files = [path for path in tmp_path.iterdir() if path.is_file() and path.suffix != ".json"]
     assert sorted(file.suffix for file in files) == [".mp4", ".mp4", ".mp4", ".png", ".wav"]
 
@@ -25,5 +25,5 @@ def test_a_missing_face_costs_nothing(magic_hour_simulator, teaser):
     """The lip sync fails for good: its credits come back, and nothing is made after it."""
     magic_hour_simulator.fault("outcome", tool="lip-sync", status="error", code="no_source_face")
     assert teaser.test().state == "failed"
-    books = magic_hour_simulator.stats()
-    assert (books["creates"]["accepted"], books["credits"]["refunded"]) == (4, 150)
+    stats = magic_hour_simulator.stats()
+    assert (stats["creates"]["accepted"], stats["credits"]["refunded"]) == (4, 150)
