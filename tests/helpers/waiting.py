@@ -1,4 +1,4 @@
-"""Waiting for what other threads and processes do."""
+"""Waiting for what other threads, processes and servers do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+import httpx
+
+from magic_hour_provider.api.client import MagicHourClient
 
 T = TypeVar("T")
 
@@ -39,3 +43,18 @@ def at_once(times: int, work: Callable[[], object]) -> list[Exception]:
     for thread in threads:
         thread.join()
     return errors
+
+
+def time_out(client: MagicHourClient, seconds: float, requests: int = 1) -> None:
+    """Let a client's next requests to storage wait so long for an answer; all others have the time that they need.
+
+    :param seconds: how long.
+    :param requests: how many requests.
+    """
+    left = [seconds] * requests
+
+    def set_timeout(request: httpx.Request) -> None:
+        if left:
+            request.extensions["timeout"] = request.extensions["timeout"] | {"read": left.pop()}
+
+    client._storage.event_hooks = {"request": [set_timeout]}

@@ -13,6 +13,7 @@ import pytest
 from helpers.clocks import set_clock
 from helpers.samples import KEY
 from helpers.uploads import stored
+from helpers.waiting import time_out
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.errors import (
@@ -62,8 +63,8 @@ def source(
 
 @pytest.fixture
 def client(sim):
-    """A client of the simulator that gives up on silence after a second."""
-    with MagicHourClient(api_key=KEY, base_url=sim.url, timeout=1) as one:
+    """A client of the simulator."""
+    with MagicHourClient(api_key=KEY, base_url=sim.url) as one:
         yield one
 
 
@@ -79,7 +80,7 @@ def test_many_files_over_one_request_for_links(sim, client):
 def test_files_go_side_by_side_but_not_all_at_once(sim, client):
     """Four are under way together, never five, and each is held in memory by its current piece only."""
     lock, open_now, most, files = threading.Lock(), 0, 0, []
-    together = threading.Barrier(MAX_PARALLEL_UPLOADS, timeout=20)
+    together = threading.Barrier(MAX_PARALLEL_UPLOADS, timeout=60)
 
     @contextmanager
     def opened():
@@ -108,7 +109,7 @@ FAULTS = [
     {"fault": "close-before-read"},
     {"fault": "close-after-accept"},
     {"fault": "accept-then-status", "status": 500},
-    {"fault": "stall", "hold": 5},
+    {"fault": "stall"},
     {"fault": "status", "endpoint": "upload-urls", "status": 502},
     {"fault": "status", "endpoint": "upload-urls", "status": 429, "retry_after": 20},
     {"fault": "close-mid-body", "endpoint": "upload-urls"},
@@ -123,7 +124,9 @@ def test_a_fault_is_met_by_sending_the_file_again_whole(monkeypatch, fault, reus
     with Simulator(api_key=KEY, manual_clock=True, choices=choices) as sim:
         clock = SimulatedClock(sim)
         set_clock(monkeypatch, clock)
-        with MagicHourClient(api_key=KEY, base_url=sim.url, timeout=0.5) as client:
+        with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
+            if fault["fault"] == "stall":
+                time_out(client, 0.5)
             sim.fault(**({"endpoint": "upload"} | fault))
             content = b"0123456789" * 200_000
             (reference,) = upload_all(client, [source(content)])
@@ -201,11 +204,11 @@ def test_the_first_failure_stops_the_others(sim, client):
             pieces.append(size)
             if len(pieces) > 3:
                 under_way.set()
-                assert failed.wait(20)
+                assert failed.wait(60)
             return b"x" * size
 
     def broken():
-        assert under_way.wait(20)
+        assert under_way.wait(60)
         while not sim.stats()["requests"].get("upload"):
             time.sleep(0.001)
         sim.fault("status", endpoint="upload", status=413)
