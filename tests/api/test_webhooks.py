@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -129,47 +130,30 @@ def test_header_names_come_in_any_case(kind):
 
 
 def test_headers_given_twice_are_refused():
-    """Of two signatures or two times nobody can say which one counts."""
+    """Of two signatures or two times it is unknown which one counts."""
     for name, value in sign(BODY, SECRET, NOW).items():
         twice = [(key.encode(), text.encode()) for key, text in sign(BODY, SECRET, NOW).items()]
         refused(Headers(raw=[*twice, (name.encode(), value.encode())]))
         refused(dict(sign(BODY, SECRET, NOW)) | {name.title(): value})
 
 
-@pytest.mark.parametrize(
-    "signature",
-    [
-        "",
-        " ",
-        "0",
-        "g" * 64,
-        "0" * 63,
-        "0" * 65,
-        "0" * 64 + "\n",
-        "é" * 64,
-        "\u0660" * 64,
-        "\ud800",
-        "sha256=" + "0" * 64,
-    ],
-)
-@pytest.mark.parametrize(
-    "timestamp", ["", "now", "-1", "1e9", "1767225600.0", "\u0661", "9" * 5000, " 1767225600", "\x00"]
-)
-def test_garbage_in_the_headers(signature, timestamp):
+def test_garbage_in_the_headers():
     """Whatever stands in the headers, the answer is the same refusal, and no traceback."""
     good = sign(BODY, SECRET, NOW)
-    told = {
-        refused({SIGNATURE_HEADER: signature, TIMESTAMP_HEADER: timestamp}),
-        refused(good | {SIGNATURE_HEADER: signature}),
-        refused(good | {TIMESTAMP_HEADER: timestamp}),
-    }
-    assert len(told) == 1
+    signatures = ["", " ", "0", "g" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n", "é" * 64, "\u0660" * 64, "\ud800"]
+    signatures.append("sha256=" + "0" * 64)
+    timestamps = ["", "now", "-1", "1e9", "1767225600.0", "\u0661", "9" * 5000, " 1767225600", "\x00"]
+    answers = {refused(good | {SIGNATURE_HEADER: signature}) for signature in signatures}
+    answers |= {refused(good | {TIMESTAMP_HEADER: timestamp}) for timestamp in timestamps}
+    for signature, timestamp in product(signatures, timestamps):
+        answers.add(refused({SIGNATURE_HEADER: signature, TIMESTAMP_HEADER: timestamp}))
+    assert len(answers) == 1
 
 
 def test_the_refusal_does_not_say_why():
     """A missing header, a wrong secret, a late delivery and a changed body are refused in the same words."""
     good = sign(BODY, SECRET, NOW)
-    told = {
+    answers = {
         refused({}),
         refused({SIGNATURE_HEADER: good[SIGNATURE_HEADER]}),
         refused({TIMESTAMP_HEADER: good[TIMESTAMP_HEADER]}),
@@ -177,7 +161,7 @@ def test_the_refusal_does_not_say_why():
         refused(good, now=NOW + 1000),
         refused(good, body=b"{}"),
     }
-    (sentence,) = told
+    (sentence,) = answers
     assert issubclass(SignatureError, MagicHourError)
     assert SECRET not in sentence
 
@@ -282,7 +266,7 @@ def test_the_tool_is_spelled_in_several_ways(spelling):
 
 
 def test_events_of_tomorrow():
-    """An event or a kind that we do not know is told as it is, and unknown fields are left alone."""
+    """An event or a kind that we do not know is read as it is, and unknown fields are left alone."""
     body = json.dumps(
         {"type": "hologram.paused", "id": "evt_1", "v": 2, "payload": {"id": "abc", "depth": [1]}}
     ).encode()
@@ -295,7 +279,7 @@ def test_events_of_tomorrow():
 
 @pytest.mark.parametrize("value", [None, 5, [], {}, True, ""])
 def test_fields_of_the_wrong_kind_count_as_missing(value):
-    """A field that is not what the description says is left out instead of refused: the job itself is looked at."""
+    """A field that is not what the description says is left out instead of refused: the job itself is polled."""
     job = dict.fromkeys(("name", "status", "type", "created_at", "error", "downloads", "enabled"), value)
     delivery = read_delivery(envelope(**job, credits_charged="5"))
     assert delivery == Delivery("video.completed", "video", "completed", "abc", status="complete")

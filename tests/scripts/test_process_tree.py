@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 import process_tree
+from helpers.waiting import until
 from process_tree import Program, free_ports, stop_all
 
 # A leader with a child in another process group, as Airflow's supervisors have; both print a line when they are ready.
@@ -25,7 +25,7 @@ subprocess.Popen([sys.executable, "-c", "print('child', flush=True); import time
 """
 STAYS = "print('leader', flush=True); time.sleep(60)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + STAYS
-LEAVES = "time.sleep(0.5); print('leader', flush=True)"
+LEAVES = "print('leader', flush=True)"
 
 
 @pytest.fixture
@@ -35,10 +35,7 @@ def family(tmp_path: Path) -> Iterator[Callable[[str], Program]]:
     def start(leader: str) -> Program:
         command = [sys.executable, "-c", FAMILY.format(leader=leader)]
         programs.append(Program("family", command, log=tmp_path / "family.log"))
-        end = time.monotonic() + 20
-        while not {"child", "leader"} <= set(programs[-1].tail().splitlines()):
-            assert time.monotonic() < end, programs[-1].tail()
-            time.sleep(0.05)
+        until(lambda: {"child", "leader"} <= set(programs[-1].tail().splitlines()))
         return programs[-1]
 
     yield start
@@ -55,8 +52,7 @@ def test_children_in_other_process_groups_belong_to_a_program(family: Callable[[
 def test_orphans_belong_to_a_program(family: Callable[[str], Program]) -> None:
     """A leader that ends before its child takes nothing away from what has to be stopped."""
     program = family(LEAVES)
-    while program.exit_code is None:
-        time.sleep(0.05)
+    until(lambda: program.exit_code is not None)
     [orphan] = program.processes()
     stop_all([program], grace=0)
     assert not psutil.pid_exists(orphan.pid) or orphan.status() == psutil.STATUS_ZOMBIE
@@ -71,7 +67,7 @@ def test_stop_all_leaves_nothing(family: Callable[[str], Program], leader: str) 
 
 
 def test_kill_takes_the_whole_tree(family: Callable[[str], Program]) -> None:
-    """One kill, and nobody of the session is left to go on working."""
+    """One kill, and nobody of the session is left to keep working."""
     program = family(STAYS)
     program.kill(signal.SIGKILL)
     assert program.processes() == []
@@ -80,7 +76,7 @@ def test_kill_takes_the_whole_tree(family: Callable[[str], Program]) -> None:
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)])
 def test_signals_run_the_cleanup(sent: int, code: int) -> None:
-    """Both leave the block as exceptions, also where SIGINT was ignored before; the exit code still tells of it."""
+    """Both leave the block as exceptions, also where SIGINT was ignored before; the exit code still says so."""
     program = (
         "import signal, time\nfrom process_tree import stoppable\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "with stoppable():\n  try:\n    print('ready', flush=True); time.sleep(60)\n  finally: print('cleaned')"
