@@ -174,6 +174,18 @@ def test_a_whole_job_by_hand(sim, tmp_path):
     assert (stats["creates"]["accepted"], stats["uploads"], stats["downloads"], stats["deletes"]) == (1, 1, 1, 1)
 
 
+def test_a_job_that_cannot_be_found_is_gone(sim):
+    """A 404 is an answer there; any other failure still is an error."""
+    with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
+        made = client.create("ai-image-generator", REQUEST)
+        assert client.find_job("image", made.id).status == "queued"
+        gone = client.find_job("image", "nobody")
+        assert (gone.id, gone.kind, gone.status, gone.ended) == ("nobody", "image", "gone", True)
+    with MagicHourClient(api_key="mhk_other", base_url=sim.url) as stranger, pytest.raises(errors.AuthenticationError):
+        stranger.find_job("image", made.id)
+    assert sim.stats()["creates"]["accepted"] == 1
+
+
 def test_saved_items_are_read_to_the_last_page(sim):
     """All pages are one list, of all types or of one."""
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:

@@ -14,7 +14,7 @@ import httpx
 from magic_hour_provider.api import protocol
 from magic_hour_provider.api.async_client import AsyncMagicHourClient
 from magic_hour_provider.api.catalog import BASE_URL, EXTENSIONS, Tool
-from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.errors import InvalidInputError, NotFoundError
 from magic_hour_provider.api.models import Account, Download, Job, Submission, UploadLink
 from magic_hour_provider.api.responses import Response, transport_error
 from magic_hour_provider.api.transport import downloads, http, uploads
@@ -107,6 +107,13 @@ class MagicHourClient:
         """
         request = protocol.get_job_request(kind, job_id)
         return protocol.read_job(self._send(request, f"polling {kind} job {job_id}"), kind, job_id)
+
+    def find_job(self, kind: str, job_id: str) -> Job:
+        """Poll a job once, as :meth:`get_job`; one that is not found with this key has the status ``gone``."""
+        try:
+            return self.get_job(kind, job_id)
+        except NotFoundError:
+            return Job.gone(kind, job_id)
 
     def delete_job(self, kind: str, job_id: str) -> None:
         """Delete a job's output for good. This is no cancel, and refunds nothing."""

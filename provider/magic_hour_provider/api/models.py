@@ -145,6 +145,11 @@ class Job:
     created_at: str | None = None
     faces: tuple[str, ...] = ()
 
+    @classmethod
+    def gone(cls, kind: str, job_id: str) -> Job:
+        """Return what is known of a job that this key cannot find."""
+        return cls(job_id, kind, GONE)
+
     @property
     def ended(self) -> bool:
         """Whether the job has reached a status it will not leave; one we do not know counts as still active."""

@@ -260,7 +260,7 @@ class JobAttempt:
             self._log.info(sentence)
 
     def _finish(self, record: Record, seen: Job | errors.MagicHourError | None, outcome: Outcome) -> dict[str, Any]:
-        job = seen if isinstance(seen, Job) else Job(id=record.job_id or "", kind=record.kind, status=GONE)
+        job = seen if isinstance(seen, Job) else Job.gone(record.kind, record.job_id or "")
         if outcome.status == COMPLETE:
             return self._deliver(record, job)
         if outcome.status == TIMEOUT:

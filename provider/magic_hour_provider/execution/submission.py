@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import conf
 from magic_hour_provider.api import clock, errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.errors import RequestFailure
 from magic_hour_provider.api.models import Account
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import Record, unknown_submission
@@ -111,12 +112,12 @@ def _send(
         record = written()
         try:
             submission = client.create(tool, request)
-        except errors.SubmissionUnknownError as error:
-            # Here too, as an alarm that was held back takes the place of the error.
-            log.error("Paid request #%s: %s", record.tag, error)
-            raise
-        except errors.MagicHourError:
-            ledger.withdraw_intent(record)
+        except errors.MagicHourError as error:
+            if error.failure in (RequestFailure.NEVER_DELIVERED, RequestFailure.REJECTED):
+                ledger.withdraw_intent(record)
+            else:
+                # Here too, as an alarm that was held back takes the place of the error.
+                log.error("Paid request #%s: %s", record.tag, error)
             raise
         except BaseException:
             log.error(

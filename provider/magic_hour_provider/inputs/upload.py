@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import Charge, InvalidInputError, NotFoundError, TransferError
+from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, library_url
 from magic_hour_provider.api.transport.uploads import UploadSource, retry, upload_all
 from magic_hour_provider.inputs.fields import FieldPath, Input, with_values
@@ -34,27 +35,20 @@ def resolve_inputs(
     :param sources: those of them that have to be uploaded, as ``check_inputs`` found them.
     :param tier: the account's plan, which limits how large a file may be; None: not known.
     :raises InvalidInputError: a file is too large, or a job given as input has no such file; nothing was uploaded.
-    :raises MagicHourError: a look or an upload did not work.
+    :raises MagicHourError: a poll or an upload did not work.
     """
     check_sizes(sources.values(), tier)
     references: dict[FieldPath, str] = {one.path: one.reference for one in inputs if one.reference is not None}
-    looks: dict[tuple[str, str], Job] = {}
+    jobs: dict[tuple[str, str], Job] = {}
     for one in inputs:
         if one.job is not None:
-            if one.job not in looks:
-                looks[one.job] = _look(client, *one.job)
-            references[one.path] = _output(one, looks[one.job])
+            if one.job not in jobs:
+                jobs[one.job] = retry(partial(client.find_job, *one.job))
+            references[one.path] = _output(one, jobs[one.job])
     files = list(dict.fromkeys(sources.values()))
     uploaded = dict(zip(files, upload_all(client, files), strict=True))
     references |= {at: uploaded[source] for at, source in sources.items()}
     return with_values(request, [(one, references[one.path]) for one in inputs if one.path in references])
-
-
-def _look(client: MagicHourClient, kind: str, job_id: str) -> Job:
-    try:
-        return retry(lambda: client.get_job(kind, job_id))
-    except NotFoundError:
-        return Job(job_id, kind, GONE)
 
 
 def _output(one: Input, job: Job) -> str:

@@ -19,7 +19,6 @@ from magic_hour_provider.api.errors import (
     Charge,
     InvalidInputError,
     MagicHourError,
-    NotFoundError,
     NotRetryableError,
     TransferError,
 )
@@ -161,10 +160,7 @@ class _JobOperator(_FilesOperator):
 
     def _look(self, client: MagicHourClient, context: Mapping[str, Any]) -> tuple[JobReference, Job]:
         reference = JobReference.parse(self.job)
-        try:
-            job = client.get_job(reference.kind, reference.id)
-        except NotFoundError:
-            job = Job(reference.id, reference.kind, GONE)
+        job = client.find_job(reference.kind, reference.id)
         record = Record("submitted", reference.tool, reference.kind, "", {}, job_id=reference.id)
         Report(context["ti"], reference.tool, {}).job(record, job.status)
         return reference, job

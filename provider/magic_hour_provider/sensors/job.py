@@ -125,7 +125,7 @@ class MagicHourJobSensor(BaseSensorOperator):
                 return None
             if isinstance(seen, MagicHourError) and decided.status != GONE:
                 raise seen
-            job = seen if isinstance(seen, Job) else Job(reference.id, reference.kind, GONE)
+            job = seen if isinstance(seen, Job) else Job.gone(reference.kind, reference.id)
             report.job(record, job.status)
             if decided.status != COMPLETE:
                 failure = job_error(job, tool=reference.tool, paid_here=False)
