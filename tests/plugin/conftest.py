@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.airflow_database import Airflow, Triggerer
 from helpers.clocks import HeldClock, MovableTime
 from helpers.postgres import postgresql
 from helpers.samples import KEY
-from helpers.webhooks import SECRET, Airflow, Triggerer, Webhooks, serving
+from helpers.webhooks import SECRET, Webhooks, serving
 from magic_hour_provider.api.clock import override
 
 
