@@ -14,7 +14,7 @@ from statistics import NormalDist, fmean
 
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.polling.schedule import Outcome, PollState, Schedule
+from magic_hour_provider.polling.schedule import PollState, Schedule
 
 _SAMPLES = 1000
 _QUANTILES = [NormalDist().inv_cdf((n + 0.5) / _SAMPLES) for n in range(_SAMPLES)]
@@ -68,15 +68,15 @@ def _schedules() -> Iterator[tuple[str, Schedule]]:
 
 def _poll_times(schedule: Schedule, longest: float) -> Iterator[float]:
     """Give the ages at which an active job is polled, until one is past the longest duration."""
-    wait = PollState(schedule, submitted_at=0.0, deadline=_FOR_EVER)
-    age = wait.first_poll_at(0.0)
+    state = PollState(schedule, submitted_at=0.0, deadline=_FOR_EVER)
+    age = state.first_poll_at(0.0)
     while True:
         yield age
         if age >= longest:
             return
-        decided = wait.next_action(_ACTIVE, age)
-        assert not isinstance(decided, Outcome), decided
-        age = decided
+        decision = state.next_action(_ACTIVE, age)
+        assert decision.outcome is None, decision
+        age = decision.next_poll_at
 
 
 def _fixed_polls(durations: Sequence[float], delay: float) -> float:

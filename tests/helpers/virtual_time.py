@@ -18,7 +18,9 @@ import pytest
 from helpers.clocks import set_clock
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.api.clock import Clock
-from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
+from magic_hour_provider.api.responses import Response, transport_error
+from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.hooks.settings import ConnectionSettings
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
 START = 1_800_000_000.0
@@ -73,11 +75,12 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 @dataclass(eq=False)
-class Answering(httpx.AsyncBaseTransport):
-    """Answers polls: a job ends when the time in ``ends`` comes, others never do.
+class Service:
+    """A Magic Hour in memory: a job ends when the time in ``ends`` comes, others never do.
 
-    :param answer: takes a poll's job id and its number, and returns an answer instead, or None.
-    :param latency_s: how long an answer takes.
+    :param answer: takes a poll's job id and its number, and returns a response or an error instead, or None.
+    :param latency_s: how long a response takes.
+    :param keys: the keys that are accepted.
     """
 
     ends: dict[str, float] = field(default_factory=dict)
@@ -89,10 +92,9 @@ class Answering(httpx.AsyncBaseTransport):
     most_in_flight: int = 0
     closed: int = 0
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer."""
+    async def respond(self, job_id: str, key: str) -> httpx.Response:
+        """Return the response to a poll, or raise what it met instead."""
         loop = asyncio.get_running_loop()
-        job_id = request.url.path.rpartition("/")[2]
         self.polls.append((loop.time(), job_id))
         number = len(self.polls)
         self.in_flight += 1
@@ -101,7 +103,7 @@ class Answering(httpx.AsyncBaseTransport):
             await asyncio.sleep(self.latency_s)
         finally:
             self.in_flight -= 1
-        if request.headers["authorization"].removeprefix("Bearer ") not in self.keys:
+        if key not in self.keys:
             return httpx.Response(401, json={"message": "no such key"})
         special = self.answer(job_id, number)
         if isinstance(special, Exception):
@@ -111,13 +113,26 @@ class Answering(httpx.AsyncBaseTransport):
         status = "complete" if loop.time() >= self.ends.get(job_id, float("inf")) else "rendering"
         return httpx.Response(200, json={"id": job_id, "status": status, "credits_charged": 5, "downloads": []})
 
-    async def aclose(self) -> None:
-        """Count that a client was closed."""
-        self.closed += 1
-
     def times(self, job_id: str) -> list[float]:
         """Return when a job was polled."""
         return [time for time, polled in self.polls if polled == job_id]
+
+
+@dataclass(frozen=True)
+class _Transport:
+    """The transport of one client of a service."""
+
+    service: Service
+    key: str
+
+    async def get(self, path: str, doing: str) -> Response:
+        try:
+            return Response.of(await self.service.respond(path.rpartition("/")[2], self.key))
+        except httpx.RequestError as error:
+            raise transport_error(error, doing) from None
+
+    async def aclose(self) -> None:
+        self.service.closed += 1
 
 
 class Virtual:
@@ -125,23 +140,21 @@ class Virtual:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = LoopClock()
-        self.service = Answering()
+        self.service = Service()
         self.key = "mhk_live_one"
         self.readings = 0
         self.clients = 0
         self.most_per_second = 200.0
         self.logged: list[str] = []
 
-        async def settings(_: MagicHourHook) -> Settings:
+        async def settings(_: MagicHourHook) -> ConnectionSettings:
             self.readings += 1
             await asyncio.sleep(0.01)
-            return Settings(api_key=self.key, max_polls_per_second=self.most_per_second)
+            return ConnectionSettings(api_key=self.key, max_polls_per_second=self.most_per_second)
 
-        async def client(_: MagicHourHook, *, settings: Settings, max_connections: int) -> AsyncMagicHourClient:
+        async def client(_: MagicHourHook, settings: ConnectionSettings) -> AsyncMagicHourClient:
             self.clients += 1
-            return AsyncMagicHourClient(
-                api_key=settings.api_key, max_connections=max_connections, transport=self.service
-            )
+            return AsyncMagicHourClient(api_key=settings.api_key, transport=_Transport(self.service, settings.api_key))
 
         monkeypatch.setattr(MagicHourHook, "async_settings", settings)
         monkeypatch.setattr(MagicHourHook, "get_async_conn", client)

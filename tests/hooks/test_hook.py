@@ -9,7 +9,8 @@ from airflow.sdk import Connection
 
 from helpers.samples import KEY
 from magic_hour_provider.api.errors import InvalidInputError
-from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
+from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.hooks.settings import ConnectionSettings
 
 
 @pytest.mark.parametrize(
@@ -28,13 +29,13 @@ from magic_hour_provider.hooks.magic_hour import MagicHourHook, Settings
 def test_the_host_is_the_base_url(fields, url):
     """Every way in which Airflow stores an address gives the same one."""
     conn = Connection(conn_id="c", conn_type="magic_hour", password=KEY, **fields)
-    assert Settings.read(conn, {}).base_url == url
+    assert ConnectionSettings.from_connection(conn, {}).base_url == url
 
 
 def test_a_connection_uri(sim):
     """The connection may be one URI, as Airflow's environment variables have it."""
     conn = Connection.from_uri(f"magic-hour://:{KEY}@{sim.url.removeprefix('http://')}/http?timeout=5", conn_id="c")
-    settings = Settings.read(conn, conn.extra_dejson)
+    settings = ConnectionSettings.from_connection(conn, conn.extra_dejson)
     assert (settings.base_url, settings.timeout, settings.api_key) == (sim.url, 5.0, KEY)
 
 
@@ -51,35 +52,35 @@ def test_a_connection_uri(sim):
 )
 def test_the_extras(extra, field, value):
     """Extras come as text from forms and as numbers from JSON."""
-    assert getattr(Settings.read(Connection(conn_id="c", password=KEY), extra), field) == value
+    assert getattr(ConnectionSettings.from_connection(Connection(conn_id="c", password=KEY), extra), field) == value
 
 
 @pytest.mark.parametrize("extra", [{"timeout": 0}, {"timeout": "soon"}, {"timeout": -1}])
 def test_extras_that_cannot_work(extra):
     """A number that makes no sense is named with its connection."""
     with pytest.raises(InvalidInputError, match=r"In the Airflow connection 'c'.*must be a number above 0"):
-        Settings.read(Connection(conn_id="c", password=KEY), extra)
+        ConnectionSettings.from_connection(Connection(conn_id="c", password=KEY), extra)
 
 
 @pytest.mark.parametrize("proxy", ["user:s3cret@proxy:3128", "socks5://u:s3cret@proxy:1", "ftp://u:s3cret@x"])
 def test_a_proxy_that_cannot_work_is_not_shown(proxy):
     """A proxy's address may hold a password: the error names the field and not the value."""
     with pytest.raises(InvalidInputError, match="extra 'proxy'") as caught:
-        Settings.read(Connection(conn_id="c", password=KEY), {"proxy": proxy})
+        ConnectionSettings.from_connection(Connection(conn_id="c", password=KEY), {"proxy": proxy})
     assert "s3cret" not in str(caught.value)
 
 
 def test_the_key_is_not_shown():
     """Neither settings nor errors show the key."""
-    assert KEY not in repr(Settings.read(Connection(conn_id="c", password=KEY), {}))
+    assert KEY not in repr(ConnectionSettings.from_connection(Connection(conn_id="c", password=KEY), {}))
 
 
 def test_the_key_in_the_environment(airflow, monkeypatch):
     """It serves the default connection only, and only where that does not exist."""
     airflow.disconnect()
     monkeypatch.setenv("MAGIC_HOUR_API_KEY", KEY)
-    assert MagicHourHook().settings() == Settings(api_key=KEY)
-    assert asyncio.run(MagicHourHook().async_settings()) == Settings(api_key=KEY)
+    assert MagicHourHook().settings() == ConnectionSettings(api_key=KEY)
+    assert asyncio.run(MagicHourHook().async_settings()) == ConnectionSettings(api_key=KEY)
     with pytest.raises(InvalidInputError, match="no Airflow connection 'other'"):
         MagicHourHook("other").settings()
     airflow.connect(password="mhk_live_of_the_connection")

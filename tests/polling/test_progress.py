@@ -6,26 +6,27 @@ from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.errors import RateLimitedError, ServerError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.polling.progress import Progress, duration
-from magic_hour_provider.polling.schedule import Outcome, PollState, Schedule
+from magic_hour_provider.polling.schedule import PollDecision, PollState, Schedule
 
 
-def watch(answers, deadline: float = 7200.0) -> list[str]:
+def messages_of(observe, deadline: float = 7200.0) -> list[str]:
     """Return the sentences of a wait; ``answers`` gives what a poll an age sees."""
     tool = TOOLS["lip-sync"]
-    wait = PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=deadline)
-    progress, sentences = Progress("abc", wait, 0.0), []
-    due: float | Outcome = wait.first_poll_at(0.0)
-    while not isinstance(due, Outcome):
-        now, seen = due, answers(due)
-        due = wait.next_action(seen, now)
-        sentences += [line] if (line := progress.on_poll(seen, due, now)) else []
-    return sentences
+    state = PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=deadline)
+    progress, messages = Progress("abc", state, 0.0), []
+    decision = PollDecision(state.first_poll_at(0.0))
+    while decision.outcome is None:
+        now = decision.next_poll_at
+        observation = observe(now)
+        decision = state.next_action(observation, now)
+        messages += [message] if (message := progress.on_poll(observation, decision, now)) else []
+    return messages
 
 
 def test_changes_age_and_next_poll():
     """Each new status is one line with the job's age, the next poll and what is left; the end counts the polls."""
     words = ("queued", "rendering", "complete")
-    lines = watch(lambda age: Job("abc", "video", words[int(age > 60) + int(age > 100)]))
+    lines = messages_of(lambda age: Job("abc", "video", words[int(age > 60) + int(age > 100)]))
     assert lines == [
         "Magic Hour job abc after 32 s: queued; next poll in 10 s, giving up in 119 min.",
         "Magic Hour job abc after 62 s: rendering; next poll in 10 s, giving up in 119 min.",
@@ -35,7 +36,7 @@ def test_changes_age_and_next_poll():
 
 def test_a_long_wait_is_no_line_per_poll():
     """Two hours and hundreds of polls are a dozen lines: the status, and every ten minutes that it goes on."""
-    lines = watch(lambda _: Job("abc", "video", "rendering"))
+    lines = messages_of(lambda _: Job("abc", "video", "rendering"))
     assert 11 <= len(lines) <= 14
     assert lines[3] == ("Magic Hour job abc after 31 min: still rendering; next poll in 10 s, giving up in 89 min.")
     assert lines[-1].startswith("Magic Hour job abc after 2 h 0 min: no longer waited for (timeout); ")
@@ -44,10 +45,10 @@ def test_a_long_wait_is_no_line_per_poll():
 def test_failing_polls_are_said_once():
     """The first failing poll gives its reason; hundreds more add only what the sign of life says."""
     faults = (ServerError("Magic Hour has a fault."), RateLimitedError("Slower, please."))
-    lines = watch(lambda age: faults[int(age > 70)] if age > 60 else Job("abc", "video", "queued"))
+    lines = messages_of(lambda age: faults[int(age > 70)] if age > 60 else Job("abc", "video", "queued"))
     assert "poll failed: Magic Hour has a fault; next poll in 10 s" in lines[1]
     assert len(lines) <= 14
-    still = watch(lambda age: faults[0] if int(age / 300) % 2 else Job("abc", "video", "queued"), deadline=900)
+    still = messages_of(lambda age: faults[0] if int(age / 300) % 2 else Job("abc", "video", "queued"), deadline=900)
     assert len(still) <= 5
 
 

@@ -11,7 +11,7 @@ import pytest
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.polling.schedule import Outcome, PollState, Schedule
+from magic_hour_provider.polling.schedule import Outcome, PollDecision, PollState, Schedule
 
 ACTIVE = Job("a", "video", "rendering")
 
@@ -22,32 +22,32 @@ def make(slug: str = "lip-sync", deadline: float = 10_000.0) -> PollState:
     return PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=deadline)
 
 
-def test_gaps_stay_inside_the_bounds():
-    """The gap never leaves the bounds of its class: long while hardly a job ends, short when most do, then growing."""
+def test_intervals_stay_inside_the_bounds():
+    """It is long while hardly a job ends, short when most do, then longer, and always in the bounds of its class."""
     medians = [age / 100 for age in range(1, 1000)]
-    for slug, tool in TOOLS.items():
+    for tool in TOOLS.values():
         low, high = tool.polling_class().poll_interval_s
         schedule = Schedule.of(tool.polling_class(), tool)
-        gaps = [schedule.interval_s(age * schedule.median_s) for age in medians]
-        assert all(low <= gap <= high for gap in gaps), slug
-        assert {gap for gap, age in zip(gaps, medians, strict=True) if age < 0.35} == {high}, slug
-        early = [gap for gap, age in zip(gaps, medians, strict=True) if age < 0.8]
-        assert early == sorted(early, reverse=True), slug
-        assert {gap for gap, age in zip(gaps, medians, strict=True) if 0.8 <= age <= 1.5} == {low}, slug
-        late = [gap for gap, age in zip(gaps, medians, strict=True) if age >= 1.5]
-        assert late == sorted(late), slug
-        assert late[-1] == high, slug
-        assert low <= schedule.first_poll_s() <= max(low, schedule.median_s), slug
+        intervals = [(age, schedule.interval_s(age * schedule.median_s)) for age in medians]
+        assert all(low <= interval <= high for _, interval in intervals), tool.slug
+        assert {interval for age, interval in intervals if age < 0.35} == {high}, tool.slug
+        early = [interval for age, interval in intervals if age < 0.8]
+        assert early == sorted(early, reverse=True), tool.slug
+        assert {interval for age, interval in intervals if 0.8 <= age <= 1.5} == {low}, tool.slug
+        late = [interval for age, interval in intervals if age >= 1.5]
+        assert late == sorted(late), tool.slug
+        assert late[-1] == high, tool.slug
+        assert low <= schedule.first_poll_s() <= max(low, schedule.median_s), tool.slug
 
 
 def polls_and_delay(schedule: Schedule, durations: list[float]) -> tuple[float, float]:
     """Return polls per job, and seconds from the end of a job to the poll that sees it."""
-    wait = PollState(schedule, submitted_at=0.0, deadline=10.0**9)
-    ages = [wait.first_poll_at(0.0)]
+    state = PollState(schedule, submitted_at=0.0, deadline=10.0**9)
+    ages = [state.first_poll_at(0.0)]
     while ages[-1] < durations[-1]:
-        due = wait.next_action(ACTIVE, ages[-1])
-        assert isinstance(due, float)
-        ages.append(due)
+        decision = state.next_action(ACTIVE, ages[-1])
+        assert decision.outcome is None
+        ages.append(decision.next_poll_at)
     last = [bisect_left(ages, duration) for duration in durations]
     return fmean(last) + 1, fmean(ages[n] - duration for n, duration in zip(last, durations, strict=True))
 
@@ -77,10 +77,10 @@ def test_polls_are_fewer_than_at_a_fixed_interval(sigma, wrong, most):
 
 def test_the_first_poll_is_early():
     """A lip sync of 229 s is polled after 32 s, one that is resumed late at once, none before it is of use."""
-    wait = make()
-    assert wait.first_poll_at(0.0) == pytest.approx(0.95 * math.sqrt(5 * 229))
-    assert wait.first_poll_at(500.0) == 500.0
-    assert wait.first_poll_at(0.0, not_before=60.0) == 60.0
+    state = make()
+    assert state.first_poll_at(0.0) == pytest.approx(0.95 * math.sqrt(5 * 229))
+    assert state.first_poll_at(500.0) == 500.0
+    assert state.first_poll_at(0.0, not_before=60.0) == 60.0
 
 
 def test_a_deadline_before_the_first_poll_is_obeyed():
@@ -91,85 +91,86 @@ def test_a_deadline_before_the_first_poll_is_obeyed():
 @pytest.mark.parametrize("status", ["complete", "error", "canceled", "gone"])
 def test_a_final_status_ends_the_wait(status):
     """Every final status ends the wait with itself and its code."""
-    assert make().next_action(Job("a", "video", status, error_code="c"), 100.0) == Outcome(status, "c")
+    job = Job("a", "video", status, error_code="c")
+    assert make().next_action(job, 100.0) == PollDecision(outcome=Outcome(status, "c"))
 
 
 @pytest.mark.parametrize("status", ["draft", "queued", "rendering", "something-new", "unknown"])
 def test_an_unknown_status_is_still_active(status):
     """A status nobody knows is waited through."""
-    assert make().next_action(Job("a", "video", status), 200.0) == 205.0
+    assert make().next_action(Job("a", "video", status), 200.0) == PollDecision(205.0)
 
 
-def test_failing_polls_are_tolerated_further_and_further_apart():
-    """Network and server faults only stretch the gap; a good poll resets it."""
-    wait, now, gaps = make(), 100.0, []
+def test_failed_polls_are_tolerated_with_backoff():
+    """Network and server faults only lengthen the interval; a good poll resets it."""
+    state, now, intervals = make(), 100.0, []
     for _ in range(6):
-        due = wait.next_action(errors.ServerError("x"), now)
-        gaps.append(due - now)
+        due = state.next_action(errors.ServerError("x"), now).next_poll_at
+        intervals.append(due - now)
         now = due
-    assert gaps == [10, 20, 40, 60, 60, 60]
-    wait.next_action(ACTIVE, now)
-    assert wait.failed_polls == 0
+    assert intervals == [10, 20, 40, 60, 60, 60]
+    state.next_action(ACTIVE, now)
+    assert state.failed_polls == 0
 
 
 @pytest.mark.parametrize("fault", [errors.RateLimitedError, errors.ServerError])
 def test_retry_after_is_obeyed(fault):
     """A 429 or 503 with Retry-After is not polled sooner, and not beyond the deadline."""
-    assert make().next_action(fault("x", retry_after=90), 100.0) == 190.0
-    assert make(deadline=150).next_action(fault("x", retry_after=90), 100.0) == 150.0
+    assert make().next_action(fault("x", retry_after=90), 100.0) == PollDecision(190.0)
+    assert make(deadline=150).next_action(fault("x", retry_after=90), 100.0) == PollDecision(150.0)
 
 
 def test_a_404_is_forgiven_for_a_minute():
     """A job may be too new for its route; later a 404 means that it is gone."""
-    wait = make()
-    assert isinstance(wait.next_action(errors.NotFoundError("x"), 59.0), float)
-    assert wait.next_action(errors.NotFoundError("x"), 60.0) == Outcome("gone")
+    state = make()
+    assert state.next_action(errors.NotFoundError("x"), 59.0).outcome is None
+    assert state.next_action(errors.NotFoundError("x"), 60.0) == PollDecision(outcome=Outcome("gone"))
 
 
 def test_a_refused_poll_ends_the_wait():
     """A bad key does not get better by polling."""
-    assert make().next_action(errors.AuthenticationError("x"), 100.0) == Outcome("refused")
-    assert make().next_action(errors.InsufficientCreditsError("x"), 100.0) == Outcome("refused")
+    assert make().next_action(errors.AuthenticationError("x"), 100.0) == PollDecision(outcome=Outcome("refused"))
+    assert make().next_action(errors.InsufficientCreditsError("x"), 100.0) == PollDecision(outcome=Outcome("refused"))
 
 
-@pytest.mark.parametrize("answer", [errors.InvalidResponseError, errors.RequestRejectedError])
-def test_an_answer_that_stays_unreadable_ends_the_wait(answer):
+@pytest.mark.parametrize("error", [errors.InvalidResponseError, errors.RequestRejectedError])
+def test_a_response_that_stays_invalid_ends_the_wait(error):
     """A gateway's page for some minutes is waited through; after about ten minutes of it the host is wrong."""
-    wait, now = make(), 100.0
-    while not isinstance(decided := wait.next_action(answer("x"), now), Outcome):
-        now = decided
-    assert decided == Outcome("refused")
+    state, now = make(), 100.0
+    while (decision := state.next_action(error("x"), now)).outcome is None:
+        now = decision.next_poll_at
+    assert decision.outcome == Outcome("refused")
     assert 300 < now - 100 < 900
 
 
-def test_only_unreadable_answers_in_a_row_count():
-    """One that can be read, or another fault, starts the count again."""
-    wait = make()
+def test_only_invalid_responses_in_a_row_count():
+    """A valid one, or another fault, resets the count."""
+    state = make()
     for _ in range(30):
-        for seen in (
+        for observation in (
             errors.InvalidResponseError("x"),
             errors.RequestRejectedError("x"),
             errors.ConnectionFailedError("x"),
         ):
-            assert isinstance(wait.next_action(seen, 100.0), float)
-        for seen in (errors.InvalidResponseError("x"), ACTIVE):
-            assert isinstance(wait.next_action(seen, 100.0), float)
+            assert state.next_action(observation, 100.0).outcome is None
+        for observation in (errors.InvalidResponseError("x"), ACTIVE):
+            assert state.next_action(observation, 100.0).outcome is None
 
 
-def test_a_wait_without_patience():
-    """A worker to which the trigger has reported unreadable answers ends at one more, and keeps on after a good one."""
+def test_a_wait_that_tolerates_no_invalid_response():
+    """A worker whose trigger reported invalid responses ends at one more, and continues after a good one."""
     tool = TOOLS["lip-sync"]
-    wait = PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=1e4, tolerate_invalid=False)
-    assert wait.next_action(errors.InvalidResponseError("x"), 100.0) == Outcome("refused")
+    state = PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=1e4, tolerate_invalid=False)
+    assert state.next_action(errors.InvalidResponseError("x"), 100.0) == PollDecision(outcome=Outcome("refused"))
     again = PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=1e4, tolerate_invalid=False)
-    assert isinstance(again.next_action(ACTIVE, 100.0), float)
-    assert isinstance(again.next_action(errors.InvalidResponseError("x"), 110.0), float)
+    assert again.next_action(ACTIVE, 100.0).outcome is None
+    assert again.next_action(errors.InvalidResponseError("x"), 110.0).outcome is None
 
 
 def test_the_last_poll_falls_on_the_deadline():
     """The wait ends at the deadline, after one poll on it, for active and for silent jobs."""
-    wait = make(deadline=103.0)
-    assert wait.next_action(ACTIVE, 100.0) == 103.0
-    assert wait.next_action(ACTIVE, 103.0) == Outcome("timeout")
-    assert wait.next_action(errors.ConnectionFailedError("x"), 104.0) == Outcome("timeout")
-    assert wait.next_action(Job("a", "video", "complete"), 104.0) == Outcome("complete")
+    state = make(deadline=103.0)
+    assert state.next_action(ACTIVE, 100.0) == PollDecision(103.0)
+    assert state.next_action(ACTIVE, 103.0) == PollDecision(outcome=Outcome("timeout"))
+    assert state.next_action(errors.ConnectionFailedError("x"), 104.0) == PollDecision(outcome=Outcome("timeout"))
+    assert state.next_action(Job("a", "video", "complete"), 104.0) == PollDecision(outcome=Outcome("complete"))

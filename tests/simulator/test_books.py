@@ -98,7 +98,7 @@ def test_a_thousand_jobs() -> None:
     made: list[tuple[str, str]] = []
 
     async def look_at_all(sim: Simulator) -> list[str]:
-        async with AsyncMagicHourClient(api_key=KEY, base_url=sim.url, verify=False, max_connections=2) as client:
+        async with AsyncMagicHourClient(api_key=KEY, base_url=sim.url) as client:
             gate = asyncio.Semaphore(2)
 
             async def look(kind: str, job: str) -> str:

@@ -15,11 +15,11 @@ from helpers.attempts import first_event
 from helpers.samples import DATA, KEY
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.client import AsyncMagicHourClient
+from magic_hour_provider.api.transport.http import MAX_CONNECTIONS
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.simulator.faults.catalog import FAULTS
 from magic_hour_provider.triggers import poller as poller_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
-from magic_hour_provider.triggers.poller import MAX_IN_FLIGHT
 from magic_hour_provider.triggers.resume_delay import resume_delay_s
 
 
@@ -60,8 +60,8 @@ def test_rows_of_released_versions_are_resumed(row):
     one = resolve_name(row["path"].replace(".Magic", ":Magic"))(**row["kwargs"])
     assert one.serialize() == (row["path"], row["kwargs"])
     job, _ = one._polled_job()
-    assert job.wait.schedule.max_interval_s == (
-        30 if row["kwargs"].get("polling") else job.wait.schedule.max_interval_s
+    assert job.state.schedule.max_interval_s == (
+        30 if row["kwargs"].get("polling") else job.state.schedule.max_interval_s
     )
 
 
@@ -73,7 +73,7 @@ def test_serialize_is_all_the_trigger_is(airflow):
     assert list(kwargs) == ["kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline"]
     assert KEY not in repr(one)
     assert trigger(airflow, "abc", polling="long_video").serialize()[1]["polling"] == "long_video"
-    assert trigger(airflow, "abc", polling="of a later version")._polled_job()[0].wait.schedule.max_interval_s == 5
+    assert trigger(airflow, "abc", polling="of a later version")._polled_job()[0].state.schedule.max_interval_s == 5
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_many_jobs_share_one_client(airflow, monkeypatch):
     assert {event["status"] for event in asyncio.run(run())} == {"complete"}
     gc.collect()
     assert len(made) == 1
-    assert 1 < most <= MAX_IN_FLIGHT
+    assert 1 < most <= MAX_CONNECTIONS
     assert airflow.creates() == 200
 
 
@@ -271,10 +271,10 @@ def test_a_connection_that_cannot_be_read_for_a_moment(airflow, monkeypatch):
     job_id = submit(airflow.sim)
     real, failures = MagicHourHook.get_async_conn, [RuntimeError("API server away"), OSError("and again")]
 
-    async def sometimes(self, **options):
+    async def sometimes(self, settings):
         if failures:
             raise failures.pop()
-        return await real(self, **options)
+        return await real(self, settings)
 
     monkeypatch.setattr(MagicHourHook, "get_async_conn", sometimes)
 

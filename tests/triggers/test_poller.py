@@ -15,11 +15,12 @@ import pytest
 
 from helpers.attempts import first_event
 from helpers.virtual_time import run
+from magic_hour_provider.api.transport.http import MAX_CONNECTIONS
 from magic_hour_provider.triggers import poll_metrics as metrics_module
 from magic_hour_provider.triggers import poller as poller_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 from magic_hour_provider.triggers.polled_job import PolledJob
-from magic_hour_provider.triggers.poller import MAX_IN_FLIGHT, JobPoller
+from magic_hour_provider.triggers.poller import JobPoller
 
 
 def pollers() -> dict[str, JobPoller]:
@@ -137,7 +138,7 @@ def test_nothing_is_left_of_5000_jobs(virtual):
     canceled, events = run(main())
     assert statuses(events) == {"complete": 5000 - canceled}
     assert canceled > 50
-    assert virtual.service.most_in_flight <= MAX_IN_FLIGHT
+    assert virtual.service.most_in_flight <= MAX_CONNECTIONS
     assert (virtual.clients, virtual.service.closed) == (1, 1)
 
 
@@ -288,7 +289,7 @@ def test_figures_that_cannot_be_sent(virtual, monkeypatch, caplog):
         return await first_event(virtual.trigger("abc"))
 
     assert run(main())["status"] == "complete"
-    assert any("figures of waiting jobs" in line for line in caplog.messages)
+    assert any("metrics of waiting jobs" in line for line in caplog.messages)
 
 
 def test_a_triggerer_whose_clock_is_behind(virtual):
@@ -354,7 +355,7 @@ def test_a_service_that_stalls_keeps_nobody_beyond_the_deadline(virtual):
     events, end = run(main())
     assert statuses(events) == {"timeout": 500}
     assert end < 300 + 130
-    assert virtual.service.most_in_flight == MAX_IN_FLIGHT
+    assert virtual.service.most_in_flight == MAX_CONNECTIONS
 
 
 @pytest.mark.parametrize("retry_after", [{}, {"Retry-After": "1"}])

@@ -1,39 +1,30 @@
-"""The client of a worker, which does everything; beside it the triggerer's, which only polls.
+"""Clients of the Magic Hour API: one for workers, which does everything, and one for event loops, which only polls.
 
 Both carry out what :mod:`magic_hour_provider.api.protocol` decides; neither repeats the other's logic.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 import httpx
 
 from magic_hour_provider.api import protocol
-from magic_hour_provider.api.async_client import AsyncMagicHourClient
 from magic_hour_provider.api.catalog import BASE_URL, EXTENSIONS, Tool
 from magic_hour_provider.api.errors import InvalidInputError, NotFoundError
 from magic_hour_provider.api.models import Account, Download, Job, Submission, UploadLink
 from magic_hour_provider.api.responses import Response, transport_error
-from magic_hour_provider.api.transport import downloads, http, uploads
-from magic_hour_provider.api.transport import streaming as transfers
+from magic_hour_provider.api.transport import downloads, http, streaming, uploads
 
-__all__ = ["AsyncMagicHourClient", "MagicHourClient"]
+_Transport = TypeVar("_Transport")
 
 
-class MagicHourClient:
-    """Everything a worker asks of Magic Hour. Use it as a context manager, or close it.
-
-    :param api_key: the key; sent to ``base_url`` only, never to storage.
-    :param base_url: another address: the simulator, or Magic Hour's mock server.
-    :param timeout: seconds without any progress after which a request counts as lost.
-    :param verify: certificates to trust: True, False, a path, or an SSL context to share.
-    :param proxy: address of a proxy, or None.
-    :param transport: replaces the network, for tests.
-    :raises InvalidInputError: the key or the address cannot be right.
-    """
+class _Client(Generic[_Transport]):
+    """Construction and options of both clients."""
 
     def __init__(
         self,
@@ -43,19 +34,62 @@ class MagicHourClient:
         timeout: float = http.DEFAULT_TIMEOUT_S,
         verify: http.Verify = True,
         proxy: str | None = None,
-        transport: httpx.BaseTransport | None = None,
+        transport: _Transport | None = None,
     ) -> None:
-        self.base_url = protocol.check_base_url(base_url)
-        self._headers = http.headers(api_key)
+        self._options = http.TransportOptions(
+            protocol.check_api_key(api_key), protocol.check_base_url(base_url), timeout, verify, proxy
+        )
+        self._open(transport)
+
+    @classmethod
+    def from_options(cls, options: http.TransportOptions) -> Self:
+        """Make a client of what is known already."""
+        return cls(
+            api_key=options.api_key,
+            base_url=options.base_url,
+            timeout=options.timeout,
+            verify=options.verify,
+            proxy=options.proxy,
+        )
+
+    @property
+    def base_url(self) -> str:
+        """The address, without a trailing slash."""
+        return self._options.base_url
+
+    def _open(self, transport: _Transport | None) -> None:
+        raise NotImplementedError
+
+
+class MagicHourClient(_Client[httpx.BaseTransport]):
+    """Client of a worker: everything that Magic Hour can do. Use it as a context manager, or close it.
+
+    :param api_key: the key; sent to ``base_url`` only, never to storage.
+    :param base_url: another address: the simulator, or Magic Hour's mock server.
+    :param timeout: seconds without progress (event loop: without the whole response) after which a request is lost.
+    :param verify: certificates to trust: True, False, a path, or an SSL context to share.
+    :param proxy: address of a proxy; None for what the environment says.
+    :param transport: replaces the network, for tests.
+    :raises InvalidInputError: the key or the address cannot be right.
+    """
+
+    def _open(self, transport: httpx.BaseTransport | None) -> None:
         self._common: dict[str, Any] = {
-            "timeout": http.timeout(timeout),
-            "verify": http.ssl_context(verify),
-            "proxy": proxy,
+            "timeout": http.timeout(self._options.timeout),
+            "proxy": self._options.proxy,
             "transport": transport,
         }
-        self._api = httpx.Client(headers=self._headers, follow_redirects=False, **self._common)
-        # Storage gets its own client: a signed link carries its own permission and must never meet our key.
-        self._storage = httpx.Client(headers={"User-Agent": http.USER_AGENT}, follow_redirects=True, **self._common)
+        self._api = self._new_connection()
+
+    def _new_connection(self) -> httpx.Client:
+        verify, headers = http.api_context(self._options), http.headers(self._options.api_key)
+        return httpx.Client(headers=headers, follow_redirects=False, verify=verify, **self._common)
+
+    @cached_property
+    def _storage(self) -> httpx.Client:
+        # A client of its own: a signed link carries its own permission and must never meet our key.
+        verify, headers = http.ssl_context(self._options.verify), {"User-Agent": http.USER_AGENT}
+        return httpx.Client(headers=headers, follow_redirects=True, verify=verify, **self._common)
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +101,8 @@ class MagicHourClient:
         """Close the connections."""
         with http.quiet():
             self._api.close()
-            self._storage.close()
+            if "_storage" in self.__dict__:
+                self._storage.close()
 
     def _send(self, request: protocol.Request, doing: str) -> Response:
         try:
@@ -79,8 +114,8 @@ class MagicHourClient:
     def create(self, tool: str | Tool, request: Mapping[str, Any]) -> Submission:
         """Send one paid request, exactly once.
 
-        A fresh connection is used: one kept open from before may have been closed by the other side, and then
-        nobody could tell whether the request was read.
+        A connection of its own is used: one kept open from before may have been closed by the other side, and then
+        it would be unknown whether the request was read.
 
         :param tool: the tool or its slug.
         :param request: its JSON body, as in Magic Hour's documentation.
@@ -89,10 +124,7 @@ class MagicHourClient:
         """
         built = protocol.create_request(tool, request)
         outcome: Response | httpx.RequestError
-        with (
-            http.quiet(),
-            httpx.Client(headers=self._headers, follow_redirects=False, **self._common) as fresh,
-        ):
+        with http.quiet(), self._new_connection() as fresh:
             try:
                 outcome = Response.of(_send_with(fresh, self.base_url, built))
             except httpx.RequestError as error:
@@ -116,7 +148,7 @@ class MagicHourClient:
             return Job.gone(kind, job_id)
 
     def delete_job(self, kind: str, job_id: str) -> None:
-        """Delete a job's output for good. This is no cancel, and refunds nothing."""
+        """Delete a job's output for good. This does not cancel it, and refunds nothing."""
         request = protocol.delete_job_request(kind, job_id)
         protocol.read_deleted(self._send(request, f"deleting {kind} job {job_id}"), kind, job_id)
 
@@ -137,20 +169,20 @@ class MagicHourClient:
             cursor = following
 
     def create_upload_urls(self, items: Sequence[tuple[str, str]]) -> list[UploadLink]:
-        """Ask where to put files; ``items`` are (type, extension), such as ``("image", "png")``."""
+        """Return an upload link for each (type, extension), such as ``("image", "png")``."""
         request = protocol.upload_links_request(items)
         return protocol.read_upload_links(self._send(request, "asking for upload links"), len(items))
 
-    def upload_to(self, link: UploadLink, source: transfers.Readable, size: int, name: str = "An input file") -> None:
+    def upload_to(self, link: UploadLink, source: streaming.Readable, size: int, name: str = "An input file") -> None:
         """Stream an open file of ``size`` bytes to an upload link, once.
 
         :param name: what people call the file.
         """
         with http.quiet():
-            transfers.upload(self._storage, link, source, size, name)
+            streaming.upload(self._storage, link, source, size, name)
 
     def upload(self, source: str | Path) -> str:
-        """Upload a local file; a failure is met with up to three more tries.
+        """Upload a local file, with up to three retries.
 
         :param source: path of the file; its extension tells its kind.
         :returns: the reference to use in requests, valid for 7 days.
@@ -182,7 +214,7 @@ class MagicHourClient:
         on_start: Callable[[str, int | None], object] = lambda content_type, size: None,  # noqa: ARG005 (nobody wants to know)
         refresh_link: Callable[[Download], Download] | None = None,
     ) -> downloads.Received:
-        """Stream a finished file into an open binary file; :func:`.downloads.download` tells what the rest is."""
+        """Download a finished file into an open binary file; see :func:`.downloads.download` for the arguments."""
         with http.quiet():
             return downloads.download(self._storage, link, target, on_start=on_start, refresh_link=refresh_link)
 
@@ -191,3 +223,47 @@ def _send_with(client: httpx.Client, base_url: str, request: protocol.Request) -
     return client.request(
         request.method, base_url + request.path, json=request.json, params=dict(request.params) or None
     )
+
+
+class AsyncMagicHourClient(_Client[http.AsyncTransport]):
+    """Client of an event loop: it only polls. Make it in a running loop, and close it with :meth:`aclose`.
+
+    It has at most :data:`.http.MAX_CONNECTIONS` connections; more polls wait for one another. Its arguments are those
+    of :class:`MagicHourClient`, but for ``transport``, which is an :class:`.http.AsyncTransport`.
+    """
+
+    @classmethod
+    async def open(cls, options: http.TransportOptions) -> Self:
+        """Make a client without blocking the event loop: aiohttp and certificates are loaded in a thread."""
+        await asyncio.to_thread(_load, options)
+        return cls.from_options(options)
+
+    def _open(self, transport: http.AsyncTransport | None) -> None:
+        if transport is None:
+            # Imported here: workers parse DAGs and submit jobs without it.
+            from magic_hour_provider.api.transport.connections import SharedSession
+
+            transport = SharedSession(self._options)
+        self._transport = transport
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+    async def get_job(self, kind: str, job_id: str) -> Job:
+        """Poll a job once; as :meth:`MagicHourClient.get_job`."""
+        path = protocol.get_job_request(kind, job_id).path
+        response = await self._transport.get(path, f"polling {kind} job {job_id}")
+        return protocol.read_job(response, kind, job_id)
+
+
+def _load(options: http.TransportOptions) -> None:
+    import magic_hour_provider.api.transport.connections  # noqa: F401 (importing it is the purpose)
+
+    http.session_context(options)

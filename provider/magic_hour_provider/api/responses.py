@@ -210,8 +210,17 @@ def transport_error(
 
     :param charge: what it means for the charge if no connection could be made; None where the request was free.
     """
-    cause = describe_error(error)
-    if classify_failure(error) is RequestFailure.NEVER_DELIVERED:
+    return connection_error(describe_error(error), classify_failure(error), doing, charge=charge)
+
+
+def connection_error(
+    cause: str, failure: RequestFailure, doing: str, *, charge: Charge | None = None
+) -> errors.ConnectionFailedError | errors.ResponseLostError:
+    """Return the error of a broken connection, whichever library spoke HTTP; as :func:`transport_error`.
+
+    :param cause: what broke, for a person.
+    """
+    if failure is RequestFailure.NEVER_DELIVERED:
         return errors.ConnectionFailedError(
             f"Magic Hour could not be reached when {doing} ({cause}); no request was sent.",
             charge=charge,

@@ -19,7 +19,7 @@ from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.validation import Findings
 from magic_hour_provider.execution.report import Report, without_secrets
 from magic_hour_provider.execution.submission import check_min_credits, get_balance, submit_once
-from magic_hour_provider.hooks.magic_hour import poll_until, to_airflow_error
+from magic_hour_provider.hooks.exceptions import to_airflow_error
 from magic_hour_provider.inputs.fields import find_inputs, with_values
 from magic_hour_provider.inputs.sources import check_inputs, input_fingerprint
 from magic_hour_provider.inputs.upload import resolve_inputs
@@ -27,6 +27,7 @@ from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import ADOPT, Record, find_tag, fingerprint, make_job_name, new_tag
 from magic_hour_provider.outputs.download import find_stored_files, store_outputs
 from magic_hour_provider.outputs.result import StoredFile, task_result
+from magic_hour_provider.polling.blocking import poll_until
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
 from magic_hour_provider.storage.paths import check_folder
 

@@ -1,1 +1,1 @@
-"""From an Airflow connection to clients."""
+"""From an Airflow connection to settings and clients."""

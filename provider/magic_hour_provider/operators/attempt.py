@@ -13,7 +13,8 @@ from magic_hour_provider.api.errors import Charge, MagicHourError
 from magic_hour_provider.api.models import check_id
 from magic_hour_provider.api.validation import check_request, normalize_request, to_json_containers
 from magic_hour_provider.execution.attempt import Deferral, JobAttempt, JobSpec
-from magic_hour_provider.hooks.magic_hour import MagicHourHook, to_airflow_error
+from magic_hour_provider.hooks.exceptions import to_airflow_error
+from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.inputs.fields import with_uris
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import Record, unknown_submission

@@ -27,7 +27,8 @@ from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.transport.streaming import Readable
 from magic_hour_provider.api.transport.uploads import UploadSource, upload_all
 from magic_hour_provider.execution.report import Report
-from magic_hour_provider.hooks.magic_hour import MagicHourHook, to_airflow_error
+from magic_hour_provider.hooks.exceptions import to_airflow_error
+from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.inputs.fields import Input, to_uri
 from magic_hour_provider.inputs.sources import check_inputs, check_sizes
 from magic_hour_provider.ledger.record import Record

@@ -1,1 +1,1 @@
-"""When to poll a job, when to stop and how fast. Pure policy, without Airflow."""
+"""Polling policy: when to poll a job, when to stop, and how fast. No Airflow."""

@@ -1,22 +1,22 @@
-"""How fast one account may be asked: careful at the start, halved when the service says so, slowly faster again."""
+"""Rate limiter of one account: additive increase, multiplicative decrease."""
 
 from __future__ import annotations
 
 DEFAULT_MAX_RATE = 200.0
 """Polls per second at the most, unless the connection says otherwise: a tenth of one core at 0.5 ms per poll."""
 
-_START = 10.0
-_LEAST = 0.05
-# While nothing is known of the service's limit, each answer raises the rate by this: it doubles in 3.5 s.
-_GROWTH = 0.2
-# From half of a rate that was refused back to that rate: half a minute, so that few polls are lost to trying.
+_START_RATE = 10.0
+_MIN_RATE = 0.05
+# While nothing is known of the service's limit, each response raises the rate by this: it doubles in 3.5 s.
+_INCREASE = 0.2
+# From half of a rate that was throttled back to that rate: half a minute, so that few polls are lost to trying.
 _RECOVERY_S = 60.0
 # Polls that a busy event loop sent late may be made up for, at most by so many seconds' worth.
 _CATCH_UP_S = 0.05
 
 
 class RateLimiter:
-    """The rate of one account. Additive increase, multiplicative decrease; all times are of one steady clock.
+    """Rate at which one account is polled. All times are of one steady clock, in seconds.
 
     It rises only while it is what holds polls back: a rate that was never used says nothing about the service.
 
@@ -25,57 +25,57 @@ class RateLimiter:
 
     def __init__(self, max_rate: float = DEFAULT_MAX_RATE) -> None:
         self.max_rate = max_rate
-        self.per_second = min(_START, max_rate)
+        self.per_second = min(_START_RATE, max_rate)
         self.next_at = 0.0
         """When the next poll may be sent."""
-        self._refused_at_rate: float | None = None
+        self._throttled_rate: float | None = None
         self._cut_at = float("-inf")
-        self._answered_since_cut = True
+        self._success_since_cut = True
         self._waited_at = float("-inf")
 
     def set_max_rate(self, max_rate: float) -> None:
-        """Set how many polls per second there are at the most."""
+        """Bound the rate, in polls per second."""
         self.max_rate = max_rate
         self.per_second = min(self.per_second, max_rate)
 
     def on_wait(self, now: float) -> None:
-        """Note that a poll is due and has to wait for its turn."""
+        """Record that a poll is due and has to wait for its turn."""
         self._waited_at = now
 
     def on_send(self, now: float) -> None:
-        """Note that a poll is sent."""
+        """Record that a poll is sent."""
         self.next_at = max(self.next_at, now - _CATCH_UP_S) + 1 / self.per_second
 
     def on_success(self, sent_at: float) -> None:
-        """Note that a poll was answered, and not by a 429.
+        """Record a response other than a 429.
 
         :param sent_at: when that poll was sent.
         """
         if sent_at < self._cut_at:
             return
-        self._answered_since_cut = True
+        self._success_since_cut = True
         # A slow rate's last wait was before its last poll.
         if self._waited_at < sent_at - max(1.0, 2 / self.per_second):
             return
-        if self._refused_at_rate is None:
-            self.per_second += _GROWTH
+        if self._throttled_rate is None:
+            self.per_second += _INCREASE
         else:
-            # Doubled at the most: after a long refusal the rate is a small part of the one that was refused.
-            self.per_second += min(self.per_second, self._refused_at_rate / (_RECOVERY_S * self.per_second))
+            # Doubled at the most: after a long refusal the rate is a small part of the one that was throttled.
+            self.per_second += min(self.per_second, self._throttled_rate / (_RECOVERY_S * self.per_second))
         self.per_second = min(self.per_second, self.max_rate)
 
     def on_throttled(self, sent_at: float, now: float, retry_after: float | None) -> None:
-        """Note a 429: nobody polls before ``Retry-After`` is over, and then at half the rate.
+        """Record a 429: no poll is sent before ``Retry-After`` is over, and then at half the rate.
 
         :param sent_at: when that poll was sent; those sent before a cut do not cut again.
         :param retry_after: seconds that the service asks for, or None.
         """
         if sent_at >= self._cut_at:
-            if self._answered_since_cut:
-                # Not where nothing was answered since the last cut: a service that refuses everything for a minute
+            if self._success_since_cut:
+                # Not where nothing succeeded since the last cut: a service that throttles everything for a minute
                 # says nothing about the rate, which would take hours to rise again from there.
-                self._refused_at_rate = self.per_second
-            self._answered_since_cut = False
-            self.per_second = max(_LEAST, self.per_second / 2)
+                self._throttled_rate = self.per_second
+            self._success_since_cut = False
+            self.per_second = max(_MIN_RATE, self.per_second / 2)
             self._cut_at = now
         self.next_at = max(self.next_at, now + max(retry_after or 0.0, 1 / self.per_second))

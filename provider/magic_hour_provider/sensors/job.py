@@ -22,12 +22,13 @@ from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.report import Report
-from magic_hour_provider.hooks.magic_hour import MagicHourHook, to_airflow_error
+from magic_hour_provider.hooks.exceptions import to_airflow_error
+from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
-from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, PollState, Schedule
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s
 
 if TYPE_CHECKING:
@@ -118,16 +119,16 @@ class MagicHourJobSensor(BaseSensorOperator):
                     tolerate_invalid=tolerate_invalid,
                 )
             self._seen = seen
-            decided = self._wait.next_action(seen, clock.current().now())
-            if not isinstance(decided, Outcome):
+            outcome = self._wait.next_action(seen, clock.current().now()).outcome
+            if outcome is None:
                 self.log.info("Magic Hour job %s: %s", reference.id, seen.status if isinstance(seen, Job) else seen)
                 report.job(record, seen.status if isinstance(seen, Job) else "pending")
                 return None
-            if isinstance(seen, MagicHourError) and decided.status != GONE:
+            if isinstance(seen, MagicHourError) and outcome.status != GONE:
                 raise seen
             job = seen if isinstance(seen, Job) else Job.gone(reference.kind, reference.id)
             report.job(record, job.status)
-            if decided.status != COMPLETE:
+            if outcome.status != COMPLETE:
                 failure = job_error(job, tool=reference.tool, paid_here=False)
                 # A sensor that tries again sees the same: only a person can help.
                 failure.retryable = False

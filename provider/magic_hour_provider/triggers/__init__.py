@@ -1,1 +1,1 @@
-"""What waits in the triggerer."""
+"""Deferred waiting: one poller per event loop and connection, one trigger per job."""

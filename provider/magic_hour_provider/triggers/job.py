@@ -1,4 +1,4 @@
-"""The trigger of one job: waits in the triggerer, holds no worker, asks nothing paid."""
+"""Trigger of one job: waits in the triggerer, holds no worker, and never pays."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _ALWAYS = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "
 @cache
 def _schedule(tool: str, kind: str, polling: str | None) -> Schedule:
     known = TOOLS.get(tool)
-    # A class that a newer version named is the usual one here.
-    pace = POLLING_CLASSES.get(polling or "") or default_polling_class(tool, kind)
-    return Schedule.of(pace, known)
+    # A class that only a newer version knows is the default one here.
+    polling_class = POLLING_CLASSES.get(polling or "") or default_polling_class(tool, kind)
+    return Schedule.of(polling_class, known)
 
 
 class MagicHourJobTrigger(BaseTrigger):
@@ -39,7 +39,7 @@ class MagicHourJobTrigger(BaseTrigger):
     :param submitted_at: time of the submission, in seconds since 1970.
     :param deferred_at: time of the deferral, in seconds since 1970.
     :param deadline: when to give up, in seconds since 1970. It stays the same when the triggerer restarts.
-    :param polling: name of the polling class, where the request made it another one than the tool's usual one.
+    :param polling: name of the polling class, where the request made it another one than the tool's default.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class MagicHourJobTrigger(BaseTrigger):
         )
 
     def _polled_job(self) -> tuple[PolledJob, float]:
-        """Return the job for the poller, and when to poll first.
+        """Return the job for the poller, and the time of its first poll.
 
         The machine's clock is read once, here; from then on time is counted by one that nobody sets, so that a jump
         ends no wait and begins no burst.
@@ -106,16 +106,16 @@ class MagicHourJobTrigger(BaseTrigger):
         # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
         left = min(self.deadline - now, self.deadline - self.deferred_at)
         schedule = _schedule(self.tool, self.kind, self.polling)
-        wait = PollState(schedule, submitted_at=steady - max(0.0, now - self.submitted_at), deadline=steady + left)
-        job = PolledJob(self.kind, self.job_id, wait, steady, not_before=not_before)
-        # An end that is seen before it may be told is a poll in vain.
-        return job, wait.first_poll_at(steady, not_before=not_before)
+        state = PollState(schedule, submitted_at=steady - max(0.0, now - self.submitted_at), deadline=steady + left)
+        job = PolledJob(self.kind, self.job_id, state, steady, not_before=not_before)
+        # A poll before an event may be sent would be in vain.
+        return job, state.first_poll_at(steady, not_before=not_before)
 
     async def on_kill(self) -> None:
-        """Say that the job goes on. It is not touched: Airflow calls this also when something else resumes the task."""
+        """Log that the job keeps running. It is not touched: a task that a webhook resumed comes here too."""
         self.log.info(
             "No longer waiting for Magic Hour job %s: a webhook resumed the task, or the task was stopped. That does "
-            "not stop the job: unless it has ended it goes on and stays charged; cancel a video by hand at %s.",
+            "not stop the job: unless it has ended it keeps running and stays charged; cancel a video by hand at %s.",
             self.job_id,
             library_url(self.kind, self.job_id) or "magichour.ai",
         )

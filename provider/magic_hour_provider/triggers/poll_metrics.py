@@ -1,4 +1,4 @@
-"""Figures about waiting, sent through Airflow's own metrics (StatsD or OpenTelemetry, as ``[metrics]`` says).
+"""Metrics of polling, sent through Airflow's own (StatsD or OpenTelemetry, as ``[metrics]`` says).
 
 They are gathered here and sent every ten seconds from a thread: Airflow's first use of its metrics in a process reads
 files and may resolve a host name, which would block the event loop.
@@ -31,11 +31,11 @@ RATE_LIMITED = "magic_hour.rate_limited"
 ACTIVE_JOBS = "magic_hour.active_jobs"
 COMPLETION_LATENCY = "magic_hour.completion_latency"
 
-_EVERY_S = 10.0
+_INTERVAL_S = 10.0
 
 
 class PollMetrics:
-    """The figures of one poller.
+    """Metrics of one poller.
 
     :param conn_id: its connection, which tags them.
     """
@@ -43,38 +43,38 @@ class PollMetrics:
     def __init__(self, conn_id: str) -> None:
         self._tags = {"conn_id": conn_id}
         self._counts: Counter[str] = Counter()
-        self._delays: list[float] = []
+        self._latencies: list[float] = []
         self._sent_at = float("-inf")
 
     def count(self, name: str) -> None:
         """Count one."""
         self._counts[name] += 1
 
-    def delay(self, seconds: float) -> None:
-        """Note how long after its completion a job's event is sent."""
-        self._delays.append(seconds)
+    def record_latency(self, seconds: float) -> None:
+        """Record how long after its completion a job's event is sent."""
+        self._latencies.append(seconds)
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time to send."""
-        return now - self._sent_at >= _EVERY_S
+        """Whether they are to be sent."""
+        return now - self._sent_at >= _INTERVAL_S
 
     def send(self, jobs: int, now: float) -> asyncio.Future[None]:
-        """Send everything from a thread.
+        """Send them from a thread.
 
-        :param jobs: how many jobs are watched.
+        :param jobs: how many jobs are polled.
         """
         self._sent_at = now
         counts, self._counts = self._counts, Counter()
-        delays, self._delays = self._delays, []
-        return asyncio.get_running_loop().run_in_executor(None, self._write, jobs, counts, delays)
+        latencies, self._latencies = self._latencies, []
+        return asyncio.get_running_loop().run_in_executor(None, self._write, jobs, counts, latencies)
 
-    def _write(self, jobs: int, counts: Counter[str], delays: list[float]) -> None:
+    def _write(self, jobs: int, counts: Counter[str], latencies: list[float]) -> None:
         try:
             stats.gauge(ACTIVE_JOBS, jobs, tags=self._tags)
             for name, count in counts.items():
                 stats.incr(name, count, tags=self._tags)
-            for seconds in delays:
+            for seconds in latencies:
                 stats.timing(COMPLETION_LATENCY, timedelta(seconds=seconds), tags=self._tags)
         except Exception:
-            # What is counted informs: no wait ends for it.
-            log.exception("The figures of waiting jobs could not be sent; no job is touched by that.")
+            # Metrics inform: no wait ends for them.
+            log.exception("The metrics of waiting jobs could not be sent; no job is affected.")

@@ -1,4 +1,4 @@
-"""One poller per event loop and connection: all jobs of a triggerer process look like one polite client.
+"""One poller per event loop and connection: all jobs of a triggerer process appear as one polite client.
 
 A client of its own per trigger would cost 24 ms of blocked loop each (its SSL context); a sleeping task per job costs
 memory. So there is one heap of due times, one timer, one client, few polls in flight and one rate for the account.
@@ -23,23 +23,22 @@ from magic_hour_provider.api.errors import (
     ServerError,
 )
 from magic_hour_provider.api.models import COMPLETE, Job
-from magic_hour_provider.hooks.magic_hour import Settings
+from magic_hour_provider.api.transport.http import MAX_CONNECTIONS
+from magic_hour_provider.hooks.settings import ConnectionSettings
 from magic_hour_provider.polling.rate_limiter import RateLimiter
-from magic_hour_provider.polling.schedule import TIMEOUT, Outcome, is_refusal
-from magic_hour_provider.triggers.client_provider import READ_AGAIN_S, ClientLease, ClientProvider
+from magic_hour_provider.polling.schedule import TIMEOUT, Outcome, PollDecision, is_refusal
+from magic_hour_provider.triggers.client_provider import READ_AGAIN_S, ClientProvider
 from magic_hour_provider.triggers.poll_metrics import POLL_FAILURES, POLLS, RATE_LIMITED, PollMetrics
 from magic_hour_provider.triggers.polled_job import PolledJob
 
-MAX_IN_FLIGHT = 32
-
-# A service in trouble is not asked faster for it.
+# A service in trouble is not polled faster for it.
 _IN_TROUBLE = (ConnectionFailedError, ResponseLostError, ServerError, InvalidInputError)
-# How far beyond its deadline a job may be that could not be polled, as everything stalls.
+# Seconds beyond its deadline that a job may be which could not be polled, as everything stalls.
 _OVERDUE_S = 10.0
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, JobPoller]] = WeakKeyDictionary()
 _paused: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RateLimiter]] = WeakKeyDictionary()
-"""Rates of closed pollers that the service has told to wait: the next poller waits too."""
+"""Rates of closed pollers that a 429 holds back: the next poller waits too."""
 
 
 class JobPoller:
@@ -56,8 +55,8 @@ class JobPoller:
         self.jobs: set[PolledJob] = set()
         # An empty context: a task started while a trigger calls would inherit that trigger's log.
         self._context = contextvars.Context()
-        self._lines = ClientProvider(conn_id, self._context, MAX_IN_FLIGHT, self._opened)
-        self._meter = PollMetrics(conn_id)
+        self._clients = ClientProvider(conn_id, self._context, self._on_settings)
+        self._metrics = PollMetrics(conn_id)
         self._due: list[tuple[float, int, PolledJob]] = []
         self._order = count()
         self._polls: set[asyncio.Task[None]] = set()
@@ -67,12 +66,12 @@ class JobPoller:
         self._closing: asyncio.Task[None] | None = None
 
     def add(self, job: PolledJob, due: float) -> None:
-        """Poll a job from a time on."""
+        """Poll a job, first at ``due``."""
         self.jobs.add(job)
         self._push(job, due)
 
     async def leave(self, job: PolledJob) -> None:
-        """Forget a job; the last one to leave closes everything and waits for that."""
+        """Stop polling a job; the last one to leave closes everything and waits for that."""
         job.left = True
         self.jobs.discard(job)
         if len(self._due) > 64 and len(self._due) > 2 * len(self.jobs):
@@ -88,7 +87,7 @@ class JobPoller:
         self._closing = loop.create_task(self._close(), context=self._context)
         await asyncio.shield(self._closing)
 
-    def _opened(self, settings: Settings) -> None:
+    def _on_settings(self, settings: ConnectionSettings) -> None:
         self.rate.set_max_rate(settings.max_polls_per_second)
 
     # -- when
@@ -106,13 +105,13 @@ class JobPoller:
         self._timer = clock.current().call_later(max(0.0, at - clock.current().steady()), self._tick, self._context)
 
     def _tick(self) -> None:
-        """Start the polls that are due; the only place that does."""
+        """Start the polls that are due: the only place that starts them."""
         self._timer, self._timer_at = None, float("inf")
         try:
             now = clock.current().steady()
             self._check(now)
             while self._due and self._due[0][0] <= now:
-                if len(self._polls) >= MAX_IN_FLIGHT:
+                if len(self._polls) >= MAX_CONNECTIONS:
                     return  # the next one that ends calls again
                 if self.rate.next_at > now:
                     self.rate.on_wait(now)
@@ -123,81 +122,88 @@ class JobPoller:
             if self._due:
                 self._set_timer(max(self._due[0][0], min(self.rate.next_at, now + _OVERDUE_S)))
         except BaseException as failure:
-            # Without this nobody would ever poll again, and every trigger would wait for ever.
+            # Without this no poll would ever start again, and every trigger would wait for ever.
             for job in self.jobs:
                 job.fail(failure)
             raise
 
     def _check(self, now: float) -> None:
-        """Every now and then: send figures, and end the waits that a stalling service has kept beyond their time."""
-        if self._meter.is_due(now):
-            self._meter.send(len(self.jobs), now)
+        """Every now and then: send metrics, and end the waits that a stalling service keeps beyond their deadline."""
+        if self._metrics.is_due(now):
+            self._metrics.send(len(self.jobs), now)
         if now - self._checked_at >= _OVERDUE_S:
             self._checked_at = now
             for job in self.jobs:
-                if job.outcome is None and not job.polling and job.wait.deadline < now - _OVERDUE_S:
+                if job.outcome is None and not job.in_flight and job.state.deadline < now - _OVERDUE_S:
                     job.end(Outcome(TIMEOUT), "not polled in time, as the service keeps us waiting", now)
 
     # -- what
 
     def _start_poll(self, job: PolledJob, now: float) -> None:
         self.rate.on_send(now)
-        job.polling = True
+        job.in_flight = True
         task = asyncio.get_running_loop().create_task(self._poll(job, now), context=self._context)
         self._polls.add(task)
         task.add_done_callback(partial(self._on_poll_done, job), context=self._context)
 
     async def _poll(self, job: PolledJob, sent_at: float) -> None:
-        line, reading = None, 0
+        generation: int | None = None
         observation: Job | MagicHourError
         try:
-            line = await self._lines.current()
-            reading = line.reading
-            with self._lines.used(line) as client:
-                observation = await client.get_job(job.kind, job.job_id)
-            self._lines.worked(line)
+            lease = await self._clients.acquire()
+            generation = self._clients.generation
+            try:
+                observation = await lease.client.get_job(job.kind, job.job_id)
+            finally:
+                self._clients.release(lease)
+            self._clients.on_accepted(lease)
         except MagicHourError as error:
             observation = error
         now = clock.current().steady()
-        self._note(observation, sent_at, now)
-        if job.left:
-            return
-        decided: float | Outcome | None = None
-        if isinstance(observation, Job):
-            job.refusals = 0
-        elif job.refusals == 0:
-            decided = self._second_chance(observation, line, reading, now)
-            job.refusals = int(decided is not None)
-        if decided is None:
-            decided = job.wait.next_action(observation, now)
-        if isinstance(decided, Outcome) and decided.status == COMPLETE and job.active_at is not None:
-            # Somewhere between the poll before and this one: the middle is the best guess.
-            self._meter.delay(max(now, job.not_before) - (job.active_at + now) / 2)
-        job.record_poll(observation, decided, now)
-        if not isinstance(decided, Outcome):
-            self._push(job, decided)
+        self._record_response(observation, sent_at, now)
+        if not job.left:
+            self._follow_up(job, observation, generation, now)
 
-    def _second_chance(
-        self, observation: MagicHourError, line: ClientLease | None, reading: int, now: float
-    ) -> float | None:
-        """Return when to poll again at a job whose poll was refused, or None if that is the end."""
-        if line is None:
-            return now + READ_AGAIN_S if isinstance(observation, InvalidInputError) else None
-        return now if is_refusal(observation) and self._lines.refused(line, reading) else None
-
-    def _note(self, observation: Job | MagicHourError, sent_at: float, now: float) -> None:
-        self._meter.count(POLLS)
+    def _record_response(self, observation: Job | MagicHourError, sent_at: float, now: float) -> None:
+        self._metrics.count(POLLS)
         if isinstance(observation, MagicHourError):
-            self._meter.count(POLL_FAILURES)
+            self._metrics.count(POLL_FAILURES)
         if isinstance(observation, RateLimitedError):
-            self._meter.count(RATE_LIMITED)
+            self._metrics.count(RATE_LIMITED)
             self.rate.on_throttled(sent_at, now, observation.retry_after)
         elif not isinstance(observation, _IN_TROUBLE):
             self.rate.on_success(sent_at)
 
+    def _follow_up(self, job: PolledJob, observation: Job | MagicHourError, generation: int | None, now: float) -> None:
+        """Decide and record what follows a poll.
+
+        :param generation: the connection's, with which was polled; None: it could not be read.
+        """
+        decision: PollDecision | None = None
+        if isinstance(observation, Job):
+            job.rejections = 0
+        elif job.rejections == 0:
+            decision = self._second_chance(observation, generation, now)
+            job.rejections = int(decision is not None)
+        if decision is None:
+            decision = job.state.next_action(observation, now)
+        outcome = decision.outcome
+        if outcome is not None and outcome.status == COMPLETE and job.active_at is not None:
+            # Somewhere between the poll before and this one: the middle is the best guess.
+            self._metrics.record_latency(max(now, job.not_before) - (job.active_at + now) / 2)
+        job.record_poll(observation, decision, now)
+        if outcome is None:
+            self._push(job, decision.next_poll_at)
+
+    def _second_chance(self, error: MagicHourError, generation: int | None, now: float) -> PollDecision | None:
+        """Return when to poll again after a rejected key or an unusable connection; None if that is the end."""
+        if generation is None:
+            return PollDecision(now + READ_AGAIN_S) if isinstance(error, InvalidInputError) else None
+        return PollDecision(now) if is_refusal(error) and self._clients.on_rejected(generation) else None
+
     def _on_poll_done(self, job: PolledJob, task: asyncio.Task[None]) -> None:
         self._polls.discard(task)
-        job.polling = False
+        job.in_flight = False
         if not task.cancelled() and (failure := task.exception()) is not None:
             job.fail(failure)
         if self._due:
@@ -206,13 +212,13 @@ class JobPoller:
     async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for poll in self._polls:
-            poll.cancel()
+        for task in self._polls:
+            task.cancel()
         if self._polls:
             await asyncio.wait(self._polls)
         self._due.clear()
-        await self._lines.aclose()
-        await self._meter.send(0, clock.current().steady())
+        await self._clients.aclose()
+        await self._metrics.send(0, clock.current().steady())
 
 
 def get_poller(conn_id: str) -> JobPoller:

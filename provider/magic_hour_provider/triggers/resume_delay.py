@@ -1,4 +1,4 @@
-"""How long a task that gave up its worker must be left alone. One rule for everything that resumes tasks."""
+"""Delay before a deferred task may be resumed: one rule for everything that resumes tasks."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def resume_delay_s(deferred_at: float, now: float) -> float:
     :param deferred_at: time of the deferral, in seconds since 1970, by the worker's clock.
     :param now: the time by our clock; a worker's clock ahead of it is clamped.
     """
-    wait = min_resume_delay_s()
-    return min(wait, max(0.0, deferred_at + wait - now))
+    delay = min_resume_delay_s()
+    return min(delay, max(0.0, deferred_at + delay - now))

@@ -1,27 +1,69 @@
-"""What both clients share of HTTP: headers, timeouts, certificates, proxies, and silence in the logs."""
+"""HTTP options of both clients: address, headers, timeouts, TLS contexts, proxies; and httpx's log lines dropped."""
 
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from magic_hour_provider.api import protocol
+from magic_hour_provider.api.catalog import BASE_URL
 from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.responses import Response
 
 DEFAULT_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
+MAX_CONNECTIONS = 32
+"""Connections of an event loop's client at the most; more requests wait for one another."""
 USER_AGENT = "airflow-provider-magic-hour"
 
 Verify = bool | str | ssl.SSLContext
 
-# httpx logs every URL it asks for at INFO, the signature of a signed link included, and one line per poll besides.
+
+@dataclass(frozen=True)
+class TransportOptions:
+    """How to reach Magic Hour: what both clients, and their connection in Airflow, have in common.
+
+    :param api_key: the key; sent to ``base_url`` only, never to storage.
+    :param base_url: another address: the simulator, or Magic Hour's mock server.
+    :param timeout: seconds without progress (event loop: without the whole response) after which a request is lost.
+    :param verify: certificates to trust: True, False, a path, or an SSL context to share.
+    :param proxy: address of a proxy; None for what the environment says.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str = BASE_URL
+    timeout: float = DEFAULT_TIMEOUT_S
+    verify: Verify = True
+    proxy: str | None = field(default=None, repr=False)
+
+
+class AsyncTransport(Protocol):
+    """Sends GET requests to one host from an event loop."""
+
+    async def get(self, path: str, doing: str) -> Response:
+        """Return the whole response at a path below the base URL.
+
+        :param doing: what the request is for; it becomes part of the error.
+        :raises ConnectionFailedError: the request was not sent.
+        :raises ResponseLostError: no whole response came.
+        """
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+# httpx logs every URL it requests at INFO, the signature of a signed link included, and one line per poll besides.
 # While one of our requests is under way its lines are dropped; nobody else's are touched.
 _ours: ContextVar[bool] = ContextVar("magic_hour_request", default=False)
 
@@ -37,7 +79,7 @@ _DROP = _DropOurs()
 @contextmanager
 def quiet() -> Iterator[None]:
     """Drop what httpx and httpcore log inside."""
-    # Filters are not inherited by child loggers, and logging may be set up anew at any time: each use makes sure.
+    # Filters are not inherited by child loggers, and logging may be configured again at any time: each use makes sure.
     for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy"):
         logging.getLogger(name).addFilter(_DROP)
     token = _ours.set(True)
@@ -48,22 +90,48 @@ def quiet() -> Iterator[None]:
 
 
 def ssl_context(verify: Verify = True) -> ssl.SSLContext:
-    """Return a context that many clients share: reading the certificates takes tens of milliseconds each time.
+    """Return a TLS context that all clients of the process share: reading the certificates takes 20 ms each time.
 
     :param verify: True for the usual certificates, False for none, or the path of a file or folder with others.
+    :raises InvalidInputError: the path does not exist.
     """
     if isinstance(verify, ssl.SSLContext):
         return verify
+    environment = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    file = verify if isinstance(verify, str) else environment[0]
+    try:
+        # A renewed file is read again: a triggerer runs for months.
+        changed = Path(file).stat().st_mtime_ns if file else 0
+    except OSError:
+        changed = 0
+    return _load_context(verify, *environment, changed)
+
+
+@lru_cache(maxsize=8)
+def _load_context(verify: bool | str, *key: object) -> ssl.SSLContext:  # noqa: ARG001 (the cache compares it)
     if isinstance(verify, str):
-        if not Path(verify).exists():
+        place = Path(verify)
+        if not place.exists():
             raise InvalidInputError(
                 f"The connection's 'verify' names {verify!r}, which does not exist on this machine."
             )
-        place = Path(verify)
         return ssl.create_default_context(
             cafile=str(place) if place.is_file() else None, capath=str(place) if place.is_dir() else None
         )
     return httpx.create_ssl_context(verify=verify)
+
+
+def api_context(options: TransportOptions) -> ssl.SSLContext:
+    """Return the TLS context for the API; for an address without TLS one that trusts nobody, which costs nothing."""
+    if httpx.URL(options.base_url).scheme == "https":
+        return ssl_context(options.verify)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def session_context(options: TransportOptions) -> ssl.SSLContext | None:
+    """Return the TLS context of an event loop's session; None where neither the API nor the proxy uses TLS."""
+    schemes = (httpx.URL(one).scheme for one in (options.base_url, proxy_of(options)) if one)
+    return ssl_context(options.verify) if "https" in schemes else None
 
 
 def headers(api_key: str) -> dict[str, str]:
@@ -76,11 +144,14 @@ def timeout(seconds: float) -> httpx.Timeout:
     return httpx.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_S))
 
 
-def environment_proxy(url: httpx.URL) -> str | None:
-    """Return the proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY`` and so on) names for an address.
+def proxy_of(options: TransportOptions) -> str | None:
+    """Return the proxy: that of the options, else of the environment (``HTTPS_PROXY``, ``NO_PROXY`` and so on).
 
-    httpx does the same, but only for transports that it makes itself.
+    httpx does the same by itself.
     """
+    if options.proxy:
+        return options.proxy
+    url = httpx.URL(options.base_url)
     # NO_PROXY may name a host alone, or with its port.
     if proxy_bypass(url.host) or proxy_bypass(url.netloc.decode("ascii")):
         return None
