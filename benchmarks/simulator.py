@@ -1,4 +1,4 @@
-"""How many looks the simulator answers per second and core, beside a bare ASGI application with a constant answer.
+"""How many polls the simulator answers per second and core, beside a bare ASGI application with a constant answer.
 
 The bare application runs on the same server, uvicorn, and answers as many bytes, so it is the most that can be had.
 What counts is the CPU time of the server's process, so the client's own cost does not matter. Medians of interleaved
@@ -22,7 +22,7 @@ from pathlib import Path
 KEY = "mhk_live_simulator"
 CONNECTIONS = (1, 2000)
 IN_FLIGHT = 32
-LOOKS = 10_000
+POLLS = 10_000
 ROUNDS = 3
 BOUND = 0.7
 VIDEO_SECONDS = (3, 5)
@@ -49,7 +49,7 @@ def serve_simulator(pipe: Connection) -> None:
         )
         pipe.send((sim.url, answer.json()["id"]))
         tell_cpu(pipe)
-        pipe.send(sim.stats()["looks"])
+        pipe.send(sim.stats()["polls"])
 
 
 def serve_constant(pipe: Connection, body: bytes) -> None:
@@ -117,11 +117,11 @@ class Server:
         return float(self._pipe.recv())
 
     def stop(self) -> int:
-        """Stop it, and return how many looks it has counted."""
+        """Stop it, and return how many polls it has counted."""
         self._pipe.send(False)
-        looks = int(self._pipe.recv())
+        polls = int(self._pipe.recv())
         self._process.join(30)
-        return looks
+        return polls
 
 
 class Clients:
@@ -138,7 +138,7 @@ class Clients:
         self._length = len(answer)
         self.sent = 1
 
-    def look(self, times: int) -> None:
+    def poll(self, times: int) -> None:
         """Send so many requests, 32 at a time, each on the connection that has been idle longest."""
         selector = selectors.DefaultSelector()
         left = times
@@ -172,21 +172,21 @@ class Clients:
 
 
 def rates(server: Server, clients: Clients) -> float:
-    """Return how many looks the server answers per second of its CPU time."""
+    """Return how many polls the server answers per second of its CPU time."""
     before = server.cpu()
-    clients.look(LOOKS)
-    return LOOKS / (server.cpu() - before)
+    clients.poll(POLLS)
+    return POLLS / (server.cpu() - before)
 
 
-def looks() -> bool:
-    """Measure looks, print the table, and say whether the bound was kept."""
+def polls() -> bool:
+    """Measure polls, print the table, and say whether the bound was kept."""
     sim = Server(serve_simulator)
     one = Clients(sim, 1)
     bare = Server(serve_constant, one.body)
     sent = one.sent
     one.close()
     good = True
-    print("| Open connections | Looks per second and core | Bare application | Ratio |")
+    print("| Open connections | Polls per second and core | Bare application | Ratio |")
     print("| ---: | ---: | ---: | ---: |")
     for count in CONNECTIONS:
         both = [Clients(server, count) for server in (sim, bare)]
@@ -204,8 +204,8 @@ def looks() -> bool:
             clients.close()
     counted = sim.stop()
     bare.stop()
-    assert counted == sent, f"the simulator counted {counted} looks, and {sent} were sent"
-    print(f"\nBound: {BOUND}. All {counted:,} looks are in the simulator's books.\n")
+    assert counted == sent, f"the simulator counted {counted} polls, and {sent} were sent"
+    print(f"\nBound: {BOUND}. All {counted:,} polls are in the simulator's counters.\n")
     return good
 
 
@@ -239,7 +239,7 @@ def videos() -> bool:
 def main() -> int:
     """Print the tables; the exit code is 0 when the bounds were kept."""
     allow_many_files()
-    kept = [looks(), videos()]
+    kept = [polls(), videos()]
     return 0 if all(kept) else 1
 
 

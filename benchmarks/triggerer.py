@@ -63,7 +63,7 @@ def crowd(airflow: LocalAirflow, sim: Simulator, table: Table, per_second: int =
     :param per_second: how many task instances come in a second; 0: all at once.
     """
     ids = submit(sim, MANY)
-    polls, now = sim.stats()["looks"], time.time()
+    polls, now = sim.stats()["polls"], time.time()
     usage = Usage(lambda: airflow.processes("triggerer"))
     run_id, spent, left, blocked = _wait(airflow, [trigger(job_id, now) for job_id in ids], usage, per_second)
     good = sum(
@@ -79,7 +79,7 @@ def crowd(airflow: LocalAirflow, sim: Simulator, table: Table, per_second: int =
     table.note("Seconds until the last event", f"{spent:.0f}; {left} left")
     table.note("CPU of the triggerer", f"{usage.cpu_s:.1f} s, {1000 * usage.cpu_s / MANY:.1f} ms per task instance")
     table.note("Its largest process", f"{usage.largest / 2**20:.0f} MiB resident, grown by {usage.grown / 2**20:.0f}")
-    table.note("Polls", f"{sim.stats()['looks'] - polls:,}")
+    table.note("Polls", f"{sim.stats()['polls'] - polls:,}")
 
 
 def limit(airflow: LocalAirflow, table: Table, per_second: int = 0) -> None:

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from parts import certificates
-from parts.loopback import Books, Server, allow_many_files
+from parts.loopback import Server, Summary, allow_many_files
 from parts.schedules import Cell, cells
 from parts.sides import Measured, Round, Side
 from parts.table import Table
@@ -44,7 +44,7 @@ class Bench:
         self._server = server
         self._next_id = 1
 
-    def run(self, side: Side, scheme: str, jobs: int, interval_s: int, **more: float) -> tuple[Measured, Books]:
+    def run(self, side: Side, scheme: str, jobs: int, interval_s: int, **more: float) -> tuple[Measured, Summary]:
         """Run one round.
 
         :param more: ``hold_s`` (see :class:`Round`), and ``polls`` and ``per_second`` for the server.
@@ -53,15 +53,15 @@ class Bench:
         self._server.begin(**{"polls": POLLS, **rules})
         measured = side.run(Round(scheme, jobs, interval_s, first_id=self._next_id, **more))
         self._next_id += jobs
-        return measured, self._server.books()
+        return measured, self._server.summary()
 
     def cpu_ms(self, sides: Sequence[Side], scheme: str, jobs: int, interval_s: int) -> dict[str, list[float]]:
         """Return, by side, the CPU milliseconds per job of each round."""
         found: dict[str, list[float]] = {side.name: [] for side in sides}
         for _ in range(ROUNDS):
             for side in sides:
-                measured, books = self.run(side, scheme, jobs, interval_s)
-                assert books.requests == jobs * POLLS, f"{side.name}: {books.requests} requests"
+                measured, summary = self.run(side, scheme, jobs, interval_s)
+                assert summary.requests == jobs * POLLS, f"{side.name}: {summary.requests} requests"
                 found[side.name].append(1000 * measured.cpu_s / jobs)
         return found
 
@@ -109,12 +109,12 @@ def crowd(bench: Bench, table: Table) -> None:
     table.row(f"Event-loop lag, p99, beside Databricks with {FEWER:,}", lag / beside, " x", must=0.2)
     table.row("Memory per waiting job", ours.bytes_per_job / 1024, " KiB", must=4, aim=2)
     table.row("Sockets", our_books.most_sockets, must=33)
-    for (name, jobs), (measured, books) in seen.items():
+    for (name, jobs), (measured, summary) in seen.items():
         table.note(
             f"{name}, {jobs:,}",
             f"lag p50 {measured.lag_ms(0.5):.1f}, p99 {measured.lag_ms(0.99):,.1f}, "
             f"longest {measured.lag_ms(1):,.0f} ms; {measured.bytes_per_job / 1024:.1f} KiB per job; "
-            f"{books.most_sockets:,} sockets; {books.requests:,} polls; {measured.cpu_s:.1f} CPU s",
+            f"{summary.most_sockets:,} sockets; {summary.requests:,} polls; {measured.cpu_s:.1f} CPU s",
         )
 
 
@@ -145,13 +145,13 @@ def limit(bench: Bench, table: Table) -> list[Cell]:
     background = threading.Thread(target=lambda: found.extend(cells()))
     background.start()
     with Side("Magic Hour") as side:
-        _, books = bench.run(side, "http", 1000, 0, polls=0, per_second=LIMIT, hold_s=HOLD_S)
+        _, summary = bench.run(side, "http", 1000, 0, polls=0, per_second=LIMIT, hold_s=HOLD_S)
     background.join()
     table.head(
         f"1,000 jobs started at once, our own schedule, a server that answers {LIMIT} polls in any second, {HOLD_S} s"
     )
-    table.row("Polls beyond the limit", 100 * books.refused / books.requests, " %", must=5, aim=1)
-    table.note("Polls", f"{books.requests:,}, of which {books.refused} refused; {LIMIT * HOLD_S:,} were possible")
+    table.row("Polls beyond the limit", 100 * summary.refused / summary.requests, " %", must=5, aim=1)
+    table.note("Polls", f"{summary.requests:,}, of which {summary.refused} refused; {LIMIT * HOLD_S:,} were possible")
     return found
 
 

@@ -42,7 +42,7 @@ class Simulator:
     """The offline Magic Hour, as a process of its own for the length of a ``with`` block.
 
     :param log: its output
-    :param speed: how many times faster than Magic Hour its jobs are
+    :param speed: its jobs run at so many x real time
     """
 
     def __init__(self, *, log: Path, speed: float) -> None:
@@ -70,7 +70,7 @@ class Simulator:
         stop_all([self._program])
 
     def stats(self) -> dict[str, Any]:
-        """Its books: creates accepted and refused, credits taken and refunded."""
+        """Its counters: creates accepted and refused, credits charged and refunded."""
         return dict(httpx.get(f"{self.url}/_simulator/stats", trust_env=False).raise_for_status().json())
 
     def _answers(self) -> bool:
@@ -159,9 +159,9 @@ def table(files: list[MediaFile], root: Path) -> str:
 
 
 def run(airflow: LocalAirflow, simulator: Simulator) -> None:
-    """Run the DAG, report, and compare the simulator's books with what the DAG should have bought.
+    """Run the DAG, report, and compare the simulator's counters with what the DAG should have bought.
 
-    :raises DemoError: when a task failed, a file is missing or broken, or the books do not agree
+    :raises DemoError: when a task failed, a file is missing or broken, or the counters do not agree
     """
     run_id = airflow.trigger(DAG_ID)
     progress = Progress(airflow, run_id)
@@ -175,8 +175,8 @@ def run(airflow: LocalAirflow, simulator: Simulator) -> None:
     results = [airflow.xcom(DAG_ID, run_id, task_id) for task_id in GENERATING]
     files = [decode(local_path(media["uri"]), media["content_type"]) for result in results for media in result["media"]]
     charged = sum(result["credits_charged"] for result in results)
-    books = simulator.stats()
-    accepted = books["creates"]["accepted"]
+    stats = simulator.stats()
+    accepted = stats["creates"]["accepted"]
     print(f"\n{table(files, ROOT)}\n")
     print(f"{charged} credits for {accepted} jobs; {len(progress.deferred)} tasks waited without a worker slot.")
 
@@ -185,7 +185,7 @@ def run(airflow: LocalAirflow, simulator: Simulator) -> None:
         raise DemoError(f"No file came from {', '.join(without)}.")
     if accepted != len(GENERATING):
         raise DemoError(f"{len(GENERATING)} tasks generate, but the simulator accepted {accepted} creates.")
-    kept = books["credits"]["taken"] - books["credits"]["refunded"]
+    kept = stats["credits"]["charged"] - stats["credits"]["refunded"]
     if charged != kept:
         raise DemoError(f"The tasks say {charged} credits, but the simulator kept {kept}.")
     if len(progress.deferred) < MUST_DEFER:
@@ -208,7 +208,7 @@ def main() -> int:
     """Everything, from the two servers to the verdict; the exit code is 0 when all of it went well."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave Airflow and the simulator up until Ctrl-C")
-    parser.add_argument("--speed", type=float, default=20, help="how many times faster than Magic Hour (default: 20)")
+    parser.add_argument("--speed", type=float, default=20, help="so many x real time (default: 20)")
     parser.add_argument("--api-key-of-connection", metavar="KEY", help="a key that the simulator does not know")
     arguments = parser.parse_args()
 

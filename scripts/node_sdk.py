@@ -45,7 +45,7 @@ def run(folder: Path, simulator: Simulator) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Install, run, print; 1 when an answer could not be parsed, a call failed or the books disagree."""
+    """Install, run, print; 1 when an answer could not be parsed, a call failed or the counters disagree."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             print(f"This needs {program} on the PATH: install Node.js 20 or newer.", file=sys.stderr)
@@ -53,15 +53,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="magic-hour-node-sdk-") as folder, Simulator(speed=1e6) as simulator:
         version = install(Path(folder))
         counts = run(Path(folder), simulator)
-        books = simulator.stats()
-    bought, accepted = counts["creates"] + counts["generates"], books["creates"]["accepted"]
+        stats = simulator.stats()
+    bought, accepted = counts["creates"] + counts["generates"], stats["creates"]["accepted"]
     print(f"magic-hour {version} for Node.js against the simulator")
     print(f"  {counts['calls']} calls: {counts['creates']} create, {counts['generates']} generate, and the rest")
     print(
         f"  {len(counts['parseErrors'])} answers that it could not parse, {len(counts['failures'])} calls that failed"
     )
-    print(f"  {accepted} creates accepted by the books, {books['creates']['refused']} refused")
-    print(f"  {books['uploads']} files uploaded, {books['downloads']} downloaded ({counts['downloads']} say the calls)")
+    print(f"  {accepted} creates accepted by the simulator, {stats['creates']['refused']} refused")
+    print(f"  {stats['uploads']} files uploaded, {stats['downloads']} downloaded ({counts['downloads']} say the calls)")
     print(f"  {counts['adapted']} values of the examples replaced by older ones that this SDK demands")
     print(f"  tools that it does not have: {', '.join(counts['newerTools']) or 'none'}")
     print(f"  tools that only it has: {', '.join(counts['unknownTools']) or 'none'}")

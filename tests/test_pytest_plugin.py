@@ -26,7 +26,7 @@ def creates(sim: Simulator) -> int:
 
 
 def test_the_connection_leads_to_the_simulator(magic_hour_simulator):
-    """A hook with nothing but the default connection reaches it, and the books say what was bought."""
+    """A hook with nothing but the default connection reaches it, and the counters say what was bought."""
     with MagicHourHook().get_conn() as client:
         assert client.base_url == magic_hour_simulator.url
         job = client.create("ai-image-generator", LOOK)

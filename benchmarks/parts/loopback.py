@@ -23,7 +23,7 @@ _ANSWER_BYTES = 600
 
 
 @dataclass
-class Books:
+class Summary:
     """What was asked since the last round began."""
 
     requests: int = 0
@@ -46,20 +46,20 @@ class Loopback:
         """
         self.polls = round_.get("polls", 0)
         self.per_second = round_.get("per_second", 0)
-        self.books = Books(most_sockets=self.sockets)
+        self.summary = Summary(most_sockets=self.sockets)
         self._seen: Counter[str] = Counter()
         self._recent: deque[float] = deque()
 
     def connected(self, more: int) -> None:
         """Count an opened or a closed socket."""
         self.sockets += more
-        self.books.most_sockets = max(self.books.most_sockets, self.sockets)
+        self.summary.most_sockets = max(self.summary.most_sockets, self.sockets)
 
     def answer(self, path: str, body: bytes) -> bytes:
         """Return the answer to a request, whole."""
-        self.books.requests += 1
+        self.summary.requests += 1
         if self.per_second and self._too_fast():
-            self.books.refused += 1
+            self.summary.refused += 1
             return _response("429 Too Many Requests", b"{}", b"retry-after: 1\r\n")
         kind, job = (
             ("databricks", str(json.loads(body)["run_id"])) if body else (path[:4], path.strip("/").split("/")[-1])
@@ -138,8 +138,8 @@ async def _serve(pipe: Connection, chain: str) -> None:
         order = pipe.recv()
         if order is None:
             stopped.set()
-        elif order == "books":
-            pipe.send(asdict(loopback.books))
+        elif order == "summary":
+            pipe.send(asdict(loopback.summary))
         else:
             loopback.begin(order)
             pipe.send(None)
@@ -185,7 +185,7 @@ class Server:
         self._pipe.send(round_)
         self._pipe.recv()
 
-    def books(self) -> Books:
+    def summary(self) -> Summary:
         """Return what was asked since the round began."""
-        self._pipe.send("books")
-        return Books(**self._pipe.recv())
+        self._pipe.send("summary")
+        return Summary(**self._pipe.recv())

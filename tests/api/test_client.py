@@ -152,7 +152,7 @@ def test_a_redirect_is_never_followed():
 
 
 def test_a_whole_job_by_hand(sim, tmp_path):
-    """Upload, create, poll, download and delete work over real HTTP, and the books agree."""
+    """Upload, create, poll, download and delete work over real HTTP, and the counters agree."""
     with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
         reference = client.upload(PHOTO)
         made = client.create("ai-image-editor", {"assets": {"image_file_paths": [reference]}, "style": {"prompt": "x"}})

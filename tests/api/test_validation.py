@@ -10,7 +10,7 @@ from helpers.samples import KEY
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.validation import check_request, normalize_request
-from magic_hour_provider.simulator import Choices, Simulator
+from magic_hour_provider.simulator import Behavior, Simulator
 
 LIP = {
     "assets": {"video_source": "file", "video_file_path": "a.mp4", "audio_file_path": {"kind": "audio", "id": "j"}},
@@ -118,14 +118,14 @@ def test_a_bad_request_is_an_import_error_and_a_bad_rendered_one_costs_nothing(a
     operator = airflow.operator("text-to-video", {"end_seconds": "{{ x }}", "style": {"prompt": "x"}})
     with pytest.raises(AirflowFailException, match="`end_seconds` must be a number"):
         airflow.attempt(operator, TaskInstance())
-    assert airflow.sim.stats()["looks"] == 0
+    assert airflow.sim.stats()["polls"] == 0
     assert airflow.creates() == 0
 
 
 def test_a_warning_is_logged_and_the_request_is_sent(monkeypatch, tmp_path, capsys):
     """An unknown model is the service's to judge, and runs where the service knows it."""
     request = {"image_count": 1, "model": "brand-new-model", "style": {"prompt": "x"}}
-    with Simulator(api_key=KEY, manual_clock=True, choices=Choices(unknown_values="accepted")) as sim:
+    with Simulator(api_key=KEY, manual_clock=True, behavior=Behavior(unknown_values="accepted")) as sim:
         airflow = Connected(sim, monkeypatch, tmp_path)
         assert airflow.attempt(airflow.operator(request=request), TaskInstance())["status"] == "complete"
         assert "`model` is 'brand-new-model', which this version does not know" in capsys.readouterr().out

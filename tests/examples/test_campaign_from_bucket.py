@@ -33,7 +33,7 @@ def rows(run: Any) -> list[str]:
 
 def test_what_failed_is_all_that_the_next_run_makes(magic_hour_simulator, campaign, conf, bucket, returned):
     """One row of three fails: two results are kept, the second run pays for the third, a third run for nothing."""
-    magic_hour_simulator.fault("outcome", status="error", code="no_source_face")
+    magic_hour_simulator.inject_fault("job-outcome", status="error", code="no_source_face")
 
     first = campaign.test(run_conf=conf)
     kept = returned(first, "report")
@@ -53,8 +53,8 @@ def test_what_failed_is_all_that_the_next_run_makes(magic_hour_simulator, campai
         ["skipped"],
         {"made": {}, "missing": []},
     )
-    books = magic_hour_simulator.stats()
-    assert (books["creates"]["accepted"], books["uploads"]) == (4, 4)
+    stats = magic_hour_simulator.stats()
+    assert (stats["creates"]["accepted"], stats["uploads"]) == (4, 4)
 
     pictures = [key for key in sorted(bucket.keys()) if key.startswith("results/") and key.endswith(".png")]
     assert sorted(key.split("/")[1] for key in pictures) == sorted(PHOTOS)
@@ -79,8 +79,8 @@ def test_what_comes_from_data_is_never_a_template(magic_hour_simulator, campaign
 
 def test_a_run_that_made_nothing_is_red(magic_hour_simulator, campaign, conf):
     """All rows fail, and so does the run, although its last task runs whatever became of them."""
-    magic_hour_simulator.fault("outcome", status="error", code="no_source_face", count=3)
+    magic_hour_simulator.inject_fault("job-outcome", status="error", code="no_source_face", count=3)
     run = campaign.test(run_conf=conf)
     assert (run.state, rows(run)) == ("failed", ["failed"] * 3)
-    books = magic_hour_simulator.stats()
-    assert (books["creates"]["accepted"], books["credits"]["refunded"]) == (3, books["credits"]["taken"])
+    stats = magic_hour_simulator.stats()
+    assert (stats["creates"]["accepted"], stats["credits"]["refunded"]) == (3, stats["credits"]["charged"])

@@ -43,6 +43,6 @@ def test_each_new_picture_is_cut_out(magic_hour_simulator, load_example, started
 
     started_by(run.run_id)
     assert example["consumer"].test().state == "success"
-    books = magic_hour_simulator.stats()
-    assert (books["creates"]["accepted"], books["uploads"]) == (3, 0)
+    stats = magic_hour_simulator.stats()
+    assert (stats["creates"]["accepted"], stats["uploads"]) == (3, 0)
     assert len(list(tmp_path.glob("image-background-remover-*.png"))) == 2

@@ -15,8 +15,8 @@ def swap_faces(pytestconfig, monkeypatch, tmp_path):
 def test_each_face_that_was_found_gets_the_new_one(magic_hour_simulator, swap_faces, tmp_path):
     """Three jobs, one upload for two of them; the faces come from the detection, the new one goes by reference."""
     assert swap_faces.test().state == "success"
-    books = magic_hour_simulator.stats()
-    assert (books["creates"]["accepted"], books["uploads"]) == (3, 1)
+    stats = magic_hour_simulator.stats()
+    assert (stats["creates"]["accepted"], stats["uploads"]) == (3, 1)
     jobs = {job["tool"]: job for job in magic_hour_simulator.jobs()}
     sent = jobs["face-swap-photo"]["request"]["assets"]
     assert sent["target_file_path"] == jobs["face-detection"]["request"]["assets"]["target_file_path"]

@@ -18,7 +18,7 @@ from magic_hour_provider.api.models import library_url
 from magic_hour_provider.api.transport.uploads import RETRY_DELAYS_S
 from magic_hour_provider.operators.files import MagicHourUploadOperator
 from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.behavior import Behavior
 
 EDIT = {"style": {"prompt": "warmer"}}
 
@@ -49,7 +49,7 @@ def test_a_job_of_one_file_goes_by_its_library_address(sim, client):
     own = page.replace("https://", "https://www.")
     sent = resolve_request(client, get_tool("ai-image-editor"), editing(result, page, own, {**result, "index": 0}))
     assert sent["assets"]["image_file_paths"] == [page, page, own, page]
-    assert (sim.stats()["looks"], sim.stats()["uploads"], sim.stats()["downloads"]) == (1, 0, 0)
+    assert (sim.stats()["polls"], sim.stats()["uploads"], sim.stats()["downloads"]) == (1, 0, 0)
 
 
 def test_a_job_of_several_files_goes_by_a_link_of_the_one_that_is_meant(sim, client, caplog):
@@ -71,7 +71,7 @@ def test_a_job_of_several_files_goes_by_a_link_of_the_one_that_is_meant(sim, cli
 def test_a_job_that_is_gone_is_named_before_anything_is_paid(deleted_job):
     """Deleted, or another account's: the message says so, and what can be given instead."""
     with (
-        Simulator(api_key=KEY, manual_clock=True, choices=Choices(deleted_job=deleted_job)) as sim,
+        Simulator(api_key=KEY, manual_clock=True, behavior=Behavior(deleted_job=deleted_job)) as sim,
         MagicHourClient(api_key=KEY, base_url=sim.url) as client,
     ):
         result = made(sim, client)
@@ -90,7 +90,7 @@ def test_a_job_that_is_gone_is_named_before_anything_is_paid(deleted_job):
 @pytest.mark.parametrize("outcome", [{"status": "error", "code": "no_source_face"}, {"status": "canceled"}])
 def test_a_job_that_ended_badly_has_no_file(sim, client, outcome):
     """The message says how it ended."""
-    sim.fault("outcome", **outcome)
+    sim.inject_fault("job-outcome", **outcome)
     result = made(sim, client)
     with pytest.raises(InvalidInputError, match=rf"ended as {outcome['status']}.*nothing was charged"):
         resolve_request(client, get_tool("ai-image-editor"), editing(result))
@@ -156,11 +156,11 @@ def test_no_plan_is_no_limit(sim, client, tmp_path):
 def test_a_look_is_tried_again(sim, airflow):
     """A hiccup of the service costs no attempt; one that lasts does, and nothing is paid."""
     first = airflow.attempt(airflow.operator(), TaskInstance())
-    sim.fault("status", endpoint="look", status=503, count=2)
+    sim.inject_fault("status", endpoint="get-job", status=503, count=2)
     operator = airflow.operator("ai-image-editor", editing(first))
     assert airflow.attempt(operator, TaskInstance())["status"] == "complete"
     assert [wait for wait in airflow.clock.waits if wait in RETRY_DELAYS_S] == list(RETRY_DELAYS_S[:2])
-    sim.fault("status", endpoint="look", status=503, count=4)
+    sim.inject_fault("status", endpoint="get-job", status=503, count=4)
     with pytest.raises(AirflowException, match="HTTP 503") as caught:
         airflow.attempt(operator, TaskInstance())
     assert isinstance(caught.value.__cause__, ServerError)
@@ -170,7 +170,7 @@ def test_a_look_is_tried_again(sim, airflow):
 def test_an_upload_that_fails_costs_nothing_and_the_next_attempt_uploads_anew(airflow):
     """No intent was written: the second attempt starts from the beginning and pays once."""
     ti, operator = TaskInstance(), airflow.operator("ai-image-editor", editing(str(PHOTO)))
-    airflow.sim.fault("close-before-read", endpoint="upload", count=4)
+    airflow.sim.inject_fault("close-before-read", endpoint="upload", count=4)
     with pytest.raises(AirflowException, match=r"assets\.image_file_paths\[0\].*nothing was charged") as caught:
         airflow.attempt(operator, ti)
     assert not isinstance(caught.value, AirflowFailException)
@@ -193,7 +193,7 @@ def test_a_kill_in_the_middle_of_uploads_costs_nothing(airflow, monkeypatch, tmp
     def killed(seconds: float) -> None:
         raise Killed
 
-    airflow.sim.fault("status", endpoint="upload", status=500)
+    airflow.sim.inject_fault("status", endpoint="upload", status=500)
     monkeypatch.setattr(airflow.clock, "sleep", killed)
     with pytest.raises(Killed):
         airflow.attempt(operator, ti)

@@ -280,7 +280,7 @@ def test_a_write_that_fails_keeps_what_was_there(tmp_path):
 @pytest.mark.parametrize("form", ["{}\n", '"{}"', "\ufeff{}\r\n", " '{}' "])
 def test_adopting_with_a_file(airflow, older, form):
     """The message names the file; the id may stand in it as people write it."""
-    airflow.sim.fault("close-after-accept")
+    airflow.sim.inject_fault("close-after-accept")
     ti, operator = TaskInstance(), airflow.operator()
     with pytest.raises(AirflowFailException) as caught:
         airflow.attempt(operator, ti)

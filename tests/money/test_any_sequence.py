@@ -34,9 +34,9 @@ FAULTS: dict[str, dict[str, Any]] = {
     "loses the answer": {"fault": "close-after-accept"},
 }
 ENDINGS: dict[str, dict[str, Any]] = {
-    "job fails": {"fault": "outcome", "status": "error", "code": "unknown_error"},
-    "job fails for good": {"fault": "outcome", "status": "error", "code": "no_source_face"},
-    "job is canceled": {"fault": "outcome", "status": "canceled"},
+    "job fails": {"fault": "job-outcome", "status": "error", "code": "unknown_error"},
+    "job fails for good": {"fault": "job-outcome", "status": "error", "code": "no_source_face"},
+    "job is canceled": {"fault": "job-outcome", "status": "canceled"},
 }
 ATTEMPTS = ["succeeds", *DEATHS, *FAULTS, *ENDINGS]
 PERSON = ["edit", "regenerate", "adopt", "clear"]  # in this order, where several come before one attempt
@@ -68,7 +68,7 @@ class Expected:
     creates: Counter[str] = field(default_factory=Counter)
     """Accepted creates, by the reason to pay."""
     credits: int = 0
-    """What the simulator's books say stays charged."""
+    """What stays charged by the simulator's counters."""
 
     def attempt(self, how: str) -> None:
         """One attempt, and what strikes it."""
@@ -135,7 +135,7 @@ def strike(airflow: Connected, patch: pytest.MonkeyPatch, how: str) -> None:
 
         patch.setattr(*DEATHS[how], die)
     elif how in FAULTS or how in ENDINGS:
-        airflow.sim.fault(**(FAULTS | ENDINGS)[how])
+        airflow.sim.inject_fault(**(FAULTS | ENDINGS)[how])
 
 
 runs = itertools.count()

@@ -57,7 +57,7 @@ def test_the_floor_is_not_for_usage_based_accounts(monkeypatch, tmp_path):
 def test_a_balance_that_cannot_be_had_is_below_the_floor(airflow):
     """With a floor the balance has to be known: a failure that a retry may mend, unpaid."""
     airflow.setting("min_credits_left", "5")
-    airflow.sim.fault("status", endpoint="account", status=503)
+    airflow.sim.inject_fault("status", endpoint="account", status=503)
     ti = TaskInstance()
     with pytest.raises(AirflowException, match="did not say how many credits") as caught:
         airflow.attempt(airflow.operator(), ti)
@@ -82,7 +82,7 @@ def test_a_paid_job_is_collected_below_the_floor(airflow):
 
 def test_an_execution_timeout_during_the_request_waits_for_the_record(airflow):
     """Airflow's own alarm rings while the answer is under way: it is heard after the record, and the job goes on."""
-    airflow.sim.fault("latency", seconds=0.6)
+    airflow.sim.inject_fault("latency", seconds=0.6)
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="")
     began = time.monotonic()
     with pytest.raises(AirflowTaskTimeout), timeout(0.3):
@@ -95,8 +95,8 @@ def test_an_execution_timeout_during_the_request_waits_for_the_record(airflow):
 
 def test_an_execution_timeout_during_a_refused_request_leaves_no_intent(airflow):
     """The refusal is written down before the alarm is heard: the next attempt may submit."""
-    airflow.sim.fault("latency", seconds=0.6)
-    airflow.sim.fault("status", status=422)
+    airflow.sim.inject_fault("latency", seconds=0.6)
+    airflow.sim.inject_fault("status", status=422)
     ti, operator = TaskInstance(), airflow.operator()
     with pytest.raises(AirflowTaskTimeout), timeout(0.3):
         airflow.attempt(operator, ti)
@@ -132,7 +132,7 @@ def test_an_execution_timeout_elsewhere_is_not_held_back(airflow, monkeypatch):
 
 def test_a_task_stopped_during_the_request_says_what_is_unknown(airflow, capsys):
     """Airflow's SIGTERM only calls ``on_kill``: its line has the key that finds the job."""
-    airflow.sim.fault("latency", seconds=0.5)
+    airflow.sim.inject_fault("latency", seconds=0.5)
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="")
     before = signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     try:
@@ -238,10 +238,10 @@ def test_a_stored_file_that_changed_is_not_taken_for_the_jobs(airflow):
 
 def test_an_expired_link_is_replaced_by_a_look(airflow):
     """One refused download costs one more look, not the attempt."""
-    airflow.sim.fault("expired-link", endpoint="download")
+    airflow.sim.inject_fault("expired-link", endpoint="download")
     ti = TaskInstance()
     assert airflow.attempt(airflow.operator(), ti)["files"]
-    assert airflow.sim.jobs()[0]["looks"] == ti.xcoms["magic_hour_job"]["polls"] + 1
+    assert airflow.sim.jobs()[0]["polls"] == ti.xcoms["magic_hour_job"]["polls"] + 1
     assert airflow.creates() == 1
 
 

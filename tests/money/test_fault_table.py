@@ -100,7 +100,7 @@ def test_every_fault_of_a_create_has_a_row():
 def strike(airflow: Connected, fault: Fault) -> None:
     """Order the fault for the next create."""
     if fault.order:
-        airflow.sim.fault(**fault.order)
+        airflow.sim.inject_fault(**fault.order)
         if fault.order["fault"].startswith("stall"):
             airflow.connect(extra={"timeout": 0.3})
         return
@@ -135,7 +135,7 @@ def test_what_a_fault_of_the_create_costs(airflow, either_ledger, fault, when, m
     before, kept = 0, 0
     if when == "retry":
         # A job that failed and was refunded: the one case in which a retry pays.
-        airflow.sim.fault("outcome", status="error", code="unknown_error")
+        airflow.sim.inject_fault("job-outcome", status="error", code="unknown_error")
         assert outcome_of(airflow, operator, ti) == FOR_NOW
         before = 1
     elif when == "clear":
@@ -157,7 +157,7 @@ def test_what_a_fault_of_the_create_costs(airflow, either_ledger, fault, when, m
     made = fault.accepted if met == UNKNOWN else 1
     assert airflow.creates() == before + made
     money = airflow.sim.stats()["credits"]
-    charged = money["taken"] - money["refunded"]
+    charged = money["charged"] - money["refunded"]
     assert charged == PRICE * (kept + made)
     note(
         "Faults of the create, with either ledger",

@@ -41,7 +41,7 @@ def test_an_attempt_overtaken_before_its_request_sends_nothing(airflow, either_l
 def test_an_attempt_overtaken_while_it_waits_on_429_sends_nothing(airflow, either_ledger, monkeypatch):
     """There is no intent in that pause, so the retry pays: the first attempt must not pay again when it wakes."""
     ti, made = TaskInstance(), {}
-    airflow.sim.fault("status", status=429, retry_after=60)
+    airflow.sim.inject_fault("status", status=429, retry_after=60)
     once(monkeypatch, airflow.clock, "sleep", lambda: made.update(airflow.attempt(airflow.operator(), ti)))
     with pytest.raises(AirflowException, match="another one wrote"):
         airflow.attempt(airflow.operator(), ti)
@@ -68,7 +68,7 @@ def test_a_record_that_was_missing_for_a_moment_is_not_paid_again(airflow, eithe
 
 def test_a_late_failure_does_not_hide_the_next_job(airflow, either_ledger, monkeypatch):
     """The given-up attempt learns that job 1 failed when job 2 is paid for: the record stays with job 2."""
-    airflow.sim.fault("outcome", status="error", code="unknown_error")
+    airflow.sim.inject_fault("job-outcome", status="error", code="unknown_error")
     ti = TaskInstance()
     sync = airflow.operator("text-to-video", VIDEO, output_path="", deferrable=False)
     again = airflow.operator("text-to-video", VIDEO, output_path="")

@@ -15,7 +15,7 @@ from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import KEY, find_tag
 
 
-def lost(words="[[lost]]"):
+def lost(words="[[lost-response]]"):
     """Return the request of a picture whose answer is lost although it is made."""
     return {"image_count": 1, "style": {"prompt": f"x {words}"}}
 

@@ -40,7 +40,7 @@ def test_a_wish_for_a_new_job_outlives_a_refusal(airflow, either_ledger, fault):
     made = airflow.attempt(airflow.operator(), ti)
     ti.store.set("magic_hour.regenerate", True)
     ti.clear()
-    airflow.sim.fault("status", **fault)
+    airflow.sim.inject_fault("status", **fault)
     with pytest.raises(AirflowException):
         airflow.attempt(airflow.operator(), ti)
     assert airflow.attempt(airflow.operator(), ti)["id"] != made["id"]
@@ -152,9 +152,9 @@ def test_an_interruption_before_the_request_leaves_no_intent(airflow, either_led
 
 def test_an_alarm_does_not_hide_what_the_service_said(airflow, either_ledger, capsys, caplog):
     """A lost answer that names a job, while the alarm rang: the log has the id, and the next attempt pays nothing."""
-    airflow.sim.fault("latency", seconds=0.6)
+    airflow.sim.inject_fault("latency", seconds=0.6)
     body = '{"message": "' + "m" * 400 + '", "id": "cuidlost1"}'
-    airflow.sim.fault("accept-then-status", status=500, body=body)
+    airflow.sim.inject_fault("accept-then-status", status=500, body=body)
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="")
     with pytest.raises(AirflowTaskTimeout), timeout(0.3):
         airflow.attempt(operator, ti)
@@ -167,7 +167,7 @@ def test_an_alarm_does_not_hide_what_the_service_said(airflow, either_ledger, ca
 def test_an_id_in_an_error_answer_is_told(airflow):
     """However long the answer is."""
     body = '{"message": "' + "m" * 400 + '", "id": "cuidlost1"}'
-    airflow.sim.fault("accept-then-status", status=503, body=body)
+    airflow.sim.inject_fault("accept-then-status", status=503, body=body)
     with pytest.raises(AirflowFailException, match="names job cuidlost1"):
         airflow.attempt(airflow.operator(), TaskInstance())
     assert airflow.creates() == 1

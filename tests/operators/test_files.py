@@ -48,7 +48,7 @@ def test_one_upload_serves_many_tasks(airflow):
 
 def test_an_upload_that_was_sent_again_has_the_checksum_of_the_file(airflow):
     """It is made while the file is sent, and each try begins anew."""
-    airflow.sim.fault("accept-then-status", endpoint="upload", status=500)
+    airflow.sim.inject_fault("accept-then-status", endpoint="upload", status=500)
     uploaded = airflow.attempt(MagicHourUploadOperator(task_id="make", source=PHOTO), TaskInstance())
     assert uploaded["sha256"] == hashlib.sha256(PHOTO.read_bytes()).hexdigest()
     assert stored(airflow.sim, uploaded["file_path"]) == PHOTO.read_bytes()
@@ -140,14 +140,14 @@ def test_download_without_a_folder(airflow, output_path):
     operator = MagicHourDownloadOperator(task_id="make", job={"kind": "image", "id": "abc"}, output_path=output_path)
     with pytest.raises(AirflowFailException):
         airflow.attempt(operator, TaskInstance())
-    assert airflow.sim.stats()["looks"] == 0
+    assert airflow.sim.stats()["polls"] == 0
     assert airflow.creates() == 0
 
 
 @pytest.mark.parametrize("outcome", [{"status": "error", "code": "unknown_error"}, {"status": "canceled"}])
 def test_download_of_a_job_that_ended_badly(airflow, outcome):
     """Another look would see the same: the task fails for good."""
-    airflow.sim.fault("outcome", **outcome)
+    airflow.sim.inject_fault("job-outcome", **outcome)
     operator = MagicHourDownloadOperator(
         task_id="make", job={"kind": "image", "id": submit(airflow.sim, 60)}, output_path=str(airflow.output)
     )
@@ -179,5 +179,5 @@ def test_what_names_no_job(airflow, job):
     """A bare id or a broken one is refused before anything is sent."""
     with pytest.raises(AirflowFailException):
         airflow.attempt(MagicHourDeleteOperator(task_id="make", job=job), TaskInstance())
-    assert airflow.sim.stats()["looks"] == 0
+    assert airflow.sim.stats()["polls"] == 0
     assert airflow.creates() == 0

@@ -350,7 +350,7 @@ def test_a_retry_goes_on_with_the_paid_job(airflow):
 @both_ledgers
 def test_a_lost_answer_is_never_sent_again(airflow):
     """Accepted, but the connection closed before the answer: one create, and every later attempt says so."""
-    airflow.sim.fault("close-after-accept")
+    airflow.sim.inject_fault("close-after-accept")
     ti, operator = TaskInstance(), airflow.operator(retries=3)
     for _ in range(3):
         with pytest.raises(AirflowFailException, match=r"It is unknown.*my-library.*magic_hour\.adopt") as caught:
@@ -368,7 +368,7 @@ def test_a_lost_answer_is_never_sent_again(airflow):
 @both_ledgers
 def test_a_lost_answer_can_be_adopted(airflow):
     """The person finds the job by its key, gives its id, clears, and nothing more is paid."""
-    airflow.sim.fault("close-after-accept")
+    airflow.sim.inject_fault("close-after-accept")
     ti, operator = TaskInstance(), airflow.operator()
     with pytest.raises(AirflowFailException):
         airflow.attempt(operator, ti)
@@ -381,7 +381,7 @@ def test_a_lost_answer_can_be_adopted(airflow):
 @both_ledgers
 def test_a_lost_answer_can_be_resubmitted_at_ones_own_risk(airflow):
     """``on_unknown_submission='resubmit'`` and the state key both pay again, once."""
-    airflow.sim.fault("close-after-accept")
+    airflow.sim.inject_fault("close-after-accept")
     ti, operator = TaskInstance(), airflow.operator()
     with pytest.raises(AirflowFailException):
         airflow.attempt(operator, ti)
@@ -389,7 +389,7 @@ def test_a_lost_answer_can_be_resubmitted_at_ones_own_risk(airflow):
     ti.clear()
     assert airflow.attempt(operator, ti)["status"] == "complete"
     assert airflow.creates() == 2
-    airflow.sim.fault("close-after-accept")
+    airflow.sim.inject_fault("close-after-accept")
     ti, operator = TaskInstance("another"), airflow.operator(on_unknown_submission="resubmit")
     with pytest.raises(AirflowException, match="the next attempt sends the request again") as caught:
         airflow.attempt(operator, ti)
@@ -423,7 +423,7 @@ def test_a_lost_answer_can_be_resubmitted_at_ones_own_risk(airflow):
 )
 def test_the_answer_table(airflow, fault, final, accepted, state):
     """What each answer to the create means for the record, the retry and the money."""
-    airflow.sim.fault(**fault)
+    airflow.sim.inject_fault(**fault)
     ti = TaskInstance()
     with pytest.raises(AirflowException) as caught:
         airflow.attempt(airflow.operator(), ti)
@@ -439,7 +439,7 @@ def test_the_answer_table(airflow, fault, final, accepted, state):
 @pytest.mark.parametrize(("count", "status"), [(1, 429), (3, 429), (1, 502), (2, 502)])
 def test_refused_for_now_is_sent_again(airflow, count, status):
     """429 is obeyed and a 502 with an unchanged balance repeated: one create in the end."""
-    airflow.sim.fault("status", status=status, count=count)
+    airflow.sim.inject_fault("status", status=status, count=count)
     assert airflow.attempt(airflow.operator(), TaskInstance())["status"] == "complete"
     assert airflow.creates() == 1
 
@@ -447,7 +447,7 @@ def test_refused_for_now_is_sent_again(airflow, count, status):
 @both_ledgers
 def test_a_502_is_repeated_twice_at_most(airflow):
     """After the second repetition the submission counts as unknown."""
-    airflow.sim.fault("status", status=502, count=9)
+    airflow.sim.inject_fault("status", status=502, count=9)
     ti = TaskInstance()
     with pytest.raises(AirflowFailException, match="It is unknown whether"):
         airflow.attempt(airflow.operator(), ti)
@@ -496,7 +496,7 @@ def test_on_clear_regenerate(airflow):
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_failed_job_worth_another_try(airflow, deferrable):
     """``unknown_error`` is refunded and retried with one new job per attempt."""
-    airflow.sim.fault("outcome", status="error", code="unknown_error")
+    airflow.sim.inject_fault("job-outcome", status="error", code="unknown_error")
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, deferrable=deferrable)
     with pytest.raises(AirflowException, match="refunds the job") as caught:
         airflow.attempt(operator, ti)
@@ -509,11 +509,11 @@ def test_a_failed_job_worth_another_try(airflow, deferrable):
 @pytest.mark.parametrize("deferrable", [True, False])
 @pytest.mark.parametrize(
     "outcome",
-    [{"status": "error", "code": "no_source_face"}, {"status": "canceled"}, {"status": "gone", "at_once": False}],
+    [{"status": "error", "code": "no_source_face"}, {"status": "canceled"}, {"status": "gone", "immediately": False}],
 )
 def test_a_job_that_ended_for_good(airflow, outcome, deferrable):
     """Input failures, canceled and vanished jobs never pay again on a retry; after a clear one new job is made."""
-    airflow.sim.fault("outcome", **outcome)
+    airflow.sim.inject_fault("job-outcome", **outcome)
     ti, operator = TaskInstance(), airflow.operator("lip-sync", lip_sync(), deferrable=deferrable)
     told = []
     for _ in range(2):
@@ -567,7 +567,7 @@ def test_the_timeout_ends_the_waiting_not_the_job(airflow, deferrable):
 def test_an_event_after_the_deadline(airflow, ended):
     """A triggerer that was away: a job that ended is collected, one that did not is a timeout, and none is deferred."""
     if not ended:
-        airflow.sim.fault("outcome", status="stuck")
+        airflow.sim.inject_fault("job-outcome", status="stuck")
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, timeout=30)
     ti.next_attempt()
     deferred = airflow.start(operator, ti)
@@ -611,7 +611,7 @@ def test_a_broken_connection_on_resume_does_not_hide_the_paid_job(airflow):
 @both_ledgers
 def test_a_broken_connection_does_not_hide_a_lost_answer(airflow, either_ledger):
     """What this attempt did not charge is said beside what an earlier one may have."""
-    airflow.sim.fault("close-after-accept")
+    airflow.sim.inject_fault("close-after-accept")
     ti, operator = TaskInstance(), airflow.operator()
     with pytest.raises(AirflowFailException):
         airflow.attempt(operator, ti)
@@ -658,7 +658,7 @@ def test_a_link_signed_anew_is_the_same_input(airflow):
 @both_ledgers
 def test_a_job_that_does_not_wait_is_looked_at_once_on_resume(airflow):
     """A refunded job is not handed on as if it were alive: the attempt fails, and the next one makes a new job."""
-    airflow.sim.fault("outcome", status="error", code="unknown_error")
+    airflow.sim.inject_fault("job-outcome", status="error", code="unknown_error")
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, wait_for_completion=False)
     airflow.attempt(operator, ti)
     airflow.sim.advance(600)
@@ -671,7 +671,7 @@ def test_a_job_that_does_not_wait_is_looked_at_once_on_resume(airflow):
 @both_ledgers
 def test_a_stop_during_the_wait_on_429_leaves_no_intent(airflow, monkeypatch):
     """A definite no is taken back before the pause: an attempt that ends in it has bought nothing, and says so."""
-    airflow.sim.fault("status", status=429)
+    airflow.sim.inject_fault("status", status=429)
 
     def stop(seconds: float) -> None:
         raise KeyboardInterrupt
@@ -687,8 +687,8 @@ def test_a_stop_during_the_wait_on_429_leaves_no_intent(airflow, monkeypatch):
 
 def test_failing_looks_do_not_end_the_wait(airflow):
     """Server faults and lost connections while waiting are only failing looks."""
-    airflow.sim.fault("status", endpoint="look", status=503, count=4)
-    airflow.sim.fault("status", endpoint="look", status=429, retry_after=20)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=503, count=4)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=429, retry_after=20)
     assert airflow.attempt(airflow.operator("text-to-video", VIDEO), TaskInstance())["status"] == "complete"
     assert airflow.creates() == 1
 
@@ -711,7 +711,7 @@ def test_a_revoked_key_while_waiting(airflow):
 @both_ledgers
 def test_a_failing_download_is_collected_by_a_retry(airflow):
     """The job is paid for: a retry fetches its file and makes no new job; no half file is left."""
-    airflow.sim.fault("status", endpoint="download", status=500, count=5)
+    airflow.sim.inject_fault("status", endpoint="download", status=500, count=5)
     ti, operator = TaskInstance(), airflow.operator()
     with pytest.raises(AirflowException, match="refused a download"):
         airflow.attempt(operator, ti)

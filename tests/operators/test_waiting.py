@@ -33,7 +33,7 @@ def test_the_request_decides_the_pace(airflow, version, polling):
 def test_answers_that_stay_unreadable(airflow, deferrable):
     """After ten minutes of another host's pages the attempt fails with the reason; a retry goes on and pays nothing."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, deferrable=deferrable)
-    airflow.sim.fault("status", endpoint="look", status=200, html=True, count=None)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=200, html=True, count=None)
     start = airflow.clock.now()
     with pytest.raises(AirflowException, match="keeps running, but it could not be polled") as caught:
         airflow.attempt(operator, ti)
@@ -51,7 +51,7 @@ def test_unreadable_answers_that_have_ended_meanwhile(airflow):
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
     ti.next_attempt()
     deferred = airflow.start(operator, ti)
-    airflow.sim.fault("status", endpoint="look", status=200, html=True, count=12)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=200, html=True, count=12)
     assert airflow.resume(operator, ti, deferred)["status"] == "complete"
     assert [event["status"] for event in airflow.events] == ["refused"]
     assert airflow.creates() == 1

@@ -70,7 +70,7 @@ def test_files_of_a_job_made_elsewhere(airflow, owner):
 
 def test_a_failed_task_tells_nothing(airflow):
     """No file, no asset."""
-    airflow.sim.fault("outcome", status="error", code="no_source_face")
+    airflow.sim.inject_fault("job-outcome", status="error", code="no_source_face")
     ti = TaskInstance()
     with pytest.raises(Exception, match="no_source_face"):
         airflow.attempt(airflow.operator(outlets=[ALIAS]), ti)

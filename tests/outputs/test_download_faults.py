@@ -46,7 +46,7 @@ def test_a_fault_that_passes_ends_in_a_whole_file(sim, place, fault):
     wanted = httpx.get(job.downloads[0].url).content
     if "stall" in fault:
         time_out(client, 0.5)
-    sim.fault(endpoint="download", **FAULTS[fault])
+    sim.inject_fault(endpoint="download", **FAULTS[fault])
     (media,) = download_outputs(client, job, "t", place.uri)
     assert place.names() == [f"t-{job.id}-1.png"]
     assert place.read(f"t-{job.id}-1.png") == wanted
@@ -62,7 +62,7 @@ def test_a_fault_that_stays_ends_in_an_error_and_no_file(sim, place, fault):
     client, job = finished_job(sim)
     if "stall" in fault:
         time_out(client, 0.1, requests=99)
-    sim.fault(endpoint="download", count=None, **FAULTS[fault])
+    sim.inject_fault(endpoint="download", count=None, **FAULTS[fault])
     with pytest.raises(TransferError, match=r"(?i)a retry downloads .* and pays nothing") as caught:
         download_outputs(client, job, "t", place.uri)
     assert job.id in str(caught.value)
@@ -75,7 +75,7 @@ def test_a_fault_that_stays_ends_in_an_error_and_no_file(sim, place, fault):
 def test_a_transfer_that_broke_off_is_resumed(sim, tmp_path):
     """Only the rest of the file comes, from where it broke off."""
     client, job = finished_job(sim)
-    sim.fault("close-mid-body", endpoint="download")
+    sim.inject_fault("close-mid-body", endpoint="download")
     seen = []
     client._storage.event_hooks = {"request": [lambda request: seen.append(request.headers["range"])]}
     (media,) = download_outputs(client, job, "t", str(tmp_path))
@@ -87,8 +87,8 @@ def test_a_transfer_that_broke_off_is_resumed(sim, tmp_path):
 def test_the_backoff_grows_and_obeys(sim, tmp_path, clock):
     """The waits between tries double; where the server says how long, that counts."""
     client, job = finished_job(sim)
-    sim.fault("status", endpoint="download", status=500, count=3)
-    sim.fault("status", endpoint="download", status=503, retry_after=17)
+    sim.inject_fault("status", endpoint="download", status=500, count=3)
+    sim.inject_fault("status", endpoint="download", status=503, retry_after=17)
     download_outputs(client, job, "t", str(tmp_path))
     assert clock.waits == [1, 2, 4, 17]
     assert sim.stats()["creates"]["accepted"] == 1
@@ -98,9 +98,9 @@ def test_expired_links_are_replaced_by_one_poll(sim, tmp_path):
     """After a day the links are known to be over: nothing is asked of them, and four files share one poll."""
     client, job = finished_job(sim, count=4)
     sim.advance(25 * 3600)
-    polls = sim.stats()["looks"]
+    polls = sim.stats()["polls"]
     assert len(download_outputs(client, job, "t", str(tmp_path))) == 4
-    assert (sim.stats()["looks"] - polls, sim.stats()["downloads"]) == (1, 4)
+    assert (sim.stats()["polls"] - polls, sim.stats()["downloads"]) == (1, 4)
     assert sim.stats()["creates"]["accepted"] == 1
 
 

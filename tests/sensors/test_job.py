@@ -81,11 +81,11 @@ def test_retry_after_is_obeyed_between_pokes(airflow, monkeypatch):
     """In poke and reschedule mode the next look is no sooner than the service asks for."""
     job_id = submit(airflow.sim)
     monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
-    airflow.sim.fault("status", endpoint="look", status=429, retry_after=45)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=429, retry_after=45)
     one = sensor(airflow, {"kind": "video", "id": job_id}, mode="poke", poke_interval=20)
     assert airflow.attempt(one, TaskInstance())["status"] == "complete"
     assert airflow.clock.waits == [45, 20]
-    airflow.sim.fault("status", endpoint="look", status=503, retry_after=60)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=503, retry_after=60)
     again = sensor(airflow, {"kind": "video", "id": job_id}, mode="reschedule", poke_interval=20)
     before = datetime.now(UTC)
     with pytest.raises(AirflowRescheduleException) as caught:
@@ -98,7 +98,7 @@ def test_answers_that_stay_unreadable(airflow, monkeypatch):
     """In poke mode a host that is not Magic Hour's fails the sensor after a dozen looks, not after days."""
     job_id = submit(airflow.sim)
     monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
-    airflow.sim.fault("status", endpoint="look", status=200, html=True, count=None)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=200, html=True, count=None)
     one = sensor(airflow, {"kind": "video", "id": job_id}, mode="poke", poke_interval=60)
     with pytest.raises(AirflowException, match="is not Magic Hour's JSON"):
         airflow.attempt(one, TaskInstance())
@@ -112,7 +112,7 @@ def test_answers_that_stay_unreadable(airflow, monkeypatch):
 
 def test_the_trigger_knows_the_age_of_the_job(airflow):
     """What a sensor waits for may be old: its age, not the sensor's, says how often to look."""
-    airflow.sim.fault("outcome", status="stuck")
+    airflow.sim.inject_fault("job-outcome", status="stuck")
     job_id = submit(airflow.sim)
     made = airflow.sim.now()
     airflow.sim.advance(3600)
@@ -151,7 +151,7 @@ def test_reschedule(airflow):
 )
 def test_a_job_that_ended_badly(airflow, monkeypatch, deferrable, fault, words):
     """The sensor fails for good with the job's sentence: another look would see the same."""
-    airflow.sim.fault("outcome", **fault)
+    airflow.sim.inject_fault("job-outcome", **fault)
     job_id = submit(airflow.sim)
     monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
     ti = TaskInstance()
@@ -165,7 +165,7 @@ def test_a_job_that_ended_badly(airflow, monkeypatch, deferrable, fault, words):
 
 def test_soft_fail(airflow):
     """``soft_fail`` skips, before and after a deferral."""
-    airflow.sim.fault("outcome", status="error", count=2)
+    airflow.sim.inject_fault("job-outcome", status="error", count=2)
     first = sensor(airflow, {"kind": "video", "id": submit(airflow.sim)}, soft_fail=True)
     with pytest.raises(AirflowSkipException):
         airflow.attempt(first, TaskInstance())
@@ -178,7 +178,7 @@ def test_soft_fail(airflow):
 
 def test_timeout(airflow):
     """A deferred sensor ends as sensors do, and says that the job goes on."""
-    airflow.sim.fault("outcome", status="stuck")
+    airflow.sim.inject_fault("job-outcome", status="stuck")
     one = sensor(airflow, {"kind": "video", "id": submit(airflow.sim)}, timeout=120)
     with pytest.raises(AirflowSensorTimeout, match="The job goes on"):
         airflow.attempt(one, TaskInstance())
@@ -192,7 +192,7 @@ def test_what_names_no_job(airflow, job):
     """A bare id is refused with the reason."""
     with pytest.raises(AirflowFailException):
         airflow.attempt(sensor(airflow, job), TaskInstance())
-    assert airflow.sim.stats()["looks"] == 0
+    assert airflow.sim.stats()["polls"] == 0
     assert airflow.creates() == 0
 
 

@@ -13,7 +13,7 @@ import pytest
 from helpers.simulator import EXAMPLES, KEY, connected
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
-from magic_hour_provider.simulator import Books, Simulator
+from magic_hour_provider.simulator import Simulator, Summary
 
 Create = Callable[..., str]
 Look = Callable[..., dict[str, Any]]
@@ -30,12 +30,12 @@ LIP_SYNC = {
 
 def test_one_line(sim: Simulator, create: Create, look: Look) -> None:
     """What happened is one line in a test, as text and as an object; at first it is nothing."""
-    assert (str(sim.books()), sim.books()) == ("nothing", Books())
+    assert (str(sim.summary()), sim.summary()) == ("nothing", Summary())
     job = create()
     for _ in range(9):
         look(job)
-    assert str(sim.books()) == "1 create, 10 credits, 9 looks"
-    assert sim.books() == Books(creates=1, credits=10, looks=9)
+    assert str(sim.summary()) == "1 create, 10 credits, 9 polls"
+    assert sim.summary() == Summary(creates=1, credits=10, polls=9)
 
 
 @pytest.mark.parametrize(("limit", "settled"), [(None, 240), (12, 120), (60, 240)])
@@ -50,9 +50,9 @@ def test_tools_paid_by_the_frame_settle(
     sim.advance(4000)
     details = client.get(f"/v1/video-projects/{made['id']}").json()
     assert details["credits_charged"] == details["total_frame_cost"] == settled
-    money = {"start": 100_000, "taken": 300, "refunded": 300 - settled, "balance": 100_000 - settled}
+    money = {"start": 100_000, "charged": 300, "refunded": 300 - settled, "balance": 100_000 - settled}
     assert sim.stats()["credits"] == money | {"settled": settled}
-    assert sim.books() == Books(creates=1, credits=settled, looks=2)
+    assert sim.summary() == Summary(creates=1, credits=settled, polls=2)
 
 
 def test_credits_that_are_still_open(sim: Simulator, client: httpx.Client, create: Create) -> None:
@@ -60,11 +60,11 @@ def test_credits_that_are_still_open(sim: Simulator, client: httpx.Client, creat
     create()
     create(request={"image_count": 1, "style": {"prompt": "[[error]]"}})
     money = sim.stats()["credits"]
-    assert (money["taken"], money["settled"], money["refunded"]) == (20, 0, 0)
+    assert (money["charged"], money["settled"], money["refunded"]) == (20, 0, 0)
     sim.advance(1000)
     assert client.get("/v1/account").json()["credits"] == 99_990
     money = sim.stats()["credits"]
-    assert (money["taken"], money["settled"], money["refunded"], sim.books().creates) == (20, 10, 10, 2)
+    assert (money["charged"], money["settled"], money["refunded"], sim.summary().creates) == (20, 10, 10, 2)
 
 
 def test_looks_and_requests_in_the_books(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
@@ -78,10 +78,10 @@ def test_looks_and_requests_in_the_books(sim: Simulator, client: httpx.Client, c
     httpx.get(f"{sim.url}/v1/account", headers={"Authorization": "Bearer wrong"})
     stats = sim.stats()
     times = ["2026-05-28T20:26:40.000Z", "2026-05-28T20:28:10.000Z"]
-    assert stats["jobs"] == {job: {"looks": 2, "times": times}}
-    assert (sim.jobs()[0]["look_times"], sim.jobs()[0]["seconds"]) == (times, TOOLS["ai-image-generator"].median_s)
-    assert stats["requests"] == {"account": 1, "create": 1, "look": 3, "unauthorized": 1}
-    assert sim.books() == Books(creates=1, credits=10, looks=3)
+    assert stats["jobs"] == {job: {"polls": 2, "polled_at": times}}
+    assert (sim.jobs()[0]["polled_at"], sim.jobs()[0]["seconds"]) == (times, TOOLS["ai-image-generator"].median_s)
+    assert stats["requests"] == {"account": 1, "create": 1, "get-job": 3, "unauthorized": 1}
+    assert sim.summary() == Summary(creates=1, credits=10, polls=3)
 
 
 def test_the_times_of_looks_are_bounded(sim: Simulator, create: Create, look: Look) -> None:
@@ -89,7 +89,7 @@ def test_the_times_of_looks_are_bounded(sim: Simulator, create: Create, look: Lo
     job = create()
     for _ in range(60):
         look(job)
-    assert (len(sim.jobs()[0]["look_times"]), sim.jobs()[0]["looks"], sim.books().creates) == (50, 60, 1)
+    assert (len(sim.jobs()[0]["polled_at"]), sim.jobs()[0]["polls"], sim.summary().creates) == (50, 60, 1)
 
 
 def test_a_thousand_jobs() -> None:
@@ -112,8 +112,8 @@ def test_a_thousand_jobs() -> None:
             return statuses
 
     with Simulator(manual_clock=True, credits=10**6) as sim, connected(sim) as http:
-        sim.fault("outcome", status="error", tool="lip-sync", count=20)
-        sim.fault("outcome", status="canceled", tool="ai-image-generator", count=5)
+        sim.inject_fault("job-outcome", status="error", tool="lip-sync", count=20)
+        sim.inject_fault("job-outcome", status="canceled", tool="ai-image-generator", count=5)
         for number in range(1000):
             slug = tools[number // 10 % 4] if number % 10 == 0 else tools[0]
             request = LIP_SYNC if slug == "lip-sync" else EXAMPLES[slug]["json"]
@@ -124,10 +124,10 @@ def test_a_thousand_jobs() -> None:
         assert Counter(statuses) == {"complete": 1000 - 5 - 20 - 25, "canceled": 5, "error": 20 + 25}
         money, jobs = sim.stats()["credits"], sim.jobs()
         assert len({job["id"] for job in jobs}) == 1000
-        assert {job["looks"] for job in jobs} == {5}
-        assert money["balance"] == money["start"] - money["taken"] + money["refunded"]
-        assert money["settled"] == money["taken"] - money["refunded"] == sum(job["credits_charged"] for job in jobs)
-        assert (sim.books().creates, sim.books().looks) == (1000, 5000)
+        assert {job["polls"] for job in jobs} == {5}
+        assert money["balance"] == money["start"] - money["charged"] + money["refunded"]
+        assert money["settled"] == money["charged"] - money["refunded"] == sum(job["credits_charged"] for job in jobs)
+        assert (sim.summary().creates, sim.summary().polls) == (1000, 5000)
 
 
 @pytest.fixture(scope="module")
@@ -139,13 +139,13 @@ def shared() -> Any:
 @pytest.mark.parametrize("slug", TOOLS)
 def test_our_client_reads_every_tool(shared: Simulator, slug: str) -> None:
     """Our own client reads the submission and the job of every tool, from its start to its end."""
-    tool, creates = TOOLS[slug], shared.books().creates
+    tool, creates = TOOLS[slug], shared.summary().creates
     with MagicHourClient(api_key=KEY, base_url=shared.url, verify=False) as client:
         made = client.create(slug, EXAMPLES[slug]["json"])
         early = client.get_job(made.kind, made.id)
         shared.advance(20_000)
         late = client.get_job(made.kind, made.id)
-    assert shared.books().creates == creates + 1
+    assert shared.summary().creates == creates + 1
     assert (early.status, early.credits_charged, early.downloads, early.faces) == (
         "queued",
         made.credits_charged,

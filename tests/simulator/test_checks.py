@@ -10,7 +10,7 @@ import pytest
 
 from helpers.simulator import EXAMPLES, connected
 from magic_hour_provider.api.catalog import TOOLS
-from magic_hour_provider.simulator import Choices, Simulator
+from magic_hour_provider.simulator import Behavior, Simulator
 from magic_hour_provider.simulator.errors import ApiError
 from magic_hour_provider.simulator.jobs.validation import accepted
 
@@ -50,23 +50,23 @@ def test_refused(slug: str, change: dict[str, Any], status: int, words: str) -> 
         code = {400: "invalid_request", 422: "unprocessable_entity"}[status]
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert words in answer.json()["message"]
-        assert str(sim.books()) == "1 refused"
+        assert str(sim.summary()) == "1 refused"
 
 
 @pytest.mark.parametrize("score", [0.15, 0.3, 0.35, 0.6, 0.7, 0.95, 0.333])
 def test_steps_are_tolerant(score: float) -> None:
     """A confidence in steps of 0.05 is taken also where floating point cannot divide it."""
     request = {"assets": {"target_file_path": "https://example.com/a.png"}, "confidence_score": score}
-    assert accepted(TOOLS["face-detection"], request, Choices()) == request
+    assert accepted(TOOLS["face-detection"], request, Behavior()) == request
 
 
 def test_what_a_request_is_taken_as() -> None:
     """Nulls count as left out, as the official SDK sends them, and unknown fields are not taken at any depth."""
     request = {"image_count": 1, "name": None, "style": {"prompt": "x", "new": 1}, "newer": {"deep": None}}
     generator = TOOLS["ai-image-generator"]
-    assert accepted(generator, request, Choices()) == {"image_count": 1, "style": {"prompt": "x"}}
+    assert accepted(generator, request, Behavior()) == {"image_count": 1, "style": {"prompt": "x"}}
     with pytest.raises(ApiError, match=r"style\.new is not a field of ai-image-generator; newer is not a field"):
-        accepted(generator, request, Choices(unknown_fields="refused"))
+        accepted(generator, request, Behavior(unknown_fields="refused"))
 
 
 def test_upload_limits_follow_the_tier() -> None:
@@ -84,7 +84,7 @@ def test_upload_limits_follow_the_tier() -> None:
             assert answer.startswith("HTTP/1.1 413")
             assert f"{megabytes * 10**6} bytes" in answer
             assert http.put(link, content=b"x").status_code == 200
-            assert str(sim.books()) == "1 upload"
+            assert str(sim.summary()) == "1 upload"
 
 
 def test_an_account_that_pays_later() -> None:
@@ -93,7 +93,7 @@ def test_an_account_that_pays_later() -> None:
         assert http.post("/v1/ai-image-generator", json=EXAMPLES["ai-image-generator"]["json"]).status_code == 200
         account = http.get("/v1/account").json()
         assert (account["tier"], account["subscription"]) == ("creator", None)
-        assert account["credits"] == 5 - sim.books().credits < 0
-        assert sim.books().creates == 1
+        assert account["credits"] == 5 - sim.summary().credits < 0
+        assert sim.summary().creates == 1
     with pytest.raises(ValueError, match="cannot be free"):
         Simulator(usage_based=True, tier="free")

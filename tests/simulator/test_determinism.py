@@ -23,8 +23,8 @@ REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 def _run(seed: int) -> tuple[list[Any], list[bytes], list[bool]]:
     """Return the jobs, the files, and whether a fault with a probability struck, of one run."""
-    with Simulator(manual_clock=True, seed=seed, spread=0.3) as sim, connected(sim) as http:
-        sim.fault("status", endpoint="account", status=503, probability=0.5)
+    with Simulator(manual_clock=True, seed=seed, duration_jitter=0.3) as sim, connected(sim) as http:
+        sim.inject_fault("status", endpoint="account", status=503, probability=0.5)
         struck = [http.get("/v1/account").status_code == 503 for _ in range(40)]
         ids = [(TOOLS[slug].kind, http.post(f"/v1/{slug}", json=body).json()["id"]) for slug, body in REQUESTS]
         sim.advance(10_000)
@@ -32,7 +32,7 @@ def _run(seed: int) -> tuple[list[Any], list[bytes], list[bool]]:
         for kind, job in ids:
             (link,) = http.get(f"/v1/{kind}-projects/{job}").json()["downloads"]
             files.append(http.get(link["url"]).content)
-        assert sim.books().creates == len(REQUESTS)
+        assert sim.summary().creates == len(REQUESTS)
         return sim.jobs(), files, struck
 
 
@@ -49,13 +49,13 @@ def test_one_seed_gives_the_same() -> None:
 def test_durations_spread_around_the_median() -> None:
     """With a spread of 0.3 jobs take from 0.7 to 1.3 times the median, each its own time; without, the median."""
     median = TOOLS["ai-image-generator"].median_s or 0
-    for spread in (0.0, 0.3):
-        with Simulator(manual_clock=True, spread=spread) as sim, connected(sim) as http:
+    for jitter in (0.0, 0.3):
+        with Simulator(manual_clock=True, duration_jitter=jitter) as sim, connected(sim) as http:
             for _ in range(30):
                 http.post("/v1/ai-image-generator", json=IMAGE_REQUEST)
             times = [job["seconds"] / median for job in sim.jobs()]
-            assert sim.books().creates == 30
-        if spread:
+            assert sim.summary().creates == 30
+        if jitter:
             assert (min(times) >= 0.7, max(times) <= 1.3, len(set(times))) == (True, True, 30)
             assert max(times) - min(times) > 0.3
         else:
@@ -70,8 +70,8 @@ def test_a_manual_clock_stands_still() -> None:
         assert answer.json() == {"now": second.now() + 90}
     with pytest.raises(ValueError, match="exclude each other"):
         Simulator(manual_clock=True, clock=lambda: 0.0)
-    with pytest.raises(ValueError, match="spread must be a number from 0 to 1"):
-        Simulator(spread=1.5)
+    with pytest.raises(ValueError, match="duration_jitter must be a number from 0 to 1"):
+        Simulator(duration_jitter=1.5)
 
 
 def test_uploads_do_not_change_the_ids_of_jobs() -> None:
@@ -82,5 +82,5 @@ def test_uploads_do_not_change_the_ids_of_jobs() -> None:
             for _ in range(uploads):
                 http.post("/v1/files/upload-urls", json={"items": [{"type": "image", "extension": "png"}]})
             ids.append(http.post("/v1/ai-image-generator", json=IMAGE_REQUEST).json()["id"])
-            assert sim.books().creates == 1
+            assert sim.summary().creates == 1
     assert ids[0] == ids[1]

@@ -53,10 +53,10 @@ ROWS = {
     "truncated": Row({}, "200 half", UNKNOWN, errors.InvalidResponseError),
     "corrupt": Row({}, "200 changed", UNKNOWN, errors.InvalidResponseError),
     "slow": Row({"bytes_per_second": 1e6}, "200"),
-    "outcome": Row({"status": "error"}, "200"),
-    "seconds": Row({"seconds": 1}, "200"),
+    "job-outcome": Row({"status": "error"}, "200"),
+    "job-duration": Row({"seconds": 1}, "200"),
 }
-ENDPOINTS = ("create", "look", "upload", "download")
+ENDPOINTS = ("create", "get-job", "upload", "download")
 CASES = [(fault, endpoint) for fault in ROWS for endpoint in ENDPOINTS]
 ALLOWED = [(fault, endpoint) for fault, endpoint in CASES if endpoint in FAULTS[fault].endpoints]
 
@@ -81,7 +81,7 @@ def world(shared: Simulator) -> Iterator[dict[str, tuple[Callable[[], Stream], b
         put = client.post("/v1/files/upload-urls", json=ITEMS).json()["items"][0]["upload_url"]
         yield {
             "create": (lambda: client.stream("POST", CREATE, json=IMAGE_REQUEST), good.content),
-            "look": (lambda: client.stream("GET", f"/v1/image-projects/{job}"), details.content),
+            "get-job": (lambda: client.stream("GET", f"/v1/image-projects/{job}"), details.content),
             "upload": (lambda: client.stream("PUT", put, content=b"x" * 1000), b""),
             "download": (lambda: client.stream("GET", link), client.get(link, timeout=10).content),
         }
@@ -117,7 +117,7 @@ def seen(stream: Stream, good: bytes) -> str:
 
 def changes(sim: Simulator, before: dict[str, int]) -> dict[str, int]:
     """Return what has changed in the books in brief, the credits apart."""
-    after = asdict(sim.books())
+    after = asdict(sim.summary())
     return {name: after[name] - before[name] for name in after if after[name] != before[name] and name != "credits"}
 
 
@@ -130,45 +130,45 @@ def test_every_fault_has_a_row() -> None:
 def test_fault(shared: Simulator, world: Any, fault: str, endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
     """The client sees what the table says, and only requests that were acted upon are in the books, and charged."""
     row, kind = ROWS[fault], FAULTS[fault]
-    before, struck = asdict(shared.books()), shared.stats()["faults"].get(fault, 0)
+    before, struck = asdict(shared.summary()), shared.stats()["faults_injected"].get(fault, 0)
     requests = shared.stats()["requests"].get(endpoint, 0)
     if endpoint not in kind.endpoints:
         with pytest.raises(FaultError, match=f"endpoint can only be .*{kind.endpoints[0]}"):
-            shared.fault(fault, endpoint=endpoint, **row.order)
-        assert (changes(shared, before), shared.faults()) == ({}, [])
+            shared.inject_fault(fault, endpoint=endpoint, **row.order)
+        assert (changes(shared, before), shared.pending_faults()) == ({}, [])
         return
-    shared.fault(fault, endpoint=endpoint, **row.order)
-    assert [order["fault"] for order in shared.faults()] == [fault]
+    shared.inject_fault(fault, endpoint=endpoint, **row.order)
+    assert [order["fault"] for order in shared.pending_faults()] == [fault]
     send, good = world[endpoint]
     assert seen(send(), good) == row.seen
 
     acted = kind.stage != INSTEAD
-    counted = {"create": "creates" if acted else "refused"}.get(endpoint, f"{endpoint}s")
+    counted = {"create": "creates" if acted else "refused", "get-job": "polls"}.get(endpoint, f"{endpoint}s")
     assert changes(shared, before) == ({counted: 1} if acted or endpoint == "create" else {})
-    assert shared.books().credits - before["credits"] == (10 if acted and endpoint == "create" else 0)
+    assert shared.summary().credits - before["credits"] == (10 if acted and endpoint == "create" else 0)
     books = shared.stats()
-    assert (books["faults"][fault], books["requests"][endpoint]) == (struck + 1, requests + 1)
+    assert (books["faults_injected"][fault], books["requests"][endpoint]) == (struck + 1, requests + 1)
     assert balances(shared)
-    assert shared.faults() == []
+    assert shared.pending_faults() == []
     assert seen(send(), good) == "200"
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
     if kind.stage == "job":
         shared.advance(1000)
-        refunded = 10 if fault == "outcome" else 0
-        assert shared.books().credits - before["credits"] == 20 - refunded
+        refunded = 10 if fault == "job-outcome" else 0
+        assert shared.summary().credits - before["credits"] == 20 - refunded
 
 
 def balances(sim: Simulator) -> bool:
     """Whether the account's balance is what was there, less what was taken, and what was given back."""
     money = sim.stats()["credits"]
-    return bool(money["start"] - money["taken"] + money["refunded"] == money["balance"])
+    return bool(money["start"] - money["charged"] + money["refunded"] == money["balance"])
 
 
 @pytest.mark.parametrize("fault", [fault for fault, endpoint in ALLOWED if endpoint == "create"])
 def test_our_client_creates(shared: Simulator, fault: str) -> None:
     """Our client calls every spoilt create unknown, whether the books have a job or not, and sends none twice."""
-    row, before = ROWS[fault], shared.books()
-    shared.fault(fault, **row.order)
+    row, before = ROWS[fault], shared.summary()
+    shared.inject_fault(fault, **row.order)
     with MagicHourClient(api_key=KEY, base_url=shared.url, timeout=PATIENCE_S, verify=False) as client:
         if row.create is None:
             assert client.create("ai-image-generator", IMAGE_REQUEST).credits_charged == 10
@@ -176,21 +176,21 @@ def test_our_client_creates(shared: Simulator, fault: str) -> None:
             with pytest.raises(row.create):
                 client.create("ai-image-generator", IMAGE_REQUEST)
     made = 1 if FAULTS[fault].stage in (DELAY, AFTER, "job") else 0
-    after = shared.books()
+    after = shared.summary()
     assert (after.creates - before.creates, after.refused - before.refused) == (made, 1 - made)
     shared.advance(1000)
 
 
-@pytest.mark.parametrize("fault", [fault for fault, endpoint in ALLOWED if endpoint == "look"])
+@pytest.mark.parametrize("fault", [fault for fault, endpoint in ALLOWED if endpoint == "get-job"])
 def test_our_client_looks(shared: Simulator, world: Any, fault: str) -> None:
     """Our client tells a spoilt look from a job's end, and the next look finds the job."""
     row, job = ROWS[fault], shared.jobs()[0]["id"]
-    creates = shared.books().creates
-    shared.fault(fault, endpoint="look", **row.order)
+    creates = shared.summary().creates
+    shared.inject_fault(fault, endpoint="get-job", **row.order)
     with MagicHourClient(api_key=KEY, base_url=shared.url, timeout=PATIENCE_S, verify=False) as client:
         if row.look is not None:
             with pytest.raises(row.look):
                 client.get_job("image", job)
         assert client.get_job("image", job).status == "complete"
-    assert shared.books().creates == creates
-    assert shared.faults() == []
+    assert shared.summary().creates == creates
+    assert shared.pending_faults() == []

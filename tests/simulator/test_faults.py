@@ -26,11 +26,11 @@ def _creates(sim: Simulator) -> tuple[int, int]:
 
 def test_close_after_accept(sim: Simulator, client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     """The job is made and paid for, and the client gets no answer; the next create is answered again."""
-    sim.fault("close-after-accept")
+    sim.inject_fault("close-after-accept")
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         client.post(CREATE, json=IMAGE_REQUEST)
     assert _creates(sim) == (1, 0)
-    assert sim.stats()["credits"]["taken"] == sim.jobs()[0]["credits_charged"] > 0
+    assert sim.stats()["credits"]["charged"] == sim.jobs()[0]["credits_charged"] > 0
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 200
     assert _creates(sim) == (2, 0)
     assert not caplog.records or all(record.levelname != "ERROR" for record in caplog.records)
@@ -38,12 +38,12 @@ def test_close_after_accept(sim: Simulator, client: httpx.Client, caplog: pytest
 
 def test_close_after_accept_holds(sim: Simulator, client: httpx.Client) -> None:
     """The client is kept waiting; when it gives up, the simulator stops holding and closes without a hitch."""
-    sim.fault("close-after-accept", hold=60)
+    sim.inject_fault("close-after-accept", hold_seconds=60)
     started = time.monotonic()
     with pytest.raises(httpx.ReadTimeout):
         client.post(CREATE, json=IMAGE_REQUEST, timeout=0.2)
     assert _creates(sim) == (1, 0)
-    sim.fault("close-after-accept", hold=0.1)
+    sim.inject_fault("close-after-accept", hold_seconds=0.1)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         client.post(CREATE, json=IMAGE_REQUEST)
     assert _creates(sim) == (2, 0)
@@ -61,7 +61,7 @@ def test_closing_does_not_wait_for_held_clients() -> None:
             caught.append(error)
 
     with Simulator() as sim:
-        sim.fault("close-after-accept", hold=600)
+        sim.inject_fault("close-after-accept", hold_seconds=600)
         client = threading.Thread(target=post, args=(sim.url,))
         client.start()
         deadline = time.monotonic() + 10
@@ -76,7 +76,7 @@ def test_closing_does_not_wait_for_held_clients() -> None:
 
 def test_status(sim: Simulator, client: httpx.Client) -> None:
     """The create is answered with the status ordered, so many times, and nothing is made."""
-    sim.fault("status", status=429, retry_after=7, count=2)
+    sim.inject_fault("status", status=429, retry_after=7, count=2)
     for _ in range(2):
         answer = client.post(CREATE, json=IMAGE_REQUEST)
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
@@ -87,11 +87,11 @@ def test_status(sim: Simulator, client: httpx.Client) -> None:
 
 def test_status_bodies(sim: Simulator, client: httpx.Client) -> None:
     """The body can be HTML, raw text, nothing, or JSON with a code of one's own."""
-    sim.fault("status", status=502, html=True)
-    sim.fault("status", status=500, body="")
-    sim.fault("status", status=403, body='{"message": "Not in your plan"}')
-    sim.fault("status", status=402, code="plan_upgrade_required", message="Upgrade.")
-    sim.fault("status", status=204)
+    sim.inject_fault("status", status=502, html=True)
+    sim.inject_fault("status", status=500, body="")
+    sim.inject_fault("status", status=403, body='{"message": "Not in your plan"}')
+    sim.inject_fault("status", status=402, code="plan_upgrade_required", message="Upgrade.")
+    sim.inject_fault("status", status=204)
     answers = [client.post(CREATE, json=IMAGE_REQUEST) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [502, 500, 403, 402, 204]
     assert answers[0].headers["content-type"].startswith("text/html")
@@ -103,8 +103,8 @@ def test_status_bodies(sim: Simulator, client: httpx.Client) -> None:
 
 def test_accept_then_status(sim: Simulator, client: httpx.Client) -> None:
     """A paid job hides behind a 500, and behind a 200 without an id."""
-    sim.fault("accept-then-status", status=500)
-    sim.fault("accept-then-status", status=200, body="{}")
+    sim.inject_fault("accept-then-status", status=500)
+    sim.inject_fault("accept-then-status", status=200, body="{}")
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 500
     answer = client.post(CREATE, json=IMAGE_REQUEST)
     assert (answer.status_code, answer.json()) == (200, {})
@@ -113,13 +113,15 @@ def test_accept_then_status(sim: Simulator, client: httpx.Client) -> None:
 
 def test_an_accepting_fault_waits_for_an_accepted_create(sim: Simulator, client: httpx.Client) -> None:
     """A create that is refused by itself does not use the fault up."""
-    sim.fault("accept-then-status", status=500)
+    sim.inject_fault("accept-then-status", status=500)
     assert client.post(CREATE, json={}).status_code == 400
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 500
     assert _creates(sim) == (1, 1)
 
 
-@pytest.mark.parametrize("endpoint", ["look", "upload-urls", "upload", "download", "account", "saved-items", "delete"])
+@pytest.mark.parametrize(
+    "endpoint", ["get-job", "upload-urls", "upload", "download", "account", "saved-items", "delete"]
+)
 def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, look: Look, endpoint: str) -> None:
     """A status and a closed connection strike at the endpoint ordered, once, and not elsewhere."""
     job, *spares = [create() for _ in range(4)]
@@ -129,7 +131,7 @@ def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, l
     items = {"items": [{"type": "image", "extension": "png"}]}
     put = client.post("/v1/files/upload-urls", json=items).json()["items"][0]["upload_url"]
     requests: dict[str, Callable[[], httpx.Response]] = {
-        "look": lambda: client.get(f"/v1/image-projects/{job}"),
+        "get-job": lambda: client.get(f"/v1/image-projects/{job}"),
         "upload-urls": lambda: client.post("/v1/files/upload-urls", json=items),
         "upload": lambda: client.put(put, content=b"x"),
         "download": lambda: client.get(link),
@@ -137,10 +139,10 @@ def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, l
         "saved-items": lambda: client.get("/v1/saved-items"),
         "delete": lambda: client.delete(f"/v1/image-projects/{next(spare)}"),
     }
-    sim.fault("status", endpoint=endpoint, status=503)
+    sim.inject_fault("status", endpoint=endpoint, status=503)
     usual = {name: 204 if name == "delete" else 200 for name in requests}
     assert {name: request().status_code for name, request in requests.items()} == usual | {endpoint: 503}
-    sim.fault("close-after-accept", endpoint=endpoint)
+    sim.inject_fault("close-after-accept", endpoint=endpoint)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         requests[endpoint]()
     assert requests[endpoint]().status_code == usual[endpoint]
@@ -150,8 +152,8 @@ def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, l
 
 def test_a_fault_can_be_for_one_tool(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
     """Other tools pass by a fault that is for one tool, at creates and at looks."""
-    sim.fault("status", status=500, tool="photo-colorizer")
-    sim.fault("status", status=500, tool="photo-colorizer", endpoint="look")
+    sim.inject_fault("status", status=500, tool="photo-colorizer")
+    sim.inject_fault("status", status=500, tool="photo-colorizer", endpoint="get-job")
     job = create()
     assert look(job)["status"] == "queued"
     request = {"assets": {"image_file_path": "https://example.com/a.png"}}
@@ -164,19 +166,19 @@ def test_a_fault_can_be_for_one_tool(sim: Simulator, client: httpx.Client, creat
 
 def test_outcome_error(sim: Simulator, create: Create, look: Look) -> None:
     """A job fails with the code ordered, and its credits come back."""
-    sim.fault("outcome", status="error", code="no_source_face", message="No face.")
+    sim.inject_fault("job-outcome", status="error", code="no_source_face", message="No face.")
     job = create()
     sim.advance(1000)
     assert look(job)["error"] == {"code": "no_source_face", "message": "No face."}
     assert look(job)["credits_charged"] == 0
     books = sim.stats()["credits"]
-    assert books["refunded"] == books["taken"] > 0
+    assert books["refunded"] == books["charged"] > 0
     assert _creates(sim) == (1, 0)
 
 
 def test_outcome_canceled(sim: Simulator, create: Create, look: Look) -> None:
     """A canceled job has neither files nor an error, and its credits come back."""
-    sim.fault("outcome", status="canceled", at_once=True)
+    sim.inject_fault("job-outcome", status="canceled", immediately=True)
     job = create()
     details = look(job)
     assert (details["status"], details["error"], details["downloads"]) == ("canceled", None, [])
@@ -187,7 +189,7 @@ def test_outcome_canceled(sim: Simulator, create: Create, look: Look) -> None:
 @pytest.mark.parametrize("status", ["draft", "queued", "rendering", "daydreaming"])
 def test_outcome_other(sim: Simulator, create: Create, look: Look, status: str) -> None:
     """A job stays in any status that is neither success nor failure, and stays paid."""
-    sim.fault("outcome", status=status)
+    sim.inject_fault("job-outcome", status=status)
     job = create()
     sim.advance(100_000)
     assert look(job)["status"] == status
@@ -195,12 +197,12 @@ def test_outcome_other(sim: Simulator, create: Create, look: Look, status: str) 
     assert _creates(sim) == (1, 0)
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_outcome_gone(sim: Simulator, client: httpx.Client, create: Create, at_once: bool) -> None:
+@pytest.mark.parametrize("immediately", [True, False])
+def test_outcome_gone(sim: Simulator, client: httpx.Client, create: Create, immediately: bool) -> None:
     """A job vanishes when its time is over, or before the first look."""
-    sim.fault("outcome", status="gone", at_once=at_once)
+    sim.inject_fault("job-outcome", status="gone", immediately=immediately)
     job = create()
-    assert client.get(f"/v1/image-projects/{job}").status_code == (404 if at_once else 200)
+    assert client.get(f"/v1/image-projects/{job}").status_code == (404 if immediately else 200)
     sim.advance(1000)
     assert client.get(f"/v1/image-projects/{job}").status_code == 404
     assert sim.jobs()[0]["status"] == "gone"
@@ -209,7 +211,7 @@ def test_outcome_gone(sim: Simulator, client: httpx.Client, create: Create, at_o
 
 def test_seconds(sim: Simulator, create: Create, look: Look) -> None:
     """The next job takes the time ordered."""
-    sim.fault("seconds", seconds=12)
+    sim.inject_fault("job-duration", seconds=12)
     job = create()
     sim.advance(11.9)
     assert look(job)["status"] == "rendering"
@@ -222,7 +224,7 @@ def test_how_often(sim: Simulator, client: httpx.Client) -> None:
     """A probability of 1 and a count of None strike every time, 0 never, and a count bounds a probability."""
     answers = []
     for order in ({"probability": 1}, {"count": None}, {"probability": 0}, {"probability": 1, "count": 2}):
-        sim.fault("status", endpoint="account", status=503, **order)
+        sim.inject_fault("status", endpoint="account", status=503, **order)
         answers.append([client.get("/v1/account").status_code for _ in range(3)])
         sim.clear_faults()
     assert answers == [[503] * 3, [503] * 3, [200] * 3, [503, 503, 200]]
@@ -232,25 +234,25 @@ def test_every_second(sim: Simulator, client: httpx.Client) -> None:
     """Every second or third request is struck, for ever or so many times; a request that fails by itself counts not."""
     struck = []
     for order in ({"every": 2}, {"every": 3}, {"every": 2, "count": 1}, {"every": 1, "count": 1}):
-        sim.fault("status", endpoint="account", status=503, **order)
+        sim.inject_fault("status", endpoint="account", status=503, **order)
         struck.append([client.get("/v1/account").status_code == 503 for _ in range(6)])
         sim.clear_faults()
     assert struck[0] == [False, True] * 3
     assert struck[1] == [False, False, True] * 2
     assert struck[2] == [False, True, False, False, False, False]
     assert struck[3] == [True, False, False, False, False, False]
-    sim.fault("accept-then-status", status=500, every=2)
+    sim.inject_fault("accept-then-status", status=500, every=2)
     answers = [client.post(CREATE, json=body).status_code for body in (IMAGE_REQUEST, {}, IMAGE_REQUEST)]
     assert (answers, _creates(sim)) == ([200, 400, 500], (2, 1))
 
 
 def test_a_fault_put_back_stays_in_its_place(sim: Simulator, client: httpx.Client) -> None:
     """Faults that wait for an accepted create keep their order when others come before them, and clear for good."""
-    sim.fault("accept-then-status", status=500)
-    sim.fault("accept-then-status", status=502)
+    sim.inject_fault("accept-then-status", status=500)
+    sim.inject_fault("accept-then-status", status=502)
     assert client.post(CREATE, json={}).status_code == 400
-    assert [order["status"] for order in sim.faults()] == [500, 502]
-    assert sim.stats()["faults"] == {}
+    assert [order["status"] for order in sim.pending_faults()] == [500, 502]
+    assert sim.stats()["faults_injected"] == {}
     assert [client.post(CREATE, json=IMAGE_REQUEST).status_code for _ in range(2)] == [500, 502]
     assert _creates(sim) == (2, 1)
 
@@ -258,12 +260,12 @@ def test_a_fault_put_back_stays_in_its_place(sim: Simulator, client: httpx.Clien
 def test_closing_does_not_wait_for_latency() -> None:
     """A simulator closes at once although an answer is being kept back."""
     with Simulator(manual_clock=True) as sim, connected(sim, timeout=0.2) as client:
-        sim.fault("latency", seconds=600)
+        sim.inject_fault("latency", seconds=600)
         with pytest.raises(httpx.ReadTimeout):
             client.post(CREATE, json=IMAGE_REQUEST)
         started = time.monotonic()
     assert time.monotonic() - started < 3
-    assert sim.books().creates <= 1
+    assert sim.summary().creates <= 1
 
 
 def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
@@ -271,8 +273,8 @@ def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
     url = f"{sim.url}/_simulator/faults"
     assert httpx.post(url, json={"fault": "status", "status": 500, "count": 5}).status_code == 204
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 500
-    left = {"fault": "status", "endpoint": "create", "status": 500, "count": 5, "left": 4, "struck": 1}
-    assert httpx.get(url).json() == sim.faults() == [left]
+    left = {"fault": "status", "endpoint": "create", "status": 500, "count": 5, "remaining": 4, "triggered": 1}
+    assert httpx.get(url).json() == sim.pending_faults() == [left]
     assert httpx.delete(url).status_code == 204
     assert httpx.get(url).json() == []
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 200
@@ -296,8 +298,8 @@ def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
         ({"fault": "lost-delivery", "endpoint": "create"}, "can only be 'webhook'"),
         ({"fault": "lost-delivery", "event": "canceled"}, "started or completed or errored"),
         ({"fault": "late-delivery"}, "seconds must say"),
-        ({"fault": "reordered-delivery", "event": "completed"}, "no option"),
-        ({"fault": "old-timestamp", "seconds": -1}, "0 or more"),
+        ({"fault": "out-of-order-delivery", "event": "completed"}, "no option"),
+        ({"fault": "expired-timestamp", "seconds": -1}, "0 or more"),
         ({"fault": "wrong-signature", "tool": "moon"}, "text-to-video"),
         ({"fault": "status", "status": 500, "endpoint": "moon"}, "upload-urls"),
         ({"fault": "status", "status": 500, "endpoint": []}, "upload-urls"),
@@ -307,35 +309,35 @@ def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
         ({"fault": "status", "status": 500, "retry_after": -1}, "retry_after"),
         ({"fault": "status", "status": 500, "html": 1}, "html"),
         ({"fault": "status", "status": 500, "body": 1}, "body"),
-        ({"fault": "status", "status": 500, "hold": 1}, "retry_after"),
-        ({"fault": "close-after-accept", "hold": "long"}, "hold"),
-        ({"fault": "outcome"}, "canceled"),
-        ({"fault": "outcome", "status": 500}, "canceled"),
-        ({"fault": "outcome", "status": "error", "endpoint": "look"}, "create"),
-        ({"fault": "seconds"}, "seconds"),
+        ({"fault": "status", "status": 500, "hold_seconds": 1}, "retry_after"),
+        ({"fault": "close-after-accept", "hold_seconds": "long"}, "hold_seconds"),
+        ({"fault": "job-outcome"}, "canceled"),
+        ({"fault": "job-outcome", "status": 500}, "canceled"),
+        ({"fault": "job-outcome", "status": "error", "endpoint": "get-job"}, "create"),
+        ({"fault": "job-duration"}, "seconds"),
         ({"fault": "latency"}, "seconds"),
         ({"fault": "latency", "seconds": -1}, "0 or more"),
         ({"fault": "slow", "endpoint": "download"}, "bytes_per_second"),
         ({"fault": "slow", "bytes_per_second": 0}, "above 0"),
-        ({"fault": "stall", "hold": -1}, "hold"),
-        ({"fault": "expired-link", "endpoint": "look"}, "'upload' or 'download'"),
-        ({"fault": "truncated", "endpoint": "upload"}, "can only be 'create' or 'look'"),
-        ({"fault": "no-id", "endpoint": "look"}, "can only be 'create'"),
+        ({"fault": "stall", "hold_seconds": -1}, "hold_seconds"),
+        ({"fault": "expired-link", "endpoint": "get-job"}, "'upload' or 'download'"),
+        ({"fault": "truncated", "endpoint": "upload"}, "can only be 'create' or 'get-job'"),
+        ({"fault": "no-id", "endpoint": "get-job"}, "can only be 'create'"),
         ({"fault": "status", "status": 500, "probability": 1.1}, "from 0 to 1"),
         ({"fault": "status", "status": 500, "probability": "often"}, "from 0 to 1"),
         ({"fault": "status", "status": 500, "prompt": "("}, "regular expression"),
         ({"fault": "status", "status": 500, "prompt": ""}, "text to look for"),
         ({"fault": "status", "status": 500, "prompt": 7}, "text to look for"),
         ({"fault": "status", "status": 500, "prompt": "x", "endpoint": "upload"}, "belong to no job"),
-        ({"fault": "seconds", "seconds": float("1e400")}, "JSON"),
+        ({"fault": "job-duration", "seconds": float("1e400")}, "JSON"),
     ],
 )
 def test_bad_orders(sim: Simulator, order: dict[str, Any], words: str) -> None:
     """An order that makes no sense is refused with a sentence that says what would."""
-    body = b'{"fault": "seconds", "seconds": Infinity}' if words == "JSON" else None
+    body = b'{"fault": "job-duration", "seconds": Infinity}' if words == "JSON" else None
     answer = httpx.post(f"{sim.url}/_simulator/faults", **({"content": body} if body else {"json": order}))
     assert answer.status_code == 400
     assert words in answer.json()["message"]
     if "fault" in order:
         with pytest.raises(FaultError):
-            sim.fault(**order)
+            sim.inject_fault(**order)

@@ -24,7 +24,7 @@ def test_from_start_to_ctrl_c() -> None:
         assert process.stdout
         started = process.stdout.readline()
         assert re.fullmatch(
-            r"Magic Hour simulator on http://127\.0\.0\.1:\d+ - 1 times faster than life, 100000 credits, "
+            r"Magic Hour simulator on http://127\.0\.0\.1:\d+ - 1 x real time, 100000 credits, "
             r"the default key\. Ctrl\+C stops it\.\n",
             started,
         )
@@ -62,7 +62,7 @@ def test_the_log_tells_what_a_create_made() -> None:
     with Simulator(log=lines.append, credits=25) as sim:
         headers = {"Authorization": f"Bearer {KEY}"}
         url = f"{sim.url}/v1/ai-image-generator"
-        sim.fault("close-after-accept")
+        sim.inject_fault("close-after-accept")
         with pytest.raises(httpx.RemoteProtocolError):
             httpx.post(url, json=IMAGE_REQUEST, headers=headers)
         httpx.post(url, json=IMAGE_REQUEST, headers=headers)

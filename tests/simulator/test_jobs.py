@@ -80,7 +80,7 @@ def test_status_walk(sim: Simulator, create: Create, look: Look) -> None:
     assert (done["status"], len(done["downloads"]), done["error"], done["enabled"]) == ("complete", 1, None, True)
     assert done["name"].startswith("AI Image Generator - ")
     stats = sim.stats()
-    assert (stats["creates"]["accepted"], stats["looks"], sim.jobs()[0]["looks"]) == (1, 4, 4)
+    assert (stats["creates"]["accepted"], stats["polls"], sim.jobs()[0]["polls"]) == (1, 4, 4)
 
 
 def test_speed_divides_the_duration() -> None:
@@ -103,7 +103,7 @@ def test_several_images(sim: Simulator, client: httpx.Client, create: Create, lo
     details = look(job)
     assert (details["image_count"], details["name"], len(details["downloads"])) == (4, "Four", 4)
     assert len({client.get(link["url"]).content for link in details["downloads"]}) == 4
-    assert sim.stats()["credits"]["taken"] == 4 * credits_for(
+    assert sim.stats()["credits"]["charged"] == 4 * credits_for(
         TOOLS["ai-image-generator"], IMAGE_REQUEST, images=1, seconds=1
     )
     assert sim.stats()["creates"]["accepted"] == 1
@@ -145,7 +145,7 @@ def test_no_credits_left() -> None:
         assert sim.stats()["creates"] == {"accepted": 1, "refused": 1}
         assert sim.stats()["credits"] == {
             "start": 15,
-            "taken": 10,
+            "charged": 10,
             "refunded": 0,
             "balance": 5,
             "settled": 0,
@@ -276,4 +276,4 @@ def test_looks_on_a_kept_connection_do_not_stall(sim: Simulator, client: httpx.C
         client.get(f"/v1/image-projects/{job}")
         times.append(time.perf_counter() - started)
     assert min(times[1:]) < 0.03
-    assert (sim.stats()["looks"], sim.stats()["creates"]["accepted"]) == (20, 1)
+    assert (sim.stats()["polls"], sim.stats()["creates"]["accepted"]) == (20, 1)

@@ -165,7 +165,7 @@ def test_a_failed_job_is_parsed(world: World, tmp_path: Path) -> None:
     """A job that fails or is canceled is an answer like any other, and its credits come back."""
     before = world.accepted()
     for status in ("error", "canceled"):
-        world.sim.fault("outcome", status=status, code="no_source_face")
+        world.sim.inject_fault("job-outcome", status=status, code="no_source_face")
         failed = world.sdk.v1.ai_image_generator.generate(
             image_count=1, style={"prompt": "a wave"}, download_directory=str(tmp_path)
         )

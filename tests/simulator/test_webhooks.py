@@ -19,7 +19,7 @@ from hypothesis import strategies as some
 from helpers.simulator import EXAMPLES, IMAGE_REQUEST, NOW, Receiver, connected
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.webhooks import SignatureError, read_delivery, sign, verify
-from magic_hour_provider.simulator import Books, Choices, Simulator
+from magic_hour_provider.simulator import Behavior, Simulator, Summary
 from magic_hour_provider.simulator.faults.catalog import FAULTS, WEBHOOK
 from magic_hour_provider.simulator.webhooks import queue as deliveries
 from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET, EVENTS, WebhookError, signed
@@ -100,8 +100,8 @@ def test_a_delivery_is_verified_and_read(hooked: Simulator, receiver: Receiver, 
         assert headers["content-type"] == "application/json"
         assert (read_delivery(body).id, read_delivery(body).kind) == (job, "image")
     assert [read_delivery(body).event for _, body in receiver.requests] == ["started", "completed"]
-    assert hooked.books() == Books(creates=1, credits=10, deliveries=2)
-    assert str(hooked.books()) == "1 create, 10 credits, 2 deliveries"
+    assert hooked.summary() == Summary(creates=1, credits=10, deliveries=2)
+    assert str(hooked.summary()) == "1 create, 10 credits, 2 deliveries"
 
 
 # --- what they say
@@ -116,7 +116,7 @@ def test_every_event_follows_the_description(hooked: Simulator, receiver: Receiv
     """Each of the nine documented events is sent, and is what the published description says."""
     kind, _, what = event.partition(".")
     if what == "errored":
-        hooked.fault("outcome", status="error", code="no_source_face")
+        hooked.inject_fault("job-outcome", status="error", code="no_source_face")
     job = create(*REQUESTS[kind])
     pass_time(hooked, 10_000)
     (sent,) = [body for body in receiver.bodies if body["type"] == event]
@@ -125,7 +125,7 @@ def test_every_event_follows_the_description(hooked: Simulator, receiver: Receiv
     assert (payload["id"], payload["status"]) == (job, CONTRACT["events"][event]["project_status"])
     assert (payload["error"] or {}).get("code") == ("no_source_face" if what == "errored" else None)
     assert len(payload["downloads"]) == (what == "completed")
-    assert hooked.books().creates == 1
+    assert hooked.summary().creates == 1
 
 
 def test_the_events_are_the_documented_ones() -> None:
@@ -145,7 +145,7 @@ def test_the_payload_is_what_a_look_answers(
         assert receiver.bodies[-1]["payload"] == look(job, TOOLS[slug].kind)
     assert [event.partition(".")[2] for event in receiver.events] == ["started", "completed"]
     assert httpx.get(receiver.bodies[-1]["payload"]["downloads"][0]["url"]).status_code == 200
-    assert hooked.books().creates == 1
+    assert hooked.summary().creates == 1
 
 
 def test_a_long_step_shows_each_event_as_of_its_time(hooked: Simulator, receiver: Receiver, create: Create) -> None:
@@ -155,7 +155,7 @@ def test_a_long_step_shows_each_event_as_of_its_time(hooked: Simulator, receiver
     started, completed = (body["payload"] for body in receiver.bodies)
     assert (started["status"], started["credits_charged"], started["downloads"]) == ("rendering", 300, [])
     assert (completed["status"], completed["credits_charged"]) == ("complete", 240)
-    assert hooked.books() == Books(creates=1, credits=240, deliveries=2)
+    assert hooked.summary() == Summary(creates=1, credits=240, deliveries=2)
 
 
 def test_a_look_comes_no_sooner_than_the_event(
@@ -167,7 +167,7 @@ def test_a_look_comes_no_sooner_than_the_event(
     assert look(job, "video")["credits_charged"] == 240
     hooked.wait_for_deliveries()
     assert [body["payload"]["credits_charged"] for body in receiver.bodies] == [300, 240]
-    assert hooked.books().creates == 1
+    assert hooked.summary().creates == 1
 
 
 def test_names_in_any_script(hooked: Simulator, receiver: Receiver, client: httpx.Client) -> None:
@@ -178,7 +178,7 @@ def test_names_in_any_script(hooked: Simulator, receiver: Receiver, client: http
     pass_time(hooked, 1000)
     assert sorted({body["payload"]["name"] for body in receiver.bodies}) == [NAME, "\ud800"]
     assert any(NAME.encode() in body for _, body in receiver.requests)
-    assert hooked.books().creates == 2
+    assert hooked.summary().creates == 2
 
 
 # --- which are sent, and when
@@ -190,10 +190,10 @@ def test_names_in_any_script(hooked: Simulator, receiver: Receiver, client: http
         ("", ["started", "completed"]),
         ("[[error]]", ["started", "errored"]),
         ("[[canceled]]", ["started"]),
-        ("[[gone]]", ["started"]),
+        ("[[deleted]]", ["started"]),
         ("[[rendering]]", ["started"]),
-        ("[[ends:dreaming]]", ["started"]),
-        ("[[ends:draft]]", ["started"]),
+        ("[[final-status:dreaming]]", ["started"]),
+        ("[[final-status:draft]]", ["started"]),
         ("[[queued]]", []),
         ("[[seconds:0]]", ["completed"]),
     ],
@@ -203,37 +203,37 @@ def test_what_a_job_sends(hooked: Simulator, receiver: Receiver, create: Create,
     create(request={"image_count": 1, "style": {"prompt": f"A lighthouse {words}"}})
     pass_time(hooked, *[1000] * 3)
     assert receiver.events == [f"image.{event}" for event in events]
-    assert (hooked.books().creates, hooked.stats()["webhooks"]["waiting"]) == (1, 0)
+    assert (hooked.summary().creates, hooked.stats()["webhooks"]["waiting"]) == (1, 0)
 
 
 @pytest.mark.parametrize(("status", "events"), [("error", ["image.errored"]), ("canceled", []), ("gone", [])])
 def test_endings_at_once(hooked: Simulator, receiver: Receiver, create: Create, status: str, events: list[str]) -> None:
     """A job that has ended before anybody could look has not started, and tells its ending without time passing."""
-    hooked.fault("outcome", status=status, at_once=True)
+    hooked.inject_fault("job-outcome", status=status, immediately=True)
     create()
     hooked.wait_for_deliveries()
     assert receiver.events == events
     pass_time(hooked, 1000)
-    assert (receiver.events, hooked.books().creates) == (events, 1)
+    assert (receiver.events, hooked.summary().creates) == (events, 1)
 
 
 def test_face_detection_sends_nothing(hooked: Simulator, receiver: Receiver, create: Create, upload: Any) -> None:
     """Face detection has no webhook."""
     create("face-detection", {"assets": {"target_file_path": upload(b"x", "image", "png")}})
     pass_time(hooked, 10_000)
-    assert (receiver.events, hooked.jobs()[0]["status"], hooked.books().creates) == ([], "complete", 1)
+    assert (receiver.events, hooked.jobs()[0]["status"], hooked.summary().creates) == ([], "complete", 1)
 
 
 def test_deleted_jobs_send_nothing(receiver: Receiver) -> None:
     """A job deleted while it ran has told its start, and nothing follows, whatever the deletion does to it."""
     for effect in ("removed", "canceled"):
-        with Simulator(manual_clock=True, choices=Choices(delete_active=effect)) as sim, connected(sim) as http:
+        with Simulator(manual_clock=True, behavior=Behavior(delete_active=effect)) as sim, connected(sim) as http:
             sim.add_webhook(receiver.url)
             job = http.post("/v1/ai-image-generator", json=ending()).json()["id"]
             pass_time(sim, 50)
             assert http.delete(f"/v1/image-projects/{job}").status_code == 204
             pass_time(sim, 1000)
-            assert sim.books().creates == 1
+            assert sim.summary().creates == 1
     assert receiver.events == ["image.started"] * 2
 
 
@@ -249,7 +249,7 @@ def test_they_come_when_the_clock_says(hooked: Simulator, receiver: Receiver, cr
     stamps = [int(headers["magic-hour-event-timestamp"]) - NOW for headers, _ in receiver.requests]
     assert stamps == [20, 100]
     assert time.monotonic() - began < 20
-    assert hooked.books() == Books(creates=1, credits=10, deliveries=2)
+    assert hooked.summary() == Summary(creates=1, credits=10, deliveries=2)
 
 
 def test_they_come_by_themselves(receiver: Receiver) -> None:
@@ -260,7 +260,7 @@ def test_they_come_by_themselves(receiver: Receiver) -> None:
         while len(receiver.requests) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         sim.wait_for_deliveries()
-        assert sim.books() == Books(creates=1, credits=10, deliveries=2)
+        assert sim.summary() == Summary(creates=1, credits=10, deliveries=2)
     assert receiver.events == ["image.started", "image.completed"]
 
 
@@ -276,7 +276,7 @@ def test_only_events_that_are_wanted(sim: Simulator, receiver: Receiver, create:
         assert sorted(other.events) == ["image.completed", "image.started", "video.completed", "video.started"]
         for headers, body in other.requests:
             verify(body, headers, ["whsec_other"], sim.now())
-    assert sim.books() == Books(creates=2, credits=130, deliveries=6)
+    assert sim.summary() == Summary(creates=2, credits=130, deliveries=6)
 
 
 def test_a_webhook_made_late(sim: Simulator, receiver: Receiver, create: Create) -> None:
@@ -285,7 +285,7 @@ def test_a_webhook_made_late(sim: Simulator, receiver: Receiver, create: Create)
     sim.advance(50)
     sim.add_webhook(receiver.url)
     pass_time(sim, 1000)
-    assert (receiver.events, sim.books().creates) == (["image.completed"], 1)
+    assert (receiver.events, sim.summary().creates) == (["image.completed"], 1)
 
 
 def test_a_jobs_deliveries_keep_their_order(hooked: Simulator, receiver: Receiver, create: Create) -> None:
@@ -302,7 +302,7 @@ def test_a_jobs_deliveries_keep_their_order(hooked: Simulator, receiver: Receive
     for body in receiver.bodies:
         events.setdefault(body["payload"]["id"], []).append(body["type"])
     assert events == {job: ["image.started", "image.completed"] for job in jobs}
-    assert hooked.books() == Books(creates=60, credits=600, deliveries=120)
+    assert hooked.summary() == Summary(creates=60, credits=600, deliveries=120)
 
 
 # --- repeats
@@ -331,7 +331,7 @@ def test_repeats_with_doubling_waits(hooked: Simulator, receiver: Receiver, crea
     ]
     stats = hooked.stats()["webhooks"]
     assert (stats["sent"], stats["accepted"], stats["refused"], stats["waiting"], stats["due"]) == (5, 1, 4, 0, 0)
-    assert hooked.books() == Books(creates=1, credits=10, deliveries=5)
+    assert hooked.summary() == Summary(creates=1, credits=10, deliveries=5)
 
 
 def test_repeats_end_after_a_day(hooked: Simulator, receiver: Receiver, create: Create) -> None:
@@ -343,13 +343,13 @@ def test_repeats_end_after_a_day(hooked: Simulator, receiver: Receiver, create: 
     assert len(receiver.requests) == 17
     *attempts, last = outcomes(hooked)
     assert {attempt[2:] for attempt in attempts} == {("refused", 404)}
-    assert last == ("image.completed", 17, "given_up", None)
-    assert {name: hooked.stats()["webhooks"][name] for name in ("sent", "given_up", "waiting")} == {
+    assert last == ("image.completed", 17, "abandoned", None)
+    assert {name: hooked.stats()["webhooks"][name] for name in ("sent", "abandoned", "waiting")} == {
         "sent": 17,
-        "given_up": 1,
+        "abandoned": 1,
         "waiting": 0,
     }
-    assert hooked.books().creates == 1
+    assert hooked.summary().creates == 1
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 410, 429, 503])
@@ -360,7 +360,7 @@ def test_only_2xx_is_an_answer(hooked: Simulator, receiver: Receiver, create: Cr
     hooked.wait_for_deliveries()
     pass_time(hooked, 1)
     assert [attempt[2:] for attempt in outcomes(hooked)] == [("refused", status), ("accepted", 299)]
-    assert (len(receiver.requests), hooked.books().creates) == (2, 1)
+    assert (len(receiver.requests), hooked.summary().creates) == (2, 1)
 
 
 def test_nobody_listens(sim: Simulator, create: Create) -> None:
@@ -383,9 +383,9 @@ def test_nobody_listens(sim: Simulator, create: Create) -> None:
         listener.start()
         pass_time(sim, 1)
         listener.join(10)
-    assert [attempt[1:] for attempt in outcomes(sim)] == [(1, "no_answer", None), (2, "no_answer", None)]
+    assert [attempt[1:] for attempt in outcomes(sim)] == [(1, "no_response", None), (2, "no_response", None)]
     assert sim.stats()["webhooks"]["waiting"] == 1
-    assert sim.books() == Books(creates=1, credits=10, deliveries=2)
+    assert sim.summary() == Summary(creates=1, credits=10, deliveries=2)
 
 
 def test_a_slow_answer_is_none(sim: Simulator, receiver: Receiver, create: Create) -> None:
@@ -398,13 +398,13 @@ def test_a_slow_answer_is_none(sim: Simulator, receiver: Receiver, create: Creat
         return 200
 
     receiver.answer = hesitate
-    sim.add_webhook(receiver.url, answer_within=0.2)
+    sim.add_webhook(receiver.url, response_timeout=0.2)
     create(request=ending(seconds=0))
     sim.wait_for_deliveries()
     pass_time(sim, 1)
     done.set()
-    assert [attempt[1:] for attempt in outcomes(sim)] == [(1, "too_slow", None), (2, "accepted", 200)]
-    assert (len(receiver.requests), sim.books().creates) == (2, 1)
+    assert [attempt[1:] for attempt in outcomes(sim)] == [(1, "timeout", None), (2, "accepted", 200)]
+    assert (len(receiver.requests), sim.summary().creates) == (2, 1)
 
 
 # --- what can be made to go wrong
@@ -422,7 +422,7 @@ def test_a_slow_answer_is_none(sim: Simulator, receiver: Receiver, create: Creat
         ("lost-delivery", {"prompt": "windmill"}, ["started", "completed"]),
         ("duplicate-delivery", {}, ["started", "started", "completed"]),
         ("duplicate-delivery", {"event": "completed"}, ["started", "completed", "completed"]),
-        ("reordered-delivery", {}, ["completed", "started"]),
+        ("out-of-order-delivery", {}, ["completed", "started"]),
         ("late-delivery", {"seconds": 500}, ["completed", "started"]),
         ("late-delivery", {"seconds": 500, "event": "completed"}, ["started", "completed"]),
     ],
@@ -431,7 +431,7 @@ def test_faults_of_deliveries(
     hooked: Simulator, receiver: Receiver, create: Create, fault: str, options: dict[str, Any], events: list[str]
 ) -> None:
     """A delivery is lost, doubled, late or out of order as ordered; all that arrive are good; the job is made once."""
-    hooked.fault(fault, **options)
+    hooked.inject_fault(fault, **options)
     create(request=ending())
     pass_time(hooked, *[10] * 70)
     assert [event.partition(".")[2] for event in receiver.events] == events
@@ -440,15 +440,15 @@ def test_faults_of_deliveries(
     books = hooked.stats()
     assert books["webhooks"]["lost"] == (fault == "lost-delivery") * (2 - len(events))
     struck = [attempt for attempt in hooked.deliveries() if attempt["fault"] == fault]
-    assert len(struck) == books["faults"].get(fault, 0) * (2 if fault.startswith("dup") else 1)
+    assert len(struck) == books["faults_injected"].get(fault, 0) * (2 if fault.startswith("dup") else 1)
     assert (books["creates"]["accepted"], books["webhooks"]["accepted"]) == (1, len(events))
     assert (books["webhooks"]["waiting"], books["webhooks"]["due"]) == (0, 0)
 
 
 def test_late_and_out_of_order_by_the_clock(hooked: Simulator, receiver: Receiver, create: Create) -> None:
     """A late delivery comes so many seconds of the clock later, one out of order when the job is over."""
-    hooked.fault("late-delivery", seconds=30, prompt="first")
-    hooked.fault("reordered-delivery", prompt="second")
+    hooked.inject_fault("late-delivery", seconds=30, prompt="first")
+    hooked.inject_fault("out-of-order-delivery", prompt="second")
     first, second = create(request=ending("first")), create(request=ending("second [[canceled]]"))
     pass_time(hooked, 49)
     assert receiver.requests == []
@@ -458,12 +458,12 @@ def test_late_and_out_of_order_by_the_clock(hooked: Simulator, receiver: Receive
     assert sorted((body["payload"]["id"], body["type"]) for body in receiver.bodies[1:]) == sorted(
         [(first, "image.completed"), (second, "image.started")]
     )
-    assert hooked.books().creates == 2
+    assert hooked.summary().creates == 2
 
 
 def test_every_second_delivery_is_lost(hooked: Simulator, receiver: Receiver, create: Create) -> None:
     """Of the deliveries of twenty jobs every second is lost for ever, as the books say, one by one."""
-    hooked.fault("lost-delivery", every=2)
+    hooked.inject_fault("lost-delivery", every=2)
     for _ in range(20):
         create()
     pass_time(hooked, *[1000] * 5)
@@ -473,18 +473,18 @@ def test_every_second_delivery_is_lost(hooked: Simulator, receiver: Receiver, cr
         "sent": 20,
         "accepted": 20,
         "refused": 0,
-        "no_answer": 0,
-        "too_slow": 0,
+        "no_response": 0,
+        "timeout": 0,
         "lost": 20,
-        "given_up": 0,
+        "abandoned": 0,
         "due": 0,
         "waiting": 0,
     }
-    assert hooked.books().creates == 20
+    assert hooked.summary().creates == 20
 
 
 @pytest.mark.parametrize(
-    ("fault", "options"), [("wrong-signature", {}), ("old-timestamp", {}), ("old-timestamp", {"seconds": 301})]
+    ("fault", "options"), [("wrong-signature", {}), ("expired-timestamp", {}), ("expired-timestamp", {"seconds": 301})]
 )
 def test_faults_of_signatures(sim: Simulator, create: Create, fault: str, options: dict[str, Any]) -> None:
     """A receiver that verifies refuses a forged or an old attempt, and accepts the repeat, which is signed rightly."""
@@ -501,25 +501,25 @@ def test_faults_of_signatures(sim: Simulator, create: Create, fault: str, option
 
     with Receiver(judge) as receiver:
         sim.add_webhook(receiver.url)
-        sim.fault(fault, **options)
+        sim.inject_fault(fault, **options)
         create(request=ending(seconds=0))
         sim.wait_for_deliveries()
         pass_time(sim, 1)
     assert [attempt[1:] for attempt in outcomes(sim)] == [(1, "refused", 401), (2, "accepted", 204)]
     assert [attempt["fault"] for attempt in sim.deliveries()] == [fault, None]
-    assert sim.stats()["faults"] == {"seconds": 1, fault: 1}
+    assert sim.stats()["faults_injected"] == {"job-duration": 1, fault: 1}
     (headers,) = refusals
-    if fault == "old-timestamp":  # rightly signed: what a replay looks like
+    if fault == "expired-timestamp":  # rightly signed: what a replay looks like
         then = float(headers["magic-hour-event-timestamp"])
         assert then == NOW - options.get("seconds", 3600)
         verify(receiver.requests[0][1], headers, [DEFAULT_SECRET], then)
-    assert sim.books() == Books(creates=1, credits=10, deliveries=2)
+    assert sim.summary() == Summary(creates=1, credits=10, deliveries=2)
 
 
 def test_every_fault_of_webhooks_is_tested() -> None:
     """A fault that the simulator learns is one that these tests must judge."""
-    tested = {"lost-delivery", "duplicate-delivery", "late-delivery", "reordered-delivery"}
-    assert tested | {"wrong-signature", "old-timestamp"} == {
+    tested = {"lost-delivery", "duplicate-delivery", "late-delivery", "out-of-order-delivery"}
+    assert tested | {"wrong-signature", "expired-timestamp"} == {
         name for name, kind in FAULTS.items() if WEBHOOK in kind.endpoints
     }
 
@@ -583,10 +583,10 @@ def test_addresses_of_this_machine(sim: Simulator, url: str) -> None:
         ({"events": "video.started"}, "events must be a list"),
         ({"events": ["video.canceled"]}, "events must be a list"),
         ({"events": [["video.started"]]}, "events must be a list"),
-        ({"answer_within": 0}, "answer_within must be a number of seconds above 0"),
-        ({"answer_within": "long"}, "answer_within must be a number"),
-        ({"answer_within": True}, "answer_within must be a number"),
-        ({"color": "red"}, "no option ['color']: it takes url, secret, events, answer_within"),
+        ({"response_timeout": 0}, "response_timeout must be a number of seconds above 0"),
+        ({"response_timeout": "long"}, "response_timeout must be a number"),
+        ({"response_timeout": True}, "response_timeout must be a number"),
+        ({"color": "red"}, "no option ['color']: it takes url, secret, events, response_timeout"),
     ],
 )
 def test_bad_options(sim: Simulator, options: dict[str, Any], words: str) -> None:
@@ -601,7 +601,7 @@ def test_webhooks_over_http(sim: Simulator, receiver: Receiver, create: Create) 
     """Webhooks are made, listed without their secret, and removed by HTTP, and the attempts can be read."""
     control = httpx.Client(base_url=f"{sim.url}/_simulator", verify=False)
     made = control.post("/webhooks", json={"url": receiver.url, "secret": "whsec_mine", "events": ["image.completed"]})
-    listed = {"url": receiver.url, "events": ["image.completed"], "answer_within": 10.0}
+    listed = {"url": receiver.url, "events": ["image.completed"], "response_timeout": 10.0}
     assert (made.status_code, made.json(), control.get("/webhooks").json()) == (201, listed, [listed])
     job = create()
     control.post("/advance", json={"seconds": 1000})
@@ -621,7 +621,7 @@ def test_webhooks_over_http(sim: Simulator, receiver: Receiver, create: Create) 
     assert (control.delete("/webhooks").status_code, control.get("/webhooks").json()) == (204, [])
     create()
     pass_time(sim, 1000)
-    assert (len(receiver.requests), sim.books().creates) == (1, 2)
+    assert (len(receiver.requests), sim.summary().creates) == (1, 2)
 
 
 def test_a_new_secret(sim: Simulator, receiver: Receiver, create: Create) -> None:
@@ -634,7 +634,7 @@ def test_a_new_secret(sim: Simulator, receiver: Receiver, create: Create) -> Non
     pass_time(sim, 1)
     for (headers, body), secret in zip(receiver.requests, ("whsec_old", "whsec_new"), strict=True):
         verify(body, headers, [secret], sim.now())
-    assert (len(sim.webhooks()), sim.books().creates) == (1, 1)
+    assert (len(sim.webhooks()), sim.summary().creates) == (1, 1)
 
 
 def test_removing_webhooks_ends_their_repeats(hooked: Simulator, receiver: Receiver, create: Create) -> None:
@@ -645,7 +645,7 @@ def test_removing_webhooks_ends_their_repeats(hooked: Simulator, receiver: Recei
     assert hooked.stats()["webhooks"]["waiting"] == 1
     hooked.clear_webhooks()
     pass_time(hooked, 1000)
-    assert (len(receiver.requests), hooked.stats()["webhooks"]["waiting"], hooked.books().creates) == (1, 0, 1)
+    assert (len(receiver.requests), hooked.stats()["webhooks"]["waiting"], hooked.summary().creates) == (1, 0, 1)
 
 
 # --- the machinery
@@ -660,7 +660,7 @@ def test_no_thread_without_webhooks(sim: Simulator, create: Create) -> None:
     """Who has no webhooks has no thread for them."""
     create()
     sim.advance(1000)
-    assert (sim.books(), senders()) == (Books(creates=1, credits=10), [])
+    assert (sim.summary(), senders()) == (Summary(creates=1, credits=10), [])
 
 
 def test_closing_cuts_what_is_under_way() -> None:
@@ -674,7 +674,7 @@ def test_closing_cuts_what_is_under_way() -> None:
                 time.sleep(0.005)
             with pytest.raises(TimeoutError, match="webhook deliveries still under way: 1"):
                 sim.wait_for_deliveries(timeout=0.01)
-            assert (senders(), sim.books().creates) == (["magic-hour-webhooks"], 1)
+            assert (senders(), sim.summary().creates) == (["magic-hour-webhooks"], 1)
             started = time.monotonic()
         assert time.monotonic() - started < 5
         assert senders() == []
@@ -697,7 +697,7 @@ def test_a_receiver_that_asks_back(sim: Simulator, client: httpx.Client, create:
         create()
         pass_time(sim, 1000)
         sim.wait_for_deliveries()
-    assert (seen, sim.books()) == (["complete"] * 4, Books(creates=2, credits=20, looks=4, deliveries=4))
+    assert (seen, sim.summary()) == (["complete"] * 4, Summary(creates=2, credits=20, polls=4, deliveries=4))
 
 
 def test_what_waits_is_bounded(sim: Simulator, create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -710,8 +710,8 @@ def test_what_waits_is_bounded(sim: Simulator, create: Create, monkeypatch: pyte
             create()
         pass_time(sim, 1000)
     stats = sim.stats()["webhooks"]
-    assert (stats["sent"], stats["no_answer"], stats["given_up"], stats["waiting"]) == (3, 3, 2, 3)
-    assert sim.books().creates == 5
+    assert (stats["sent"], stats["no_response"], stats["abandoned"], stats["waiting"]) == (3, 3, 2, 3)
+    assert sim.summary().creates == 5
 
 
 @pytest.mark.parametrize("url", ["http://example.com/", ["http://127.0.0.1:1/", "http://example.com/"]])

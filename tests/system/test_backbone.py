@@ -31,11 +31,11 @@ AFTER_ANSWER, DURING_POST, TRIGGERER = (
 
 @pytest.fixture(scope="session")
 def runs(world):
-    """Start everything side by side: each DAG has tools of its own, so that their books do not mix."""
-    world.sim.fault("seconds", seconds=30, tool="image-to-video", count=2)
-    world.sim.fault("seconds", seconds=40, tool="text-to-video")
-    world.sim.fault("seconds", seconds=90, tool="face-swap")
-    world.sim.fault("close-after-accept", tool="ai-qr-code-generator", hold=120)
+    """Start everything side by side: each DAG has tools of its own, so that their counters do not mix."""
+    world.sim.inject_fault("job-duration", seconds=30, tool="image-to-video", count=2)
+    world.sim.inject_fault("job-duration", seconds=40, tool="text-to-video")
+    world.sim.inject_fault("job-duration", seconds=90, tool="face-swap")
+    world.sim.inject_fault("close-after-accept", tool="ai-qr-code-generator", hold_seconds=120)
     return {
         dag: world.airflow.trigger(dag)
         for dag in (DURING_POST, AFTER_ANSWER, "product_teaser", TRIGGERER, "wrong_key", "sensors")

@@ -219,7 +219,7 @@ def test_a_job_that_ends_while_somebody_watches(world, visit):
     tab.locator("video").wait_for(timeout=120_000)
     assert tab.locator("html").get_attribute("data-same-document") == "yes"
     assert tab.locator("#announcer").inner_text() == "Succeeded: 1 file."
-    asked = [job["looks"] for job in world.sim.jobs() if "a slow river" in json.dumps(job)]
+    asked = [job["polls"] for job in world.sim.jobs() if "a slow river" in json.dumps(job)]
     report = world.airflow.xcom("tab_slow", run_id, "slow", "magic_hour_job")
     assert asked == [] or asked[0] <= report["polls"] + 10  # the trigger's polls; a viewer makes none
 

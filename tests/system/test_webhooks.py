@@ -53,12 +53,12 @@ def world_on_postgresql(tmp_path_factory):
 def hooked(request):
     """An Airflow whose API server gets Magic Hour's webhooks, as badly as they may come."""
     world = request.getfixturevalue("world" if request.param == "sqlite" else "world_on_postgresql")
-    world.sim.fault("duplicate-delivery")
-    world.sim.fault("reordered-delivery", every=3)
-    world.sim.fault("lost-delivery", event="completed", tool="text-to-video", every=2)
-    world.sim.fault("wrong-signature", every=5)
-    world.sim.fault("close-after-accept", tool="audio-to-video", hold=60)
-    world.sim.fault("seconds", tool="audio-to-video", seconds=8)
+    world.sim.inject_fault("duplicate-delivery")
+    world.sim.inject_fault("out-of-order-delivery", every=3)
+    world.sim.inject_fault("lost-delivery", event="completed", tool="text-to-video", every=2)
+    world.sim.inject_fault("wrong-signature", every=5)
+    world.sim.inject_fault("close-after-accept", tool="audio-to-video", hold_seconds=60)
+    world.sim.inject_fault("job-duration", tool="audio-to-video", seconds=8)
     world.sim.add_webhook(f"{world.airflow.url}/magic-hour/webhook")
     yield world
     world.sim.clear_webhooks()

@@ -89,7 +89,7 @@ def test_serialize_is_all_the_trigger_is(airflow):
 def test_the_event_names_the_end_and_nothing_else(airflow, fault, event):
     """Airflow logs and stores the whole event: it holds kind, id, status and code."""
     if fault:
-        airflow.sim.fault("outcome", **fault)
+        airflow.sim.inject_fault("job-outcome", **fault)
     job_id = submit(airflow.sim)
     assert asyncio.run(first_event(trigger(airflow, job_id))) == {"kind": "video", "id": job_id, **event}
     assert airflow.creates() == 1
@@ -125,7 +125,7 @@ def test_the_wait_before_an_event():
 
 def test_the_deadline_survives_a_restart(airflow):
     """A trigger rebuilt late gives up at its old deadline, after one poll."""
-    airflow.sim.fault("outcome", status="stuck")
+    airflow.sim.inject_fault("job-outcome", status="stuck")
     one = trigger(airflow, submit(airflow.sim), deadline=airflow.clock.now() + 100)
     airflow.sim.advance(5000)
     start = airflow.clock.now()
@@ -151,7 +151,7 @@ FAULTS_OF_A_POLL = {
 
 def test_every_fault_of_a_poll_is_in_the_table():
     """A fault that a poll can meet and that is not here is not tested."""
-    assert set(FAULTS_OF_A_POLL) == {name for name, kind in FAULTS.items() if "look" in kind.endpoints}
+    assert set(FAULTS_OF_A_POLL) == {name for name, kind in FAULTS.items() if "get-job" in kind.endpoints}
 
 
 @pytest.mark.parametrize("name", FAULTS_OF_A_POLL)
@@ -160,10 +160,10 @@ def test_a_fault_is_only_a_failing_poll(airflow, name, count):
     """Whatever happens to polls, once or four times in a row, the job's end is seen by a later one."""
     airflow.connect(extra=json.dumps({"timeout": 0.2}))
     job_id = submit(airflow.sim)
-    airflow.sim.fault(name, endpoint="look", count=count, **FAULTS_OF_A_POLL[name])
+    airflow.sim.inject_fault(name, endpoint="get-job", count=count, **FAULTS_OF_A_POLL[name])
     event = asyncio.run(first_event(trigger(airflow, job_id)))
     assert event == {"kind": "video", "id": job_id, "status": "complete", "error_code": None}
-    assert airflow.sim.stats()["faults"][name] == count
+    assert airflow.sim.stats()["faults_injected"][name] == count
     assert airflow.creates() == 1
 
 
@@ -171,7 +171,7 @@ def test_a_fault_is_only_a_failing_poll(airflow, name, count):
 def test_answers_that_are_never_of_use(airflow, status):
     """A host that is not Magic Hour's is given up after ten minutes, not at the deadline; HTML is no 404 of a job."""
     job_id = submit(airflow.sim)
-    airflow.sim.fault("status", endpoint="look", count=None, status=status, html=True)
+    airflow.sim.inject_fault("status", endpoint="get-job", count=None, status=status, html=True)
     start = airflow.clock.now()
     event = asyncio.run(first_event(trigger(airflow, job_id, deadline=start + 86_400)))
     assert event["status"] == "refused"
@@ -290,5 +290,5 @@ def test_being_killed_does_not_touch_the_job(airflow):
     job_id = submit(airflow.sim)
     asyncio.run(trigger(airflow, job_id).on_kill())
     assert airflow.sim.stats()["deletes"] == 0
-    assert airflow.sim.stats()["looks"] == 0
+    assert airflow.sim.stats()["polls"] == 0
     assert airflow.creates() == 1

@@ -1,20 +1,20 @@
 """An offline Magic Hour over real HTTP: the command ``magic-hour-simulator``, or ``with Simulator() as sim``.
 
 What can be made to go wrong is in :data:`.faults.FAULTS`, and in :mod:`.magic` by words in a prompt; what is not
-known of Magic Hour, and can be chosen, is in :class:`.choices.Choices`.
+known of Magic Hour, and can be chosen, is in :class:`.behavior.Behavior`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magic_hour_provider.simulator.account.accounting import Books
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.account.accounting import Summary
+from magic_hour_provider.simulator.behavior import Behavior
 
 if TYPE_CHECKING:
     from magic_hour_provider.simulator.server import Simulator
 
-__all__ = ["Books", "Choices", "Simulator"]
+__all__ = ["Behavior", "Simulator", "Summary"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from magic_hour_provider.simulator.account.details import TIERS
-from magic_hour_provider.simulator.choices import Choices, allowed_values, read_choices
+from magic_hour_provider.simulator.behavior import Behavior, allowed_values, read_behavior
 from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -22,22 +22,25 @@ def _parser(default_key: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="port to listen on, 0 for a free one (%(default)s)")
-    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than life (%(default)g)")
+    parser.add_argument("--speed", type=float, default=1.0, help="jobs run at so many x real time (%(default)g)")
     parser.add_argument("--api-key", default=default_key, help="the only key it accepts (%(default)s)")
     parser.add_argument("--credits", type=int, default=100_000, help="credits at the start (%(default)s)")
     parser.add_argument("--tier", choices=TIERS, default="creator", help="the account's tier (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="one seed gives the same ids (%(default)s)")
     parser.add_argument("--manual-clock", action="store_true", help="time moves only by POST /_simulator/advance")
     parser.add_argument(
-        "--spread", type=float, default=0.0, help="how far durations stray from the median, 0 to 1 (%(default)g)"
+        "--duration-jitter",
+        type=float,
+        default=0.0,
+        help="largest deviation from the median duration, 0 to 1 (%(default)g)",
     )
     parser.add_argument("--usage-based", action="store_true", help="an account that pays later, without subscription")
     parser.add_argument(
-        "--choose",
+        "--behavior",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="what it does where Magic Hour's behaviour is not established; repeatable: " + _choices(),
+        help="what it does where Magic Hour's behaviour is not established; repeatable: " + _behavior(),
     )
     parser.add_argument(
         "--webhook",
@@ -58,9 +61,9 @@ def _write(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
-def _choices() -> str:
-    """Return all choices in one line, the usual one first."""
-    usual = Choices()
+def _behavior() -> str:
+    """Return all behavior in one line, the usual one first."""
+    usual = Behavior()
     lines = []
     for name, words in allowed_values().items():
         first = getattr(usual, name)
@@ -105,9 +108,9 @@ def main(arguments: list[str] | None = None) -> int:
             storage=options.storage,
             log=None if options.quiet else _write,
             manual_clock=options.manual_clock,
-            spread=options.spread,
+            duration_jitter=options.duration_jitter,
             usage_based=options.usage_based,
-            choices=read_choices(options.choose),
+            behavior=read_behavior(options.behavior),
             webhook=options.webhook,
             webhook_secret=options.webhook_secret,
         )
@@ -127,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if options.host not in _LOCAL:
         print(f"Warning: listening on {options.host}, so other machines can reach it.", file=sys.stderr, flush=True)
-    pace = "its clock moves by hand" if options.manual_clock else f"{options.speed:g} times faster than life"
+    pace = "manual clock" if options.manual_clock else f"{options.speed:g} x real time"
     key = "the default key" if options.api_key == DEFAULT_API_KEY else "the key given"
     print(
         f"Magic Hour simulator on {simulator.url} - {pace}, {options.credits} credits, {key}. Ctrl+C stops it.",

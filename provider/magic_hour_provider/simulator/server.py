@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from magic_hour_provider.simulator.account.accounting import Books
+from magic_hour_provider.simulator.account.accounting import Summary
 from magic_hour_provider.simulator.account.details import TIERS
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.faults.catalog import make_fault
 from magic_hour_provider.simulator.http.app import build_app
 from magic_hour_provider.simulator.http.uvicorn_server import Server, listen
@@ -43,10 +43,10 @@ class Simulator:
     :param log: called with one line per request that comes in or goes out, from threads of the simulator; None for
         silence.
     :param manual_clock: time stands still, at the same moment in every run, but for :meth:`advance`.
-    :param spread: how far durations stray from the median, as a part of it, from 0 to 1: with 0.3 a job of 100 s
-        takes from 70 to 130 s, as the seed has it.
+    :param duration_jitter: largest deviation of a duration from the median, as a part of it, from 0 to 1: with 0.3 a
+        job of 100 s takes from 70 to 130 s, as the seed has it.
     :param usage_based: the account pays later: it has no subscription, and its balance may go below 0.
-    :param choices: how it behaves where Magic Hour's behaviour is not established.
+    :param behavior: how it behaves where Magic Hour's behaviour is not established.
     :param webhook: where webhooks are sent: an http address of this machine, or several; more options, and webhooks
         made later, by :meth:`add_webhook`.
     :param webhook_secret: what they are signed with; None for ``whsec_simulator``.
@@ -67,9 +67,9 @@ class Simulator:
         log: Callable[[str], None] | None = None,
         *,
         manual_clock: bool = False,
-        spread: float = 0.0,
+        duration_jitter: float = 0.0,
         usage_based: bool = False,
-        choices: Choices = Choices(),  # noqa: B008 - frozen
+        behavior: Behavior = Behavior(),  # noqa: B008 - frozen
         webhook: str | Sequence[str] = (),
         webhook_secret: str | None = None,
     ) -> None:
@@ -81,8 +81,8 @@ class Simulator:
             raise ValueError(f"credits must be 0 or more, not {credits}.")
         if tier not in TIERS:
             raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {tier!r}.")
-        if not 0 <= spread <= 1:
-            raise ValueError(f"spread must be a number from 0 to 1, not {spread}.")
+        if not 0 <= duration_jitter <= 1:
+            raise ValueError(f"duration_jitter must be a number from 0 to 1, not {duration_jitter}.")
         if manual_clock and clock is not None:
             raise ValueError("clock and manual_clock exclude each other: give one of them.")
         if usage_based and tier == "free":
@@ -109,8 +109,8 @@ class Simulator:
             seed=seed,
             clock=(lambda: _MANUAL_START) if manual_clock else clock or time.time,
             storage=folder,
-            choices=choices,
-            spread=spread,
+            behavior=behavior,
+            duration_jitter=duration_jitter,
             usage_based=usage_based,
         )
         self._sender = Sender(self._service.webhooks, log)
@@ -178,20 +178,20 @@ class Simulator:
 
     # --- knobs and books
 
-    def books(self) -> Books:
-        """Return the books in brief: ``assert str(sim.books()) == "1 create, 5 credits, 9 looks"``."""
-        return self._service.brief()
+    def summary(self) -> Summary:
+        """Return the counters in brief: ``assert str(sim.summary()) == "1 create, 5 credits, 9 looks"``."""
+        return self._service.summary()
 
     def stats(self) -> dict[str, Any]:
-        """Return the books in full, as ``GET /_simulator/stats`` answers."""
+        """Return all counters, as ``GET /_simulator/stats`` answers."""
         return self._service.stats()
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return every job ever accepted, the oldest first, as ``GET /_simulator/jobs`` answers."""
         return self._service.jobs()
 
-    def fault(self, fault: str, **options: Any) -> None:
-        """Order a fault, as ``POST /_simulator/faults`` does.
+    def inject_fault(self, fault: str, **options: Any) -> None:
+        """Inject a fault, as ``POST /_simulator/faults`` does.
 
         :param fault: its name, a key of :data:`.faults.FAULTS`, such as ``close-after-accept``.
         :param options: what else :class:`.faults.Fault` has for it.
@@ -199,12 +199,12 @@ class Simulator:
         """
         self._service.faults.add(make_fault({"fault": fault, **options}))
 
-    def faults(self) -> list[dict[str, Any]]:
-        """Return the faults on order, as ``GET /_simulator/faults`` answers."""
+    def pending_faults(self) -> list[dict[str, Any]]:
+        """Return the pending faults, as ``GET /_simulator/faults`` answers."""
         return self._service.faults.listed()
 
     def clear_faults(self) -> None:
-        """Cancel the faults that have not struck yet."""
+        """Remove the faults that are still pending."""
         self._service.faults.clear()
 
     def add_webhook(
@@ -212,7 +212,7 @@ class Simulator:
         url: str,
         secret: str | None = None,
         events: Sequence[str] | None = None,
-        answer_within: float | None = None,
+        response_timeout: float | None = None,
     ) -> None:
         """Register a webhook, as ``POST /_simulator/webhooks`` does; one with the same address is replaced.
 
@@ -222,10 +222,10 @@ class Simulator:
         :param url: where to; an http address of this machine.
         :param secret: what its requests are signed with; None for ``whsec_simulator``.
         :param events: the events it wants, such as ``video.completed``; None for all.
-        :param answer_within: how long an answer may take, in real seconds; None for 10.
+        :param response_timeout: how long an answer may take, in real seconds; None for 10.
         :raises WebhookError: one of them makes no sense.
         """
-        options = {"url": url, "secret": secret, "events": events, "answer_within": answer_within}
+        options = {"url": url, "secret": secret, "events": events, "response_timeout": response_timeout}
         self._service.webhooks.add(make_webhook(options))
 
     def webhooks(self) -> list[dict[str, Any]]:

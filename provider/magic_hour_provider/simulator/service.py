@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.simulator.account.accounting import Bookkeeper, Books
+from magic_hour_provider.simulator.account.accounting import Bookkeeper, Summary
 from magic_hour_provider.simulator.account.details import account_details, saved_items, saved_page
 from magic_hour_provider.simulator.account.rate_limit import Pace
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.errors import ApiError, invalid, missing
 from magic_hour_provider.simulator.faults.catalog import JOB, Fault
 from magic_hour_provider.simulator.faults.queue import FaultBook
 from magic_hour_provider.simulator.jobs.factory import Maker, shape
 from magic_hour_provider.simulator.jobs.inputs import Inputs
-from magic_hour_provider.simulator.jobs.job import Ending, Job, LinkMaker, details, files_ready, iso, summary
+from magic_hour_provider.simulator.jobs.job import Ending, Job, LinkMaker, details, files_ready, iso, job_row
 from magic_hour_provider.simulator.jobs.signed_links import DOWNLOAD_LIFE_S, Links
 from magic_hour_provider.simulator.jobs.uploads import Upload, Uploads
 from magic_hour_provider.simulator.webhooks.queue import Deliveries
@@ -38,8 +38,8 @@ class Service:
     :param seed: one seed gives the same ids and durations.
     :param clock: returns the time in seconds since 1970.
     :param storage: folder for uploads.
-    :param choices: how open questions are answered.
-    :param spread: how far durations stray from the median, as a part of it, from 0 to 1.
+    :param behavior: how open questions are answered.
+    :param duration_jitter: how far durations stray from the median, as a part of it, from 0 to 1.
     :param usage_based: whether the account pays later, so that its balance may go below 0.
     """
 
@@ -52,27 +52,27 @@ class Service:
         seed: int,
         clock: Callable[[], float],
         storage: Path,
-        choices: Choices = Choices(),  # noqa: B008 - frozen
-        spread: float = 0.0,
+        behavior: Behavior = Behavior(),  # noqa: B008 - frozen
+        duration_jitter: float = 0.0,
         usage_based: bool = False,
     ) -> None:
-        self.choices = choices
+        self.behavior = behavior
         self.faults = FaultBook(seed)
         self.links = Links(f"simulator {seed}")
-        self.books = Bookkeeper(balance, choices.refunded_credits)
-        self._pace = Pace(choices)
+        self.books = Bookkeeper(balance, behavior.refunded_credits)
+        self._pace = Pace(behavior)
         self._tier = tier
         self._usage_based = usage_based
         self._seed = seed
         self._clock = clock
         self._ahead = 0.0
         self._lock = threading.RLock()
-        self.webhooks = Deliveries(self._lock, self.now, self.faults, self.books, choices, self._details_at)
+        self.webhooks = Deliveries(self._lock, self.now, self.faults, self.books, behavior, self._details_at)
         self._jobs: dict[str, Job] = {}
         self._saved = {job.id: job for job in saved_items()}
-        self._uploads = Uploads(storage / "uploads", self.links, choices, tier)
+        self._uploads = Uploads(storage / "uploads", self.links, behavior, tier)
         inputs = Inputs(self._job_or_none, self._uploads.by_reference, self.links)
-        self._maker = Maker(speed, spread, seed, tier, choices, inputs)
+        self._maker = Maker(speed, duration_jitter, seed, tier, behavior, inputs)
         self._made_ids = 0
         self._made_places = 0
 
@@ -123,7 +123,7 @@ class Service:
         for fault in faults:
             self.faults.note(fault)
         named = [fault.fault for fault in faults]
-        for name in ("seconds", "outcome"):
+        for name in ("job-duration", "job-outcome"):
             order = None if name in named else self.faults.take((JOB,), "create", job.tool.slug, job.words, name=name)
             if order is not None:
                 faults.append(order.fault)
@@ -137,20 +137,20 @@ class Service:
         with self._lock:
             now = self.now()
             self._pace.check(now)
-            self.books.count("looks")
+            self.books.count("polls")
             job = self._jobs.get(job_id)
             if job is not None:
-                job.looks += 1
-                job.look_times.append(now)
+                job.polls += 1
+                job.polled_at.append(now)
             self._settle(now)
-            if job is None or (job.deleted and self.choices.deleted_job == "not_found"):
+            if job is None or (job.deleted and self.behavior.deleted_job == "not_found"):
                 raise missing(f"The {kind} project")
-            if job.status(now) == "gone" or (job.tool.kind != kind and self.choices.wrong_kind == "not_found"):
+            if job.status(now) == "gone" or (job.tool.kind != kind and self.behavior.wrong_kind == "not_found"):
                 raise missing(f"The {kind} project")
             return job
 
     def delete(self, kind: str, job_id: str) -> Job:
-        """Delete a job, and return it; what a look finds after that is one of the choices.
+        """Delete a job, and return it; what a look finds after that is one of the behavior.
 
         :raises ApiError: there is none of this kind and id, or it is still active and may not be deleted.
         """
@@ -161,11 +161,11 @@ class Service:
                 raise missing(f"The {kind} project")
             self._settle(now)
             if job.status(now) in _ACTIVE:
-                if self.choices.delete_active == "refused":
+                if self.behavior.delete_active == "refused":
                     sentence = "The project is still active, so it cannot be deleted."
                     raise ApiError(422, "unprocessable_entity", sentence)
-                if self.choices.delete_active == "canceled":
-                    job.ending = Ending("canceled", at_once=True)
+                if self.behavior.delete_active == "canceled":
+                    job.ending = Ending("canceled", immediately=True)
                     self.books.refund(job)
             job.deleted = True
             self.books.count("deletes")
@@ -280,18 +280,18 @@ class Service:
             stats["webhooks"] |= self.webhooks.stats()
             return stats
 
-    def brief(self) -> Books:
+    def summary(self) -> Summary:
         """Return the books in brief."""
         with self._lock:
             self._settle(self.now())
-            return self.books.brief()
+            return self.books.summary()
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return every job ever accepted, the oldest first; deleted ones too."""
         with self._lock:
             now = self.now()
             self._settle(now)
-            return [summary(job, now) for job in self._jobs.values()]
+            return [job_row(job, now) for job in self._jobs.values()]
 
     def deliveries(self) -> list[dict[str, Any]]:
         """Return the last attempts to deliver an event to a webhook, the oldest first."""

@@ -31,7 +31,7 @@ from magic_hour_provider.api.transport.uploads import (
     upload_all,
 )
 from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.behavior import Behavior
 
 pytestmark = pytest.mark.usefixtures("clock")  # waiting moves the time
 
@@ -120,14 +120,14 @@ FAULTS = [
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(str(value) for value in fault.values()))
 def test_a_fault_is_met_by_sending_the_file_again_whole(monkeypatch, fault, reuse):
     """Whatever breaks, the reference that is used names a whole file, also where a link takes one file only."""
-    choices = Choices(upload_link_reuse=reuse)
-    with Simulator(api_key=KEY, manual_clock=True, choices=choices) as sim:
+    behavior = Behavior(upload_link_reuse=reuse)
+    with Simulator(api_key=KEY, manual_clock=True, behavior=behavior) as sim:
         clock = SimulatedClock(sim)
         set_clock(monkeypatch, clock)
         with MagicHourClient(api_key=KEY, base_url=sim.url) as client:
             if fault["fault"] == "stall":
                 time_out(client, 0.5)
-            sim.fault(**({"endpoint": "upload"} | fault))
+            sim.inject_fault(**({"endpoint": "upload"} | fault))
             content = b"0123456789" * 200_000
             (reference,) = upload_all(client, [source(content)])
         assert stored(sim, reference) == content
@@ -151,7 +151,7 @@ def test_links_that_expire_while_others_are_sent_are_replaced(sim, client):
 
 def test_tries_are_bounded(sim, client, clock):
     """Four tries, then one sentence that names the file, and nobody tries on."""
-    sim.fault("status", endpoint="upload", status=500, count=None)
+    sim.inject_fault("status", endpoint="upload", status=500, count=None)
     with pytest.raises(TransferError, match=r"my\.png: .*HTTP 500.*nothing was charged"):
         upload_all(client, [source(name="my.png")])
     assert clock.waits == list(RETRY_DELAYS_S)
@@ -160,7 +160,7 @@ def test_tries_are_bounded(sim, client, clock):
 
 def test_a_file_that_is_too_large_is_not_sent_again(sim, client, clock):
     """413 stays 413: the error says what it means and that a retry does not help."""
-    sim.fault("status", endpoint="upload", status=413, count=None)
+    sim.inject_fault("status", endpoint="upload", status=413, count=None)
     with pytest.raises(TransferError, match="too large") as caught:
         upload_all(client, [source()])
     assert caught.value.retryable is False
@@ -211,7 +211,7 @@ def test_the_first_failure_stops_the_others(sim, client):
         assert under_way.wait(60)
         while not sim.stats()["requests"].get("upload"):
             time.sleep(0.001)
-        sim.fault("status", endpoint="upload", status=413)
+        sim.inject_fault("status", endpoint="upload", status=413)
         failed.set()
         return io.BytesIO(b"x")
 

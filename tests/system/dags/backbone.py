@@ -1,4 +1,4 @@
-"""The DAGs of the system tests: each uses a tool of its own, so that the simulator's books tell them apart."""
+"""The DAGs of the system tests: each uses a tool of its own, so that the simulator's counters tell them apart."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ with DAG("answer_lost", schedule=None):
     MagicHourOperator(
         task_id="make",
         tool="image-to-video",
-        request=video("[[seconds:8]] [[lost]]") | {"assets": {"image_file_path": "https://example.com/a.png"}},
+        request=video("[[seconds:8]] [[lost-response]]") | {"assets": {"image_file_path": "https://example.com/a.png"}},
         retries=1,
         retry_delay=timedelta(seconds=15),
     )

@@ -15,9 +15,9 @@ _ATTEMPTS_KEPT = 10_000
 _REFUNDED = ("error", "canceled")
 
 # How a webhook request that was sent went: answered with 2xx, with something else, not at all, or too late.
-ACCEPTED, REFUSED, NO_ANSWER, TOO_SLOW = SENT = ("accepted", "refused", "no_answer", "too_slow")
+ACCEPTED, REFUSED, NO_ANSWER, TOO_SLOW = SENT = ("accepted", "refused", "no_response", "timeout")
 # What becomes of a delivery that is not sent: a fault lost it, or it has been repeated long enough.
-LOST, GIVEN_UP = NOT_SENT = ("lost", "given_up")
+LOST, GIVEN_UP = NOT_SENT = ("lost", "abandoned")
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Books:
-    """The books in brief: ``assert sim.books() == Books(creates=1, credits=5, looks=9)``.
+class Summary:
+    """The books in brief: ``assert sim.summary() == Summary(creates=1, credits=5, polls=9)``.
 
     As text it is one line without what did not happen: ``1 create, 5 credits, 9 looks``.
 
     :param creates: jobs accepted.
     :param refused: creates refused.
     :param credits: credits that stay charged: taken less refunded.
-    :param looks: requests for the details of a job, also of one that is not there.
+    :param polls: requests for the details of a job, also of one that is not there.
     :param uploads: files that arrived whole.
     :param downloads: files asked for and had.
     :param deletes: jobs deleted.
@@ -63,7 +63,7 @@ class Books:
     creates: int = 0
     refused: int = 0
     credits: int = 0
-    looks: int = 0
+    polls: int = 0
     uploads: int = 0
     downloads: int = 0
     deletes: int = 0
@@ -83,14 +83,14 @@ class Bookkeeper:
     """Counts, and keeps the account's credits.
 
     :param start: credits at the start.
-    :param refunded_shows: what ``credits_charged`` of a refunded job says; see :class:`.choices.Choices`.
+    :param refunded_shows: what ``credits_charged`` of a refunded job says; see :class:`.behavior.Behavior`.
     """
 
     def __init__(self, start: int, refunded_shows: str) -> None:
         self.requests: Counter[str] = Counter()
         self._start = start
         self._refunded_shows = refunded_shows
-        self._counts = dict.fromkeys(("accepted", "refused", "looks", "uploads", "downloads", "deletes"), 0)
+        self._counts = dict.fromkeys(("accepted", "refused", "polls", "uploads", "downloads", "deletes"), 0)
         self._taken = self._refunded = self._settled = 0
         self._outcomes: Counter[str] = Counter()
         self._attempts: deque[Attempt] = deque(maxlen=_ATTEMPTS_KEPT)
@@ -119,7 +119,7 @@ class Bookkeeper:
         """Take a job's credits."""
         self._counts["accepted"] += 1
         self._taken += job.price
-        due = job.created if job.ending.at_once else job.ends
+        due = job.created if job.ending.immediately else job.ends
         heapq.heappush(self._open, (due, self._counts["accepted"], job))
 
     def settle(self, now: float) -> None:
@@ -146,14 +146,14 @@ class Bookkeeper:
             self._refunded += job.price
             job.credits_charged = {"zero": 0, "negative": -job.price, "unchanged": job.price}[self._refunded_shows]
 
-    def brief(self) -> Books:
+    def summary(self) -> Summary:
         """Return the books in brief."""
         counts = self._counts
-        return Books(
+        return Summary(
             creates=counts["accepted"],
             credits=self._taken - self._refunded,
             deliveries=self._sent(),
-            **{name: counts[name] for name in ("refused", "looks", "uploads", "downloads", "deletes")},
+            **{name: counts[name] for name in ("refused", "polls", "uploads", "downloads", "deletes")},
         )
 
     def _sent(self) -> int:
@@ -171,13 +171,13 @@ class Bookkeeper:
         creates = {"accepted": counts.pop("accepted"), "refused": counts.pop("refused")}
         money = {
             "start": self._start,
-            "taken": self._taken,
+            "charged": self._taken,
             "refunded": self._refunded,
             "balance": self.balance,
             "settled": self._settled,
         }
         last = list(islice(reversed(jobs.values()), _JOBS_SHOWN))[::-1]
-        looks = {job.id: {"looks": job.looks, "times": [iso(time) for time in job.look_times]} for job in last}
+        looks = {job.id: {"polls": job.polls, "polled_at": [iso(time) for time in job.polled_at]} for job in last}
         requests = dict(sorted(self.requests.items()))
         webhooks = {"sent": self._sent()} | {outcome: self._outcomes[outcome] for outcome in (*SENT, *NOT_SENT)}
         return {
@@ -185,7 +185,7 @@ class Bookkeeper:
             "credits": money,
             **counts,
             "requests": requests,
-            "faults": struck,
+            "faults_injected": struck,
             "webhooks": webhooks,
             "jobs": looks,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.errors import ApiError
 
 _WINDOW_S = 1.0
@@ -13,12 +13,12 @@ _WINDOW_S = 1.0
 class Pace:
     """Refuses looks that come too fast: at most so many within any second.
 
-    :param choices: the limit, and whether a refusal says how long to wait.
+    :param behavior: the limit, and whether a refusal says how long to wait.
     """
 
-    def __init__(self, choices: Choices) -> None:
-        self._most = choices.looks_per_second
-        self._retry_after = 1 if choices.retry_after == "given" else None
+    def __init__(self, behavior: Behavior) -> None:
+        self._most = behavior.polls_per_second
+        self._retry_after = 1 if behavior.retry_after == "included" else None
         self._answered: deque[float] = deque()
 
     def check(self, now: float) -> None:

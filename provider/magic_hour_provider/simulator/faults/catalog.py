@@ -10,9 +10,9 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import TOOLS
 
-ENDPOINTS = ("create", "look", "delete", "upload-urls", "upload", "download", "account", "saved-items")
+ENDPOINTS = ("create", "get-job", "delete", "upload-urls", "upload", "download", "account", "saved-items")
 WEBHOOK = "webhook"  # no request to the simulator, but one that it sends
-_OF_A_JOB = ("create", "look", "delete", "download", WEBHOOK)  # their requests belong to a tool, and to words
+_OF_A_JOB = ("create", "get-job", "delete", "download", WEBHOOK)  # their requests belong to a tool, and to words
 _WITH_BODY = tuple(endpoint for endpoint in ENDPOINTS if endpoint not in ("delete", "upload"))
 
 # When a fault strikes. INSTEAD: the request is not acted upon. AFTER: it is, and its answer is spoilt.
@@ -22,6 +22,8 @@ _HOLD_S = 600.0
 _AGE_S = 3600.0
 _EVENTS = ("started", "completed", "errored")
 _ANSWER = ("status", "retry_after", "html", "body", "code", "message")
+_HOLD = ("hold_seconds",)
+_OUTCOME = ("status", "code", "message", "immediately")
 
 
 @dataclass(frozen=True)
@@ -44,24 +46,24 @@ FAULTS: Mapping[str, FaultKind] = {
     "latency": FaultKind(DELAY, ("seconds",), ENDPOINTS, "answers later by so many real seconds"),
     "status": FaultKind(INSTEAD, _ANSWER, ENDPOINTS, "answers a status without acting"),
     "close-before-read": FaultKind(INSTEAD, (), ENDPOINTS, "closes the connection without acting"),
-    "stall": FaultKind(INSTEAD, ("hold",), ENDPOINTS, "holds without acting or answering, then closes"),
+    "stall": FaultKind(INSTEAD, _HOLD, ENDPOINTS, "holds without acting or answering, then closes"),
     "expired-link": FaultKind(INSTEAD, (), ("upload", "download"), "says that the link has expired"),
-    "close-after-accept": FaultKind(AFTER, ("hold",), ENDPOINTS, "acts, and closes instead of answering"),
+    "close-after-accept": FaultKind(AFTER, _HOLD, ENDPOINTS, "acts, and closes instead of answering"),
     "accept-then-status": FaultKind(AFTER, _ANSWER, ENDPOINTS, "acts, and answers a status all the same"),
     "no-id": FaultKind(AFTER, (), ("create",), "accepts the job, and leaves its id out of the answer"),
     "close-mid-body": FaultKind(AFTER, (), _WITH_BODY, "acts, and closes in the middle of the answer's body"),
-    "stall-mid-body": FaultKind(AFTER, ("hold",), _WITH_BODY, "acts, holds in the middle of the body, then closes"),
+    "stall-mid-body": FaultKind(AFTER, _HOLD, _WITH_BODY, "acts, stalls in the middle of the body, then closes"),
     "truncated": FaultKind(AFTER, (), _WITH_BODY, "acts, and answers half the body as if it were the whole"),
     "corrupt": FaultKind(AFTER, (), _WITH_BODY, "acts, and answers a body of the right length with other bytes"),
     "slow": FaultKind(AFTER, ("bytes_per_second",), _WITH_BODY, "acts, and sends the body no faster than this"),
-    "outcome": FaultKind(JOB, ("status", "code", "message", "at_once"), ("create",), "decides how the next job ends"),
-    "seconds": FaultKind(JOB, ("seconds",), ("create",), "decides how long the next job takes"),
+    "job-outcome": FaultKind(JOB, _OUTCOME, ("create",), "decides how the next job ends"),
+    "job-duration": FaultKind(JOB, ("seconds",), ("create",), "decides how long the next job takes"),
     "lost-delivery": FaultKind(PLAN, ("event",), (WEBHOOK,), "never sends a webhook's delivery"),
     "duplicate-delivery": FaultKind(PLAN, ("event",), (WEBHOOK,), "sends a webhook's delivery twice"),
     "late-delivery": FaultKind(PLAN, ("seconds", "event"), (WEBHOOK,), "sends a webhook's delivery later"),
-    "reordered-delivery": FaultKind(PLAN, (), (WEBHOOK,), "sends 'started' behind the job's last delivery"),
+    "out-of-order-delivery": FaultKind(PLAN, (), (WEBHOOK,), "sends 'started' behind the job's last delivery"),
     "wrong-signature": FaultKind(SIGN, ("event",), (WEBHOOK,), "signs an attempt of a delivery wrongly"),
-    "old-timestamp": FaultKind(SIGN, ("seconds", "event"), (WEBHOOK,), "signs an attempt as if sent long ago"),
+    "expired-timestamp": FaultKind(SIGN, ("seconds", "event"), (WEBHOOK,), "signs an attempt as if sent long ago"),
 }
 
 
@@ -85,7 +87,7 @@ class Fault:
     :param tool: slug of the only tool it strikes; None for any.
     :param prompt: a regular expression, such as a plain word; it strikes only requests, and looks at jobs, whose
         words it is found in, in capitals or not. None for any.
-    :param hold: how long the client is kept waiting before the connection closes, in real seconds; 0 for
+    :param hold_seconds: how long the client is kept waiting before the connection closes, in real seconds; 0 for
         ``close-after-accept`` and 600 for stalls.
     :param bytes_per_second: how fast the body is sent.
     :param status: an HTTP status, or for ``outcome`` the status of the job.
@@ -94,9 +96,9 @@ class Fault:
     :param body: raw text of the answer; may be empty; None for the usual JSON.
     :param code: error code, of the answer or of the job.
     :param message: error message, of the answer or of the job.
-    :param at_once: the outcome shows at the first look, not at the end of the job's time.
+    :param immediately: the outcome shows at the first look, not at the end of the job's time.
     :param seconds: how long the job takes, in seconds of the simulator's clock; for ``latency`` real seconds; for
-        ``late-delivery`` how much later, and for ``old-timestamp`` how long ago (3600), on the simulator's clock.
+        ``late-delivery`` how much later, and for ``expired-timestamp`` how long ago (3600), on the simulator's clock.
     :param event: the only event it strikes: ``started``, ``completed`` or ``errored``; None for any.
     """
 
@@ -107,7 +109,7 @@ class Fault:
     endpoint: str = "create"
     tool: str | None = None
     prompt: str | None = None
-    hold: float | None = None
+    hold_seconds: float | None = None
     bytes_per_second: float | None = None
     status: int | str | None = None
     retry_after: float | None = None
@@ -115,7 +117,7 @@ class Fault:
     body: str | None = None
     code: str | None = None
     message: str | None = None
-    at_once: bool = False
+    immediately: bool = False
     seconds: float | None = None
     event: str | None = None
 
@@ -127,9 +129,9 @@ class Fault:
     @property
     def hold_s(self) -> float:
         """How long the client is kept waiting, in real seconds."""
-        if self.hold is None:
+        if self.hold_seconds is None:
             return _HOLD_S if self.fault.startswith("stall") else 0.0
-        return self.hold
+        return self.hold_seconds
 
     @property
     def age_s(self) -> float:
@@ -161,7 +163,7 @@ def make_fault(options: Mapping[str, Any]) -> Fault:
         given.setdefault("count", None)
     if "endpoint" not in given and "create" not in kind.endpoints:
         given["endpoint"] = kind.endpoints[-1]
-    if name == "reordered-delivery":
+    if name == "out-of-order-delivery":
         given["event"] = "started"  # nothing comes after the others
     fault = Fault(**given)
     _check_where(fault, kind)
@@ -199,13 +201,13 @@ def _check_values(fault: Fault) -> None:
     name, status = fault.fault, fault.status
     for field in fields(fault):
         value = getattr(fault, field.name)
-        if field.name in ("hold", "retry_after", "seconds") and value is not None:
+        if field.name in ("hold_seconds", "retry_after", "seconds") and value is not None:
             _check(_is_number(value), f"{field.name} must be a number of seconds, 0 or more.")
-        elif field.name in ("html", "at_once"):
+        elif field.name in ("html", "immediately"):
             _check(isinstance(value, bool), f"{field.name} must be true or false.")
         elif field.name in ("body", "code", "message"):
             _check(value is None or isinstance(value, str), f"{field.name} must be text.")
-    if name == "outcome":
+    if name == "job-outcome":
         _check(
             isinstance(status, str) and bool(status),
             "status must be the status that the job ends with, such as 'error', 'canceled', 'gone' or any other text.",
@@ -219,7 +221,7 @@ def _check_values(fault: Fault) -> None:
         speed = fault.bytes_per_second
         _check(_is_number(speed) and speed != 0, "bytes_per_second must be a number above 0.")
     _check(fault.event in (None, *_EVENTS), f"event must be {' or '.join(_EVENTS)}.")
-    timed = name in ("seconds", "latency", "late-delivery")
+    timed = name in ("job-duration", "latency", "late-delivery")
     _check(not timed or fault.seconds is not None, "seconds must say how long it takes.")
 
 

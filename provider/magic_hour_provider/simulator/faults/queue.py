@@ -83,7 +83,9 @@ class FaultBook:
     def listed(self) -> list[dict[str, Any]]:
         """Return what is on order, the oldest first, with how often each has struck and will still strike."""
         with self._lock:
-            return [order.fault.order() | {"left": order.left, "struck": order.struck} for order in self._orders]
+            return [
+                order.fault.order() | {"remaining": order.left, "triggered": order.struck} for order in self._orders
+            ]
 
     def struck(self) -> dict[str, int]:
         """Return how many times each kind of fault has struck."""

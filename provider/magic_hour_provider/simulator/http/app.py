@@ -47,7 +47,7 @@ def build_app(service: Service, renderer: Renderer, api_key: str, log: Callable[
     :param api_key: the only key it accepts.
     :param log: called with one line per request; None for silence.
     """
-    with_code = service.choices.error_code == "given"
+    with_code = service.behavior.error_code == "included"
 
     async def refuse(_: Request, refusal: Exception) -> Response:
         known = cast(ApiError, refusal)
@@ -109,7 +109,7 @@ class _Api:
 
         async def read() -> tuple[str, Sequence[Fault]]:
             nonlocal body, spells
-            body = await read_json(request, self._service.choices.body_limit_bytes)
+            body = await read_json(request, self._service.behavior.body_limit_bytes)
             words = words_of(body)
             spells = faults_in(words)
             return words, spells
@@ -141,7 +141,7 @@ class _Api:
             job = self._service.look(kind, job_id)
             return json_answer(self._service.details(job, base_url(request.scope)))
 
-        return await self._striker.serve("look", request, look, *self._service.tool_and_words(job_id))
+        return await self._striker.serve("get-job", request, look, *self._service.tool_and_words(job_id))
 
     async def _delete(self, kind: str, request: Request) -> Response:
         job_id = request.path_params["id"]
@@ -177,7 +177,7 @@ class _Api:
         return await self._striker.serve("download", request, download, *self._service.tool_and_words(job_id))
 
     async def _upload_urls(self, request: Request) -> Response:
-        body = await read_json(request, self._service.choices.body_limit_bytes)
+        body = await read_json(request, self._service.behavior.body_limit_bytes)
         return json_answer(self._service.upload_urls(body, base_url(request.scope)))
 
     async def _store(self, request: Request) -> Response:

@@ -72,7 +72,7 @@ class Gate:
             self._service.requested("unauthorized")
             if scope["method"] == "POST" and path in _CREATE_PATHS:
                 self._service.refused()
-            with_code = self._service.choices.error_code == "given"
+            with_code = self._service.behavior.error_code == "included"
             refusal = error(401, "unauthorized", "The API key is missing or wrong.", with_code=with_code)
             await refusal(scope, receive, send)
 

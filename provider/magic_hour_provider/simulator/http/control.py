@@ -73,7 +73,7 @@ class Control:
         return Response(None, 204)
 
     async def _object(self, request: Request) -> dict[str, Any]:
-        body = await read_json(request, self._service.choices.body_limit_bytes)
+        body = await read_json(request, self._service.behavior.body_limit_bytes)
         if not isinstance(body, dict):
             raise invalid("The body must be a JSON object.")
         return body

@@ -67,7 +67,7 @@ class Striker:
         read: Callable[[], Awaitable[tuple[str, Sequence[Fault]]]],
         handler: Handler,
     ) -> Response:
-        """Let a create through, unless a fault on order or a magic word wants it otherwise.
+        """Let a create through, unless a fault on order or a prompt directive wants it otherwise.
 
         :param tool: slug of its tool.
         :param read: reads the request and returns its words and the faults that they order. Faults that look for no
@@ -104,14 +104,14 @@ class Striker:
         if fault.fault == "expired-link":
             return refused_link("ExpiredToken")
         if fault.fault == "status":
-            return faulty_answer(fault, with_code=self._service.choices.error_code == "given")
+            return faulty_answer(fault, with_code=self._service.behavior.error_code == "included")
         return NoAnswer(fault.hold_s)
 
     def _after(self, fault: Fault, answer: Response) -> Response:
         if fault.fault == "close-after-accept":
             return NoAnswer(fault.hold_s)
         if fault.fault == "accept-then-status":
-            return faulty_answer(fault, with_code=self._service.choices.error_code == "given")
+            return faulty_answer(fault, with_code=self._service.behavior.error_code == "included")
         if fault.fault == "no-id":
             content = json.loads(bytes(answer.body))
             return json_answer({name: value for name, value in content.items() if name != "id"})

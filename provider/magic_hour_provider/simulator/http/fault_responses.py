@@ -64,22 +64,22 @@ async def pause(scope: Scope, seconds: float) -> None:
 class NoAnswer(Response):
     """Closes the connection instead of answering.
 
-    :param hold: how long to wait before that, in real seconds; shorter when the client goes away.
+    :param hold_seconds: how long to wait before that, in real seconds; shorter when the client goes away.
     """
 
-    def __init__(self, hold: float) -> None:
+    def __init__(self, hold_seconds: float) -> None:
         super().__init__()
-        self._hold = hold
+        self._hold_seconds = hold_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Hold, then close."""
-        await hold_and_close(scope, receive, self._hold)
+        await hold_and_close(scope, receive, self._hold_seconds)
 
 
-async def hold_and_close(scope: Scope, receive: Receive, hold: float) -> None:
+async def hold_and_close(scope: Scope, receive: Receive, hold_seconds: float) -> None:
     """Wait until the client goes away, or so many real seconds, and close the connection after them."""
     try:
-        await asyncio.wait_for(_gone(receive), hold)
+        await asyncio.wait_for(_gone(receive), hold_seconds)
     except TimeoutError:
         # Not abort(), which would drop what was sent but has not left yet.
         scope["state"]["transport"].close()

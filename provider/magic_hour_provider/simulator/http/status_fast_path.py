@@ -38,13 +38,13 @@ class QuickLook:
         kind = LOOK_KINDS.get(part)
         if kind is None or scope["method"] != "GET" or not job_id or "/" in job_id:
             return False
-        if self._service.faults.concern("look"):
+        if self._service.faults.concern("get-job"):
             return False
-        self._service.requested("look")
+        self._service.requested("get-job")
         try:
             job = self._service.look(kind, job_id)
         except ApiError as refusal:
-            with_code = self._service.choices.error_code == "given"
+            with_code = self._service.behavior.error_code == "included"
             answer = error(refusal.status, refusal.code, refusal.message, refusal.headers, with_code=with_code)
             await send({"type": "http.response.start", "status": refusal.status, "headers": answer.raw_headers})
             await send({"type": "http.response.body", "body": answer.body})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.errors import ApiError
 from magic_hour_provider.simulator.faults.catalog import Fault
 from magic_hour_provider.simulator.jobs import dimensions as shapes
@@ -26,18 +26,18 @@ class Maker:
     """Makes jobs.
 
     :param speed: how many times faster than Magic Hour jobs are; above 0.
-    :param spread: how far durations stray from the median, as a part of it, from 0 to 1.
+    :param duration_jitter: how far durations stray from the median, as a part of it, from 0 to 1.
     :param seed: one seed and id give the same duration.
     :param tier: the account's tier.
-    :param choices: how open questions are answered.
+    :param behavior: how open questions are answered.
     :param inputs: finds the input files.
     """
 
     speed: float
-    spread: float
+    duration_jitter: float
     seed: int
     tier: str
-    choices: Choices
+    behavior: Behavior
     inputs: Inputs
 
     def job(self, tool: Tool, request: object, job_id: str, now: float) -> Job:
@@ -46,12 +46,12 @@ class Maker:
         :param now: the time, in seconds since 1970 on the simulator's clock.
         :raises ApiError: the request is refused.
         """
-        known = accepted(tool, request, self.choices)
+        known = accepted(tool, request, self.behavior)
         self._check_plan(tool, known)
         count = shapes.image_count(known) if tool.kind == "image" else 1
         start, end = shapes.clip(tool, known)
         sources, failing = self.inputs.resolve(tool, known, now)
-        if failing is not None and self.choices.missing_file == "refused":
+        if failing is not None and self.behavior.missing_file == "refused":
             raise ApiError(422, "unprocessable_entity", failing.message)
         made = min(FPS, known.get("max_fps_limit") or FPS)
         price, final = (
@@ -80,14 +80,14 @@ class Maker:
     def _duration(self, tool: Tool, request: Mapping[str, Any], job_id: str) -> float:
         median = tool.median_s or tool.polling_class(request).median_s
         dice = random.Random(f"{self.seed}/duration/{job_id}")  # noqa: S311 - no secret
-        return median * (1 + self.spread * dice.uniform(-1, 1)) / self.speed
+        return median * (1 + self.duration_jitter * dice.uniform(-1, 1)) / self.speed
 
     def _check_plan(self, tool: Tool, request: Mapping[str, Any]) -> None:
         model, free = text_at(request, "model"), FREE_MODELS.get(tool.slug)
         if self.tier != "free" or not free or not model or model in free:
             return
         sentence = f"The model {model} is not in the plan {self.tier}: use one of {', '.join(sorted(free))}."
-        if self.choices.plan_limit == "forbidden":
+        if self.behavior.plan_limit == "forbidden":
             raise ApiError(403, "forbidden", sentence)
         raise ApiError(402, "plan_upgrade_required", sentence)
 
@@ -95,12 +95,12 @@ class Maker:
 def shape(job: Job, faults: Sequence[Fault]) -> None:
     """Let faults decide how long a job takes and how it ends; the first of each kind counts."""
     for fault in reversed(faults):
-        if fault.fault == "seconds":
+        if fault.fault == "job-duration":
             job.duration = float(fault.seconds or 0)
-        elif fault.fault == "outcome":
+        elif fault.fault == "job-outcome":
             code = fault.code or "unknown_error"
             message = fault.message or f"The simulator was told to end this job with {code}."
-            job.ending = Ending(str(fault.status), code, message, fault.at_once)
+            job.ending = Ending(str(fault.status), code, message, fault.immediately)
 
 
 def _extension(tool: Tool, request: Mapping[str, Any]) -> str:

@@ -54,7 +54,7 @@ _TEXTS = (
 
 
 def words_of(body: Any) -> str:
-    """Return all words of a request and its name, where magic words are looked for; files are not among them."""
+    """Return all words of a request and its name, where prompt directives are looked for; files are not among them."""
     found = [value for path in (*_TEXTS, "name") for value in values_at(body, path)]
     lines = [line for value in found for line in (value if isinstance(value, list) else [value])]
     return "\n".join(line for line in lines if isinstance(line, str))

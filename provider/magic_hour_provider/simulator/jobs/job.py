@@ -33,13 +33,13 @@ class Ending:
     :param status: its last status; ``gone`` for a job that vanishes.
     :param code: code of its error.
     :param message: message of its error.
-    :param at_once: whether this shows at the first look instead of when its time is over.
+    :param immediately: whether this shows at the first look instead of when its time is over.
     """
 
     status: str = "complete"
     code: str = ""
     message: str = ""
-    at_once: bool = False
+    immediately: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Job:
     :param final_price: credits that it costs in the end; the price unless it is paid by the frame.
     :param credits_charged: credits that stay charged, as its details say.
     :param settled: whether its money will not move again.
-    :param look_times: when it was looked at last, in seconds since 1970 on the simulator's clock.
+    :param polled_at: when it was looked at last, in seconds since 1970 on the simulator's clock.
     """
 
     id: str
@@ -104,8 +104,8 @@ class Job:
     credits_charged: int = field(init=False)
     settled: bool = False
     deleted: bool = False
-    looks: int = 0
-    look_times: deque[float] = field(default_factory=lambda: deque(maxlen=_LOOKS_KEPT))
+    polls: int = 0
+    polled_at: deque[float] = field(default_factory=lambda: deque(maxlen=_LOOKS_KEPT))
     downloads: int = 0
 
     def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ class Job:
 
     def is_over(self, now: float) -> bool:
         """Say whether the job has reached its ending."""
-        return self.ending.at_once or now >= self.ends
+        return self.ending.immediately or now >= self.ends
 
     def status(self, now: float) -> str:
         """Return the status at a time, in seconds since 1970 on the simulator's clock."""
@@ -196,7 +196,7 @@ def face_path(job: Job, number: int) -> str:
     return f"api-assets/{job.id}/{job.file_name(number)}"
 
 
-def summary(job: Job, now: float) -> dict[str, Any]:
+def job_row(job: Job, now: float) -> dict[str, Any]:
     """Return a job as the simulator's own list shows it."""
     return {
         "id": job.id,
@@ -208,7 +208,7 @@ def summary(job: Job, now: float) -> dict[str, Any]:
         "credits_charged": job.credits_charged,
         "created_at": iso(job.created),
         "seconds": job.duration,
-        "looks": job.looks,
-        "look_times": [iso(time) for time in job.look_times],
+        "polls": job.polls,
+        "polled_at": [iso(time) for time in job.polled_at],
         "downloads": job.downloads,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magic_hour_provider.api.catalog import EXTENSIONS, MAX_UPLOAD_BYTES
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.errors import ApiError, invalid, missing
 from magic_hour_provider.simulator.jobs.job import iso
 from magic_hour_provider.simulator.jobs.signed_links import Links
@@ -37,16 +37,16 @@ class Uploads:
 
     :param folder: where the files are stored.
     :param links: signs the addresses.
-    :param choices: how open questions are answered.
+    :param behavior: how open questions are answered.
     :param tier: the account's tier, which limits how large a file may be.
     """
 
-    def __init__(self, folder: Path, links: Links, choices: Choices, tier: str) -> None:
+    def __init__(self, folder: Path, links: Links, behavior: Behavior, tier: str) -> None:
         self.by_reference: dict[str, Upload] = {}
-        self.limit = choices.upload_limit_bytes or MAX_UPLOAD_BYTES[tier]
+        self.limit = behavior.upload_limit_bytes or MAX_UPLOAD_BYTES[tier]
         self._folder = folder
         self._links = links
-        self._choices = choices
+        self._behavior = behavior
 
     def place(self, reference: str, size: int | None) -> Upload:
         """Return the place for a file.
@@ -57,7 +57,7 @@ class Uploads:
         upload = self.by_reference.get(reference)
         if upload is None:
             raise missing("The upload")
-        if upload.received is not None and self._choices.upload_link_reuse == "refused":
+        if upload.received is not None and self._behavior.upload_link_reuse == "refused":
             raise ApiError(403, "forbidden", "A file was uploaded here before: ask for another link.")
         self.check_size(size or 0)
         return upload
@@ -84,7 +84,7 @@ class Uploads:
             raise invalid(f"items must be a list of 1 to {_MAX_PER_REQUEST} files.")
         # All are checked before any is given out.
         places = [_kind_and_extension(item, f"items[{number}]") for number, item in enumerate(items)]
-        expires = int(now) + self._choices.upload_link_seconds
+        expires = int(now) + self._behavior.upload_link_seconds
         answer = []
         for number, (kind, extension) in enumerate(places):
             name = f"{token}/{number}.{extension}"

@@ -10,7 +10,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 
 from magic_hour_provider.api.catalog import TOOLS, Tool
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.errors import ApiError, invalid
 
 _SHOWN = 12  # values of a list that a refusal names
@@ -19,7 +19,7 @@ _WORDS = {"string": "text", "number": "a number", "integer": "a whole number", "
 _WORDS |= {"array": "a list", "object": "an object", "null": "null"}
 
 
-def accepted(tool: Tool, request: object, choices: Choices) -> dict[str, Any]:
+def accepted(tool: Tool, request: object, behavior: Behavior) -> dict[str, Any]:
     """Return what the service takes from a request: without its nulls and the fields that it does not know.
 
     A null counts as left out, as the official SDK sends one for every argument given as None.
@@ -37,9 +37,9 @@ def accepted(tool: Tool, request: object, choices: Choices) -> dict[str, Any]:
             malformed += _missing(error)
         elif error.validator == "type":
             malformed.append(_wrong_type(error))
-        elif error.validator != "enum" or choices.unknown_values == "refused":
+        elif error.validator != "enum" or behavior.unknown_values == "refused":
             unfit.append(_unfit(error))
-    if choices.unknown_fields == "refused":
+    if behavior.unknown_fields == "refused":
         malformed += [f"{path} is not a field of {tool.slug}" for path in unknown]
     if malformed:
         raise invalid(_sentence(malformed))

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from magic_hour_provider.simulator.account.accounting import ACCEPTED, GIVEN_UP, LOST, Attempt, Bookkeeper
-from magic_hour_provider.simulator.choices import Choices
+from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.faults.catalog import PLAN, SIGN, WEBHOOK
 from magic_hour_provider.simulator.faults.queue import FaultBook, Order
 from magic_hour_provider.simulator.jobs.job import Job
@@ -54,7 +54,7 @@ class Deliveries:
     :param now: returns the simulator's time, in seconds since 1970.
     :param faults: the faults on order.
     :param books: where every attempt is noted.
-    :param choices: how open questions are answered.
+    :param behavior: how open questions are answered.
     :param describe: returns the details of a job, with links at an address, at a time.
     """
 
@@ -64,7 +64,7 @@ class Deliveries:
         now: Callable[[], float],
         faults: FaultBook,
         books: Bookkeeper,
-        choices: Choices,
+        behavior: Behavior,
         describe: Callable[[Job, str, float], dict[str, Any]],
     ) -> None:
         self.base_url = ""
@@ -75,7 +75,7 @@ class Deliveries:
         self._now = now
         self._faults = faults
         self._books = books
-        self._choices = choices
+        self._behavior = behavior
         self._describe = describe
         self._webhooks: dict[str, Webhook] = {}
         self._number = count()
@@ -111,7 +111,7 @@ class Deliveries:
     def expect(self, job: Job) -> None:
         """Let a new job send its events when their time comes."""
         for moment, event in events_of(job):
-            if event != "image.started" or self._choices.image_started == "sent":
+            if event != "image.started" or self._behavior.image_started == "sent":
                 heapq.heappush(self._events, (moment, next(self._number), job, event))
         self.wake()
 
@@ -136,9 +136,9 @@ class Deliveries:
 
     def _body(self, job: Job, event: str, moment: float) -> bytes:
         details = self._describe(job, self.base_url, moment)
-        if self._choices.webhook_deprecated == "left_out":
+        if self._behavior.webhook_deprecated == "omitted":
             details = {name: value for name, value in details.items() if name not in _DEPRECATED}
-        envelope = {"type": event, self._choices.webhook_envelope: details}
+        envelope = {"type": event, self._behavior.webhook_envelope: details}
         return json.dumps(envelope, separators=(",", ":"), ensure_ascii=False).encode(errors="backslashreplace")
 
     def _plan(self, delivery: Delivery, due: float) -> None:
@@ -152,7 +152,7 @@ class Deliveries:
             self._note(delivery, LOST)
         elif fault.fault == "late-delivery":
             self._push(delivery, due + (fault.seconds or 0))
-        elif fault.fault == "reordered-delivery":
+        elif fault.fault == "out-of-order-delivery":
             self._push(delivery, max(due, delivery.job.ends), behind=True)
         else:  # a duplicate
             self._push(delivery, due)
@@ -204,7 +204,7 @@ class Deliveries:
                 if order.fault.fault == "wrong-signature":
                     return webhook, signed(delivery.body + b" ", webhook.secret, int(now))
                 return webhook, signed(delivery.body, webhook.secret, int(now - order.fault.age_s))
-            if self._choices.webhook_repeats == "signed_once" and delivery.headers is not None:
+            if self._behavior.webhook_repeats == "original" and delivery.headers is not None:
                 return webhook, delivery.headers
             return webhook, signed(delivery.body, webhook.secret, int(now))
 

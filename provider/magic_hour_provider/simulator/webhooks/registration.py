@@ -18,7 +18,7 @@ from typing import Any
 from magic_hour_provider.simulator.jobs.job import Job
 
 DEFAULT_SECRET = "whsec_simulator"  # noqa: S105 - like the default key, it is no secret
-ANSWER_WITHIN_S = 10.0
+RESPONSE_TIMEOUT_S = 10.0
 
 # What a job's status is called when the job passes it; the other statuses send nothing.
 _EVENT_OF_STATUS = {"rendering": "started", "complete": "completed", "error": "errored"}
@@ -26,7 +26,7 @@ EVENTS = tuple(f"{kind}.{event}" for kind in ("video", "image", "audio") for eve
 
 # A list of what is let through: nothing that two readers of addresses could understand in two ways.
 _HERE = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?::([0-9]{1,5}))?(?:[/?][!-\"$-~]*)?")
-_OPTIONS = ("url", "secret", "events", "answer_within")
+_OPTIONS = ("url", "secret", "events", "response_timeout")
 
 
 class WebhookError(ValueError):
@@ -40,17 +40,17 @@ class Webhook:
     :param url: where to; an http address of this machine.
     :param secret: what its requests are signed with.
     :param events: the events it wants, such as ``video.completed``.
-    :param answer_within: how long an answer may take, in real seconds.
+    :param response_timeout: how long an answer may take, in real seconds.
     """
 
     url: str
     secret: str = field(default=DEFAULT_SECRET, repr=False)
     events: tuple[str, ...] = EVENTS
-    answer_within: float = ANSWER_WITHIN_S
+    response_timeout: float = RESPONSE_TIMEOUT_S
 
     def listed(self) -> dict[str, Any]:
         """Return it as ``GET /_simulator/webhooks`` lists it: without its secret."""
-        return {"url": self.url, "events": list(self.events), "answer_within": self.answer_within}
+        return {"url": self.url, "events": list(self.events), "response_timeout": self.response_timeout}
 
 
 def make_webhook(options: Mapping[str, Any]) -> Webhook:
@@ -76,10 +76,10 @@ def make_webhook(options: Mapping[str, Any]) -> Webhook:
         isinstance(events, list | tuple) and bool(events) and all(event in EVENTS for event in events),
         f"events must be a list with some of {', '.join(EVENTS)}.",
     )
-    patience = given.get("answer_within", ANSWER_WITHIN_S)
+    patience = given.get("response_timeout", RESPONSE_TIMEOUT_S)
     _check(
         isinstance(patience, int | float) and not isinstance(patience, bool) and 0 < patience < math.inf,
-        "answer_within must be a number of seconds above 0.",
+        "response_timeout must be a number of seconds above 0.",
     )
     return Webhook(str(url), secret, tuple(events), float(patience))
 

@@ -105,7 +105,7 @@ class Sender:
         status = None
         try:
             async with (
-                asyncio.timeout(webhook.answer_within),
+                asyncio.timeout(webhook.response_timeout),
                 client.stream("POST", webhook.url, content=delivery.body, headers=headers) as answer,
             ):
                 status = answer.status_code

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from helpers.simulator import IMAGE_REQUEST
-from magic_hour_provider.simulator import Books, Simulator
-from magic_hour_provider.simulator.faults import prompts as magic
+from magic_hour_provider.simulator import Simulator, Summary
+from magic_hour_provider.simulator.faults import prompts
 
 Create = Callable[..., str]
 Look = Callable[..., dict[str, Any]]
@@ -23,9 +23,9 @@ def _asking(words: str) -> dict[str, Any]:
 
 
 def test_the_table_is_whole() -> None:
-    """The module's own documentation has every form of every magic word, and no other."""
-    documented = re.findall(r"^``(\[\[.*?\]\])``", magic.__doc__ or "", re.MULTILINE)
-    assert documented == [form for forms, _ in magic.SPELLS.values() for form in forms.split(" or ")]
+    """The module's own documentation has every form of every prompt directive, and no other."""
+    documented = re.findall(r"^``(\[\[.*?\]\])``", prompts.__doc__ or "", re.MULTILINE)
+    assert documented == [form for forms, _ in prompts.SPELLS.values() for form in forms.split(" or ")]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_table_is_whole() -> None:
         ("[[canceled]]", "canceled", None, 0),
         ("[[queued]]", "queued", None, 10),
         ("[[rendering]]", "rendering", None, 10),
-        ("[[ends:dreaming]]", "dreaming", None, 10),
+        ("[[final-status:dreaming]]", "dreaming", None, 10),
         ("[[ seconds : 12 ]]", "complete", None, 10),
         ("[[brand]] [[x:1]] [[Error]] [error]", "complete", None, 10),
     ],
@@ -50,7 +50,7 @@ def test_the_end_of_a_job(
     sim.advance(100_000)
     details = look(job)
     assert (details["status"], (details["error"] or {}).get("code")) == (status, code)
-    assert sim.books() == Books(creates=1, credits=kept, looks=2)
+    assert sim.summary() == Summary(creates=1, credits=kept, polls=2)
 
 
 def test_seconds(sim: Simulator, create: Create, look: Look) -> None:
@@ -61,17 +61,17 @@ def test_seconds(sim: Simulator, create: Create, look: Look) -> None:
         assert look(job)["status"] == "rendering"
         sim.advance(0.1)
         assert look(job)["status"] == "complete"
-    assert sim.stats()["faults"] == {"seconds": 2}
-    assert sim.books().creates == 2
+    assert sim.stats()["faults_injected"] == {"job-duration": 2}
+    assert sim.summary().creates == 2
 
 
 def test_gone(sim: Simulator, client: httpx.Client, create: Create) -> None:
     """A job vanishes when its time is over."""
-    job = create(request=_asking("[[gone]]"))
+    job = create(request=_asking("[[deleted]]"))
     assert client.get(f"/v1/image-projects/{job}").status_code == 200
     sim.advance(1000)
     assert client.get(f"/v1/image-projects/{job}").status_code == 404
-    assert str(sim.books()) == "1 create, 10 credits, 2 looks"
+    assert str(sim.summary()) == "1 create, 10 credits, 2 polls"
 
 
 @pytest.mark.parametrize(
@@ -92,37 +92,37 @@ def test_the_answer_to_a_create(
     answer = client.post(CREATE, json=_asking(words))
     assert (answer.status_code, answer.headers.get("retry-after")) == (status, retry_after)
     assert ("id" in answer.json()) == (words == "[[latency:0.01]]")
-    assert sim.books() == Books(creates=creates, refused=1 - creates, credits=10 * creates)
+    assert sim.summary() == Summary(creates=creates, refused=1 - creates, credits=10 * creates)
 
 
-@pytest.mark.parametrize(("words", "creates"), [("[[lost]]", 1), ("[[closed]]", 0)])
+@pytest.mark.parametrize(("words", "creates"), [("[[lost-response]]", 1), ("[[connection-closed]]", 0)])
 def test_a_closed_connection(sim: Simulator, client: httpx.Client, words: str, creates: int) -> None:
     """A create whose connection closes was acted upon or not, as its prompt says."""
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         client.post(CREATE, json=_asking(words))
-    assert sim.books() == Books(creates=creates, refused=1 - creates, credits=10 * creates)
+    assert sim.summary() == Summary(creates=creates, refused=1 - creates, credits=10 * creates)
 
 
 def test_one_answer_is_spoilt_once(sim: Simulator, client: httpx.Client) -> None:
-    """A fault on order waits for the next create when a magic word, or another fault, has spoilt this one's answer."""
-    sim.fault("no-id")
-    sim.fault("truncated", prompt="lighthouse")
+    """A fault on order waits for the next create when a directive, or another fault, has spoilt this answer."""
+    sim.inject_fault("no-id")
+    sim.inject_fault("truncated", prompt="lighthouse")
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-        client.post(CREATE, json={"image_count": 1, "style": {"prompt": "[[lost]]"}})
+        client.post(CREATE, json={"image_count": 1, "style": {"prompt": "[[lost-response]]"}})
     assert len(client.post(CREATE, json=IMAGE_REQUEST).content) < 60
-    assert [order["fault"] for order in sim.faults()] == ["no-id"]
+    assert [order["fault"] for order in sim.pending_faults()] == ["no-id"]
     assert "id" not in client.post(CREATE, json=IMAGE_REQUEST).json()
-    assert sim.stats()["faults"] == {"close-after-accept": 1, "no-id": 1, "truncated": 1}
-    assert sim.books() == Books(creates=3, credits=30)
+    assert sim.stats()["faults_injected"] == {"close-after-accept": 1, "no-id": 1, "truncated": 1}
+    assert sim.summary() == Summary(creates=3, credits=30)
 
 
 def test_words_in_a_name(sim: Simulator, create: Create, look: Look) -> None:
-    """Tools without a prompt take magic words in the job's name."""
+    """Tools without a prompt take prompt directives in the job's name."""
     request = {"assets": {"image_file_path": "https://example.com/a.png"}, "name": "mine [[error:file_too_large]]"}
     job = create("photo-colorizer", request)
     sim.advance(1000)
     assert look(job)["error"]["code"] == "file_too_large"
-    assert sim.books() == Books(creates=1, looks=1)
+    assert sim.summary() == Summary(creates=1, polls=1)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_words_in_a_name(sim: Simulator, create: Create, look: Look) -> None:
         "[[seconds:1:2]]",
         "[[error:]]",
         "[[canceled:now]]",
-        "[[ends]]",
+        "[[final-status]]",
         "[[status]]",
         "[[status:99]]",
         "[[status:50.5]]",
@@ -151,14 +151,14 @@ def test_a_magic_word_that_makes_no_sense(sim: Simulator, client: httpx.Client, 
     answer = client.post(CREATE, json=_asking(words))
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
     assert f"[[{words.strip('[]').split(':')[0]}" in answer.json()["message"].split("Use ")[1]
-    assert sim.books() == Books(refused=1)
+    assert sim.summary() == Summary(refused=1)
 
 
 def test_a_fault_for_words(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
     """A fault on order that looks for words passes over other requests, and other jobs' looks and downloads."""
-    sim.fault("status", status=500, prompt="cat|dog", count=2)
-    sim.fault("outcome", status="error", prompt="harbour")
-    sim.fault("status", status=500, prompt="LIGHTHOUSE", endpoint="look")
+    sim.inject_fault("status", status=500, prompt="cat|dog", count=2)
+    sim.inject_fault("job-outcome", status="error", prompt="harbour")
+    sim.inject_fault("status", status=500, prompt="LIGHTHOUSE", endpoint="get-job")
     fish = create(request={"image_count": 1, "style": {"prompt": "A fish in a harbour"}})
     assert client.post(CREATE, json={"image_count": 1, "style": {"prompt": "A Cat"}}).status_code == 500
     lighthouse = create(request=IMAGE_REQUEST)
@@ -167,4 +167,4 @@ def test_a_fault_for_words(sim: Simulator, client: httpx.Client, create: Create,
     assert look(fish)["status"] == "error"
     assert client.get(f"/v1/image-projects/{lighthouse}").status_code == 500
     assert look(lighthouse)["status"] == "complete"
-    assert (sim.faults(), sim.books().creates, sim.books().refused) == ([], 2, 2)
+    assert (sim.pending_faults(), sim.summary().creates, sim.summary().refused) == ([], 2, 2)

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from helpers.simulator import IMAGE_REQUEST, Receiver, connected
-from magic_hour_provider.simulator import Books, Choices, Simulator
-from magic_hour_provider.simulator.choices import allowed_values, read_choices
+from magic_hour_provider.simulator import Behavior, Simulator, Summary
+from magic_hour_provider.simulator.behavior import allowed_values, read_behavior
 
 CREATE = "/v1/ai-image-generator"
 FREE = {"tier": "free"}
@@ -25,7 +25,7 @@ def _job(http: httpx.Client, words: str = "") -> str:
 def _refund(sim: Simulator, http: httpx.Client) -> object:
     job = _job(http, "[[error]]")
     sim.advance(1000)
-    assert sim.books() == Books(creates=1)
+    assert sim.summary() == Summary(creates=1)
     return http.get(f"/v1/image-projects/{job}").json()["credits_charged"]
 
 
@@ -34,7 +34,7 @@ def _look_after_delete(sim: Simulator, http: httpx.Client) -> object:
     sim.advance(1000)
     assert http.delete(f"/v1/image-projects/{job}").status_code == 204
     answer = http.get(f"/v1/image-projects/{job}")
-    assert sim.books() == Books(creates=1, credits=10, looks=1, deletes=1)
+    assert sim.summary() == Summary(creates=1, credits=10, polls=1, deletes=1)
     body = answer.json()
     return answer.status_code, body.get("enabled"), body.get("downloads")
 
@@ -43,19 +43,19 @@ def _delete_early(sim: Simulator, http: httpx.Client) -> object:
     job = _job(http)
     status = http.delete(f"/v1/image-projects/{job}").status_code
     sim.advance(1000)
-    return status, http.get(f"/v1/image-projects/{job}").status_code, sim.books().credits
+    return status, http.get(f"/v1/image-projects/{job}").status_code, sim.summary().credits
 
 
 def _wrong_kind(sim: Simulator, http: httpx.Client) -> object:
     status = http.get(f"/v1/video-projects/{_job(http)}").status_code
-    assert sim.books().creates == 1
+    assert sim.summary().creates == 1
     return status
 
 
 def _two_uploads(sim: Simulator, http: httpx.Client) -> object:
     link = _upload_link(http)
     statuses = [http.put(link, content=b"x").status_code for _ in range(2)]
-    assert sim.books() == Books(uploads=statuses.count(200))
+    assert sim.summary() == Summary(uploads=statuses.count(200))
     return statuses
 
 
@@ -79,7 +79,7 @@ def _create(*changes: dict[str, Any]) -> Any:
 
     def answer(sim: Simulator, http: httpx.Client) -> object:
         made = http.post(CREATE, json=request)
-        assert sim.books().creates == (made.status_code == 200)
+        assert sim.summary().creates == (made.status_code == 200)
         return made.status_code, made.json().get("code")
 
     return answer
@@ -88,42 +88,42 @@ def _create(*changes: dict[str, Any]) -> Any:
 def _missing_file(sim: Simulator, http: httpx.Client) -> object:
     made = http.post("/v1/photo-colorizer", json={"assets": {"image_file_path": "api-assets/nobody/0.png"}})
     sim.advance(1000)
-    assert sim.books() in (Books(creates=1), Books(refused=1))
+    assert sim.summary() in (Summary(creates=1), Summary(refused=1))
     return made.status_code
 
 
 def _error_body(sim: Simulator, http: httpx.Client) -> object:
     answers = [http.get("/v1/image-projects/x"), http.get("/v1/what"), http.post(CREATE, json={})]
     answers.append(httpx.get(f"{sim.url}/v1/account"))
-    sim.fault("status", endpoint="account", status=500)
+    sim.inject_fault("status", endpoint="account", status=500)
     answers.append(http.get("/v1/account"))
-    assert sim.books() == Books(looks=1, refused=1)
+    assert sim.summary() == Summary(polls=1, refused=1)
     (keys,) = {tuple(answer.json()) for answer in answers}
     return keys
 
 
 def _large_body(sim: Simulator, http: httpx.Client) -> object:
     status = http.post(CREATE, json={**IMAGE_REQUEST, "name": "x" * 1000}).status_code
-    assert sim.books().creates == (status == 200)
+    assert sim.summary().creates == (status == 200)
     return status
 
 
 def _large_upload(sim: Simulator, http: httpx.Client) -> object:
-    at_once = http.put(_upload_link(http), content=b"x" * 2000).status_code
+    immediately = http.put(_upload_link(http), content=b"x" * 2000).status_code
     in_parts = http.put(_upload_link(http), content=iter([b"x" * 1000, b"x" * 1000])).status_code
-    assert sim.books().uploads == [at_once, in_parts].count(200)
-    return at_once, in_parts
+    assert sim.summary().uploads == [immediately, in_parts].count(200)
+    return immediately, in_parts
 
 
 def _many_looks(sim: Simulator, http: httpx.Client) -> object:
     path = f"/v1/image-projects/{_job(http)}"
     first = [http.get(path) for _ in range(5)]
-    sim.fault("latency", endpoint="look", seconds=0)  # past the fast path the limit is the same
+    sim.inject_fault("latency", endpoint="get-job", seconds=0)  # past the fast path the limit is the same
     last = http.get(path)
     sim.advance(1)
     assert [http.get(path).status_code for _ in range(2)] == [200, 200]
     answered = sum(answer.status_code == 200 for answer in (*first, last)) + 2
-    assert sim.books() == Books(creates=1, credits=10, looks=answered)
+    assert sim.summary() == Summary(creates=1, credits=10, polls=answered)
     return [answer.status_code for answer in first].count(429), last.status_code, last.headers.get("retry-after")
 
 
@@ -133,7 +133,7 @@ def _delivered(sim: Simulator, http: httpx.Client) -> object:
         _job(http)
         sim.advance(1000)
         sim.wait_for_deliveries()
-    assert sim.books() == Books(creates=1, credits=10, deliveries=len(receiver.requests))
+    assert sim.summary() == Summary(creates=1, credits=10, deliveries=len(receiver.requests))
     last = receiver.bodies[-1]
     job = last.get("payload") or last["object"]
     return receiver.events, sorted(last), "total_frame_cost" in job
@@ -146,7 +146,7 @@ def _repeated(sim: Simulator, http: httpx.Client) -> object:
         for seconds in (1000, 1, 2):
             sim.advance(seconds)
             sim.wait_for_deliveries()
-    assert sim.books() == Books(creates=1, credits=10, deliveries=3)
+    assert sim.summary() == Summary(creates=1, credits=10, deliveries=3)
     return [len({headers[name] for headers, _ in receiver.requests}) for name in SIGNED]
 
 
@@ -185,55 +185,55 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
     (_create({"model": "default"}), {}, FREE, (200, None)),
     (_create(PAID_MODEL), {"plan_limit": "payment_required"}, FREE, (402, "plan_upgrade_required")),
     (_error_body, {}, {}, CODE),
-    (_error_body, {"error_code": "left_out"}, {}, ("message",)),
+    (_error_body, {"error_code": "omitted"}, {}, ("message",)),
     (_delivered, {}, {}, (BOTH, ["payload", "type"], True)),
     (_delivered, {"image_started": "skipped"}, {}, (BOTH[1:], ["payload", "type"], True)),
     (_delivered, {"webhook_envelope": "object"}, {}, (BOTH, ["object", "type"], True)),
-    (_delivered, {"webhook_deprecated": "left_out"}, {}, (BOTH, ["payload", "type"], False)),
+    (_delivered, {"webhook_deprecated": "omitted"}, {}, (BOTH, ["payload", "type"], False)),
     (_repeated, {}, {}, [3, 3]),
-    (_repeated, {"webhook_repeats": "signed_once"}, {}, [1, 1]),
+    (_repeated, {"webhook_repeats": "original"}, {}, [1, 1]),
     (_large_body, {}, {}, 200),
     (_large_body, {"body_limit_bytes": 1000}, {}, 413),
     (_large_upload, {}, {}, (200, 200)),
     (_large_upload, {"upload_limit_bytes": 1999}, {}, (413, 413)),
     (_many_looks, {}, {}, (0, 200, None)),
-    (_many_looks, {"looks_per_second": 3}, {}, (2, 429, "1")),
-    (_many_looks, {"looks_per_second": 3, "retry_after": "left_out"}, {}, (2, 429, None)),
+    (_many_looks, {"polls_per_second": 3}, {}, (2, 429, "1")),
+    (_many_looks, {"polls_per_second": 3, "retry_after": "omitted"}, {}, (2, 429, None)),
 ]
 
 
 @pytest.mark.parametrize(("ask", "chosen", "options", "expected"), CASES)
 def test_choice(ask: Any, chosen: dict[str, Any], options: dict[str, Any], expected: object) -> None:
     """Each choice changes what it says, and the books agree."""
-    with Simulator(manual_clock=True, choices=Choices(**chosen), **options) as sim, connected(sim) as http:
+    with Simulator(manual_clock=True, behavior=Behavior(**chosen), **options) as sim, connected(sim) as http:
         assert ask(sim, http) == expected
         money = sim.stats()["credits"]
-        assert money["balance"] == money["start"] - money["taken"] + money["refunded"]
+        assert money["balance"] == money["start"] - money["charged"] + money["refunded"]
 
 
 def test_every_value_is_tested() -> None:
     """Each value of each choice is in the cases above, and documented."""
-    usual = Choices()
+    usual = Behavior()
     tested = {(name, value) for _, chosen, _, _ in CASES for name, value in chosen.items()}
     words = {(name, word) for name, all_words in allowed_values().items() for word in all_words}
     assert words - tested == {(name, getattr(usual, name)) for name, all_words in allowed_values().items() if all_words}
-    assert {field.name for field in fields(Choices)} - {name for name, _ in tested} == set()
+    assert {field.name for field in fields(Behavior)} - {name for name, _ in tested} == set()
     for name, all_words in allowed_values().items():
-        assert f":param {name}:" in (Choices.__doc__ or "")
-        assert all(f"``{word}``" in (Choices.__doc__ or "") for word in all_words)
+        assert f":param {name}:" in (Behavior.__doc__ or "")
+        assert all(f"``{word}``" in (Behavior.__doc__ or "") for word in all_words)
 
 
 def test_on_the_command_line() -> None:
-    """Choices are read as NAME=VALUE, with dashes or underscores."""
-    assert read_choices([]) == Choices()
-    read = read_choices(["deleted-job=disabled", "upload_link_seconds=60"])
-    assert read == Choices(deleted_job="disabled", upload_link_seconds=60)
+    """Behavior are read as NAME=VALUE, with dashes or underscores."""
+    assert read_behavior([]) == Behavior()
+    read = read_behavior(["deleted-job=disabled", "upload_link_seconds=60"])
+    assert read == Behavior(deleted_job="disabled", upload_link_seconds=60)
 
 
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        ("colour=red", "There is no choice 'colour'"),
+        ("colour=red", "There is no behavior 'colour'"),
         ("deleted_job", "not_found or disabled"),
         ("deleted_job=maybe", "not_found or disabled"),
         ("upload_link_seconds=soon", "a whole number"),
@@ -244,4 +244,4 @@ def test_on_the_command_line() -> None:
 def test_bad_choices(order: str, words: str) -> None:
     """A choice that makes no sense is refused with what would."""
     with pytest.raises(ValueError, match=words):
-        read_choices([order])
+        read_behavior([order])

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 
 @dataclass(frozen=True)
-class Choices:
+class Behavior:
     """How the simulator behaves where Magic Hour's behaviour is not established.
 
     A test that passes with every value of a choice does not depend on what nobody knows. Each question is one of the
@@ -35,21 +35,21 @@ class Choices:
     :param plan_limit: how a model beyond the account's plan is refused (the sources contradict each other):
         ``forbidden`` (403), or ``payment_required`` (402, code ``plan_upgrade_required``).
     :param error_code: whether the body of an error has a ``code`` beside its ``message`` (older descriptions have
-        none): ``given``, or ``left_out``.
+        none): ``included``, or ``omitted``.
     :param image_started: whether webhooks get ``image.started`` (it may be skipped for fast jobs): ``sent``, or
         ``skipped``.
     :param webhook_repeats: whether a repeated delivery has a timestamp and a signature of its own (open):
-        ``signed_anew``, or ``signed_once``, which a receiver finds too old after 300 seconds.
+        ``resigned``, or ``original``, which a receiver finds too old after 300 seconds.
     :param webhook_envelope: where a delivery has the job (the sources contradict each other): ``payload``, or
         ``object``.
-    :param webhook_deprecated: whether a delivery has the deprecated fields of the details (open): ``given``, or
-        ``left_out``.
+    :param webhook_deprecated: whether a delivery has the deprecated fields of the details (open): ``included``, or
+        ``omitted``.
     :param body_limit_bytes: the largest JSON body taken, in bytes (open; 4 MiB); larger ones are answered 413.
     :param upload_limit_bytes: the largest upload taken, in bytes; 0 for that of the account's tier.
-    :param looks_per_second: how many looks are answered within any second (429 is documented, numbers are not); more
+    :param polls_per_second: how many looks are answered within any second (429 is documented, numbers are not); more
         are answered 429. 0 for no limit.
-    :param retry_after: whether such a 429 has a ``Retry-After`` header, of 1 s (none is documented): ``given``, or
-        ``left_out``.
+    :param retry_after: whether such a 429 has a ``Retry-After`` header, of 1 s (none is documented): ``included``, or
+        ``omitted``.
     :raises ValueError: a value is none of these; the text lists them.
     """
 
@@ -63,15 +63,15 @@ class Choices:
     unknown_values: Literal["refused", "accepted"] = "refused"
     missing_file: Literal["failed_job", "refused"] = "failed_job"
     plan_limit: Literal["forbidden", "payment_required"] = "forbidden"
-    error_code: Literal["given", "left_out"] = "given"
+    error_code: Literal["included", "omitted"] = "included"
     image_started: Literal["sent", "skipped"] = "sent"
-    webhook_repeats: Literal["signed_anew", "signed_once"] = "signed_anew"
+    webhook_repeats: Literal["resigned", "original"] = "resigned"
     webhook_envelope: Literal["payload", "object"] = "payload"
-    webhook_deprecated: Literal["given", "left_out"] = "given"
+    webhook_deprecated: Literal["included", "omitted"] = "included"
     body_limit_bytes: int = 4 * 1024 * 1024
     upload_limit_bytes: int = 0
-    looks_per_second: int = 0
-    retry_after: Literal["given", "left_out"] = "given"
+    polls_per_second: int = 0
+    retry_after: Literal["included", "omitted"] = "included"
 
     def __post_init__(self) -> None:
         for name, allowed in allowed_values().items():
@@ -84,12 +84,12 @@ class Choices:
 
 def allowed_values() -> dict[str, tuple[str, ...]]:
     """Return the words that each choice takes; none for those that take a number."""
-    hints = get_type_hints(Choices)
-    return {field.name: get_args(hints[field.name]) for field in fields(Choices)}
+    hints = get_type_hints(Behavior)
+    return {field.name: get_args(hints[field.name]) for field in fields(Behavior)}
 
 
-def read_choices(orders: Iterable[str]) -> Choices:
-    """Return the choices of a command line.
+def read_behavior(orders: Iterable[str]) -> Behavior:
+    """Return the behavior of a command line.
 
     :param orders: such as ``deleted_job=disabled``.
     :raises ValueError: one is not understood; the text lists what is.
@@ -100,7 +100,7 @@ def read_choices(orders: Iterable[str]) -> Choices:
         name, _, value = order.partition("=")
         name = name.strip().replace("-", "_")
         if name not in known:
-            raise ValueError(f"There is no choice {name!r}: use one of {', '.join(known)}, as NAME=VALUE.")
+            raise ValueError(f"There is no behavior {name!r}: use one of {', '.join(known)}, as NAME=VALUE.")
         number = not known[name] and value.isascii() and value.isdecimal()
         chosen[name] = int(value) if number else value
-    return Choices(**chosen)
+    return Behavior(**chosen)
