@@ -226,9 +226,9 @@ def test_a_gif_only_where_it_is_allowed():
     """GIF is taken by the face swap's video field, as video, and refused elsewhere."""
     request = {"assets": {"video_file_path": "a.gif", "image_file_path": "b.gif"}}
     image, video = find_inputs(get_tool("face-swap"), request)
-    assert video.upload_as() == ("video", "gif")
+    assert video.upload_type() == ("video", "gif")
     with pytest.raises(InvalidInputError, match=r"assets\.image_file_path takes image files"):
-        image.upload_as()
+        image.upload_type()
 
 
 def test_webm_is_what_its_field_takes():
@@ -236,4 +236,4 @@ def test_webm_is_what_its_field_takes():
     audio, video = find_inputs(
         get_tool("lip-sync"), {"assets": {"audio_file_path": "a.webm", "video_file_path": "b.webm"}}
     )
-    assert (audio.upload_as(), video.upload_as()) == (("audio", "webm"), ("video", "webm"))
+    assert (audio.upload_type(), video.upload_as()) == (("audio", "webm"), ("video", "webm"))

@@ -1,4 +1,4 @@
-"""Files going in: what a request's file fields hold, and what can be said of it before anything is sent.
+"""File fields of a request: which they are, what they may hold, and checks before anything is sent.
 
 A file field takes a public URL, a Magic Hour reference, a library address, a path or any ``ObjectStoragePath`` (as text
 or as the object), an Airflow ``Asset``, the result object of an earlier task, or an entry of its ``media`` list. Which
@@ -27,9 +27,9 @@ FieldPath = tuple[str | int, ...]
 class Input:
     """One file given in a request.
 
-    :param path: where it stands.
-    :param field: what the catalog says of the field.
-    :param value: what the user gave, as :func:`to_uri` makes it.
+    :param path: where it stands in the request.
+    :param field: the catalog's entry of the field.
+    :param value: what the user gave, converted by :func:`to_uri`.
     """
 
     path: FieldPath
@@ -73,7 +73,7 @@ class Input:
         return None if re.match(r"(?i)https?:", value) else value
 
     def check(self, now: float) -> None:
-        """Refuse what can never be a file.
+        """Check that the value can be a file.
 
         :param now: the time, in seconds since 1970.
         :raises InvalidInputError: the message names the field and what it takes.
@@ -130,7 +130,7 @@ class Input:
         """Whether the field takes files of this extension."""
         return any(extension in EXTENSIONS[kind] for kind in self.field.accepts)
 
-    def upload_as(self) -> tuple[str, str]:
+    def upload_type(self) -> tuple[str, str]:
         """Return the upload's (type, extension).
 
         :raises InvalidInputError: the name has no extension, or one the field does not take.
@@ -151,7 +151,7 @@ class Input:
 
 
 def to_uri(value: Any) -> Any:
-    """Return what stands for a file as JSON: objects that name one become its path or URI.
+    """Convert what stands for a file to JSON: objects that name one become its path or URI.
 
     :param value: a ``Path``, an ``ObjectStoragePath``, an ``Asset`` or a reference to one by URI, an asset event, or an
         entry of a result's ``media`` list, which is the stored file; anything else is returned as it is.
@@ -173,31 +173,31 @@ def to_uri(value: Any) -> Any:
 
 
 def with_uris(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of the request whose file fields are JSON; see :func:`to_uri`."""
+    """Return a copy of the request with its file fields converted by :func:`to_uri`."""
     return with_values(request, [(one, one.value) for one in find_inputs(tool, request)])
 
 
 def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
     """Return the files given in a request, in the catalog's order."""
 
-    def walk(value: Any, parts: Sequence[str], at: FieldPath) -> Iterator[tuple[FieldPath, Any]]:
+    def walk(value: Any, parts: Sequence[str], path: FieldPath) -> Iterator[tuple[FieldPath, Any]]:
         if not parts:
-            yield at, value
+            yield path, value
             return
         name, many = parts[0].removesuffix("[]"), parts[0].endswith("[]")
         if not isinstance(value, Mapping) or value.get(name) is None:
             return
         inner = value[name]
         if not many:
-            yield from walk(inner, parts[1:], (*at, name))
+            yield from walk(inner, parts[1:], (*path, name))
         elif isinstance(inner, list | tuple):
             for index, element in enumerate(inner):
-                yield from walk(element, parts[1:], (*at, name, index))
+                yield from walk(element, parts[1:], (*path, name, index))
 
     return [
-        Input(at, field, to_uri(value))
+        Input(path, field, to_uri(value))
         for field in tool.files
-        for at, value in walk(request, field.field.split("."), ())
+        for path, value in walk(request, field.field.split("."), ())
     ]
 
 

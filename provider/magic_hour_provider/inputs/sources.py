@@ -1,4 +1,4 @@
-"""Input files in their storage: what tells one from another, and whether they can be read and sent."""
+"""Input files in their storage: their fingerprints, whether they can be read, and how to open them for an upload."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from magic_hour_provider.storage.files import S3
 from magic_hour_provider.storage.paths import checksum, open_path
 from magic_hour_provider.storage.s3_reader import S3Reader
 
-_Place = tuple[str, str | None, str, str]  # protocol, connection, path, and the kind to upload it as
+_Location = tuple[str, str | None, str, str]  # protocol, connection, path, and the kind to upload it as
 
 # Not there, not allowed, no file, unknown protocol, library or connection.
 _NO_SUCH_FILE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 _NO_SUCH_STORAGE = (ValueError, ImportError, AirflowException)
 
-# What changes when a link of S3, CloudFront, Google or Azure is signed anew; the rest of a query may name the file.
+# What changes when a link of S3, CloudFront, Google or Azure is signed again; the rest of a query may name the file.
 # Apart from what is redacted, which may grow: whether a link counts as the same file decides about money.
 _SIGNED = re.compile(r"(?i)[?&](?:x-(?:amz|goog)-signature|signature|sig)=[^\s&#]")
 _OF_SIGNATURES = re.compile(
@@ -34,11 +34,14 @@ _OF_SIGNATURES = re.compile(
 
 
 def input_fingerprint(one: Input) -> Any:
-    """Return what tells an input from another one: for the fingerprint, without uploading anything."""
+    """Return what an input counts as in the request's fingerprint; nothing is uploaded for it.
+
+    :returns: JSON: the etag of a stored file, or its size and checksum; ``UNREADABLE`` for one that cannot be read.
+    """
     if one.result is not None:
         return [*one.result, one.index]
     if one.reference is not None:
-        # Uploaded anew it still is the same file.
+        # Uploaded again it still is the same file.
         return [one.value.get("size"), one.value["sha256"]] if "sha256" in one.value else one.reference
     if one.uri is None:
         return _unsigned(one.value)
@@ -56,16 +59,16 @@ def input_fingerprint(one: Input) -> Any:
 
 
 def _unsigned(value: Any) -> Any:
-    """Return a link without its signature: signed anew it still is the same file."""
+    """Return a link without its signature: signed again it still is the same file."""
     if isinstance(value, str) and _SIGNED.search(value):
-        place, _, query = value.partition("?")
+        address, _, query = value.partition("?")
         kept = [part for part in parse_qsl(query, keep_blank_values=True) if not _OF_SIGNATURES.fullmatch(part[0])]
-        return [place, kept] if kept else place
+        return [address, kept] if kept else address
     return value
 
 
 def check_inputs(inputs: Sequence[Input], now: float) -> dict[FieldPath, UploadSource]:
-    """Refuse inputs that cannot work, before any request leaves, and find the files to upload.
+    """Check that a request's inputs can work, before any request leaves, and find the files to upload.
 
     :param now: the time, in seconds since 1970.
     :returns: for each input that has to be uploaded its file; one that is given twice is one.
@@ -74,23 +77,23 @@ def check_inputs(inputs: Sequence[Input], now: float) -> dict[FieldPath, UploadS
     """
     for one in inputs:
         one.check(now)
-    found: dict[_Place, UploadSource] = {}
+    found: dict[_Location, UploadSource] = {}
     return {one.path: _source(one, found) for one in inputs if one.uri is not None}
 
 
-def _source(one: Input, found: dict[_Place, UploadSource]) -> UploadSource:
+def _source(one: Input, found: dict[_Location, UploadSource]) -> UploadSource:
     """Return how to upload a file, once it is sure that it can be read.
 
     :param found: the files found before, however their URIs were written; this one is added.
     """
     uri = one.uri or ""
-    kind, extension = one.upload_as()
+    kind, extension = one.upload_type()
     try:
         path = open_path(uri)
         # On Airflow 3.1 a path without a connection has no such attribute.
-        place = (path.protocol or "file", getattr(path, "conn_id", None), path.path, kind)
-        if place in found:
-            return found[place]
+        location = (path.protocol or "file", getattr(path, "conn_id", None), path.path, kind)
+        if location in found:
+            return found[location]
         path.fs.invalidate_cache(path.path)
         info = path.fs.info(path.path)
         if info.get("type") == "directory":
@@ -116,12 +119,12 @@ def _source(one: Input, found: dict[_Place, UploadSource]) -> UploadSource:
         if isinstance(error, (*_NO_SUCH_FILE, *_NO_SUCH_STORAGE)):
             raise InvalidInputError(words) from error
         raise TransferError(words, charge=Charge.NONE, next_step="A retry may find its storage back.") from error
-    found[place] = UploadSource(f"The file {uri!r} ({one.label})", kind, extension, size, opened)
-    return found[place]
+    found[location] = UploadSource(f"The file {uri!r} ({one.label})", kind, extension, size, opened)
+    return found[location]
 
 
 def check_sizes(sources: Iterable[UploadSource], tier: str | None) -> None:
-    """Refuse files that are larger than the account's plan takes.
+    """Check that the account's plan takes files as large as these.
 
     :param tier: the plan; one that is not known is not checked.
     :raises InvalidInputError: the message names size and limit (https://docs.magichour.ai/integration/inputs-and-outputs).

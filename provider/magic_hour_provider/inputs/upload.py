@@ -1,4 +1,4 @@
-"""Hands a request's files over to Magic Hour: earlier jobs' outputs by reference, everything else by upload.
+"""Inputs resolved to what Magic Hour takes: outputs of earlier jobs by reference, everything else by upload.
 
 All of it is free and comes before the paid request.
 """
@@ -35,7 +35,7 @@ def resolve_inputs(
     :param sources: those of them that have to be uploaded, as ``check_inputs`` found them.
     :param tier: the account's plan, which limits how large a file may be; None: not known.
     :raises InvalidInputError: a file is too large, or a job given as input has no such file; nothing was uploaded.
-    :raises MagicHourError: a poll or an upload did not work.
+    :raises MagicHourError: a job could not be read, or a file not be uploaded.
     """
     check_sizes(sources.values(), tier)
     references: dict[FieldPath, str] = {one.path: one.reference for one in inputs if one.reference is not None}
@@ -44,14 +44,14 @@ def resolve_inputs(
         if one.job is not None:
             if one.job not in jobs:
                 jobs[one.job] = retry(partial(client.find_job, *one.job))
-            references[one.path] = _output(one, jobs[one.job])
+            references[one.path] = _output_reference(one, jobs[one.job])
     files = list(dict.fromkeys(sources.values()))
     uploaded = dict(zip(files, upload_all(client, files), strict=True))
-    references |= {at: uploaded[source] for at, source in sources.items()}
+    references |= {path: uploaded[source] for path, source in sources.items()}
     return with_values(request, [(one, references[one.path]) for one in inputs if one.path in references])
 
 
-def _output(one: Input, job: Job) -> str:
+def _output_reference(one: Input, job: Job) -> str:
     """Return the address under which Magic Hour finds a file of an earlier job; no byte passes through us."""
     _check_job(one, job)
     page = library_url(job.kind, job.id) or ""

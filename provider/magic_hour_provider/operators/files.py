@@ -1,4 +1,4 @@
-"""Files without a job of one's own: upload an input, fetch or delete what a job made. None of it is paid for."""
+"""Operators for files alone: upload an input, download or delete the output of a job. All of them are free."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from magic_hour_provider.storage.paths import check_folder
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-KEPT = timedelta(days=7)
+UPLOAD_LIFETIME = timedelta(days=7)
 """How long Magic Hour keeps an upload (https://docs.magichour.ai/integration/inputs-and-outputs)."""
 
 
 class _FilesOperator(BaseOperator):
-    """What the three share: the connection, and errors that Airflow understands."""
+    """Base of the three operators: the connection, and errors that Airflow understands."""
 
     ui_color = "#e9e2ff"
 
@@ -68,7 +68,7 @@ class MagicHourUploadOperator(_FilesOperator):
 
     The task returns ``{"file_path", "expires_at", "type", "extension", "size", "sha256"}``, whole and key by key: give
     ``upload.output`` or ``upload.output["file_path"]`` where a request takes a file. Magic Hour keeps an upload for
-    7 days; a retry uploads anew.
+    7 days; a retry uploads again.
 
     :param source: the file: a path, an ``ObjectStoragePath`` or its URI, or an ``Asset``; its extension tells what it
         is.
@@ -99,7 +99,7 @@ class MagicHourUploadOperator(_FilesOperator):
             check_sizes([source], _tier(client, source))
             reading = _Hashing(source)
             # From before the upload: the reference must not outlive the file.
-            expires = datetime.fromtimestamp(clock.current().now(), UTC) + KEPT
+            expires = datetime.fromtimestamp(clock.current().now(), UTC) + UPLOAD_LIFETIME
             (path,) = upload_all(client, [replace(source, open=reading.opened)])
         self.log.info("Uploaded %s (%s bytes); Magic Hour keeps it until %s.", one.uri, source.size, expires)
         return {
@@ -113,7 +113,7 @@ class MagicHourUploadOperator(_FilesOperator):
 
 
 def _tier(client: MagicHourClient, source: UploadSource) -> str | None:
-    """Return the account's plan where it matters to a file, as far as it can be had."""
+    """Return the account's plan where it matters to a file, as far as it is known."""
     if source.size <= min(MAX_UPLOAD_BYTES.values()):
         return None
     try:
@@ -123,20 +123,20 @@ def _tier(client: MagicHourClient, source: UploadSource) -> str | None:
 
 
 class _Hashing:
-    """Reads a file for its upload and makes its checksum on the way: it need not be read twice."""
+    """A file being uploaded whose checksum is computed on the way: it need not be read twice."""
 
     def __init__(self, source: UploadSource) -> None:
         self._source = source
 
     @contextmanager
     def opened(self) -> Iterator[Readable]:
-        """Open the file; each try begins anew."""
+        """Open the file; each try starts over."""
         self._digest = hashlib.sha256()
         with self._source.open() as self._file:
             yield self
 
     def read(self, size: int, /) -> bytes:
-        """Read on."""
+        """Return the next bytes."""
         chunk = self._file.read(size)
         self._digest.update(chunk)
         return chunk
@@ -148,9 +148,9 @@ class _Hashing:
 
 
 class _JobOperator(_FilesOperator):
-    """A task that handles a job made elsewhere.
+    """Base of the operators for a job made elsewhere.
 
-    :param job: what names it.
+    :param job: a task's result, ``{"kind": ..., "id": ...}``, or the job's address in the web library.
     """
 
     operator_extra_links = (MagicHourLink(),)
@@ -159,7 +159,7 @@ class _JobOperator(_FilesOperator):
         super().__init__(**kwargs)
         self.job = job
 
-    def _look(self, client: MagicHourClient, context: Mapping[str, Any]) -> tuple[JobReference, Job]:
+    def _poll_job(self, client: MagicHourClient, context: Mapping[str, Any]) -> tuple[JobReference, Job]:
         reference = JobReference.parse(self.job)
         job = client.find_job(reference.kind, reference.id)
         record = Record("submitted", reference.tool, reference.kind, "", {}, job_id=reference.id)
@@ -170,7 +170,7 @@ class _JobOperator(_FilesOperator):
 class MagicHourDownloadOperator(_JobOperator):
     """Stores the files of a finished job made elsewhere, in the web app for example, and returns its result.
 
-    It looks once; to wait for a job use :class:`~magic_hour_provider.sensors.job.MagicHourJobSensor`, which stores
+    It polls once; to wait for a job use :class:`~magic_hour_provider.sensors.job.MagicHourJobSensor`, which stores
     files too. A file that is there already and the same is kept; nothing is overwritten. ``outlets`` get the files as
     :class:`~magic_hour_provider.operators.magic_hour.MagicHourOperator` gives them.
 
@@ -197,7 +197,7 @@ class MagicHourDownloadOperator(_JobOperator):
                     "There is no folder to store files in: set output_path, or [magic_hour] output_path."
                 )
             check_folder(folder)
-            reference, job = self._look(client, context)
+            reference, job = self._poll_job(client, context)
             if not job.ended:
                 raise TransferError(
                     f"Magic Hour job {job.id} is {job.status} and has no files yet.",
@@ -207,7 +207,7 @@ class MagicHourDownloadOperator(_JobOperator):
                 )
             if job.status != COMPLETE:
                 failure = job_error(job, tool=reference.tool, paid_here=False)
-                failure.retryable = False  # another look would see the same
+                failure.retryable = False  # another poll would give the same
                 raise failure
             result = store_outputs(client, job, reference.tool, folder)
         emit_outlet_events(self.outlets, context, result)
@@ -218,7 +218,7 @@ class MagicHourDeleteOperator(_JobOperator):
     """Deletes what a finished job made from Magic Hour, **for good**. Files you have stored are not touched.
 
     A deletion is no cancel and refunds nothing: a job that is still active is refused. A job that is gone already is
-    a success, so a retry after a lost answer ends well.
+    a success, so a retry after a lost response succeeds.
 
     :param job: a task's result, ``{"kind": ..., "id": ...}``, or the job's address in the web library.
     :param magic_hour_conn_id: the connection.
@@ -230,7 +230,7 @@ class MagicHourDeleteOperator(_JobOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Delete the job's output."""
         with self._client() as client:
-            reference, job = self._look(client, context)
+            reference, job = self._poll_job(client, context)
             if job.status == GONE:
                 self.log.info("Magic Hour job %s is gone already; nothing is left to delete.", job.id)
                 return {"id": job.id, "kind": job.kind, "deleted": False}
