@@ -236,4 +236,4 @@ def test_webm_is_what_its_field_takes():
     audio, video = find_inputs(
         get_tool("lip-sync"), {"assets": {"audio_file_path": "a.webm", "video_file_path": "b.webm"}}
     )
-    assert (audio.upload_type(), video.upload_as()) == (("audio", "webm"), ("video", "webm"))
+    assert (audio.upload_type(), video.upload_type()) == (("audio", "webm"), ("video", "webm"))
