@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from magic_hour_provider.plugin.media_tab import file_response as serving
-from magic_hour_provider.plugin.media_tab.file_response import RangeNotSatisfiableError, open_stored_file, parse_range
-from magic_hour_provider.plugin.media_tab.media_types import sniff_served_type
-from magic_hour_provider.plugin.media_tab.roots import (
+from magic_hour_provider.plugin.media_tab.files import reader
+from magic_hour_provider.plugin.media_tab.files.media_types import sniff_served_type
+from magic_hour_provider.plugin.media_tab.files.reader import MediaStorage
+from magic_hour_provider.plugin.media_tab.files.response import READ_SIZE, RangeNotSatisfiableError, parse_range
+from magic_hour_provider.plugin.media_tab.files.roots import (
     FileLocation,
     FileNotShownError,
     MediaRoot,
-    get_media_roots,
+    get_media_folders,
     locate_file,
+    parse_roots,
 )
 
 
@@ -92,7 +95,7 @@ def test_a_head_and_a_known_file(film):
 
 
 def test_reading_is_never_the_event_loops_work(film, monkeypatch):
-    """Looking a file up, opening and reading it happen in worker threads, a piece at a time."""
+    """Opening and reading a file happen in threads of the tab's own, a piece at a time."""
     seen = set()
     pieces = []
 
@@ -104,21 +107,22 @@ def test_reading_is_never_the_event_loops_work(film, monkeypatch):
             return getattr(self._file, name)
 
         def read(self, size):
-            seen.add(threading.current_thread().name.split()[0])
+            seen.add(threading.current_thread().name.rpartition("_")[0])
             pieces.append(size)
             return self._file.read(size)
 
-    def watched(place):
-        seen.add(threading.current_thread().name.split()[0])
-        opened = open_stored_file(place)
-        opened.file = Watched(opened.file)
-        return opened
+    open_file = reader._open_file
 
-    monkeypatch.setattr(serving, "open_stored_file", watched)
+    def watched(location):
+        seen.add(threading.current_thread().name.rpartition("_")[0])
+        file, info = open_file(location)
+        return Watched(file), info
+
+    monkeypatch.setattr(reader, "_open_file", watched)
     assert film.file().content == film.body
-    assert seen == {"AnyIO"}
+    assert seen == {"magic-hour-disk"}
     assert len(pieces) == 2
-    assert max(pieces) <= serving.READ_SIZE
+    assert max(pieces) <= READ_SIZE
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def test_a_link_put_in_place_while_a_file_is_opened(tab):
     place = locate_file(str(tab.files / "new" / "secret.png"), (root,))
     (tab.files / "new").symlink_to(tab.files.parent)
     with pytest.raises(FileNotShownError):
-        open_stored_file(place)
+        asyncio.run(MediaStorage().open(place))
 
 
 # The setting
@@ -285,7 +289,7 @@ def roots(monkeypatch, **settings) -> list[str]:
     monkeypatch.delenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(f"AIRFLOW__MAGIC_HOUR__{name.upper()}", value)
-    return [root.uri for root in get_media_roots()]
+    return [root.uri for root in parse_roots(get_media_folders())]
 
 
 def test_the_roots_by_default(monkeypatch):

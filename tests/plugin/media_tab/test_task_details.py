@@ -11,9 +11,10 @@ from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.ledger.record import new_tag
 from magic_hour_provider.plugin.media_tab import task_details as details
-from magic_hour_provider.plugin.media_tab.pages import run_page
+from magic_hour_provider.plugin.media_tab.pages import run_page, select_tiles
 from magic_hour_provider.plugin.media_tab.sanitize import to_safe_json
-from magic_hour_provider.plugin.media_tab.task_details import TaskSnapshot, error_of, job_of
+from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
+from magic_hour_provider.plugin.media_tab.task_details import error_of, job_of
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 REQUEST = {"image_count": 1, "model": "flux", "style": {"prompt": "a lighthouse"}, "aspect_ratio": "16:9"}
@@ -253,7 +254,7 @@ def test_only_what_is_sent_is_prepared(monkeypatch):
         )
         for n in range(1000)
     ]
-    page = run_page(many, (), 0.0, live=False)
+    page = run_page(many, select_tiles(many), {}, 0.0, live=False)
     assert (len(page["tiles"]), page["matching"], page["totals"]["credits"]) == (120, 1000, 5000)
     assert len(read) == 120
 

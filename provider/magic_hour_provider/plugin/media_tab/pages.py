@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from magic_hour_provider.api.models import CANCELED, ERROR, is_id
-from magic_hour_provider.plugin.media_tab.media_types import expected_kind
-from magic_hour_provider.plugin.media_tab.roots import MediaRoot
+from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
 from magic_hour_provider.plugin.media_tab.sanitize import parse_time, safe_number
-from magic_hour_provider.plugin.media_tab.task_details import TaskSnapshot, error_of, file_of, job_of
+from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
+from magic_hour_provider.plugin.media_tab.task_details import error_of, file_of, job_of
 
 NOT_OUR_OPERATOR = "This task runs no Magic Hour operator, so it has no media to show."
 PAGE, MAX_PAGE = 120, 1000
 """Number of tiles of a contact sheet in one response."""
 
 
-def task_page(task: TaskSnapshot | None, roots: tuple[MediaRoot, ...], now: float, *, live: bool) -> dict[str, Any]:
+def task_page(
+    task: TaskSnapshot | None, problems: Mapping[str, str | None], now: float, *, live: bool
+) -> dict[str, Any]:
     """Return the page of a task instance.
 
     :param task: None where the task does not run one of our operators.
+    :param problems: why files cannot be shown, by their URIs.
     :param now: the time, in seconds since 1970.
     :param live: whether the run is active.
     """
     if task is None:
         return {"now": now, "live": False, "empty_reason": NOT_OUR_OPERATOR, "job": None, "error": None, "files": []}
-    files = [file_of(task, index, roots) for index in range(len(task.media))]
+    files = [file_of(task, index, problems) for index in range(len(task.media))]
     page = _head(task) | {"now": now, "live": live and task.live, "job": job_of(task), "files": files}
     page["error"] = error_of(task)
     return page | {"empty_reason": None if files or page["error"] else _empty_reason(task, page)}
@@ -65,20 +69,28 @@ def _outline(task: TaskSnapshot) -> list[tuple[int | None, str | None]]:
     return [(None, kind if isinstance(kind, str) else None)]
 
 
-def run_page(
+@dataclass(frozen=True)
+class Selection:
+    """The tiles of one response.
+
+    :param tiles: task instance, index of a file or None, and kind.
+    :param counts: of all tiles of the run, and of those that match the filters.
+    """
+
+    tiles: Sequence[tuple[TaskSnapshot, int | None, str | None]]
+    counts: Mapping[str, Any]
+
+
+def select_tiles(
     tasks: Sequence[TaskSnapshot],
-    roots: tuple[MediaRoot, ...],
-    now: float,
     *,
-    live: bool,
     kind: str | None = None,
     stage: str | None = None,
     offset: int = 0,
     limit: int = PAGE,
-) -> dict[str, Any]:
-    """Return a page of a run's contact sheet, and the totals of the whole run.
+) -> Selection:
+    """Return a part of a run's contact sheet.
 
-    :param live: whether the run is active.
     :param kind: only tiles of this kind.
     :param stage: only tiles of task instances at this stage.
     :param offset: number of these tiles to skip.
@@ -86,26 +98,36 @@ def run_page(
     """
     tiles = [(task, *tile) for task in tasks for tile in _outline(task)]
     matching = [one for one in tiles if kind in (None, one[2]) and stage in (None, one[0].stage)]
-    page = matching[offset : offset + limit]
-    return {
-        "now": now,
-        "live": live,
-        "totals": _totals(tasks),
+    counts = {
         "kinds": Counter(one[2] for one in tiles if one[2]),
         "stages": Counter(one[0].stage for one in tiles),
         "tasks": Counter(one[0].task_id for one in matching),
         "matching": len(matching),
         "with_file": sum(one[1] is not None for one in matching),
-        "tiles": [_tile(task, index, its_kind, roots) for task, index, its_kind in page],
     }
+    return Selection(matching[offset : offset + limit], counts)
 
 
-def _tile(task: TaskSnapshot, index: int | None, kind: str | None, roots: tuple[MediaRoot, ...]) -> dict[str, Any]:
+def run_page(
+    tasks: Sequence[TaskSnapshot], selection: Selection, problems: Mapping[str, str | None], now: float, *, live: bool
+) -> dict[str, Any]:
+    """Return a part of a run's contact sheet, and the totals of the whole run.
+
+    :param problems: why files cannot be shown, by their URIs.
+    :param live: whether the run is active.
+    """
+    tiles = [_tile(task, index, kind, problems) for task, index, kind in selection.tiles]
+    return {"now": now, "live": live, "totals": _totals(tasks), **selection.counts, "tiles": tiles}
+
+
+def _tile(
+    task: TaskSnapshot, index: int | None, kind: str | None, problems: Mapping[str, str | None]
+) -> dict[str, Any]:
     job, error = job_of(task), error_of(task)
     names = ("title", "prompt", "credits", "submitted_at", "expected_at", "library_url")
     tile = _head(task) | {"kind": kind} | {name: job[name] if job else None for name in names}
     tile["message"] = error["message"] if error else None
-    tile["file"] = None if index is None else file_of(task, index, roots)
+    tile["file"] = None if index is None else file_of(task, index, problems)
     if index is None and error is None and task.stage == "succeeded":
         tile["message"] = _empty_reason(task, {"job": job, "live": False})
     return tile

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from airflow.providers.common.compat.sdk import conf
 
 _LOCAL = ("", "file", "local")
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,63})://(.*)", re.DOTALL)
+_URI = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
+
+NO_ROOTS = "Files are not shown here until an administrator names their folders in [magic_hour] media_roots."
 
 
 class FileNotShownError(Exception):
@@ -63,11 +66,6 @@ class FileLocation:
     name: str
 
     @property
-    def is_absent(self) -> bool:
-        """Whether the file is known to be missing, as far as that needs no request to a storage."""
-        return self.root.is_local and not Path(self.path).is_file()
-
-    @property
     def missing_message(self) -> str:
         """The message for a viewer when the file is missing."""
         if self.root.is_local:
@@ -78,53 +76,60 @@ class FileLocation:
         return "This file is not in the storage any more: it was moved or deleted."
 
 
-def get_media_roots() -> tuple[MediaRoot, ...]:
-    """Return the roots of ``[magic_hour] media_roots``; by default ``output_path``, if it is no template.
-
-    Entries without a folder, such as ``/`` or ``s3://``, are left out: they would expose everything.
-    """
+def get_media_folders() -> list[str]:
+    """Return the entries of ``[magic_hour] media_roots``; by default ``output_path``, if it is no template."""
     text = conf.get("magic_hour", "media_roots", fallback="") or ""
     if not text.strip():
         output = conf.get("magic_hour", "output_path", fallback="") or ""
         text = "" if "{{" in output or "{%" in output else output
-    found = (_parse_uri(entry.strip()) for entry in re.split(r"[,\n]", text) if entry.strip())
-    return tuple(MediaRoot(uri, *parsed) for uri, parsed in found if parsed is not None and _has_folder(*parsed))
+    return [entry.strip() for entry in re.split(r"[,\n]", text) if entry.strip()]
+
+
+def parse_roots(folders: Iterable[str]) -> tuple[MediaRoot, ...]:
+    """Return the roots of some entries. Local folders are resolved on the disk, which may block.
+
+    Entries without a folder, such as ``/`` or ``s3://``, are left out: they would expose everything.
+    """
+    parsed = ((folder, _parse_uri(folder)) for folder in folders)
+    return tuple(MediaRoot(folder, *parts) for folder, parts in parsed if parts is not None and _has_folder(*parts))
+
+
+def is_local_uri(uri: str) -> bool:
+    """Return whether a URI names a file of this machine."""
+    match = _URI.fullmatch(uri)
+    return (match.group(1) if match else "") in _LOCAL
 
 
 def _has_folder(scheme: str, bucket: str, parts: tuple[str, ...]) -> bool:
     return bool(bucket) if scheme else bool(parts)
 
 
-def _parse_uri(uri: str) -> tuple[str, tuple[str, str, tuple[str, ...]] | None]:
-    """Return a URI with its scheme, bucket and path parts; None for one that cannot name a file."""
-    match = _SCHEME.fullmatch(uri)
+def _parse_uri(uri: str) -> tuple[str, str, tuple[str, ...]] | None:
+    """Return a URI's scheme, bucket and path parts; None for one that cannot name a file."""
+    match = _URI.fullmatch(uri)
     scheme, rest = match.groups() if match else ("", uri)
     bucket = ""
     if match:
-        place, slash, rest = rest.partition("/")
-        bucket, rest = place.rpartition("@")[2], slash + rest
+        authority, slash, rest = rest.partition("/")
+        bucket, rest = authority.rpartition("@")[2], slash + rest
     if scheme in _LOCAL:
         # First of all: paths are compared after links and dots are resolved, on both sides.
         absolute = not bucket and "\0" not in rest and rest.startswith("/")
-        return uri, ("", "", Path(os.path.realpath(rest)).parts[1:]) if absolute else None
+        return ("", "", Path(os.path.realpath(rest)).parts[1:]) if absolute else None
     key = rest.removeprefix("/").removesuffix("/")
     parts = tuple(key.split("/")) if key else ()
     if not bucket or any(part in ("", ".", "..") for part in parts):
-        return uri, None
-    return uri, (scheme, bucket, parts)
+        return None
+    return scheme, bucket, parts
 
 
 def locate_file(uri: str, roots: tuple[MediaRoot, ...]) -> FileLocation:
-    """Return where a file that a task has reported is stored.
+    """Return where a file that a task has reported is stored. A local one is resolved on the disk, which may block.
 
     :param uri: from an XCom, so not trusted.
     :raises FileNotShownError: it is under no root.
     """
-    if not roots:
-        raise FileNotShownError(
-            "Files are not shown here until an administrator names their folders in [magic_hour] media_roots."
-        )
-    _, parsed = _parse_uri(uri)
+    parsed = _parse_uri(uri)
     for root in roots:
         if parsed is None or parsed[:2] != (root.scheme, root.bucket):
             continue

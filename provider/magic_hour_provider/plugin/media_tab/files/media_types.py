@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-HEAD = 64
+SIGNATURE_SIZE = 64
 """Number of bytes that :func:`sniff_served_type` needs."""
 
 _IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif")
@@ -40,7 +40,7 @@ def sniff_served_type(name: str, head: bytes) -> str | None:
     """Return the media type under which a file may be shown in the page, or None: it is for download only.
 
     :param name: the file's name.
-    :param head: its first bytes, :data:`HEAD` of them or all.
+    :param head: its first bytes, :data:`SIGNATURE_SIZE` of them or all.
     """
     possible = _possible_types(head)
     return next((kind for kind in _ALLOWED.get(extension(name), ()) if kind in possible), None)

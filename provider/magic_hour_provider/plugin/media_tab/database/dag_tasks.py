@@ -1,0 +1,79 @@
+"""Which tasks of a DAG run our operators. Only the serialized DAG decides that: XComs can be forged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from airflow.models.serialized_dag import SerializedDagModel
+from sqlalchemy import select
+
+from magic_hour_provider.xcoms import LINK_XCOM
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_MAX_CACHED = 64
+_NO_MEDIA = ("MagicHourUploadOperator", "MagicHourDeleteOperator")
+
+
+@dataclass(frozen=True)
+class MediaTask:
+    """A task of a DAG that runs one of our operators.
+
+    :param position: in the order in which the DAG's tasks run.
+    :param makes_media: False for an operator that only uploads or deletes.
+    """
+
+    position: int
+    makes_media: bool
+
+
+MediaTasks = dict[str, MediaTask]
+
+
+def load_media_tasks(session: Session, dag_id: str, versions: Iterable[Any]) -> dict[Any, MediaTasks]:
+    """Return our tasks by the DAG's version and by name; task instances from before DAG versions use the latest."""
+    found = {}
+    for version in versions:
+        query = select(SerializedDagModel.id, SerializedDagModel.dag_hash)
+        query = query.where(
+            SerializedDagModel.dag_id == dag_id if version is None else SerializedDagModel.dag_version_id == version
+        )
+        row = session.execute(query.order_by(SerializedDagModel.created_at.desc()).limit(1)).first()
+        found[version] = _tasks(session, row.id, row.dag_hash) if row else {}
+    return found
+
+
+_cached: dict[tuple[Any, str], MediaTasks] = {}
+
+
+def _tasks(session: Session, key: Any, dag_hash: str) -> MediaTasks:
+    """Return our tasks in one serialized DAG; deserializing is slow, so some results are cached."""
+    tasks = _cached.get((key, dag_hash))
+    if tasks is None:
+        stored = session.get(SerializedDagModel, key)
+        dag = stored.dag if stored is not None else None
+        tasks = find_media_tasks(dag.tasks) if dag is not None else {}
+        while len(_cached) >= _MAX_CACHED:
+            _cached.pop(next(iter(_cached)), None)
+        _cached[key, dag_hash] = tasks
+    return tasks
+
+
+def find_media_tasks(tasks: Iterable[Any]) -> MediaTasks:
+    """Return those of a serialized DAG's tasks that run our operators, or subclasses of them.
+
+    A subclass has a module of its own, but still has the link to the job's page.
+    """
+    by_name = {task.task_id: task for task in tasks}
+    order = TopologicalSorter({name: sorted(task.upstream_task_ids) for name, task in by_name.items()}).static_order()
+    found = {}
+    for position, name in enumerate(order):
+        task = by_name[name]
+        module, links = str(task._task_module), {link.xcom_key for link in task.operator_extra_links}
+        if module.startswith("magic_hour_provider.") or LINK_XCOM in links:
+            found[name] = MediaTask(position, task.task_type not in _NO_MEDIA)
+    return found
