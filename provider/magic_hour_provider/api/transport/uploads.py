@@ -27,7 +27,7 @@ RETRY_DELAYS_S = (1.0, 3.0, 9.0)
 """Seconds before each retry of something that is free."""
 _MAX_RETRY_AFTER_S = 30.0  # a worker does not wait longer, whatever the service asks for
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _StoppedError(MagicHourError):
     """Another file has failed, so this one is not needed any more."""
 
 
-def retry(work: Callable[[], T]) -> T:
+def retry(work: Callable[[], _T]) -> _T:
     """Call what costs nothing, and again after a delay where it fails with an error that may pass.
 
     :param work: makes the free requests.

@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 from sqlalchemy import exc, update
 from sqlalchemy.orm import Session
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 DATABASE_UNAVAILABLE = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 """Raised when the database is down or too busy: the same work may succeed later."""
 
 
-def lock_row(session: Session, model: type[T], key: Any) -> T | None:
+def lock_row(session: Session, model: type[_T], key: Any) -> _T | None:
     """Return a row as it is now, locked until the session's transaction ends.
 
     :param key: the row's primary key, in a column named ``id``; the model also has a column ``updated_at``.

@@ -15,7 +15,7 @@ from magic_hour_provider.plugin.webhooks.delivery_state import DeliveryState
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _THREADS = 4
 _RESPONSE_S = 0.7  # a delivery that takes longer is answered before its work is done
@@ -170,7 +170,7 @@ def process_delivery(
     return delay
 
 
-def _run_step(step: Callable[[], T], delivery: Delivery) -> T | None:
+def _run_step(step: Callable[[], _T], delivery: Delivery) -> _T | None:
     try:
         return step()
     except DATABASE_UNAVAILABLE:
