@@ -149,7 +149,7 @@ def in_a_fresh_process(measure: Callable[..., Any], *arguments: Any) -> Any:
 def memory(of: Callable[..., None], server: str, folder: str, files: int, mib: int) -> float:
     """Return the peak over the baseline, in MiB."""
     of(server, folder, 1, 1)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = resident("VmRSS")
     of(server, folder, files, mib)
     return resident("VmHWM") - before

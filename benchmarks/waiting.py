@@ -99,7 +99,7 @@ def crowd(bench: Bench, table: Table) -> None:
         with Side(name) as side:
             bench.run(side, "https", 5, interval_s, polls=0, hold_s=2)  # imports, and what is made once a process
             seen[name, jobs] = bench.run(side, "https", jobs, interval_s, polls=0, hold_s=HOLD_S)
-    (ours, our_books), (theirs, _) = seen["Magic Hour", MANY], seen["Databricks", FEWER]
+    (ours, our_summary), (theirs, _) = seen["Magic Hour", MANY], seen["Databricks", FEWER]
     lag, beside = ours.lag_ms(0.99), theirs.lag_ms(0.99)
     table.head(
         f"{MANY:,} jobs started at once, TLS, all as it is by default; Databricks with {FEWER:,}, as each of its jobs "
@@ -108,7 +108,7 @@ def crowd(bench: Bench, table: Table) -> None:
     table.row("Event-loop lag, p99", lag, " ms", must=30, aim=5)
     table.row(f"Event-loop lag, p99, beside Databricks with {FEWER:,}", lag / beside, " x", must=0.2)
     table.row("Memory per waiting job", ours.bytes_per_job / 1024, " KiB", must=4, aim=2)
-    table.row("Sockets", our_books.most_sockets, must=33)
+    table.row("Sockets", our_summary.most_sockets, must=33)
     for (name, jobs), (measured, summary) in seen.items():
         table.note(
             f"{name}, {jobs:,}",

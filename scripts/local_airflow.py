@@ -108,7 +108,7 @@ class LocalAirflow:
         del self._programs[name]
 
     def restart(self, name: str, sig: int = 9) -> None:
-        """Kill one component if it is up, start it anew, and wait until the new one says that it is healthy."""
+        """Kill one component if it is up, start it again, and wait until the new one says that it is healthy."""
         if name in self._programs:
             self.kill(name, sig)
         before = self._health()
@@ -187,19 +187,19 @@ class LocalAirflow:
     ) -> TaskInstance:
         """Wait until an unmapped task instance is in one of the states, and return it."""
 
-        def look() -> TaskInstance | None:
+        def read() -> TaskInstance | None:
             ti = self.task_instance(dag_id, run_id, task_id)
             return ti if ti["state"] in states else None
 
-        return self._until(look, timeout, f"{task_id} did not become {' or '.join(states)}")
+        return self._until(read, timeout, f"{task_id} did not become {' or '.join(states)}")
 
     def wait_for_run(
         self, dag_id: str, run_id: str, timeout: float, on_change: Callable[[TaskInstance], None] | None = None
     ) -> str:
-        """Wait until a run has ended and return its state, looking once a second.
+        """Wait until a run has ended and return its state, polling once a second.
 
         :param timeout: in seconds
-        :param on_change: called with each task instance whose state or try number differs from the last look
+        :param on_change: called with each task instance whose state or try number differs from the last poll
         """
         seen: dict[tuple[str, int], tuple[str | None, int]] = {}
 
@@ -276,13 +276,13 @@ class LocalAirflow:
     def _dag_ids(self) -> set[str]:
         return {dag["dag_id"] for dag in self.api("GET", "/dags", limit=100)["dags"]}
 
-    def _until(self, look: Callable[[], T | None], seconds: float, otherwise: str, *, every: float = 0.25) -> T:
+    def _until(self, read: Callable[[], T | None], seconds: float, otherwise: str, *, every: float = 0.25) -> T:
         end = time.monotonic() + seconds
         while True:
             for name, program in self._programs.items():
                 if program.exit_code is not None:
                     raise LocalAirflowError(f"{name} ended with {program.exit_code}. It wrote:\n{program.tail()}")
-            if found := look():
+            if found := read():
                 return found
             if time.monotonic() > end:
                 raise LocalAirflowError(f"After {seconds:g} s, {otherwise}. Logs: {self.home / 'logs-of-processes'}")

@@ -17,7 +17,7 @@ from magic_hour_provider.simulator import Simulator
 
 pytest_plugins = ["pytester"]
 
-LOOK = {"image_count": 1, "style": {"prompt": "a lighthouse at dawn"}}
+IMAGE_REQUEST = {"image_count": 1, "style": {"prompt": "a lighthouse at dawn"}}
 
 
 def creates(sim: Simulator) -> int:
@@ -29,7 +29,7 @@ def test_the_connection_leads_to_the_simulator(magic_hour_simulator):
     """A hook with nothing but the default connection reaches it, and the counters say what was bought."""
     with MagicHourHook().get_conn() as client:
         assert client.base_url == magic_hour_simulator.url
-        job = client.create("ai-image-generator", LOOK)
+        job = client.create("ai-image-generator", IMAGE_REQUEST)
     assert [made["id"] for made in magic_hour_simulator.jobs()] == [job.id]
     assert creates(magic_hour_simulator) == 1
 
@@ -61,7 +61,7 @@ def test_webhooks(magic_hour_simulator):
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         magic_hour_simulator.add_webhook(f"http://127.0.0.1:{server.server_address[1]}/hook")
         with MagicHourHook().get_conn() as client:
-            job = client.create("ai-image-generator", LOOK)
+            job = client.create("ai-image-generator", IMAGE_REQUEST)
         clock.current().sleep(60)
         magic_hour_simulator.wait_for_deliveries()
         server.shutdown()
@@ -172,7 +172,7 @@ def test_the_setting(pytester: pytest.Pytester, setting: str, outcome: dict[str,
 
         def test_it(magic_hour_simulator):
             with MagicHourHook().get_conn() as client:
-                client.create("ai-image-generator", {LOOK})
+                client.create("ai-image-generator", {IMAGE_REQUEST})
             magic_hour_simulator.advance(1.1)
             assert [job["status"] for job in magic_hour_simulator.jobs()] == ["complete"]
             assert magic_hour_simulator.stats()["creates"]["accepted"] == 1

@@ -41,7 +41,7 @@ def test_every_tool_has_a_pace():
 
 
 def test_a_request_can_change_the_pace():
-    """video-to-video v1 takes an hour and is looked at every 30 s."""
+    """video-to-video v1 takes an hour and is polled every 30 s."""
     tool = TOOLS["video-to-video"]
     assert tool.polling_class({"style": {"version": "v1"}}) is POLLING_CLASSES["long_video"]
     assert tool.polling_class({"style": {"version": "v2"}}) is POLLING_CLASSES["complex_video"]

@@ -93,7 +93,7 @@ def silent(connection: socket.socket) -> None:
     "behave",
     [closed_after_request, closed_after_headers, closed_in_the_body, closed_before_reading, not_http, silent],
 )
-def test_a_create_whose_answer_is_lost(behave):
+def test_a_create_whose_response_is_lost(behave):
     """Once the request may have left, whatever breaks makes it unknown and never repeatable."""
     with (
         server(behave) as url,

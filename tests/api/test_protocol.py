@@ -152,7 +152,7 @@ def test_an_id_is_checked_before_it_goes_into_a_path(job_id):
     ],
 )
 def test_the_kind_decides_the_route(kind, path):
-    """An id alone does not tell where to look."""
+    """An id alone does not say by which route to poll."""
     assert protocol.get_job_request(kind, "a1").path == path
 
 
@@ -227,7 +227,7 @@ def test_retry_after_is_seconds_or_a_date(text, seconds):
         ("text_too_long", False),
     ],
 )
-def test_which_job_failures_another_try_can_mend(code, retryable):
+def test_which_job_failures_a_retry_can_fix(code, retryable):
     """Input, policy and balance end for good; unknown codes are bounded by the user's retries."""
     failure = job_error(Job("abc", "video", "error", error_code=code), tool="lip-sync")
     assert failure.retryable is retryable
@@ -255,7 +255,7 @@ def test_library_addresses_are_read_and_written():
 
 @pytest.mark.parametrize("value", ["abc", {"id": "abc"}, {"kind": "video", "id": "../x"}, 5, None])
 def test_what_names_no_job_is_refused(value):
-    """A bare id is refused with the reason: the kind decides where to look."""
+    """A bare id is refused with the reason: the kind decides the route."""
     with pytest.raises(errors.InvalidInputError):
         JobReference.parse(value)
 
@@ -275,7 +275,7 @@ def test_a_tool_newer_than_this_package():
 
 
 def test_a_404_that_is_not_the_apis_says_nothing_about_the_job():
-    """A proxy's HTML 404 is a failing look, not the end of a paid job."""
+    """A proxy's HTML 404 is a failed poll, not the end of a paid job."""
     with pytest.raises(errors.InvalidResponseError):
         protocol.read_job(answer(404, b"<html>", {"content-type": "text/html"}), "video", "abc")
     with pytest.raises(errors.NotFoundError):

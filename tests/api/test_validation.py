@@ -46,8 +46,8 @@ def test_what_cannot_be_accepted(slug, request_, words):
     assert any(words in error for error in errors_of(slug, request_)), errors_of(slug, request_)
 
 
-def test_all_problems_are_told_at_once():
-    """One message names every problem, so that a person mends them in one go."""
+def test_all_problems_are_reported_at_once():
+    """One message names every problem, so that a person fixes them in one go."""
     findings = check_request(TOOLS["lip-sync"], {"asset": {}, "end_seconds": "x"}, rendered=False)
     assert len(findings.errors) == 4
     with pytest.raises(InvalidInputError, match=r"asset.*nothing was charged.*extra_request"):

@@ -19,7 +19,7 @@ def database() -> None:
 
 @pytest.fixture
 def load_example(pytestconfig: pytest.Config) -> Callable[[str], dict[str, Any]]:
-    """Return what an example's file defines, read anew: its DAGs see the settings of the test."""
+    """Return what an example's file defines, read again: its DAGs see the settings of the test."""
     return lambda name: runpy.run_path(str(pytestconfig.rootpath / "dags_examples" / f"{name}.py"))
 
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 def test_which_events_are_of_jobs_made_by_hand(load_example):
     """A job of this account that carries no key; not another account's, and not an event that no webhook made."""
-    told = {"kind": "video", "type": "video.completed", "conn_id": "magic_hour_default"}
+    extra = {"kind": "video", "type": "video.completed", "conn_id": "magic_hour_default"}
     extras = [
-        told | {"id": "by-hand", "name": "waves"},
-        told | {"id": "unnamed", "name": None},
-        told | {"id": "ours", "name": "teaser.make manual #ABCDEFGH"},
-        told | {"id": "theirs", "name": "waves", "conn_id": "another"},
+        extra | {"id": "by-hand", "name": "waves"},
+        extra | {"id": "unnamed", "name": None},
+        extra | {"id": "ours", "name": "teaser.make manual #ABCDEFGH"},
+        extra | {"id": "theirs", "name": "waves", "conn_id": "another"},
         {"from_rest_api": True},
         None,
     ]

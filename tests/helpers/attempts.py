@@ -97,7 +97,7 @@ class Connected:
         self._patch.setenv(f"AIRFLOW__MAGIC_HOUR__{name.upper()}", value)
 
     def operator(self, tool: str = "ai-image-generator", request: Any = None, **options: Any) -> MagicHourOperator:
-        """Make an operator; an image generator unless told otherwise."""
+        """Make an operator; an image generator by default."""
         request = {"image_count": 1, "style": {"prompt": "a lighthouse"}} if request is None else request
         options = {"task_id": "make", "output_path": str(self.output / "out")} | options
         return MagicHourOperator(tool=tool, request=request, **options)

@@ -1,4 +1,4 @@
-"""The places that files are stored in, each as tests look at it beside Airflow's back."""
+"""The places that files are stored in, each as tests read it past Airflow."""
 
 from __future__ import annotations
 

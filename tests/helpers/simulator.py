@@ -28,7 +28,7 @@ def connected(sim: Simulator, **options: Any) -> httpx.Client:
 
 
 class Receiver:
-    """Takes webhooks on a port of this machine, keeps them, and answers as it is told.
+    """Takes webhooks on a port of this machine, keeps them, and answers as ``answer`` says.
 
     :param answer: called with the number of a request, counted from 1, and its body; returns the status to answer.
     """

@@ -1,4 +1,4 @@
-"""What a task's log is told while a job is waited for."""
+"""What a task's log says while a job is waited for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_changes_age_and_next_poll():
 
 
 def test_a_long_wait_is_no_line_per_poll():
-    """Two hours and hundreds of polls are a dozen lines: the status, and every ten minutes that it goes on."""
+    """Two hours and hundreds of polls are a dozen lines: the status, and every ten minutes that the job still runs."""
     lines = messages_of(lambda _: Job("abc", "video", "rendering"))
     assert 11 <= len(lines) <= 14
     assert lines[3] == ("Magic Hour job abc after 31 min: still rendering; next poll in 10 s, giving up in 89 min.")

@@ -38,7 +38,7 @@ def test_connections_are_json() -> None:
 
 
 def test_two_airflows_share_no_secret() -> None:
-    """Every key is made anew, so that nothing signed by one is believed by another."""
+    """Every key is newly generated, so that nothing signed by one is believed by another."""
     one, other = environment(), environment()
     for key in ("CORE__FERNET_KEY", "API__SECRET_KEY", "API_AUTH__JWT_SECRET"):
         assert one[f"AIRFLOW__{key}"] != other[f"AIRFLOW__{key}"]

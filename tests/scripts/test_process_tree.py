@@ -60,7 +60,7 @@ def test_orphans_belong_to_a_program(family: Callable[[str], Program]) -> None:
 
 @pytest.mark.parametrize("leader", [STAYS, DEAF], ids=["polite", "deaf to SIGTERM"])
 def test_stop_all_leaves_nothing(family: Callable[[str], Program], leader: str) -> None:
-    """Also when the leader ignores SIGTERM, or dies without looking after its child."""
+    """Also when the leader ignores SIGTERM, or dies without stopping its child."""
     program = family(leader)
     stop_all([program], grace=0.5)
     assert program.processes() == []

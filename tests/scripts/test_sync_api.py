@@ -1,4 +1,4 @@
-"""The generated files are in step with the installed SDK, and a newer one is told by name."""
+"""The generated files are in step with the installed SDK, and a newer one is reported by name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_nothing_of_the_installed_sdk_is_missing():
     assert missing == []
 
 
-def test_a_newer_sdk_is_told_by_name():
+def test_a_newer_sdk_is_reported_by_name():
     """A new tool, a new field and a vanished tool are named, so that a person knows what to describe."""
     sdk = [one for one in sdk_schemas.methods() if one.path != "/v1/lip-sync"]
     some = next(one for one in sdk if one.path == "/v1/text-to-video")
@@ -49,7 +49,7 @@ def test_a_newer_sdk_is_told_by_name():
     assert "tool 'lip-sync' is gone" in str(caught.value)
 
 
-def test_a_field_without_description_is_told_by_name():
+def test_a_field_without_description_is_reported_by_name():
     """A new field of a known tool needs words of our own before it is released; a vanished one leaves none behind."""
     facts = tomllib.loads(sync_api.FACTS.read_text("utf-8"))
     facts["tools"]["lip-sync"]["fields"].pop("max_fps_limit")

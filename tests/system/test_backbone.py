@@ -48,7 +48,7 @@ def make(world, dag_id: str, run_id: str, states, timeout: float = 90):
 
 
 def test_a_wrong_key_fails_at_once(world, runs):
-    """One attempt, although the task has retries: nothing was created, and the log says what to mend."""
+    """One attempt, although the task has retries: nothing was created, and the log says what to fix."""
     ti = make(world, "wrong_key", runs["wrong_key"], ("failed", "success", "up_for_retry"))
     assert (ti["state"], ti["try_number"]) == ("failed", 1)
     log = world.airflow.task_log("wrong_key", runs["wrong_key"], "make", 1)
@@ -72,7 +72,7 @@ def test_a_worker_killed_during_the_post(world, runs):
 
 
 def test_a_worker_killed_after_the_answer_was_recorded(world, runs):
-    """kill -9 of the task's process while it waits: the retry goes on with the paid job. One create, success."""
+    """kill -9 of the task's process while it waits: the retry resumes the paid job. One create, success."""
     dag_id, run_id = AFTER_ANSWER, runs[AFTER_ANSWER]
     until(lambda: world.airflow.xcom(dag_id, run_id, "make", "magic_hour_job"))
     os.kill(world.airflow.pid_of(world.airflow.task_instance(dag_id, run_id, "make")), signal.SIGKILL)
@@ -87,7 +87,7 @@ def test_a_worker_killed_after_the_answer_was_recorded(world, runs):
 
 
 def test_a_triggerer_killed_while_a_task_is_deferred(world, runs):
-    """kill -9 of the triggerer: another one goes on waiting for the same job. One create, success."""
+    """kill -9 of the triggerer: another one waits for the same job. One create, success."""
     dag_id, run_id = TRIGGERER, runs[TRIGGERER]
     make(world, dag_id, run_id, ("deferred",))
     world.airflow.restart("triggerer", signal.SIGKILL)

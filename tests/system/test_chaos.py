@@ -63,7 +63,7 @@ def test_a_worker_killed(world, runs, point):
     if state == "success":
         result = world.airflow.xcom(dag_id, run_id, task_id)
         assert (result["id"], len(result["files"])) == (jobs[0]["id"], 1)
-    # No paid job is lost: the log that the person reads has its id, or the key that its name ends with.
+    # No paid job is lost: the log that the person reads has its id, or the tag at the end of its name.
     lost = [job for job in jobs if job["id"] not in log and f"#{job['name'].rpartition('#')[2]}" not in log]
     assert lost == []
     noted(jobs, f"worker {point.replace('_', ' ')}", f"{state if state == 'success' else UNKNOWN}; jobs lost: 0")
@@ -122,7 +122,7 @@ def interrupted(world: Any, runs: Any) -> tuple[str, str]:
     late, run_id = airflow.trigger("run_out_of_time"), airflow.trigger("interrupted")
     for task_id, state in (("marked_failed", "failed"), ("marked_success", "success")):
         airflow.wait_for_task("interrupted", run_id, task_id, ("deferred",), 120)
-        # By now its trigger must be running, to be told.
+        # By now its trigger must be running, to be notified.
         until(lambda name=task_id: airflow.task_instance("interrupted", run_id, name)["triggerer_job"])
         time.sleep(3)
         path = f"/dags/interrupted/dagRuns/{run_id}/taskInstances/{task_id}"

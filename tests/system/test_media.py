@@ -54,7 +54,7 @@ def test_a_worker_killed_with_downloads_under_way(world, runs):
 
 
 def test_new_files_start_another_dag(world, runs):
-    """Airflow learns of both files of a job through the alias, and starts the other DAG, which goes on with each."""
+    """Airflow learns of both files of a job through the alias, and starts the other DAG, which processes each."""
     airflow = world.airflow
     assert airflow.wait_for_run("new_picture", runs["new_picture"], 90) == "success"
     made = airflow.xcom("new_picture", runs["new_picture"], "picture")

@@ -47,8 +47,12 @@ def answers(*given):
 
 def part(start: int, stop: int | None = None, etag: str = '"one"', **headers: str) -> httpx.Response:
     """Return an answer to a range, cut off at ``stop``."""
-    told = {"content-type": "image/png", "etag": etag, "content-range": f"bytes {start}-{len(FILE) - 1}/{len(FILE)}"}
-    return httpx.Response(206, content=FILE[start:stop], headers=told | headers)
+    given = {
+        "content-type": "image/png",
+        "etag": etag,
+        "content-range": f"bytes {start}-{len(FILE) - 1}/{len(FILE)}",
+    }
+    return httpx.Response(206, content=FILE[start:stop], headers=given | headers)
 
 
 def whole(**headers: str) -> httpx.Response:
@@ -70,7 +74,7 @@ RESUMED = [
     ("no ranges", [whole()], ["bytes=0-"]),
     ("cut and resumed", [part(0, 100), part(100)], ["bytes=0-", "bytes=100-"]),
     ("cut twice", [part(0, 100), part(100, 300), part(300)], ["bytes=0-", "bytes=100-", "bytes=300-"]),
-    ("no ETag to go on with", [part(0, 100, etag=""), part(0)], ["bytes=0-", "bytes=0-"]),
+    ("no ETag to resume with", [part(0, 100, etag=""), part(0)], ["bytes=0-", "bytes=0-"]),
     ("a weak ETag", [part(0, 100, etag='W/"one"'), part(0)], ["bytes=0-", "bytes=0-"]),
     ("changed meanwhile: all of it", [part(0, 100), whole()], ["bytes=0-", "bytes=100-"]),
     (
@@ -96,7 +100,7 @@ def test_a_file_comes_whole(given, asked):
 
 
 def test_an_end_that_was_there_already():
-    """Cut off exactly at the end, without having been told the length: the server says that nothing is left."""
+    """Cut off exactly at the end, without having been given the length: the server says that nothing is left."""
     unknown = {"content-range": "bytes 0-/*", "transfer-encoding": "chunked"}
     first = part(0, **unknown)
     first.headers["content-range"] = "bytes 0-10239/*"

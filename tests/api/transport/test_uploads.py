@@ -167,11 +167,11 @@ def test_a_file_that_is_too_large_is_not_sent_again(sim, client, clock):
     assert clock.waits == []
 
 
-@pytest.mark.parametrize(("told", "words"), [(2_000_000, "longer"), (4_000_000, "shorter"), (2_999_999, "longer")])
-def test_a_file_that_changes_while_it_is_sent(sim, client, told, words):
+@pytest.mark.parametrize(("claimed", "words"), [(2_000_000, "longer"), (4_000_000, "shorter"), (2_999_999, "longer")])
+def test_a_file_that_changes_while_it_is_sent(sim, client, claimed, words):
     """Half a file is never taken for a whole one, and it is not sent again as if nothing were."""
     with pytest.raises(InputChangedError, match=rf"my\.png became {words} .*Something still writes to it") as caught:
-        upload_all(client, [source(name="my.png", size=told)])
+        upload_all(client, [source(name="my.png", size=claimed)])
     assert caught.value.retryable is True
     assert sim.stats()["requests"].get("upload", 0) <= 1
 
@@ -239,7 +239,7 @@ def test_patience_ends_at_once_where_another_try_cannot_help(sim, clock):
     assert clock.waits == [30, RETRY_DELAYS_S[1]]
 
 
-def test_no_signed_link_is_told(sim):
+def test_no_signed_link_is_shown(sim):
     """Neither the error nor what it came from holds the upload link."""
 
     def broken(request: httpx.Request) -> httpx.Response:

@@ -21,7 +21,7 @@ class NotedOperator(MagicHourOperator):
     """Writes down when it is resumed."""
 
     def execute_complete(self, context: Any, event: Any, deadline: float | None = None) -> Any:
-        """Note the time, and go on."""
+        """Note the time, and continue."""
         line = {"task_id": self.task_id, "run_id": context["run_id"], "id": event["id"], "at": time.time()}
         with Path(os.environ["AIRFLOW_HOME"], "resumed.jsonl").open("a") as notes:
             notes.write(json.dumps(line) + "\n")
@@ -45,7 +45,7 @@ with DAG("hooked", schedule=None):
     NotedOperator(task_id="failing", tool="text-to-video", request=video("[[seconds:20]] [[error:no_source_face]]"))
 
 with DAG("answer_lost", schedule=None):
-    # The first attempt knows at once that the answer is lost; by the second one a webhook has named the job.
+    # The first attempt knows at once that the response is lost; by the second one a webhook has identified the job.
     MagicHourOperator(
         task_id="make",
         tool="image-to-video",
