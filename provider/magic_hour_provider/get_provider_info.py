@@ -56,7 +56,7 @@ def get_provider_info() -> dict[str, Any]:
                         "label": "Webhook secret",
                         "description": (
                             "From Magic Hour's Developer Hub, for webhooks to /magic-hour/webhook on this Airflow's "
-                            "API server; two of them, with a blank between, while one takes the place of the other."
+                            "API server; two of them, with a blank between, while one replaces the other."
                         ),
                         "schema": {"type": ["string", "null"], "format": "password"},
                     },
@@ -116,8 +116,8 @@ def get_provider_info() -> dict[str, Any]:
                     "webhook_conn_ids": {
                         "description": (
                             "Connections whose webhooks the API server accepts, separated by commas: POST "
-                            "/magic-hour/webhook/<connection id>. Any other id is answered with 503 without looking "
-                            "for a connection. Empty: none."
+                            "/magic-hour/webhook/<connection id>. Any other id is answered with 503, and no "
+                            "connection is read. Empty: none."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -148,7 +148,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "min_credits_left": {
                         "description": (
-                            "No job is submitted while the account has fewer credits than this. A floor, not a lock: "
+                            "No job is submitted while the account has fewer credits than this. A minimum, not a lock: "
                             "tasks that start together all see the same balance. Not for usage-based accounts."
                         ),
                         "version_added": "0.1.0",
@@ -158,8 +158,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "sidecar": {
                         "description": (
-                            "Beside the files of each job a small one, <tool>-<id>.json, says what they are and what "
-                            "was asked for, without secrets."
+                            "Beside the files of each job a small one, <tool>-<id>.json, says what they are and which "
+                            "request made them, without secrets."
                         ),
                         "version_added": "0.1.0",
                         "type": "boolean",

@@ -1,4 +1,4 @@
-"""Tells Airflow which assets a task has made or changed, so that other DAGs run on new media."""
+"""Asset events of a task's outlets, so that other DAGs run on new media."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def emit_outlet_events(outlets: Sequence[Any], context: Context | Mapping[str, A
 
 
 def asset_uri(uri: str) -> str:
-    """Return the asset URI of a stored file: absolute, without the connection, which is a way there and not a place.
+    """Return the asset URI of a stored file: absolute, without the connection, which is not part of the address.
 
-    Airflow takes what follows ``?`` or ``#`` for something else than the place, so these two are escaped.
+    Airflow takes what follows ``?`` or ``#`` for something else than the address, so these two are escaped.
     """
     parts = urlsplit(uri)
     if not parts.scheme:

@@ -12,6 +12,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+from magic_hour_provider.metrics import ACTIVE_JOBS, COMPLETION_LATENCY
+
 stats: Any
 try:
     # Not the task SDK's, which common-compat names: in a triggerer only this one is set up (seen on 3.3.2).
@@ -24,12 +26,6 @@ except ImportError:  # Airflow 3.1
     stats = Stats
 
 log = logging.getLogger(__name__)
-
-POLLS = "magic_hour.polls"
-POLL_FAILURES = "magic_hour.poll_failures"
-RATE_LIMITED = "magic_hour.rate_limited"
-ACTIVE_JOBS = "magic_hour.active_jobs"
-COMPLETION_LATENCY = "magic_hour.completion_latency"
 
 _INTERVAL_S = 10.0
 

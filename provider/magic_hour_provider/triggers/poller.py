@@ -25,10 +25,11 @@ from magic_hour_provider.api.errors import (
 from magic_hour_provider.api.models import COMPLETE, Job
 from magic_hour_provider.api.transport.http import MAX_CONNECTIONS
 from magic_hour_provider.hooks.settings import ConnectionSettings
+from magic_hour_provider.metrics import POLL_FAILURES, POLLS, RATE_LIMITED
 from magic_hour_provider.polling.rate_limiter import RateLimiter
 from magic_hour_provider.polling.schedule import TIMEOUT, Outcome, PollDecision, is_refusal
 from magic_hour_provider.triggers.client_provider import READ_AGAIN_S, ClientProvider
-from magic_hour_provider.triggers.poll_metrics import POLL_FAILURES, POLLS, RATE_LIMITED, PollMetrics
+from magic_hour_provider.triggers.poll_metrics import PollMetrics
 from magic_hour_provider.triggers.polled_job import PolledJob
 
 # A service in trouble is not polled faster for it.
