@@ -208,7 +208,7 @@ def test_an_address_that_cannot_be_right_is_refused(url):
 )
 def test_retry_after_is_seconds_or_a_date(text, seconds):
     """Both forms of the header are understood, anything else is nothing; more than an hour is not believed."""
-    now = datetime(2026, 11, 23, tzinfo=UTC)
+    now = datetime(2026, 11, 23, tzinfo=UTC).timestamp()
     assert retry_after({"retry-after": text}, now=now) == seconds
 
 

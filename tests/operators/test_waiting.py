@@ -82,7 +82,7 @@ def test_the_log_of_a_wait_on_the_worker(airflow, capsys):
     """It reads as the trigger's: what changed, at which age, and when the next look is."""
     airflow.attempt(airflow.operator("text-to-video", VIDEO, deferrable=False), TaskInstance())
     shown = capsys.readouterr().out
-    assert "s: rendering; next poll in 5 s, giving up in 60 min." in shown
+    assert "seconds: rendering; next poll in 5 seconds, giving up in 1 hour." in shown
     assert shown.count(": rendering") == 1
     assert airflow.creates() == 1
 

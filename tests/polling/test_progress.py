@@ -5,7 +5,7 @@ from __future__ import annotations
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.errors import RateLimitedError, ServerError
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.polling.progress import Progress, duration
+from magic_hour_provider.polling.progress import Progress
 from magic_hour_provider.polling.schedule import PollDecision, PollState, Schedule
 
 
@@ -28,9 +28,10 @@ def test_changes_age_and_next_poll():
     words = ("queued", "rendering", "complete")
     lines = messages_of(lambda age: Job("abc", "video", words[int(age > 60) + int(age > 100)]))
     assert lines == [
-        "Magic Hour job abc after 32 s: queued; next poll in 10 s, giving up in 119 min.",
-        "Magic Hour job abc after 62 s: rendering; next poll in 10 s, giving up in 119 min.",
-        "Magic Hour job abc after 101 s: complete; 8 polls.",
+        "Magic Hour job abc after 32 seconds: queued; next poll in 10 seconds, giving up in 1 hour 59 minutes.",
+        "Magic Hour job abc after 1 minute 2 seconds: rendering; next poll in 10 seconds, giving up in 1 hour "
+        "59 minutes.",
+        "Magic Hour job abc after 1 minute 41 seconds: complete; 8 polls.",
     ]
 
 
@@ -38,27 +39,17 @@ def test_a_long_wait_is_no_line_per_poll():
     """Two hours and hundreds of polls are a dozen lines: the status, and every ten minutes that the job still runs."""
     lines = messages_of(lambda _: Job("abc", "video", "rendering"))
     assert 11 <= len(lines) <= 14
-    assert lines[3] == ("Magic Hour job abc after 31 min: still rendering; next poll in 10 s, giving up in 89 min.")
-    assert lines[-1].startswith("Magic Hour job abc after 2 h 0 min: no longer waited for (timeout); ")
+    assert lines[3] == (
+        "Magic Hour job abc after 31 minutes: still rendering; next poll in 10 seconds, giving up in 1 hour 29 minutes."
+    )
+    assert lines[-1].startswith("Magic Hour job abc after 2 hours: no longer waited for (timeout); ")
 
 
 def test_failing_polls_are_said_once():
     """The first failing poll gives its reason; hundreds more add only what the sign of life says."""
     faults = (ServerError("Magic Hour has a fault."), RateLimitedError("Slower, please."))
     lines = messages_of(lambda age: faults[int(age > 70)] if age > 60 else Job("abc", "video", "queued"))
-    assert "poll failed: Magic Hour has a fault; next poll in 10 s" in lines[1]
+    assert "poll failed: Magic Hour has a fault; next poll in 10 seconds" in lines[1]
     assert len(lines) <= 14
     still = messages_of(lambda age: faults[0] if int(age / 300) % 2 else Job("abc", "video", "queued"), deadline=900)
     assert len(still) <= 5
-
-
-def test_durations_for_people():
-    """Seconds, then minutes, then hours."""
-    assert [duration(s) for s in (-3, 0, 119, 120, 7199, 7260)] == [
-        "0 s",
-        "0 s",
-        "119 s",
-        "2 min",
-        "2 h 0 min",
-        "2 h 1 min",
-    ]

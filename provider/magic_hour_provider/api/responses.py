@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -15,6 +14,7 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.errors import Charge, RequestFailure, describe_error
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, library_url
 from magic_hour_provider.api.redaction import redact
+from magic_hour_provider.api.times import parse_http_date
 
 _MAX_SHOWN = 300  # characters of an unexpected response shown to a person
 _MAX_RETRY_AFTER_S = 3600.0
@@ -73,23 +73,22 @@ def as_int(value: Any) -> int | None:
         return None
 
 
-def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
     """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a readable one.
 
     An hour is the most that is obeyed: a day is a fault, and would keep a job's end from its task.
+
+    :param now: the time, in seconds since 1970; None: by the machine's clock, as the service knows no other.
     """
     text = (headers.get("retry-after") or "").strip()
     try:
         return min(_MAX_RETRY_AFTER_S, max(0.0, float(text)))
     except ValueError:
         pass
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    moment = parse_http_date(text)
+    if moment is None:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(_MAX_RETRY_AFTER_S, max(0.0, (moment - (now or datetime.now(UTC))).total_seconds()))
+    return min(_MAX_RETRY_AFTER_S, max(0.0, moment - (time.time() if now is None else now)))
 
 
 def _service_message(response: Response) -> tuple[str, str | None]:

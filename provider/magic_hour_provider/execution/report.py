@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from magic_hour_provider.api.errors import (
@@ -17,16 +16,13 @@ from magic_hour_provider.api.errors import (
 )
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE
 from magic_hour_provider.api.redaction import redact
+from magic_hour_provider.api.times import format_time
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, intent_xcom, submitted_xcom
 
 log = logging.getLogger(__name__)
 
 _MAX_REQUEST = 16 * 1024  # bytes of JSON
-
-
-def _iso(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def without_secrets(value: Any) -> Any:
@@ -92,7 +88,7 @@ class Report:
             kind=record.kind,
             name=record.name,
             library_url=record.page,
-            submitted_at=_iso(record.submitted_at),
+            submitted_at=None if record.submitted_at is None else format_time(record.submitted_at),
             credits_charged=record.credits_charged,
             status=status,
         )
@@ -123,7 +119,7 @@ class Report:
 
     def ended(self, status: str, now: float, *, credits_charged: int | None = None) -> None:
         """Say how the attempt ended, and when (in seconds since 1970)."""
-        self._facts.update(status=status, ended_at=_iso(now))
+        self._facts.update(status=status, ended_at=format_time(now))
         if credits_charged is not None:
             self._facts["credits_charged"] = credits_charged
         self.push()

@@ -12,12 +12,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import check_id, library_url, parse_library_url
+from magic_hour_provider.api.times import parse_time
 
 FieldPath = tuple[str | int, ...]
 """Where a file stands in a request: keys and indexes from its top."""
@@ -112,7 +112,8 @@ class Input:
 
     def _check_reference(self, now: float) -> None:
         expires, extension = self.value.get("expires_at"), self.value.get("extension")
-        if isinstance(expires, str) and datetime.fromisoformat(expires).timestamp() <= now:
+        until = parse_time(expires)
+        if until is not None and until <= now:
             raise InvalidInputError(
                 f"{self.label} got an upload that Magic Hour has deleted at {expires}.",
                 next_step="Run the task that uploads it again.",

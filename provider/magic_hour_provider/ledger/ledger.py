@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from magic_hour_provider.api import clock, errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.models import Submission, check_id, parse_library_url
+from magic_hour_provider.api.times import format_time
 from magic_hour_provider.ledger.decision import Decision, RetryState, decide
 from magic_hour_provider.ledger.file_store import StorageStore, storage_store
 from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError, State, task_state
@@ -316,13 +316,10 @@ class Ledger:
         return self._write(record)
 
     def _write(self, record: Record) -> Record:
-        record = replace(record, written_at=record.written_at or self._stamp())
+        record = replace(record, written_at=record.written_at or format_time(clock.current().now()))
         if self._store is not None:
             self._store.set(KEY, record.to_json(), retention=_never_expire())
         return record
-
-    def _stamp(self) -> str:
-        return datetime.fromtimestamp(clock.current().now(), UTC).isoformat(timespec="seconds")
 
     def _delete(self, key: str) -> None:
         if self._store is not None:

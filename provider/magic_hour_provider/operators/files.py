@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -24,6 +23,7 @@ from magic_hour_provider.api.errors import (
 )
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference, library_url
 from magic_hour_provider.api.responses import job_error
+from magic_hour_provider.api.times import format_time
 from magic_hour_provider.api.transport.streaming import Readable
 from magic_hour_provider.api.transport.uploads import UploadSource, upload_all
 from magic_hour_provider.execution.report import Report
@@ -40,7 +40,7 @@ from magic_hour_provider.storage.paths import check_folder
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-UPLOAD_LIFETIME = timedelta(days=7)
+UPLOAD_LIFETIME_S = 7 * 24 * 3600.0
 """How long Magic Hour keeps an upload (https://docs.magichour.ai/integration/inputs-and-outputs)."""
 
 
@@ -99,12 +99,12 @@ class MagicHourUploadOperator(_FilesOperator):
             check_sizes([source], _tier(client, source))
             reading = _Hashing(source)
             # From before the upload: the reference must not outlive the file.
-            expires = datetime.fromtimestamp(clock.current().now(), UTC) + UPLOAD_LIFETIME
+            expires = format_time(clock.current().now() + UPLOAD_LIFETIME_S)
             (path,) = upload_all(client, [replace(source, open=reading.opened)])
         self.log.info("Uploaded %s (%s bytes); Magic Hour keeps it until %s.", one.uri, source.size, expires)
         return {
             "file_path": path,
-            "expires_at": expires.isoformat(timespec="seconds"),
+            "expires_at": expires,
             "type": source.kind,
             "extension": source.extension,
             "size": source.size,

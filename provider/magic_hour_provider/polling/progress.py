@@ -6,18 +6,11 @@ import sys
 
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job
+from magic_hour_provider.api.times import format_duration
 from magic_hour_provider.polling.schedule import PollDecision, PollState
 
 # A line per poll would be read by nobody: without news there is a message this often.
 _HEARTBEAT_S = 600.0
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words, such as ``85 s`` or ``2 h 5 min``."""
-    if seconds < 120:
-        return f"{max(0.0, seconds):.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Progress:
@@ -59,7 +52,7 @@ class Progress:
             return self.on_end(news or f"no longer waited for ({decision.outcome.status})", now)
         if news is None and now - self._logged_at < _HEARTBEAT_S:
             return None
-        following, left = duration(decision.next_poll_at - now), duration(self.state.deadline - now)
+        following, left = format_duration(decision.next_poll_at - now), format_duration(self.state.deadline - now)
         return self._format(f"{news or self._no_news()}; next poll in {following}, giving up in {left}", now)
 
     def on_end(self, words: str, now: float) -> str:
@@ -73,4 +66,4 @@ class Progress:
 
     def _format(self, words: str, now: float) -> str:
         self._logged_at = now
-        return f"Magic Hour job {self.job_id} after {duration(now - self.state.submitted_at)}: {words}."
+        return f"Magic Hour job {self.job_id} after {format_duration(now - self.state.submitted_at)}: {words}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -21,6 +20,7 @@ from magic_hour_provider.api.catalog import KINDS
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
+from magic_hour_provider.api.times import parse_time
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
@@ -197,9 +197,6 @@ class MagicHourJobSensor(BaseSensorOperator):
         self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deadline})
 
     def _submitted_at(self, now: float) -> float:
-        """Return when the job was made, as its age says how often to look; now, where that is not known."""
-        made = self._seen.created_at if isinstance(self._seen, Job) else None
-        try:
-            return min(now, datetime.fromisoformat(made or "").timestamp())
-        except ValueError:
-            return now
+        """Return when the job was submitted, as its age decides the polling interval; now, if that is not known."""
+        submitted_at = parse_time(self._seen.created_at) if isinstance(self._seen, Job) else None
+        return now if submitted_at is None else min(now, submitted_at)

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 from urllib.parse import quote, urljoin
 
@@ -18,6 +17,7 @@ from magic_hour_provider.api import clock
 from magic_hour_provider.api.errors import TransferError
 from magic_hour_provider.api.models import Download
 from magic_hour_provider.api.responses import retry_after
+from magic_hour_provider.api.times import parse_time
 from magic_hour_provider.api.transport.checksums import expected_checksums
 
 log = logging.getLogger(__name__)
@@ -294,8 +294,5 @@ def expired(link: Download, now: float) -> bool:
 
     :param now: seconds since 1970.
     """
-    try:
-        until = datetime.fromisoformat(link.expires_at or "")
-    except ValueError:
-        return False
-    return (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() <= now
+    until = parse_time(link.expires_at)
+    return until is not None and until <= now

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from magic_hour_provider.api.redaction import redact
@@ -39,14 +38,6 @@ def safe_number(value: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None
-
-
-def parse_time(value: Any) -> float | None:
-    """Return an ISO 8601 time as seconds since 1970; None for anything else."""
-    try:
-        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def flatten_request(value: Any, path: str = "") -> list[dict[str, Any]]:

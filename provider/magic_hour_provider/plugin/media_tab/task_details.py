@@ -7,11 +7,11 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import KINDS, TOOLS
 from magic_hour_provider.api.models import ENDED, is_id, library_url
+from magic_hour_provider.api.times import parse_time
 from magic_hour_provider.plugin.media_tab.charges import describe_charge, describe_next_step
 from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
 from magic_hour_provider.plugin.media_tab.sanitize import (
     flatten_request,
-    parse_time,
     safe_number,
     safe_text,
     to_safe_json,

@@ -16,6 +16,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select, update
 
 from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.times import parse_time
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.ledger.record import KEY, Record, find_tag
 from magic_hour_provider.plugin.webhooks.secrets import load_webhook_secrets
@@ -136,7 +137,5 @@ def _state_store_model() -> Any:
 
 
 def _submitted_at(created_at: str | None, now: float) -> float:
-    try:
-        return min(now, datetime.fromisoformat(created_at or "").timestamp())
-    except ValueError:
-        return now
+    submitted_at = parse_time(created_at)
+    return now if submitted_at is None else min(now, submitted_at)
