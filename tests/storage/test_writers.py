@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from magic_hour_provider.storage import files, writers
 from magic_hour_provider.storage.paths import open_path
@@ -39,3 +40,64 @@ def test_a_writer_that_starts_over(place, size):
     writer.commit()
     assert place.read("a.bin") == data
     assert (place.names(), place.unfinished()) == (["a.bin"], [])
+
+
+class ObjectStore(AbstractFileSystem):
+    """An object store as fsspec's libraries show it: an object is there when its file is closed.
+
+    :param exclusive: whether it can refuse a taken name itself.
+    """
+
+    cachable = False
+
+    def __init__(self, exclusive: bool) -> None:
+        super().__init__()
+        self.exclusive, self.objects, self.discarded = exclusive, {}, 0
+
+    def _open(self, path, mode="rb", block_size=None, **options):
+        if mode == "xb" and not self.exclusive:
+            raise ValueError(mode)
+        return Upload(self, path, mode, block_size, **options)
+
+    def exists(self, path, **options):
+        """Whether there is such an object."""
+        return path in self.objects
+
+
+class Upload(AbstractBufferedFile):
+    """One upload."""
+
+    def _initiate_upload(self):
+        self.parts = []
+
+    def _upload_chunk(self, final=False):
+        self.parts.append(self.buffer.getvalue())
+        if final and self.mode == "xb" and self.path in self.fs.objects:
+            raise RuntimeError("412 Precondition Failed")
+        if final:
+            self.fs.objects[self.path] = b"".join(self.parts)
+        return True
+
+    def discard(self):
+        """Give the upload up."""
+        self.fs.discarded += 1
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("size", [3, 5 * 1024 * 1024])
+def test_an_object_of_another_store(exclusive, size):
+    """It shows when it is whole, starts over with a new upload, and takes no name that another has taken."""
+    store, data = ObjectStore(exclusive), os.urandom(size)
+    writer = writers.ObjectWriter(store, "bucket/a.png")
+    writer.write(data[::-1])
+    writer.restart()
+    writer.write(data)
+    assert (store.objects, store.discarded) == ({}, 1)
+    writer.commit()
+    assert store.objects == {"bucket/a.png": data}
+    late = writers.ObjectWriter(store, "bucket/a.png")
+    late.write(b"another")
+    with pytest.raises(FileExistsError):
+        late.commit()
+    late.abort()
+    assert (store.objects, store.discarded) == ({"bucket/a.png": data}, 2)
