@@ -781,6 +781,6 @@ def test_stopping_says_that_the_job_goes_on(airflow, capsys):
     ti.next_attempt()
     airflow.start(operator, ti)
     operator.on_kill()
-    assert "It goes on and may still be charged" in capsys.readouterr().out
+    assert "It keeps running and may still be charged" in capsys.readouterr().out
     assert airflow.sim.stats()["deletes"] == 0
     assert airflow.creates() == 1

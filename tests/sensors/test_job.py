@@ -177,10 +177,10 @@ def test_soft_fail(airflow):
 
 
 def test_timeout(airflow):
-    """A deferred sensor ends as sensors do, and says that the job goes on."""
+    """A deferred sensor ends as sensors do, and says that the job keeps running."""
     airflow.sim.inject_fault("job-outcome", status="stuck")
     one = sensor(airflow, {"kind": "video", "id": submit(airflow.sim)}, timeout=120)
-    with pytest.raises(AirflowSensorTimeout, match="The job goes on"):
+    with pytest.raises(AirflowSensorTimeout, match="The job keeps running"):
         airflow.attempt(one, TaskInstance())
     assert airflow.creates() == 1
 

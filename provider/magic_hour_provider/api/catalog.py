@@ -59,7 +59,7 @@ class Tool:
     """One kind of generation. Make one by hand for a tool newer than this package.
 
     :param slug: name in Magic Hour's documentation, such as ``text-to-video``.
-    :param kind: ``video``, ``image``, ``audio`` or ``face-detection``: decides where its job is looked at.
+    :param kind: ``video``, ``image``, ``audio`` or ``face-detection``: decides the route of its job's polls.
     :param path: path of its create endpoint, such as ``/v1/text-to-video``.
     :param title: name for people.
     :param accepts_name: whether the request has a ``name`` field.

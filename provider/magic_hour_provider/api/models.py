@@ -92,7 +92,7 @@ class JobReference:
             return cls(value["kind"], check_id(value.get("id")), str(value.get("tool") or value["kind"]))
         raise InvalidInputError(
             f"{str(value)[:120]!r} names no Magic Hour job: give a task's result, a dict with 'kind' and 'id' (the id "
-            "alone does not tell where to look), or the job's address in https://magichour.ai/my-library."
+            "alone does not say of which kind it is), or the job's address in https://magichour.ai/my-library."
         )
 
 
@@ -113,7 +113,7 @@ class Submission:
     """The answer to a create.
 
     :param id: the job's id.
-    :param kind: decides the route at which the job is looked at.
+    :param kind: decides the route at which the job is polled.
     :param credits_charged: credits taken, or None if the answer did not say.
     """
 

@@ -213,8 +213,8 @@ class JobAttempt:
         )
         self.report.job(record, "queued")
         self._log.info(
-            "Submitted Magic Hour job %s (%s), charged %s credits. It goes on and stays charged whatever happens to "
-            "this task; see %s",
+            "Submitted Magic Hour job %s (%s), charged %s credits. It keeps running and stays charged whatever happens "
+            "to this task; see %s",
             record.job_id,
             tool.slug,
             record.credits_charged,
@@ -312,7 +312,7 @@ class JobAttempt:
             try:
                 job = self.client.get_job(job.kind, job.id)
             except errors.MagicHourError as error:
-                self._log.info("The job could not be looked at, which changes nothing: %s", error)
+                self._log.info("The job could not be polled, which changes nothing: %s", error)
             if job.ended and job.status != COMPLETE:
                 self._finish(record, job, Outcome(job.status, job.error_code))
         return task_result(job, record.tool, ())

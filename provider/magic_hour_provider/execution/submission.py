@@ -81,7 +81,7 @@ def submit_once(
             if error.not_created_per_docs and settled and gateways < 2:
                 sleep(_BAD_GATEWAY_S)
             if (found := ledger.find_identified(record)) is not None:
-                log.info("A webhook has identified the job whose answer was lost: %s. Resuming it.", found.job_id)
+                log.info("A webhook has identified the job whose response was lost: %s. Resuming it.", found.job_id)
                 return found
             after = get_balance(client)
             if error.not_created_per_docs and settled and gateways < 2 and account and after == account.credits:
@@ -161,20 +161,20 @@ def get_balance(client: MagicHourClient) -> int | None:
 def check_min_credits(account: Account | None) -> None:
     """Refuse to pay when the account has fewer credits than ``[magic_hour] min_credits_left``.
 
-    A floor, not a lock: tasks that look at the same moment all see the same balance.
+    A minimum balance, not a lock: tasks that start together all see the same balance.
     """
-    floor = conf.getint("magic_hour", "min_credits_left", fallback=0)
-    if floor <= 0 or (account is not None and account.usage_based):
+    minimum = conf.getint("magic_hour", "min_credits_left", fallback=0)
+    if minimum <= 0 or (account is not None and account.usage_based):
         return
     if account is None or account.credits is None:
         raise errors.ConnectionFailedError(
-            f"[magic_hour] min_credits_left is {floor}, and Magic Hour did not say how many credits the account has.",
+            f"[magic_hour] min_credits_left is {minimum}, and Magic Hour did not say how many credits the account has.",
             charge=errors.Charge.NONE,
             next_step="A retry asks again.",
         )
-    if account.credits < floor:
+    if account.credits < minimum:
         raise errors.InsufficientCreditsError(
-            f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {floor}.",
+            f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {minimum}.",
             charge=errors.Charge.NONE,
             next_step="Top up at https://magichour.ai/pricing or lower the setting, then clear the task.",
         )

@@ -169,8 +169,8 @@ class MagicHourOperator(BaseOperator):
             )
         else:
             self.log.warning(
-                "Stopped waiting for Magic Hour job %s. It goes on and may still be charged; the next attempt resumes "
-                "it. A video can be canceled by hand at %s",
+                "Stopped waiting for Magic Hour job %s. It keeps running and may still be charged; the next attempt "
+                "resumes it. A video can be canceled by hand at %s",
                 record.job_id,
                 record.page or "magichour.ai",
             )

@@ -176,7 +176,7 @@ class MagicHourJobSensor(BaseSensorOperator):
         if event["status"] == TIMEOUT:
             raise AirflowSensorTimeout(
                 f"Magic Hour job {event['id']} had not ended when the sensor's timeout of {self.timeout:g} s did. "
-                "The job goes on; nothing was paid by this task."
+                "The job keeps running; nothing was paid by this task."
             )
         return self._defer(deadline if deadline is not None else clock.current().now() + self.timeout)
 

@@ -43,7 +43,7 @@ def faulty_answer(fault: Fault, *, with_code: bool) -> Response:
         kind = "application/json" if fault.body[:1] in ("{", "[") else "text/plain"
         return Response(fault.body, status, headers, kind)
     code = fault.code or _CODES.get(status, "error")
-    message = fault.message or f"The simulator was told to answer {status}."
+    message = fault.message or f"An injected fault responds with {status}."
     return error(status, code, message, headers, with_code=with_code or fault.code is not None)
 
 

@@ -99,7 +99,7 @@ def shape(job: Job, faults: Sequence[Fault]) -> None:
             job.duration = float(fault.seconds or 0)
         elif fault.fault == "job-outcome":
             code = fault.code or "unknown_error"
-            message = fault.message or f"The simulator was told to end this job with {code}."
+            message = fault.message or f"An injected fault ended this job with {code}."
             job.ending = Ending(str(fault.status), code, message, fault.immediately)
 
 

@@ -81,7 +81,7 @@ class Job:
     :param final_price: credits that it costs in the end; the price unless it is paid by the frame.
     :param credits_charged: credits that stay charged, as its details say.
     :param settled: whether its money will not move again.
-    :param polled_at: when it was looked at last, in seconds since 1970 on the simulator's clock.
+    :param polled_at: when it was polled last, in seconds since 1970 on the simulator's clock.
     """
 
     id: str
