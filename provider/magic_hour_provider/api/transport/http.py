@@ -123,7 +123,8 @@ def _load_context(verify: bool | str, *key: object) -> ssl.SSLContext:  # noqa: 
 
 def api_context(options: TransportOptions) -> ssl.SSLContext:
     """Return the TLS context for the API; for an address without TLS one that trusts nobody, which costs nothing."""
-    if httpx.URL(options.base_url).scheme == "https":
+    # A path that is wrong is said now, not when the files of a paid job are downloaded.
+    if httpx.URL(options.base_url).scheme == "https" or isinstance(options.verify, str):
         return ssl_context(options.verify)
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
