@@ -30,7 +30,7 @@ from helpers.attempts import Connected, TaskInstance  # noqa: E402
 from helpers.places import PLACES, Place  # noqa: E402
 from helpers.samples import KEY  # noqa: E402
 from helpers.stores import LEDGERS, Store, StoredFiles  # noqa: E402
-from magic_hour_provider.api.clock import SimulatedClock, override  # noqa: E402
+from magic_hour_provider.clock import SimulatedClock, override  # noqa: E402
 from magic_hour_provider.ledger import file_store as storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 from magic_hour_provider.api.webhooks import read_delivery, split_secrets, verify
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.simulator import Simulator
@@ -98,7 +98,7 @@ class TestTheNearerMarkerCounts:
 SUITE = """
 import os
 import httpx
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 real, seen = clock.current(), {{}}
 
 def test_with(magic_hour_simulator):

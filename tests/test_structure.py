@@ -22,16 +22,16 @@ LEVELS = (
     {"ledger", "outputs", "hooks"},
     {"polling", "storage", "simulator"},
     {"api", "links"},
-    {"xcoms", "metrics", "get_provider_info"},
+    {"clock", "times", "xcoms", "metrics", "get_provider_info"},
     {ROOT},
 )
 # The API server's side, the simulator and pytest's plugin import nothing else of the package than these.
 ONLY = {
     "plugin": {"plugin.webhooks", "plugin.media_tab", "links", ROOT},
-    "plugin.webhooks": {"api", "xcoms", "metrics", "ledger.record", "triggers.resume_delay", ROOT},
-    "plugin.media_tab": {"api", "xcoms", "storage.paths", ROOT},
+    "plugin.webhooks": {"api", "clock", "times", "xcoms", "metrics", "ledger.record", "triggers.resume_delay", ROOT},
+    "plugin.media_tab": {"api", "clock", "times", "xcoms", "storage.paths", ROOT},
     "simulator": {"api.catalog"},
-    "pytest_plugin": {"simulator", "api.clock"},
+    "pytest_plugin": {"simulator", "clock"},
 }
 # One typed class per tool is generated into these, beside what is written by hand.
 GENERATED = {"operators.video", "operators.image", "operators.audio", "operators.shapes"}
@@ -98,7 +98,7 @@ def test_nothing_imports_the_simulator():
 def test_without_airflow():
     """The API, the polling and the simulator are of use without Airflow."""
     for module, path in SOURCES.items():
-        if folder_of(module) in ("api", "polling", "simulator"):
+        if folder_of(module) in ("api", "polling", "simulator", "clock", "times"):
             assert not re.search(r"^\s*(import|from) airflow", path.read_text(), re.M), module
 
 

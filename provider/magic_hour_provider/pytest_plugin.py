@@ -68,7 +68,7 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     conn_ids = _conn_ids(options.pop("conn_id", _DEFAULT_CONN_ID))
     real_time = options.pop("real_time", False)
     try:
-        from magic_hour_provider.api import clock
+        from magic_hour_provider import clock
         from magic_hour_provider.simulator import Simulator
         from magic_hour_provider.simulator.server import DEFAULT_API_KEY
         from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET

@@ -15,7 +15,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from helpers.clocks import set_clock
 from helpers.samples import KEY
 from helpers.stores import Store, StoredFiles
-from magic_hour_provider.api.clock import SimulatedClock
+from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.ledger.file_store import folder_name
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator import Simulator

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from magic_hour_provider.api import clock as process_clock
-from magic_hour_provider.api.clock import Clock, SimulatedClock
+from magic_hour_provider import clock as process_clock
+from magic_hour_provider.clock import Clock, SimulatedClock
 
 
 class MovableTime:

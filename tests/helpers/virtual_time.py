@@ -17,8 +17,8 @@ import pytest
 
 from helpers.clocks import set_clock
 from magic_hour_provider.api.client import AsyncMagicHourClient
-from magic_hour_provider.api.clock import Clock
 from magic_hour_provider.api.responses import Response, transport_error
+from magic_hour_provider.clock import Clock
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.settings import ConnectionSettings
 from magic_hour_provider.triggers.job import MagicHourJobTrigger

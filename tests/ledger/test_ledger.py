@@ -10,8 +10,8 @@ from helpers.clocks import MovableTime, set_clock
 from helpers.stores import Store
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import get_tool
-from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.models import Submission
+from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.ledger.decision import RetryState, decide
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import UNREADABLE, Record, changed_fields, fingerprint

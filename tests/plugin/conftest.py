@@ -14,7 +14,7 @@ from helpers.clocks import HeldClock, MovableTime
 from helpers.postgres import postgresql
 from helpers.samples import KEY
 from helpers.webhooks import SECRET, Webhooks, serving
-from magic_hour_provider.api.clock import override
+from magic_hour_provider.clock import override
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

@@ -14,7 +14,7 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.errors import Charge, RequestFailure, describe_error
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, library_url
 from magic_hour_provider.api.redaction import redact
-from magic_hour_provider.api.times import parse_http_date
+from magic_hour_provider.times import parse_http_date
 
 _MAX_SHOWN = 300  # characters of an unexpected response shown to a person
 _MAX_RETRY_AFTER_S = 3600.0

@@ -16,8 +16,8 @@ from magic_hour_provider.api.errors import (
 )
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE
 from magic_hour_provider.api.redaction import redact
-from magic_hour_provider.api.times import format_time
 from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.times import format_time
 from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, intent_xcom, submitted_xcom
 
 log = logging.getLogger(__name__)

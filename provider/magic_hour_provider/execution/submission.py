@@ -10,7 +10,8 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from magic_hour_provider.api import clock, errors
+from magic_hour_provider import clock
+from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import RequestFailure

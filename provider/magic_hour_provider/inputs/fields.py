@@ -17,7 +17,7 @@ from typing import Any
 from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import check_id, library_url, parse_library_url
-from magic_hour_provider.api.times import parse_time
+from magic_hour_provider.times import parse_time
 
 FieldPath = tuple[str | int, ...]
 """Where a file stands in a request: keys and indexes from its top."""

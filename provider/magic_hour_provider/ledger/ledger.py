@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
-from magic_hour_provider.api import clock, errors
+from magic_hour_provider import clock
+from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.models import Submission, check_id, parse_library_url
-from magic_hour_provider.api.times import format_time
 from magic_hour_provider.ledger.decision import Decision, RetryState, decide
 from magic_hour_provider.ledger.file_store import StorageStore, storage_store
 from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError, State, task_state
 from magic_hour_provider.metrics import count_credits
+from magic_hour_provider.times import format_time
 
 log = logging.getLogger(__name__)
 

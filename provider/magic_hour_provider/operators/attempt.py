@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 from magic_hour_provider.api.catalog import default_polling_class
 from magic_hour_provider.api.errors import Charge, MagicHourError
 from magic_hour_provider.api.models import check_id

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from magic_hour_provider import DEFAULT_CONN_ID
-from magic_hour_provider.api import clock
+from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, FileField
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import (
@@ -23,7 +22,6 @@ from magic_hour_provider.api.errors import (
 )
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference, library_url
 from magic_hour_provider.api.responses import job_error
-from magic_hour_provider.api.times import format_time
 from magic_hour_provider.api.transport.streaming import Readable
 from magic_hour_provider.api.transport.uploads import UploadSource, upload_all
 from magic_hour_provider.execution.report import Report
@@ -36,6 +34,7 @@ from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
 from magic_hour_provider.storage.paths import check_folder
+from magic_hour_provider.times import format_time
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job

@@ -6,8 +6,8 @@ import sys
 
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.api.times import format_duration
 from magic_hour_provider.polling.schedule import PollDecision, PollState
+from magic_hour_provider.times import format_duration
 
 # A line per poll would be read by nobody: without news there is a message this often.
 _HEARTBEAT_S = 600.0

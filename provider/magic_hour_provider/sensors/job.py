@@ -14,13 +14,11 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from magic_hour_provider import DEFAULT_CONN_ID
-from magic_hour_provider.api import clock
+from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.catalog import KINDS
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
-from magic_hour_provider.api.times import parse_time
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
@@ -29,6 +27,7 @@ from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, PollState, Schedule
+from magic_hour_provider.times import parse_time
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.api.errors import ConnectionFailedError, MagicHourError
 from magic_hour_provider.hooks.magic_hour import MagicHourHook

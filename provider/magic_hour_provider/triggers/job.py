@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, default_polling_class
 from magic_hour_provider.api.models import library_url
 from magic_hour_provider.polling.schedule import PollState, Schedule

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from weakref import WeakKeyDictionary
 
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 from magic_hour_provider.api.errors import (
     ConnectionFailedError,
     InvalidInputError,

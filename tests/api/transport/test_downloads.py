@@ -15,10 +15,10 @@ import pytest
 from helpers.clocks import MovableTime, set_clock
 from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.errors import TransferError
 from magic_hour_provider.api.models import Download
 from magic_hour_provider.api.transport.downloads import expired
+from magic_hour_provider.clock import SimulatedClock
 
 FILE = bytes(range(256)) * 40
 LINK = Download("https://s.example/a.png?signature=secret")

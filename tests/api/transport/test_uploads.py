@@ -15,7 +15,6 @@ from helpers.samples import KEY
 from helpers.uploads import stored
 from helpers.waiting import time_out
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.clock import SimulatedClock
 from magic_hour_provider.api.errors import (
     InputChangedError,
     RateLimitedError,
@@ -30,6 +29,7 @@ from magic_hour_provider.api.transport.uploads import (
     retry,
     upload_all,
 )
+from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.behavior import Behavior
 

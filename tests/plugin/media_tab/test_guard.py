@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from helpers.clocks import MovableTime, set_clock
-from magic_hour_provider.api.clock import SimulatedClock
+from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.plugin.media_tab.files import guard as module
 from magic_hour_provider.plugin.media_tab.files.guard import CircuitBreaker, ReadGuard, StorageUnavailableError
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from helpers.clocks import HeldClock, MovableTime
-from magic_hour_provider.api.clock import override
 from magic_hour_provider.api.webhooks import Delivery
+from magic_hour_provider.clock import override
 from magic_hour_provider.plugin.webhooks import inbox as module
 from magic_hour_provider.plugin.webhooks.inbox import Inbox, InboxFullError
 

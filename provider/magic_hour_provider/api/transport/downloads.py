@@ -13,12 +13,12 @@ from urllib.parse import quote, urljoin
 
 import httpx
 
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 from magic_hour_provider.api.errors import TransferError
 from magic_hour_provider.api.models import Download
 from magic_hour_provider.api.responses import retry_after
-from magic_hour_provider.api.times import parse_time
 from magic_hour_provider.api.transport.checksums import expected_checksums
+from magic_hour_provider.times import parse_time
 
 log = logging.getLogger(__name__)
 

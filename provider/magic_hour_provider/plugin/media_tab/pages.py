@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from magic_hour_provider.api.models import CANCELED, ERROR, is_id
-from magic_hour_provider.api.times import parse_time
 from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
 from magic_hour_provider.plugin.media_tab.sanitize import safe_number
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.media_tab.task_details import error_of, file_of, job_of
+from magic_hour_provider.times import parse_time
 
 NOT_OUR_OPERATOR = "This task runs no Magic Hour operator, so it has no media to show."
 PAGE, MAX_PAGE = 120, 1000

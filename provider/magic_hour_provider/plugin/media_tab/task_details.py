@@ -7,7 +7,6 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import KINDS, TOOLS
 from magic_hour_provider.api.models import ENDED, is_id, library_url
-from magic_hour_provider.api.times import parse_time
 from magic_hour_provider.plugin.media_tab.charges import describe_charge, describe_next_step
 from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
 from magic_hour_provider.plugin.media_tab.sanitize import (
@@ -17,6 +16,7 @@ from magic_hour_provider.plugin.media_tab.sanitize import (
     to_safe_json,
 )
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot, as_mapping
+from magic_hour_provider.times import parse_time
 
 _PROMPTS = ("prompt", "text", "content", "topic", "script")
 

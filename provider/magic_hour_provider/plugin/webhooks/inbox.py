@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE
 from magic_hour_provider.plugin.webhooks.delivery_state import DeliveryState

@@ -13,8 +13,7 @@ from fastapi import FastAPI, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from magic_hour_provider import DEFAULT_CONN_ID
-from magic_hour_provider.api import clock
+from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.errors import InvalidInputError, SignatureError
 from magic_hour_provider.api.webhooks import read_delivery, verify
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, conf
 
-from magic_hour_provider import DEFAULT_CONN_ID
-from magic_hour_provider.api import clock
+from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import split_secrets
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from magic_hour_provider.api import clock
+from magic_hour_provider import clock
 from magic_hour_provider.plugin.media_tab.files.roots import FileNotShownError
 
 T = TypeVar("T")

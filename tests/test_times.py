@@ -8,7 +8,7 @@ import pendulum
 import pytest
 
 import magic_hour_provider
-from magic_hour_provider.api.times import format_duration, format_time, parse_http_date, parse_time
+from magic_hour_provider.times import format_duration, format_time, parse_http_date, parse_time
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 
@@ -113,4 +113,4 @@ def test_times_are_read_and_written_in_one_place():
     package = Path(magic_hour_provider.__file__).parent
     pattern = re.compile(r"fromisoformat|isoformat|strptime|strftime|parsedate|pendulum")
     found = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if pattern.search(path.read_text())}
-    assert {name for name in found if not name.startswith("simulator/")} == {"api/times.py"}
+    assert {name for name in found if not name.startswith("simulator/")} == {"times.py"}
