@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from magic_hour_provider import clock
 from magic_hour_provider.plugin.media_tab.files.roots import FileNotShownError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 READ_TIMEOUT_S = 5.0
 """Time limit of one read, in seconds."""
@@ -90,8 +90,8 @@ class ReadGuard:
         self._shared: dict[str, Future[Any]] = {}
 
     async def run_in_thread(
-        self, root: str, function: Callable[[], T], abandoned: Callable[[Future[T]], object] | None = None
-    ) -> T:
+        self, root: str, function: Callable[[], _T], abandoned: Callable[[Future[_T]], object] | None = None
+    ) -> _T:
         """Call a function that blocks, in a thread.
 
         :param root: whose breaker it concerns.
@@ -102,25 +102,25 @@ class ReadGuard:
         return await self._run(root, lambda: self._threads.submit(function), abandoned)
 
     async def run_on_loop(
-        self, root: str, loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]
-    ) -> T:
+        self, root: str, loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, _T]]
+    ) -> _T:
         """Run a coroutine on the event loop of a file system, and cancel it there when nobody waits for it any more.
 
         :raises StorageUnavailableError: it was not run, or did not return in time.
         """
         return await self._run(root, lambda: asyncio.run_coroutine_threadsafe(work(), loop))
 
-    async def run_shared(self, root: str, function: Callable[[], T]) -> T:
+    async def run_shared(self, root: str, function: Callable[[], _T]) -> _T:
         """Call a function in a thread, as :meth:`run_in_thread`, once for all that ask while it is running."""
-        future: Future[T] | None = self._shared.get(root)
+        future: Future[_T] | None = self._shared.get(root)
         if future is None:
             return await self._run(root, lambda: self._submit_shared(root, function), is_shared=True)
         breaker = self._breakers[root]
         breaker.check(clock.current().steady())
         return await self._wait(breaker, future, is_shared=True)
 
-    def _submit_shared(self, root: str, function: Callable[[], T]) -> Future[T]:
-        future: Future[T] | None = self._shared.get(root)  # another one may have had the slot before
+    def _submit_shared(self, root: str, function: Callable[[], _T]) -> Future[_T]:
+        future: Future[_T] | None = self._shared.get(root)  # another one may have had the slot before
         if future is None:
             future = self._shared[root] = self._threads.submit(function)
             _call_when_done(future, lambda _: self._shared.pop(root, None))
@@ -129,11 +129,11 @@ class ReadGuard:
     async def _run(
         self,
         root: str,
-        start: Callable[[], Future[T]],
-        abandoned: Callable[[Future[T]], object] | None = None,
+        start: Callable[[], Future[_T]],
+        abandoned: Callable[[Future[_T]], object] | None = None,
         *,
         is_shared: bool = False,
-    ) -> T:
+    ) -> _T:
         breaker = self._breakers.setdefault(root, CircuitBreaker())
         breaker.check(clock.current().steady())
         await self._take_slot()
@@ -165,7 +165,7 @@ class ReadGuard:
         finally:
             self._waiting -= 1
 
-    async def _wait(self, breaker: CircuitBreaker, future: Future[T], *, is_shared: bool = False) -> T:
+    async def _wait(self, breaker: CircuitBreaker, future: Future[_T], *, is_shared: bool = False) -> _T:
         result, timed_out = asyncio.wrap_future(future), None
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
@@ -185,11 +185,11 @@ class ReadGuard:
         return value
 
 
-def _call_when_done(future: Future[T], callback: Callable[[Future[T]], object]) -> None:
+def _call_when_done(future: Future[_T], callback: Callable[[Future[_T]], object]) -> None:
     """Call back on this event loop when a future is done."""
     loop = asyncio.get_running_loop()
 
-    def call(done: Future[T]) -> None:
+    def call(done: Future[_T]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(callback, done)
 

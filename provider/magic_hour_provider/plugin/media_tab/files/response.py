@@ -16,7 +16,7 @@ from magic_hour_provider.plugin.media_tab.files.media_types import SIGNATURE_SIZ
 from magic_hour_provider.plugin.media_tab.files.reader import FileInfo, FileReader, MediaStorage
 from magic_hour_provider.plugin.media_tab.files.roots import FileLocation
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 READ_SIZE = 512 * 1024
 """Bytes read at a time."""
@@ -124,7 +124,7 @@ async def _stream(reader: FileReader, start: int, end: int) -> AsyncIterator[byt
         reader.close()
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
     """Wait for something as long as the viewer does, and cancel it when he leaves.
 
     :raises ViewerLeftError: he has left.
