@@ -133,7 +133,7 @@ def _keys(schema: Schema) -> str:
 
 
 def _sentence(schema: Schema) -> str:
-    """Say what a field means, what it may be, and what it is when left out."""
+    """Describe a field: its meaning, its values, and its default."""
     parts = ["Deprecated." if schema.get("deprecated") else "", schema["description"]]
     values = schema.get("enum")
     if values and len(values) <= LISTED:

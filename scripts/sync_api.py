@@ -1,8 +1,8 @@
 """Brings the package in step with the installed official SDK: the catalog, the typed operators, the README's table.
 
 A new release of the API is: raise ``magic-hour`` in pyproject.toml and constraints/, run this, read the diff. What the
-SDK does not say (pace, medians, descriptions, bounds) is kept by hand in api_facts.toml. ``--check`` writes nothing and
-fails where the files differ from what would be written.
+SDK does not say (polling intervals, medians, descriptions, bounds) is kept by hand in api_facts.toml. ``--check``
+writes nothing and fails where the files differ from what would be written.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class OutOfStepError(Exception):
 
 
 def main() -> int:
-    """Write the files, or say which differ."""
+    """Write the files, or name those that differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a file would change")
     check = parser.parse_args().check
@@ -66,7 +66,7 @@ def files() -> dict[Path, str]:
 
 
 def make_catalog(sdk: list[SdkMethod], facts: dict[str, Any]) -> dict[str, Any]:
-    """Join what the SDK says with what is kept by hand.
+    """Join the facts of the SDK with those kept by hand.
 
     :raises OutOfStepError: a tool or a field stands on one side only; the message names them all
     """

@@ -38,7 +38,7 @@ def test_waiting_takes_no_time(magic_hour_simulator):
     """An hour of waiting, on a worker and on an event loop, is an hour of the simulator and an instant of ours."""
     began, before = time.monotonic(), clock.current().now()
     clock.current().sleep(1800)
-    asyncio.run(clock.current().pause(1800))
+    asyncio.run(clock.current().async_sleep(1800))
     assert 3600 <= clock.current().now() - before < 3660
     assert magic_hour_simulator.now() >= before + 3600
     assert time.monotonic() - began < 60

@@ -21,15 +21,15 @@ class Clock:
         """Return the seconds since 1970. People and other machines set this clock: it may jump either way."""
         return time.time()
 
-    def steady(self) -> float:
-        """Return seconds that nobody sets: they only count up, from a start that means nothing."""
+    def monotonic(self) -> float:
+        """Return seconds that nobody sets: they only count up, from an arbitrary start."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Wait on a worker."""
         time.sleep(seconds)
 
-    async def pause(self, seconds: float) -> None:
+    async def async_sleep(self, seconds: float) -> None:
         """Wait on an event loop."""
         await asyncio.sleep(seconds)
 
@@ -69,8 +69,8 @@ class SimulatedClock(Clock):
         self._readings += 1
         return self.timekeeper.now() + self._readings * 1e-6
 
-    def steady(self) -> float:
-        """Return the simulated time too."""
+    def monotonic(self) -> float:
+        """Return the simulated time as well."""
         return self.now()
 
     def sleep(self, seconds: float) -> None:
@@ -78,7 +78,7 @@ class SimulatedClock(Clock):
         self.waits.append(seconds)
         self.timekeeper.advance(seconds)
 
-    async def pause(self, seconds: float) -> None:
+    async def async_sleep(self, seconds: float) -> None:
         """Move the time, and let others on the loop run."""
         self.sleep(seconds)
         await asyncio.sleep(0)

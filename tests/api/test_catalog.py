@@ -7,7 +7,7 @@ import re
 
 import magic_hour
 
-from magic_hour_provider.api.catalog import ENDPOINTS, POLLING_CLASSES, TOOLS
+from magic_hour_provider.api.catalog import FREE_ENDPOINTS, POLLING_CLASSES, TOOLS
 
 
 def sdk_routes() -> dict[str, tuple[str, str]]:
@@ -26,9 +26,9 @@ def sdk_routes() -> dict[str, tuple[str, str]]:
 
 def test_every_route_of_the_sdk_is_known():
     """32 tools and 10 other endpoints: the same paths as the official SDK's."""
-    ours = {("POST", tool.path) for tool in TOOLS.values()} | {(e.method, e.path) for e in ENDPOINTS}
+    ours = {("POST", tool.path) for tool in TOOLS.values()} | {(e.method, e.path) for e in FREE_ENDPOINTS}
     assert set(sdk_routes().values()) == ours
-    assert (len(TOOLS), len(ENDPOINTS)) == (32, 10)
+    assert (len(TOOLS), len(FREE_ENDPOINTS)) == (32, 10)
 
 
 def test_every_tool_has_a_pace():

@@ -36,7 +36,7 @@ class HeldClock(SimulatedClock):
         """Let so much time pass."""
         self.timekeeper.advance(seconds)
 
-    async def pause(self, seconds: float) -> None:
+    async def async_sleep(self, seconds: float) -> None:
         """Wait until the time has passed."""
         end = self.now() + seconds
         self.waits.append(seconds)  # from here on a test may move the time

@@ -61,9 +61,9 @@ class LoopClock(Clock):
 
     def now(self) -> float:
         """Return the machine's time."""
-        return START + self.steady() + self.ahead
+        return START + self.monotonic() + self.ahead
 
-    def steady(self) -> float:
+    def monotonic(self) -> float:
         """Return the loop's time."""
         return asyncio.get_running_loop().time()
 

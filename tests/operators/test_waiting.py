@@ -69,7 +69,7 @@ def test_a_clock_that_jumps_on_the_worker(airflow, monkeypatch, jump):
             monkeypatch.setattr(type(airflow.clock), "now", lambda _: now() + jump)
         return real(self, kind, job_id)
 
-    monkeypatch.setattr(type(airflow.clock), "steady", lambda _: now())
+    monkeypatch.setattr(type(airflow.clock), "monotonic", lambda _: now())
     monkeypatch.setattr(MagicHourClient, "get_job", look)
     operator = airflow.operator("text-to-video", VIDEO, deferrable=False)
     assert airflow.attempt(operator, TaskInstance())["status"] == "complete"

@@ -1,4 +1,4 @@
-"""What Magic Hour offers: its tools, their files and the pace at which to look at a job.
+"""The catalog of Magic Hour's API: tools, their request schemas and files, polling intervals and limits.
 
 The facts are in ``catalog.json``; see https://docs.magichour.ai/api-reference for their origin.
 """
@@ -17,7 +17,7 @@ from magic_hour_provider.api.errors import InvalidInputError
 
 KINDS = ("video", "image", "audio", "face-detection")
 
-# For a tool newer than this package: the class whose pace fits most tools of its kind.
+# For a tool newer than this package: the class that fits most tools of its kind.
 _CLASS_OF_KIND = {
     "video": "standard_video",
     "image": "medium_image",
@@ -28,10 +28,10 @@ _CLASS_OF_KIND = {
 
 @dataclass(frozen=True)
 class PollingClass:
-    """How often a class of jobs is looked at.
+    """The polling interval and the usual duration of a class of jobs.
 
     :param name: name of the class, such as ``fast_image``.
-    :param poll_interval_s: shortest and longest gap between two looks, in seconds.
+    :param poll_interval_s: shortest and longest interval between two polls, in seconds.
     :param median_s: middle of the durations the class is meant for, in seconds.
     :param timeout_s: how long one attempt waits unless the user says otherwise, in seconds.
     """
@@ -91,9 +91,9 @@ class Tool:
             raise InvalidInputError(f"Tool {self.slug!r} needs a path that starts with '/', such as '/v1/{self.slug}'.")
 
     def polling_class(self, request: Mapping[str, Any] | None = None) -> PollingClass:
-        """Say at which pace to look at a job of this tool.
+        """Return the polling class of a job of this tool.
 
-        :param request: the request sent, as a few tools depend on one of its fields.
+        :param request: the request sent, as the class of a few tools depends on one of its fields.
         """
         name = self.polling or _CLASS_OF_KIND[self.kind]
         if self.polling_by is not None and request is not None:
@@ -107,7 +107,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint that creates no job.
+    """An endpoint that creates no job, so that using it is free.
 
     :param method: HTTP method.
     :param path: path, with ``{id}`` where a job's id goes.
@@ -148,7 +148,7 @@ POLLING_CLASSES: Mapping[str, PollingClass] = MappingProxyType(
     }
 )
 TOOLS: Mapping[str, Tool] = MappingProxyType({slug: _read_tool(slug, row) for slug, row in _FACTS["tools"].items()})
-ENDPOINTS: tuple[Endpoint, ...] = tuple(Endpoint(row["method"], row["path"]) for row in _FACTS["endpoints"])
+FREE_ENDPOINTS: tuple[Endpoint, ...] = tuple(Endpoint(row["method"], row["path"]) for row in _FACTS["endpoints"])
 EXTENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {kind: tuple(names) for kind, names in _FACTS["uploads"]["extensions"].items()}
 )
@@ -160,6 +160,7 @@ REFERENCE_PREFIXES: tuple[str, ...] = tuple(_FACTS["uploads"]["reference_prefixe
 def get_tool(tool: str | Tool) -> Tool:
     """Return the tool of this slug; a :class:`Tool` is returned as it is.
 
+    :param tool: slug, such as ``text-to-video``, or a tool.
     :raises InvalidInputError: no tool has this slug; the message names the nearest ones.
     """
     if isinstance(tool, Tool):

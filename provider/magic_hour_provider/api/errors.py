@@ -40,7 +40,7 @@ class RequestFailure(Enum):
     NEVER_DELIVERED = "never delivered"
     """No connection could be made, or nothing was sent at all."""
     REJECTED = "rejected"
-    """The service read the request and said no: it had no effect."""
+    """The service read the request and refused it: it had no effect."""
     UNKNOWN_OUTCOME = "unknown outcome"
     """It was sent, and nothing says whether it was carried out."""
 

@@ -1,4 +1,4 @@
-"""What Magic Hour says of a submission and of a job, read leniently.
+"""Data classes of the API: jobs, submissions, accounts, links; and the ids and library addresses of jobs.
 
 Statuses: https://docs.magichour.ai/api-reference (project details).
 """
@@ -82,7 +82,7 @@ class JobReference:
 
     @classmethod
     def parse(cls, value: object) -> JobReference:
-        """Read what names a job: a task's result, ``{"kind", "id"}``, or its address in the web library.
+        """Parse what names a job: a task's result, ``{"kind", "id"}``, or its address in the web library.
 
         :raises InvalidInputError: it names none.
         """
@@ -110,11 +110,11 @@ class Download:
 
 @dataclass(frozen=True)
 class Submission:
-    """The answer to a create.
+    """An accepted create: the job exists and was charged.
 
     :param id: the job's id.
     :param kind: decides the route at which the job is polled.
-    :param credits_charged: credits taken, or None if the answer did not say.
+    :param credits_charged: credits charged at submission, or None if the response did not say.
     """
 
     id: str
@@ -124,7 +124,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Job:
-    """One look at a job.
+    """The state of a job, as one poll saw it.
 
     :param id: the job's id.
     :param kind: ``video``, ``image``, ``audio`` or ``face-detection``.
@@ -175,7 +175,7 @@ class Account:
 
 @dataclass(frozen=True)
 class UploadLink:
-    """Where to put one file.
+    """A signed link to upload one file to.
 
     :param upload_url: signed link for one PUT, never to be shown.
     :param file_path: the reference under which requests use the file for 7 days.

@@ -1,4 +1,4 @@
-"""HTTP outcome to exception: the one place that tells never delivered, rejected and unknown outcome apart."""
+"""Maps HTTP outcomes to exceptions; never delivered, rejected and unknown outcome are told apart here alone."""
 
 from __future__ import annotations
 
@@ -129,11 +129,11 @@ def rejection_error(response: Response, doing: str, *, charge: Charge | None = N
     :param doing: what the request was for, such as ``"submitting lip-sync"``; it becomes part of the message.
     :param charge: what the rejection means for the charge; None where the request was free.
     """
-    said, code = _service_message(response)
+    message, code = _service_message(response)
     status = response.status
     if status == 401:
         return errors.AuthenticationError(
-            f"Magic Hour does not accept the API key (HTTP 401) when {doing}: {said}.",
+            f"Magic Hour does not accept the API key (HTTP 401) when {doing}: {message}.",
             charge=charge,
             next_step="Check the connection's password; a revoked key stops working at once.",
             status_code=status,
@@ -141,7 +141,7 @@ def rejection_error(response: Response, doing: str, *, charge: Charge | None = N
         )
     if status in (402, 403):
         return errors.InsufficientCreditsError(
-            f"Magic Hour rejected {doing} (HTTP {status}): {said}. The credits or the plan do not cover it.",
+            f"Magic Hour rejected {doing} (HTTP {status}): {message}. The credits or the plan do not cover it.",
             charge=charge,
             next_step="See https://magichour.ai/pricing, or ask for less.",
             status_code=status,
@@ -149,7 +149,7 @@ def rejection_error(response: Response, doing: str, *, charge: Charge | None = N
         )
     if status == 404:
         return errors.NotFoundError(
-            f"Magic Hour knows nothing there (HTTP 404) when {doing}: {said}.",
+            f"Magic Hour knows nothing there (HTTP 404) when {doing}: {message}.",
             charge=charge,
             next_step="The id may be of another kind or another account, or deleted; or the connection's host may be "
             "wrong.",
@@ -159,7 +159,7 @@ def rejection_error(response: Response, doing: str, *, charge: Charge | None = N
     if status == 429:
         wait = retry_after(response.headers)
         return errors.RateLimitedError(
-            f"Magic Hour limits the rate (HTTP 429) when {doing}: {said}."
+            f"Magic Hour limits the rate (HTTP 429) when {doing}: {message}."
             f"{f' It names a wait of {wait:g} s.' if wait is not None else ''}",
             charge=charge,
             retry_after=wait,
@@ -173,7 +173,7 @@ def rejection_error(response: Response, doing: str, *, charge: Charge | None = N
             status_code=status,
         )
     return errors.RequestRejectedError(
-        f"Magic Hour rejected {doing} (HTTP {status}): {said}.", charge=charge, status_code=status, code=code
+        f"Magic Hour rejected {doing} (HTTP {status}): {message}.", charge=charge, status_code=status, code=code
     )
 
 

@@ -1,7 +1,7 @@
-"""Checks a request against its tool, before it costs anything.
+"""Validates a request against its tool's JSON Schema, before it costs anything.
 
-Names, missing fields and types are errors. Values outside a known list or bound only warn: models, voices and limits
-change weekly, and a refusal by the service is free.
+Unknown names, missing fields and wrong types are errors. Values outside a known list or bound only warn: models,
+voices and limits change weekly, and a rejection by the service is free.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _ANYTHING_BUT_NULL = [kind for kind in _KINDS if kind != "null"]
 
 @dataclass(frozen=True)
 class Findings:
-    """What is wrong with a request.
+    """The result of validating a request.
 
-    :param errors: cannot be accepted by the service: names, missing fields, types.
-    :param warnings: not known to be accepted: values outside lists and bounds.
+    :param errors: what the service cannot accept: unknown names, missing fields, wrong types.
+    :param warnings: what is not known to be accepted: values outside lists and bounds.
     """
 
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def raise_errors(self, tool: Tool) -> None:
-        """Raise if there are errors, with all of them in one message.
+        """Raise one error with all errors in its message, if there are any.
 
         :raises InvalidInputError: the request cannot be accepted.
         """

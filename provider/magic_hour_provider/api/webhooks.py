@@ -1,4 +1,4 @@
-"""Webhook deliveries: who sent them, and what they say. Without any IO, like the rest of the protocol.
+"""Webhook deliveries: verifies their signature and parses them. Without any IO, like the rest of the protocol.
 
 How Magic Hour signs: https://docs.magichour.ai/integration/webhook/secure-handler; what it sends:
 https://docs.magichour.ai/integration/webhook/event-types.
@@ -45,7 +45,7 @@ _STATUS_OF_EVENT = {"started": "rendering", "completed": COMPLETE, "errored": ER
 
 @dataclass(frozen=True)
 class Delivery:
-    """What one webhook request says of a job. Its links are left out: who wants the files looks at the job itself.
+    """The content of one webhook request. Its links are left out: who wants the files polls the job.
 
     :param type: kind and event in lower case, such as ``video.completed``.
     :param kind: ``video``, ``image`` or ``audio``, or a word we do not know.
@@ -73,7 +73,7 @@ class Delivery:
 
     @property
     def key(self) -> str:
-        """What is the same for a delivery and its repeats, as Magic Hour documents; deliveries have no id."""
+        """The key that a delivery shares with its repeats, as Magic Hour documents; deliveries have no id."""
         return f"{self.id}:{self.type}"
 
     @property
@@ -118,7 +118,7 @@ def verify(
     now: float,
     tolerance_s: float = TOLERANCE_S,
 ) -> None:
-    """Check that a delivery was signed with one of the secrets, and not long ago.
+    """Verify that a delivery was signed with one of the secrets, and not long ago.
 
     :param body: the raw body, before anything has read it.
     :param headers: the request's headers, in any case.
@@ -130,7 +130,7 @@ def verify(
     """
     if isinstance(secrets, str) or not secrets or not all(secrets):
         raise InvalidInputError(
-            "Without a webhook secret nobody can tell who sent a delivery: set one in the connection."
+            "Without a webhook secret it is unknown who sent a delivery: set one in the connection."
         )
     signature, timestamp = (_only(headers, name) for name in (SIGNATURE_HEADER, TIMESTAMP_HEADER))
     if not _SIGNATURE.fullmatch(signature) or not _TIMESTAMP.fullmatch(timestamp):
@@ -142,7 +142,7 @@ def verify(
 
 
 def read_delivery(body: bytes) -> Delivery:
-    """Read a delivery leniently: it needs only a type and a job's id. Verify it first.
+    """Parse a delivery leniently: it needs only a type and a job's id. Verify it first.
 
     The job is in ``payload``, or in ``object`` as in Magic Hour's signing example.
 

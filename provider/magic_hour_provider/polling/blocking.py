@@ -33,17 +33,17 @@ def poll_until(
     observation: Job | MagicHourError | None = None
     # The time at the start, counted on by a clock that nobody sets: if the machine's jumps meanwhile, no poll is
     # skipped and none is made too soon.
-    offset = clock.current().now() - clock.current().steady()
-    progress = Progress(job_id, state, clock.current().steady() + offset)
+    offset = clock.current().now() - clock.current().monotonic()
+    progress = Progress(job_id, state, clock.current().monotonic() + offset)
     due = first
     while due <= until:
-        if (pause := due - (clock.current().steady() + offset)) > 0:
+        if (pause := due - (clock.current().monotonic() + offset)) > 0:
             clock.current().sleep(pause)
         try:
             observation = client.get_job(kind, job_id)
         except MagicHourError as error:
             observation = error
-        now = clock.current().steady() + offset
+        now = clock.current().monotonic() + offset
         decision = state.next_action(observation, now)
         on_poll(observation, progress.on_poll(observation, decision, now))
         if decision.outcome is not None:

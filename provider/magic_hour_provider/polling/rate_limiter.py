@@ -16,7 +16,7 @@ _CATCH_UP_S = 0.05
 
 
 class RateLimiter:
-    """Rate at which one account is polled. All times are of one steady clock, in seconds.
+    """Rate at which one account is polled. All times are of one monotonic clock, in seconds.
 
     It rises only while it is what holds polls back: a rate that was never used says nothing about the service.
 

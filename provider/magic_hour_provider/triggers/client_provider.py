@@ -90,7 +90,7 @@ class ClientProvider:
                 self._lease = ClientLease(settings, await hook.get_async_conn(settings))
             self.generation += 1
             self._rejected = False
-            self._final_until = float("-inf") if before is None else clock.current().steady() + READ_AGAIN_S
+            self._final_until = float("-inf") if before is None else clock.current().monotonic() + READ_AGAIN_S
             if before is not None and before is not self._lease:
                 self._close_when_unused(before)
             self._on_read(settings)
@@ -112,7 +112,7 @@ class ClientProvider:
         """
         if generation != self.generation or self._rejected:
             return True
-        if clock.current().steady() < self._final_until:
+        if clock.current().monotonic() < self._final_until:
             return False
         self._rejected = True
         return True

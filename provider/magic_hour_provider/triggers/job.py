@@ -89,7 +89,7 @@ class MagicHourJobTrigger(BaseTrigger):
                     raise job.failure
         finally:
             await poller.leave(job)
-        await clock.current().pause(max(0.0, job.not_before - clock.current().steady()))
+        await clock.current().async_sleep(max(0.0, job.not_before - clock.current().monotonic()))
         outcome = job.outcome
         yield TriggerEvent(
             {"kind": self.kind, "id": self.job_id, "status": outcome.status, "error_code": outcome.error_code}
@@ -101,15 +101,17 @@ class MagicHourJobTrigger(BaseTrigger):
         The machine's clock is read once, here; from then on time is counted by one that nobody sets, so that a jump
         ends no wait and begins no burst.
         """
-        steady, now = clock.current().steady(), clock.current().now()
-        not_before = steady + resume_delay_s(self.deferred_at, now)
+        monotonic, now = clock.current().monotonic(), clock.current().now()
+        not_before = monotonic + resume_delay_s(self.deferred_at, now)
         # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
         left = min(self.deadline - now, self.deadline - self.deferred_at)
         schedule = _schedule(self.tool, self.kind, self.polling)
-        state = PollState(schedule, submitted_at=steady - max(0.0, now - self.submitted_at), deadline=steady + left)
-        job = PolledJob(self.kind, self.job_id, state, steady, not_before=not_before)
+        state = PollState(
+            schedule, submitted_at=monotonic - max(0.0, now - self.submitted_at), deadline=monotonic + left
+        )
+        job = PolledJob(self.kind, self.job_id, state, monotonic, not_before=not_before)
         # A poll before an event may be sent would be in vain.
-        return job, state.first_poll_at(steady, not_before=not_before)
+        return job, state.first_poll_at(monotonic, not_before=not_before)
 
     async def on_kill(self) -> None:
         """Log that the job keeps running. It is not touched: a task that a webhook resumed comes here too."""

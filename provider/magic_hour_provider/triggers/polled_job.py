@@ -11,7 +11,7 @@ from magic_hour_provider.polling.schedule import Outcome, PollDecision, PollStat
 
 
 class PolledJob(Progress):
-    """One job that a trigger waits for. All times are of one steady clock, in seconds.
+    """One job that a trigger waits for. All times are of one monotonic clock, in seconds.
 
     :param kind: the job's kind.
     :param job_id: its id.

@@ -63,7 +63,7 @@ class JobPoller:
         self._polls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Handle | None = None
         self._timer_at = float("inf")
-        self._checked_at = clock.current().steady()
+        self._checked_at = clock.current().monotonic()
         self._closing: asyncio.Task[None] | None = None
 
     def add(self, job: PolledJob, due: float) -> None:
@@ -83,7 +83,7 @@ class JobPoller:
         # Out of the table first: a job that comes while this one closes gets a new poller.
         loop = asyncio.get_running_loop()
         _pollers[loop].pop(self.conn_id)
-        if self.rate.next_at > clock.current().steady() + 1:
+        if self.rate.next_at > clock.current().monotonic() + 1:
             _paused.setdefault(loop, {})[self.conn_id] = self.rate
         self._closing = loop.create_task(self._close(), context=self._context)
         await asyncio.shield(self._closing)
@@ -103,13 +103,13 @@ class JobPoller:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = clock.current().call_later(max(0.0, at - clock.current().steady()), self._tick, self._context)
+        self._timer = clock.current().call_later(max(0.0, at - clock.current().monotonic()), self._tick, self._context)
 
     def _tick(self) -> None:
         """Start the polls that are due: the only place that starts them."""
         self._timer, self._timer_at = None, float("inf")
         try:
-            now = clock.current().steady()
+            now = clock.current().monotonic()
             self._check(now)
             while self._due and self._due[0][0] <= now:
                 if len(self._polls) >= MAX_CONNECTIONS:
@@ -160,7 +160,7 @@ class JobPoller:
             self._clients.on_accepted(lease)
         except MagicHourError as error:
             observation = error
-        now = clock.current().steady()
+        now = clock.current().monotonic()
         self._record_response(observation, sent_at, now)
         if not job.left:
             self._follow_up(job, observation, generation, now)
@@ -208,7 +208,7 @@ class JobPoller:
         if not task.cancelled() and (failure := task.exception()) is not None:
             job.fail(failure)
         if self._due:
-            self._set_timer(max(self._due[0][0], clock.current().steady()))
+            self._set_timer(max(self._due[0][0], clock.current().monotonic()))
 
     async def _close(self) -> None:
         if self._timer is not None:
@@ -219,7 +219,7 @@ class JobPoller:
             await asyncio.wait(self._polls)
         self._due.clear()
         await self._clients.aclose()
-        await self._metrics.send(0, clock.current().steady())
+        await self._metrics.send(0, clock.current().monotonic())
 
 
 def get_poller(conn_id: str) -> JobPoller:

@@ -100,7 +100,7 @@ class Inbox:
         for _ in range(_MAX_RECHECKS):
             if delay is None:
                 return
-            await clock.current().pause(delay)
+            await clock.current().async_sleep(delay)
             try:
                 delay = await self._in_thread(delivery, conn_id, state, True)
             except DATABASE_UNAVAILABLE as error:
@@ -113,7 +113,7 @@ class Inbox:
 
     async def _retry(self, delivery: Delivery, conn_id: str) -> None:
         for delay in _RETRY_DELAYS_S:
-            await clock.current().pause(delay)
+            await clock.current().async_sleep(delay)
             try:
                 return await self._process(delivery, conn_id)
             except DATABASE_UNAVAILABLE as error:

@@ -116,7 +116,7 @@ class ReadGuard:
         if future is None:
             return await self._run(root, lambda: self._submit_shared(root, function), is_shared=True)
         breaker = self._breakers[root]
-        breaker.check(clock.current().steady())
+        breaker.check(clock.current().monotonic())
         return await self._wait(breaker, future, is_shared=True)
 
     def _submit_shared(self, root: str, function: Callable[[], _T]) -> Future[_T]:
@@ -135,10 +135,10 @@ class ReadGuard:
         is_shared: bool = False,
     ) -> _T:
         breaker = self._breakers.setdefault(root, CircuitBreaker())
-        breaker.check(clock.current().steady())
+        breaker.check(clock.current().monotonic())
         await self._take_slot()
         try:
-            breaker.start(clock.current().steady())
+            breaker.start(clock.current().monotonic())
         except StorageUnavailableError:
             self._slots.release()
             raise
@@ -181,7 +181,7 @@ class ReadGuard:
             timed_out = False  # it has responded
             raise
         finally:
-            breaker.finish(clock.current().steady(), timed_out=timed_out)
+            breaker.finish(clock.current().monotonic(), timed_out=timed_out)
         return value
 
 
