@@ -1,9 +1,10 @@
-"""How the package is built: which folder may import which, and small modules."""
+"""How the package is built: which folder may import which, small modules in small folders."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,8 @@ ONLY = {
     "simulator": {"api.catalog"},
     "pytest_plugin": {"simulator", "clock"},
 }
+FLAT_MODULES = 7
+MODULES_OF_A_FOLDER = 9
 # One typed class per tool is generated into these, beside what is written by hand.
 GENERATED = {"operators.video", "operators.image", "operators.audio", "operators.shapes"}
 
@@ -107,3 +110,13 @@ def test_modules_stay_a_page_or_two():
     sizes = sorted(len(path.read_text().splitlines()) for name, path in SOURCES.items() if name not in GENERATED)
     assert sizes[-1] <= 350
     assert sizes[len(sizes) // 2] < 150
+
+
+def test_folders_stay_small():
+    """At most seven modules lie flat, and about nine in a folder."""
+    folders = defaultdict(list)
+    for name, path in SOURCES.items():
+        if path.name != "__init__.py" and name not in GENERATED:
+            folders[name.rpartition(".")[0]].append(name)
+    assert len(folders.pop("")) <= FLAT_MODULES
+    assert {folder: names for folder, names in folders.items() if len(names) > MODULES_OF_A_FOLDER} == {}
