@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from airflow.utils.session import create_session
 
+from helpers.jobs import trigger_arguments
 from helpers.waiting import until
 from magic_hour_provider.ledger.record import KEY, Record
 
@@ -103,15 +104,7 @@ class Airflow:
         with create_session(scoped=False) as session:
             trigger_id = None
             if state == "deferred":
-                kwargs = {
-                    "kind": kind,
-                    "job_id": waits_for or job_id,
-                    "tool": "text-to-video",
-                    "conn_id": "magic_hour_default",
-                    "submitted_at": deferred_at,
-                    "deferred_at": deferred_at,
-                    "deadline": deferred_at + 3600,
-                }
+                kwargs = trigger_arguments(waits_for or job_id, deferred_at, kind=kind)
                 created = datetime.fromtimestamp(min(created_at or deferred_at, time.time()), UTC)
                 row = self.trigger(classpath=trigger, kwargs=kwargs, created_date=created)
                 session.add(row)

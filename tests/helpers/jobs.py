@@ -1,6 +1,8 @@
-"""Finished jobs, to download from."""
+"""Jobs: finished ones to download from, and what a trigger waits for one with."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
@@ -17,3 +19,20 @@ def finished_job(sim: Simulator, count: int = 1) -> tuple[MagicHourClient, Job]:
     made = client.create("ai-image-generator", {"image_count": count, "style": {"prompt": "x"}})
     sim.advance(60)
     return client, client.get_job("image", made.id)
+
+
+def trigger_arguments(job_id: str, at: float, **changes: Any) -> dict[str, Any]:
+    """Return the arguments of the trigger of a job: a video that was submitted when its task deferred, for an hour.
+
+    :param at: when its task deferred, in seconds since 1970.
+    """
+    arguments = {
+        "kind": "video",
+        "job_id": job_id,
+        "tool": "text-to-video",
+        "conn_id": "magic_hour_default",
+        "submitted_at": at,
+        "deferred_at": at,
+        "deadline": at + 3600,
+    }
+    return arguments | changes

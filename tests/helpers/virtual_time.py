@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from helpers.clocks import set_clock
+from helpers.jobs import trigger_arguments
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.api.responses import Response, transport_error
 from magic_hour_provider.clock import Clock
@@ -168,14 +169,4 @@ class Virtual:
 
     def trigger(self, job_id: str, **changes: Any) -> MagicHourJobTrigger:
         """Make a trigger of a lip sync submitted and deferred now, with an hour to wait."""
-        now = self.clock.now()
-        arguments = {
-            "kind": "video",
-            "job_id": job_id,
-            "tool": "lip-sync",
-            "conn_id": "magic_hour_default",
-            "submitted_at": now,
-            "deferred_at": now,
-            "deadline": now + 3600,
-        }
-        return MagicHourJobTrigger(**arguments | changes)
+        return MagicHourJobTrigger(**trigger_arguments(job_id, self.clock.now(), **{"tool": "lip-sync"} | changes))

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from helpers.attempts import first_event
+from helpers.jobs import trigger_arguments
 from helpers.samples import DATA, KEY
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.client import AsyncMagicHourClient
@@ -38,17 +39,7 @@ def submit_many(sim, count: int, tool: str = "text-to-video") -> list[str]:
 
 def trigger(airflow, job_id: str, **changes) -> MagicHourJobTrigger:
     """Make the trigger of a video job submitted now."""
-    now = airflow.clock.now()
-    arguments = {
-        "kind": "video",
-        "job_id": job_id,
-        "tool": "text-to-video",
-        "conn_id": "magic_hour_default",
-        "submitted_at": now,
-        "deferred_at": now,
-        "deadline": now + 3600,
-    }
-    return MagicHourJobTrigger(**arguments | changes)
+    return MagicHourJobTrigger(**trigger_arguments(job_id, airflow.clock.now(), **changes))
 
 
 ROWS = json.loads((DATA / "trigger_rows.json").read_text())
