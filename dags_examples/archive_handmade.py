@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, task
 
-from magic_hour_provider.ledger.record import find_tag
+from magic_hour_provider.ledger.tag import find_tag
 from magic_hour_provider.operators.files import MagicHourDownloadOperator
 
 CONN_ID = "magic_hour_default"

@@ -94,7 +94,7 @@ def either_ledger(
     """Run the test with Airflow's task state store, and once more with the storage ledger; give its name."""
     if request.param == LEDGERS[1]:
         monkeypatch.setattr(TaskInstance, "ledger_path", str(tmp_path / "ledger"))
-        monkeypatch.setattr(storage_ledger, "StorageStore", StoredFiles)
+        monkeypatch.setattr(storage_ledger, "FileStore", StoredFiles)
         airflow.setting("ledger_path", str(tmp_path / "ledger"))
     return str(request.param)
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
-from magic_hour_provider.ledger.file_store import StorageStore
+from magic_hour_provider.ledger.file_store import FileStore
 
 LEDGERS = ("task state store", "storage ledger")
 
@@ -36,7 +36,7 @@ class Store:
         self.rows.pop(key, None)
 
 
-class StoredFiles(StorageStore):
+class StoredFiles(FileStore):
     """The storage ledger of one task instance, with what tests ask of both stores."""
 
     _failing: ClassVar[dict[str, int]] = {}  # by folder: each attempt opens a store of its own

@@ -19,7 +19,7 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.inputs.fields import find_inputs, to_uri, with_values
 from magic_hour_provider.inputs.sources import check_inputs, input_fingerprint
-from magic_hour_provider.ledger.record import UNREADABLE
+from magic_hour_provider.ledger.fingerprint import UNREADABLE
 from magic_hour_provider.storage.paths import open_path
 
 SWAP = {

@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from helpers.attempts import TaskInstance
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.ledger.decision import RetryState
-from magic_hour_provider.ledger.file_store import StorageStore, folder_name, storage_store
+from magic_hour_provider.ledger.file_store import FileStore, folder_name, open_file_store
 from magic_hour_provider.ledger.record import KEY, Record, RecordError
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
@@ -104,10 +104,10 @@ def test_every_task_instance_has_a_folder_of_its_own():
 def test_the_try_number_is_in_no_name(airflow, older):
     """All attempts share the folder, whatever else Airflow numbers anew."""
     ti = TaskInstance()
-    before = storage_store(ti, "", "").folder
+    before = open_file_store(ti, "", "").folder
     ti.next_attempt()
     ti.clear()
-    assert storage_store(ti, "", "").folder == before == ti.store.folder
+    assert open_file_store(ti, "", "").folder == before == ti.store.folder
 
 
 @pytest.mark.parametrize("path", ["s3://b/{{ ds }}", "/x/{% if a %}", "relative/folder"])
@@ -135,7 +135,7 @@ def test_a_ledger_path_that_cannot_work(airflow, older, path):
 )
 def test_the_record_is_kept_under_output_path_only_where_a_retry_finds_it(caplog, template, kept):
     """A template that differs between attempts would hide the record: it is told, and nothing is promised."""
-    store = storage_store(TaskInstance(), "/out/rendered", template)
+    store = open_file_store(TaskInstance(), "/out/rendered", template)
     assert (store is not None) is kept
     if kept:
         assert store.folder.startswith("/out/rendered/.magic-hour-ledger/teaser/make--")
@@ -238,14 +238,14 @@ def test_a_stale_listing_hides_no_record(airflow, objects):
 
 def test_a_reader_never_sees_half_a_record(tmp_path):
     """While one process writes again and again, another reads the old record or the new one."""
-    store = StorageStore(str(tmp_path / "ti"))
+    store = FileStore(str(tmp_path / "ti"))
     values = [{"state": "intent", "n": n, "filler": "x" * 200_000} for n in range(40)]
     store.set(KEY, values[0])
     writer = threading.Thread(target=lambda: [store.set(KEY, value) for value in values])
     writer.start()
     seen = []
     while writer.is_alive():
-        seen.append(StorageStore(store.folder).get(KEY))
+        seen.append(FileStore(store.folder).get(KEY))
     writer.join()
     assert all(value in values for value in seen)
     assert store.get(KEY) == values[-1]
@@ -254,7 +254,7 @@ def test_a_reader_never_sees_half_a_record(tmp_path):
 
 def test_leftovers_of_a_killed_writer_are_cleaned(tmp_path):
     """Old temporary files go with the next write; one that somebody may be writing now stays."""
-    store = StorageStore(str(tmp_path))
+    store = FileStore(str(tmp_path))
     old, new = tmp_path / f".{KEY}.AAAA.tmp", tmp_path / f".{KEY}.BBBB.tmp"
     old.write_text("{")
     new.write_text("{")
@@ -267,7 +267,7 @@ def test_leftovers_of_a_killed_writer_are_cleaned(tmp_path):
 
 def test_a_write_that_fails_keeps_what_was_there(tmp_path):
     """The error says so, and no temporary file is left."""
-    store = StorageStore(str(tmp_path))
+    store = FileStore(str(tmp_path))
     (tmp_path / KEY / "inner").mkdir(parents=True)
     with pytest.raises(RecordError, match="cannot be written now"):
         store.set(KEY, {})
@@ -319,7 +319,7 @@ def test_an_empty_file_is_no_wish(airflow, older, key):
 
 def test_an_unreadable_record_names_its_file(tmp_path):
     """The person is sent to the file, not to a store that this Airflow does not have."""
-    store = StorageStore(str(tmp_path))
+    store = FileStore(str(tmp_path))
     with pytest.raises(InvalidInputError, match=rf"^The file '{tmp_path}/magic_hour\.job', which says"):
         Record.read({}, store.describe_location(KEY))
 

@@ -12,13 +12,15 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.models import Submission
 from magic_hour_provider.clock import SimulatedClock
-from magic_hour_provider.ledger.decision import RetryState, decide
+from magic_hour_provider.ledger.decision import Decision, RetryState, decide
+from magic_hour_provider.ledger.fingerprint import UNREADABLE, compute_fingerprint, find_changed_fields
+from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.record import UNREADABLE, Record, changed_fields, fingerprint
+from magic_hour_provider.ledger.record import Record
 
 TOOL = get_tool("text-to-video")
-NOW = fingerprint({"style": {"prompt": "a"}, "end_seconds": 5})
-OTHER = fingerprint({"style": {"prompt": "b"}, "end_seconds": 5})
+NOW = compute_fingerprint({"style": {"prompt": "a"}, "end_seconds": 5})
+OTHER = compute_fingerprint({"style": {"prompt": "b"}, "end_seconds": 5})
 FIRST, CLEARED = RetryState(0, 0, 0), RetryState(1, 1, 1)
 
 
@@ -34,6 +36,18 @@ def record(state: str) -> Record:
     return Record(
         state, TOOL.slug, TOOL.kind, "ABCD2345", dict(NOW), job_id=None if state == "intent" else "job1", reason="why"
     )
+
+
+def decide_on(ledger: Ledger, fingerprint: dict[str, str], *, on_clear: str = "reuse") -> Decision:
+    """Decide on what a ledger holds."""
+    return ledger.decide(ledger.read(), TOOL, fingerprint, on_clear=on_clear, on_unknown="fail")
+
+
+def write_intent(ledger: Ledger, tag: str = "K1", fingerprint: dict[str, str] = NOW, **more: object) -> Intent:
+    """Return a new intent, written over what a ledger holds."""
+    intent = Intent(ledger, Decision(seen=ledger.read()), TOOL, dict(fingerprint), tag=tag, **more)
+    intent.write()
+    return intent
 
 
 SUBMIT, RESUME, UNKNOWN, FAIL = "submit", "resume", "unknown", "fail"
@@ -102,8 +116,9 @@ def test_the_plan_of_an_attempt(state, attempt, prints, on_clear, on_unknown, do
 def test_a_clear_counts_once(store):
     """After a clear that reuses the job, that clear's own retries are no clears."""
     ledger = Ledger(store, CLEARED)
-    ledger._write(record("submitted"))
-    resumed = ledger.mark_resumed(ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record)
+    ledger.write(record("submitted"))
+    decision = decide_on(ledger, NOW)
+    resumed = ledger.mark_resumed(decision.record, decision.seen)
     assert (resumed.extra_tries, resumed.clear_number) == (1, 1)
     again = decide(ledger.read(), CLEARED, OTHER, on_clear="regenerate", on_unknown="fail")
     assert again.record is not None
@@ -112,9 +127,9 @@ def test_a_clear_counts_once(store):
 def test_the_record_makes_the_round_trip(store):
     """What is written is what is read, as JSON."""
     ledger = Ledger(store, FIRST)
-    intent = ledger.write_intent(TOOL, dict(NOW), tag="ABCD2345", name="n", balance=7)
-    assert ledger.read() == intent
-    paid = ledger.mark_submitted(intent, Submission("job1", "video", 5))
+    intent = write_intent(ledger, "ABCD2345", name="n", balance=7)
+    assert ledger.read() == intent.record
+    paid = intent.complete(Submission("job1", "video", 5))
     assert ledger.read() == paid
     assert (paid.state, paid.job_id, paid.credits_charged, paid.balance) == ("submitted", "job1", 5, 7)
 
@@ -126,38 +141,38 @@ def test_a_record_that_cannot_be_read_is_an_error(store, value):
     """Never "no record": that would pay again."""
     store.set("magic_hour.job", value)
     with pytest.raises(errors.InvalidInputError, match=r"cannot be read.*nothing was charged"):
-        Ledger(store, FIRST).decide(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+        decide_on(Ledger(store, FIRST), NOW)
 
 
 def test_a_refused_intent_leaves_no_trace(store):
     """After a definite no what was recorded before counts again."""
     ledger = Ledger(store, FIRST)
-    ledger.withdraw_intent(ledger.write_intent(TOOL, dict(NOW), tag="K1"))
+    write_intent(ledger, "K1").withdraw()
     assert ledger.read() is None
     failed = ledger.mark_ended(
-        ledger.mark_submitted(ledger.write_intent(TOOL, dict(NOW), tag="K2"), Submission("job1", "video")),
+        write_intent(ledger, "K2").complete(Submission("job1", "video")),
         errors.JobFailedError("x", code="unknown_error"),
     )
     assert failed.state == "failed"
-    ledger.withdraw_intent(ledger.write_intent(TOOL, dict(NOW), tag="K3"))
+    write_intent(ledger, "K3").withdraw()
     assert ledger.read() == failed
 
 
 def test_a_refused_new_request_does_not_forget_the_paid_job(store):
     """Cleared with an edit that is refused, then reverted: the job paid for first is still there."""
     ledger = Ledger(store, CLEARED)
-    ledger._write(record("delivered"))
-    assert ledger.decide(TOOL, OTHER, on_clear="reuse", on_unknown="fail").record is None
-    ledger.withdraw_intent(ledger.write_intent(TOOL, dict(OTHER), tag="K2"))
-    assert ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "job1"
+    ledger.write(record("delivered"))
+    assert decide_on(ledger, OTHER).record is None
+    write_intent(ledger, "K2", OTHER).withdraw()
+    assert decide_on(ledger, NOW).record.job_id == "job1"
 
 
 def test_an_intent_that_cannot_be_taken_back_does_not_hide_the_refusal(store, caplog):
     """A store that is away is logged; the caller goes on with what the service said."""
     ledger = Ledger(store, FIRST)
-    intent = ledger.write_intent(TOOL, dict(NOW), tag="K1")
+    intent = write_intent(ledger)
     store.delete = None
-    ledger.withdraw_intent(intent)
+    intent.withdraw()
     assert "could not be taken back" in caplog.text
     assert ledger.read().state == "intent"
 
@@ -175,20 +190,20 @@ def test_a_row_without_a_value_is_not_no_record():
 
 def test_adopting_the_recorded_job_counts_as_this_attempt(store):
     """The clear that brought the adoption is used up: a plain retry after it buys nothing."""
-    Ledger(store, FIRST)._write(record("delivered"))
+    Ledger(store, FIRST).write(record("delivered"))
     store.set("magic_hour.adopt", "job1")
     ledger = Ledger(store, CLEARED)
-    assert ledger.decide(TOOL, NOW, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
-    assert ledger.decide(TOOL, OTHER, on_clear="regenerate", on_unknown="fail").record.job_id == "job1"
+    assert decide_on(ledger, NOW, on_clear="regenerate").record.job_id == "job1"
+    assert decide_on(ledger, OTHER, on_clear="regenerate").record.job_id == "job1"
     assert ledger.read().history == []
 
 
 def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store, clock):
     """The store may be away when the paid answer comes; the id is written when it is back."""
     ledger = Ledger(store, FIRST)
-    intent = ledger.write_intent(TOOL, dict(NOW), tag="K1")
+    intent = write_intent(ledger)
     store.failing = 4
-    assert ledger.mark_submitted(intent, Submission("job1", "video", 5)).job_id == "job1"
+    assert intent.complete(Submission("job1", "video", 5)).job_id == "job1"
     assert store.get("magic_hour.job")["state"] == "submitted"
     assert clock.waits == [1, 2, 4, 8]
 
@@ -196,10 +211,10 @@ def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store, cl
 def test_an_id_that_cannot_be_written_at_all_is_told(store, clock):
     """After two minutes the error itself carries id, page and what to do."""
     ledger = Ledger(store, FIRST)
-    intent = ledger.write_intent(TOOL, dict(NOW), tag="K1")
+    intent = write_intent(ledger)
     store.failing = 1000
     with pytest.raises(errors.SubmissionUnknownError, match=r"videoId=job1.*magic_hour\.adopt") as caught:
-        ledger.mark_submitted(intent, Submission("job1", "video", 5))
+        intent.complete(Submission("job1", "video", 5))
     assert caught.value.job_id == "job1"
     assert 60 < sum(clock.waits) <= 120
     assert store.get("magic_hour.job")["state"] == "intent"
@@ -208,33 +223,33 @@ def test_an_id_that_cannot_be_written_at_all_is_told(store, clock):
 def test_adopting_a_job_by_hand_is_done_once(store):
     """The one-shot key is consumed when the new record is written."""
     ledger = Ledger(store, FIRST)
-    ledger.write_intent(TOOL, dict(NOW), tag="K1")
+    write_intent(ledger)
     store.set("magic_hour.adopt", "found7")
-    found = ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+    found = decide_on(ledger, NOW)
     assert found.record.job_id == "found7"
     assert store.get("magic_hour.adopt") is None
     assert ledger.read().history[0]["key"] == "K1"
-    assert ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record.job_id == "found7"
+    assert decide_on(ledger, NOW).record.job_id == "found7"
 
 
 def test_a_bad_id_is_not_adopted(store):
     """What is no id is refused and stays where the person can mend it."""
     store.set("magic_hour.adopt", "https://x/../y")
     with pytest.raises(errors.InvalidInputError, match="is not a Magic Hour job id"):
-        Ledger(store, FIRST).decide(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+        decide_on(Ledger(store, FIRST), NOW)
     assert store.get("magic_hour.adopt")
 
 
 def test_regenerating_by_hand_is_done_once(store):
     """The wish is gone before the paid request is sent, so that a retry cannot repeat it."""
     ledger = Ledger(store, FIRST)
-    ledger._write(record("delivered"))
+    ledger.write(record("delivered"))
     store.set("magic_hour.regenerate", True)
-    assert ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record is None
-    ledger.write_intent(TOOL, dict(NOW), tag="K2")
+    assert decide_on(ledger, NOW).record is None
+    write_intent(ledger, "K2")
     assert store.get("magic_hour.regenerate") is None
     with pytest.raises(errors.SubmissionUnknownError):
-        ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail")
+        decide_on(ledger, NOW)
 
 
 def test_without_a_store_nothing_is_promised(caplog):
@@ -243,18 +258,18 @@ def test_without_a_store_nothing_is_promised(caplog):
         {"ti": type("TI", (), {"max_tries": 0})(), "task": type("T", (), {"retries": 0})(), "dag_run": object()}
     )
     assert "3.3" in caplog.text
-    assert ledger.decide(TOOL, NOW, on_clear="reuse", on_unknown="fail").record is None
-    assert ledger.write_intent(TOOL, dict(NOW), tag="K").state == "intent"
+    assert decide_on(ledger, NOW).record is None
+    assert write_intent(ledger).record.state == "intent"
 
 
 def test_the_fingerprint_names_fields_and_hides_values():
     """Fields are told apart by their dotted path; no value can be read from it."""
-    one = fingerprint({"style": {"prompt": "a secret plan"}, "list": [1, {"b": 2, "a": 1}]}, connection="c")
-    two = fingerprint({"list": [1, {"a": 1, "b": 2}], "style": {"prompt": "another"}}, connection="c")
-    assert changed_fields(one, two) == ["style.prompt"]
+    one = compute_fingerprint({"style": {"prompt": "a secret plan"}, "list": [1, {"b": 2, "a": 1}]}, connection="c")
+    two = compute_fingerprint({"list": [1, {"a": 1, "b": 2}], "style": {"prompt": "another"}}, connection="c")
+    assert find_changed_fields(one, two) == ["style.prompt"]
     assert set(one) == {"style.prompt", "list", "(connection)"}
     assert "secret" not in str(one)
-    assert changed_fields(one, fingerprint({"list": [1, {"a": 1, "b": 2}]}, connection="d")) == [
+    assert find_changed_fields(one, compute_fingerprint({"list": [1, {"a": 1, "b": 2}]}, connection="d")) == [
         "(connection)",
         "style.prompt",
     ]
@@ -262,8 +277,8 @@ def test_the_fingerprint_names_fields_and_hides_values():
 
 def test_an_unreadable_file_counts_as_unchanged():
     """A file that is gone at a later attempt does not make it another request."""
-    one = fingerprint({"file": [10, "sum"]})
-    assert changed_fields(one, fingerprint({"file": UNREADABLE})) == []
+    one = compute_fingerprint({"file": [10, "sum"]})
+    assert find_changed_fields(one, compute_fingerprint({"file": UNREADABLE})) == []
 
 
 def test_history_is_bounded():

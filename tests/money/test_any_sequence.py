@@ -16,16 +16,18 @@ from hypothesis import strategies as st
 from helpers.attempts import Connected, TaskInstance
 from helpers.money_report import note
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.execution import attempt
 from magic_hour_provider.execution.attempt import JobAttempt
+from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 
 EXAMPLES = int(os.environ.get("MAGIC_HOUR_EXAMPLES", "60"))
 
 # Where a process dies: the method that it does not come back from, so that the one before it is the last thing done.
 DEATHS = {
-    "dies before the intent": (JobAttempt, "_account"),
+    "dies before the intent": (attempt, "run_preflight"),
     "dies before the request": (MagicHourClient, "create"),
-    "dies before the record": (Ledger, "mark_submitted"),
+    "dies before the record": (Intent, "complete"),
     "dies while waiting": (JobAttempt, "wait"),
     "dies before success": (Ledger, "mark_delivered"),
 }

@@ -251,7 +251,7 @@ def test_the_ledger_is_all_that_sends(airflow, monkeypatch):
     def away(*_, **__):
         raise ConnectionError("the API server is away")
 
-    monkeypatch.setattr(Ledger, "write_intent", away)
+    monkeypatch.setattr(Ledger, "write", away)
     with pytest.raises(ConnectionError):
         airflow.attempt(airflow.operator(), TaskInstance())
     assert airflow.creates() == 0

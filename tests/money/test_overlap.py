@@ -8,7 +8,8 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from helpers.attempts import TaskInstance
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.execution import attempt as run_module
+from magic_hour_provider.execution import preflight
+from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
@@ -30,7 +31,7 @@ def once(monkeypatch, owner, name, meanwhile):
 def test_an_attempt_overtaken_before_its_request_sends_nothing(airflow, either_ledger, monkeypatch):
     """Its own retry has paid while it still uploaded: one create, and the retry's record stands."""
     ti, made = TaskInstance(), {}
-    once(monkeypatch, run_module, "resolve_inputs", lambda: made.update(airflow.attempt(airflow.operator(), ti)))
+    once(monkeypatch, preflight, "resolve_inputs", lambda: made.update(airflow.attempt(airflow.operator(), ti)))
     with pytest.raises(AirflowException, match="another one wrote") as caught:
         airflow.attempt(airflow.operator(), ti)
     assert not isinstance(caught.value, AirflowFailException)
@@ -58,7 +59,7 @@ def test_a_record_that_was_missing_for_a_moment_is_not_paid_again(airflow, eithe
 
     def read(ledger):
         reads.append(1)
-        return None if len(reads) <= 2 else real(ledger)
+        return None if len(reads) <= 1 else real(ledger)
 
     monkeypatch.setattr(Ledger, "read", read)
     with pytest.raises(AirflowException, match="another one wrote"):
@@ -131,7 +132,7 @@ def test_two_paid_jobs_are_both_in_the_record(airflow, either_ledger, monkeypatc
         ti.store.set("magic_hour.regenerate", True)
         made.update(airflow.attempt(airflow.operator(), ti))
 
-    once(monkeypatch, Ledger, "mark_submitted", meanwhile)
+    once(monkeypatch, Intent, "complete", meanwhile)
     airflow.attempt(airflow.operator(), ti)
     ids = {ti.record["job_id"], *(past.get("job_id") for past in ti.record["history"])}
     assert {job["id"] for job in airflow.sim.jobs()} <= ids

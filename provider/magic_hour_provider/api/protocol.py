@@ -84,8 +84,12 @@ def check_base_url(base_url: str) -> str:
     return str(base_url).rstrip("/")
 
 
-def create_request(tool: str | Tool, request: Mapping[str, Any]) -> Request:
-    """Build the paid request of a tool; ``request`` is its JSON body."""
+def check_create_body(tool: str | Tool, request: Mapping[str, Any]) -> None:
+    """Refuse what cannot be written into a request, before anything is recorded or sent.
+
+    :param request: the JSON body.
+    :raises InvalidInputError: it is no JSON object, or the tool's path is no path.
+    """
     if not isinstance(request, Mapping):
         raise errors.InvalidInputError(
             f"The request of {get_tool(tool).slug} must be a dict, the JSON body of Magic Hour's documentation; "
@@ -97,6 +101,14 @@ def create_request(tool: str | Tool, request: Mapping[str, Any]) -> Request:
         httpx.URL(BASE_URL + get_tool(tool).path)
     except (TypeError, ValueError, httpx.InvalidURL) as error:
         raise errors.InvalidInputError(f"The request of {get_tool(tool).slug} is no JSON: {error}.") from None
+
+
+def create_request(tool: str | Tool, request: Mapping[str, Any]) -> Request:
+    """Build the paid request of a tool; ``request`` is its JSON body.
+
+    :raises InvalidInputError: as :func:`check_create_body`.
+    """
+    check_create_body(tool, request)
     return Request("POST", get_tool(tool).path, json=dict(request))
 
 

@@ -1,85 +1,155 @@
-"""One attempt of one task: from the rendered request to stored files. The order of its steps protects the money."""
+"""One attempt of one task, in the order that protects the money.
+
+The ledger is opened first, so that whatever fails after it still says what was paid for before. Then it is decided
+whether this attempt may pay (:mod:`magic_hour_provider.ledger.decision`); everything that can fail for free comes
+before the intent (:mod:`.preflight`); the paid request is sent from one place (:mod:`.submission`); then the attempt
+waits, on the worker or in the triggerer, and concludes (:mod:`.outcome`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
-from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.catalog import default_polling_class
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.models import COMPLETE, GONE, Account, Job
-from magic_hour_provider.api.protocol import create_request
-from magic_hour_provider.api.redaction import redact
-from magic_hour_provider.api.responses import job_error
-from magic_hour_provider.api.validation import Findings
-from magic_hour_provider.execution.report import Report, without_secrets
-from magic_hour_provider.execution.submission import check_min_credits, get_balance, submit_once
+from magic_hour_provider.api.errors import Charge
+from magic_hour_provider.api.models import Job, check_id
+from magic_hour_provider.execution.outcome import OutcomeHandler, TaskResult
+from magic_hour_provider.execution.preflight import run_preflight
+from magic_hour_provider.execution.report import Report
+from magic_hour_provider.execution.spec import Deferral, JobSpec
+from magic_hour_provider.execution.submission import get_balance, submit_once
 from magic_hour_provider.hooks.exceptions import to_airflow_error
-from magic_hour_provider.inputs.fields import find_inputs, with_values
-from magic_hour_provider.inputs.sources import check_inputs, input_fingerprint
-from magic_hour_provider.inputs.upload import resolve_inputs
+from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.inputs.fields import with_values
+from magic_hour_provider.inputs.sources import input_fingerprint
+from magic_hour_provider.ledger.decision import Decision
+from magic_hour_provider.ledger.fingerprint import compute_fingerprint
+from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.record import ADOPT, Record, find_tag, fingerprint, make_job_name, new_tag
-from magic_hour_provider.outputs.download import find_stored_files, store_outputs
-from magic_hour_provider.outputs.result import StoredFile, task_result
+from magic_hour_provider.ledger.messages import unknown_submission_error
+from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.ledger.tag import find_tag
 from magic_hour_provider.polling.blocking import poll_until
-from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
-from magic_hour_provider.storage.paths import check_folder
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, PollState, Schedule
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
     from structlog.typing import FilteringBoundLogger
 
-_TAG_JOB_NAMES = ("all", "generated", "none")
 
+class JobTask(Protocol):
+    """The operator, as an attempt sees it."""
 
-@dataclass(frozen=True)
-class JobSpec:
-    """What the user asked of the operator, rendered.
-
-    :param request: the JSON body, ``extra_request`` merged in.
-    :param output_path: folder for files, or empty.
-    :param timeout: seconds this attempt waits.
-    :param findings: what is wrong with the request; matters only if it is sent.
-    :param webhooks: whether Magic Hour may tell Airflow's API server which job was made.
-    """
-
-    tool: Tool
-    request: Mapping[str, Any]
-    conn_id: str
     output_path: str
-    deferrable: bool
-    timeout: float
-    findings: Findings
-    on_unknown_submission: str
-    on_clear: str
-    webhooks: bool = False
+    """Folder for files, rendered; or empty."""
+    output_template: str
+    """The same before it was rendered."""
+    attempt: JobAttempt | None
+    """The attempt that runs, for ``on_kill``."""
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """The task's log."""
+
+    def job_spec(self) -> JobSpec:
+        """Return what the user asked for.
+
+        It is called when the ledger has been read, not before: what is wrong with the request must not hide what was
+        paid for.
+
+        :raises InvalidInputError: an argument cannot work.
+        """
 
 
-@dataclass(frozen=True)
-class Deferral:
-    """The job is still active and this worker has waited long enough: defer.
+def run(task: JobTask, context: Context) -> TaskResult | Deferral:
+    """Submit the task's job once, or resume the one already paid for; wait; store its files."""
+    with open_attempt(task, context) as attempt:
+        decision = attempt.decide()
+        is_new = decision.record is None
+        record = attempt.submit(decision) if decision.record is None else attempt.resume(decision.record, decision.seen)
+        if not attempt.spec.wait_for_completion:
+            return attempt.outcome.conclude_unfinished(record, is_new=is_new)
+        return attempt.wait(record, poll_now=not is_new)
 
-    :param deadline: when to give up, in seconds since 1970.
+
+def resume(task: JobTask, context: Context, event: Mapping[str, Any], deadline: float | None) -> TaskResult | Deferral:
+    """Continue after the trigger's event, which only says that a poll is worthwhile: the worker polls itself.
+
+    :param deadline: when this attempt gives up, in seconds since 1970; None: after its timeout.
     """
+    with open_attempt(task, context) as attempt:
+        record = attempt.seen
+        if record is None or record.job_id is None:
+            # No record is kept (Airflow before 3.3, no folder for it): the event itself carries the job.
+            tool, job_id = attempt.spec.tool, check_id(event["id"])
+            record = Record("submitted", tool.slug, tool.kind, "", {}, job_id=job_id, submitted_at=0.0)
+        attempt.record = record
+        attempt.report.load_previous()
+        if event["status"] == TIMEOUT:
+            deadline = clock.current().now()
+        tolerates = event["status"] != REFUSED
+        return attempt.wait(record, poll_now=True, deadline=deadline, tolerate_invalid=tolerates)
 
-    record: Record
-    deadline: float
+
+@contextmanager
+def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
+    """Open what an attempt needs, the ledger first, and turn its errors into Airflow's."""
+    ledger = record = None
+    try:
+        ledger = Ledger.open(context, str(task.output_path or ""), task.output_template)
+        record = ledger.read()
+        spec = task.job_spec()
+        hook = MagicHourHook(spec.conn_id)
+        settings = hook.settings()
+        client = hook.get_conn(settings)
+    except errors.MagicHourError as error:
+        _add_what_was_paid(error, ledger, record)
+        raise to_airflow_error(error) from error
+    with client:
+        task.attempt = attempt = JobAttempt(
+            spec, context["ti"], ledger, record, client, task.log, has_webhooks=bool(settings.webhook_secrets)
+        )
+        if record is not None and record.state == "intent":
+            # Airflow clears the XComs of an attempt as the next one begins, and a webhook may identify the job later.
+            attempt.report.push_intent(record.tag, record.name, spec.conn_id)
+        with attempt.translating_errors():
+            yield attempt
+
+
+def _add_what_was_paid(error: errors.MagicHourError, ledger: Ledger | None, record: Record | None) -> None:
+    """Add to the error of an attempt that could not begin what was paid for before it."""
+    if record is None or ledger is None:
+        return
+    if record.job_id is not None:
+        error.append(
+            f"An earlier attempt has submitted Magic Hour job {record.job_id}.",
+            charge=Charge.KEPT,
+            next_step=f"A retry resumes the job and pays nothing. See {record.page or 'Magic Hour'}",
+        )
+        # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
+        error.retryable = True
+    elif record.state == "intent":
+        before = unknown_submission_error(record, describe_location=ledger.describe_location)
+        error.append(before.message, charge=Charge.UNKNOWN, next_step=before.next_step)
 
 
 class JobAttempt:
-    """Runs one attempt.
+    """The steps of one attempt.
 
-    :param spec: what is asked for.
+    :param spec: what the user asked for.
     :param ti: Airflow's task instance.
-    :param ledger: what it has paid for.
+    :param ledger: of the task instance.
+    :param record: what it holds.
     :param client: the client, open.
     :param log: the task's log.
+    :param has_webhooks: whether Magic Hour may tell Airflow's API server which job was made.
     """
 
     def __init__(
@@ -87,248 +157,183 @@ class JobAttempt:
         spec: JobSpec,
         ti: Any,
         ledger: Ledger,
+        record: Record | None,
         client: MagicHourClient,
         log: FilteringBoundLogger,
+        *,
+        has_webhooks: bool,
     ) -> None:
         self.spec = spec
-        self.client = client
-        self.ledger = ledger
+        self.seen = record
+        """What the ledger held when the attempt began."""
         self.record: Record | None = None
-        """What this attempt has paid for, or is about to."""
-        self.report = Report(ti, spec.tool.slug, spec.request)
+        """The job that this attempt waits for."""
+        self.intent: Intent | None = None
+        """What this attempt is about to pay for."""
+        self.report = Report(ti, spec.tool.slug, spec.request.body)
+        self.outcome = OutcomeHandler(spec, client, ledger, self.report, log)
         self._ti = ti
+        self._ledger = ledger
+        self._client = client
         self._log = log
+        self._has_webhooks = has_webhooks
+        self._fingerprint: dict[str, str] = {}
 
     @contextmanager
     def translating_errors(self) -> Iterator[None]:
-        """Turn our errors into Airflow's, and keep their sentence where people look for it."""
+        """Turn our errors into Airflow's, and push their message where people look for it."""
         try:
             yield
         except errors.MagicHourError as error:
-            paid = self.report.facts.get("id") and not isinstance(error, errors.JobFailedError)
-            if error.charge in (None, errors.Charge.NONE):
+            is_paid = self.record is not None and not isinstance(error, errors.JobFailedError)
+            if error.charge in (None, Charge.NONE):
                 # What was raised by a free request, or before any, says nothing of a job that was paid for before.
-                error.charge = errors.Charge.KEPT if paid else errors.Charge.NONE
-            if self.ledger.is_ephemeral and error.retryable and paid:
+                error.charge = Charge.KEPT if is_paid else Charge.NONE
+            if self._ledger.is_ephemeral and error.retryable and is_paid:
                 # A retry would know nothing of the job and pay for another one.
                 error.retryable = False
                 error.append(
-                    charge=error.charge or errors.Charge.KEPT,
+                    charge=error.charge or Charge.KEPT,
                     next_step="There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps "
                     "one), so the task is not retried, which would pay again: download the job's files with "
                     "MagicHourDownloadOperator(job=...).",
                 )
             if isinstance(error, errors.SubmissionUnknownError) and not error.created:
                 error.retryable = self.spec.on_unknown_submission == "resubmit" or (
-                    self.record is not None and self._webhook_may_identify(self.record.name, self.record.tag)
+                    self.intent is not None
+                    and self._webhook_may_identify(self.intent.record.name, self.intent.record.tag)
                 )
-            self.report.failed(error, clock.current().now())
+            self.report.push_failure(error)
             raise to_airflow_error(error) from error
 
     def _webhook_may_identify(self, name: str | None, tag: str) -> bool:
-        """Whether a webhook may identify a job whose answer was lost, before the next attempt: by its name."""
-        return find_tag(name) == tag and self.spec.webhooks and self.ledger.in_airflow
+        """Whether a webhook may identify a job whose response was lost, before the next attempt: by its name."""
+        return find_tag(name) == tag and self._has_webhooks and self._ledger.in_airflow
 
-    def submit_or_resume(self) -> tuple[Record, bool]:
-        """Return the record of the job to wait for, and whether it was just submitted."""
-        spec = self.spec
-        inputs = find_inputs(spec.tool, spec.request)
-        now = fingerprint(
-            with_values(spec.request, [(one, input_fingerprint(one)) for one in inputs]),
+    def decide(self) -> Decision:
+        """Decide from the record whether this attempt may pay."""
+        spec, record = self.spec, self.seen
+        identities = [(one, input_fingerprint(one)) for one in spec.request.inputs]
+        self._fingerprint = compute_fingerprint(
+            with_values(spec.request.body, identities),
             connection=spec.conn_id,
-            host=self.client.base_url,
+            host=self._client.base_url,
             tool=spec.tool.slug,
         )
-        decision = self.ledger.decide(
+        decision = self._ledger.decide(
+            record,
             spec.tool,
-            now,
+            self._fingerprint,
             on_clear=spec.on_clear,
             on_unknown=spec.on_unknown_submission,
-            get_balance=lambda: get_balance(self.client),
+            balance=get_balance(self._client) if record is not None and record.state == "intent" else None,
         )
         if decision.log_message:
             self._log.info(decision.log_message)
-        if decision.record is not None:
-            self.record = self.ledger.mark_resumed(decision.record)
-            self.report.job(self.record, "resumed")
-            return self.record, False
-        for warning in spec.findings.warnings:
-            words = redact(warning)
-            self._log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", spec.tool.slug, words)
-        # From here on a job will be paid for: everything that can fail for free comes first.
-        spec.findings.raise_errors(spec.tool)
-        create_request(spec.tool, spec.request)  # what is no JSON is said here, in words
-        sources = check_inputs(inputs, clock.current().now())
-        if spec.output_path:
-            check_folder(spec.output_path)
-        account = self._account()
-        check_min_credits(account)
-        tier = account.tier if account else None
-        body = resolve_inputs(self.client, spec.request, inputs, sources, tier=tier)
-        return self._pay(now, body, account), True
+        return decision
 
-    def _account(self) -> Account | None:
-        """Ask for the balance; also the first thing a wrong key meets."""
-        try:
-            return self.client.get_account()
-        except (errors.AuthenticationError, errors.ConnectionFailedError):
-            raise
-        except errors.MagicHourError as error:
-            self._log.info("The balance could not be asked for, which changes nothing: %s", error)
-            return None
+    def resume(self, record: Record, seen: Record | None) -> Record:
+        """Resume a job that is paid for, and return its record."""
+        self.record = record = self._ledger.mark_resumed(record, seen)
+        self._push_job(record, "resumed")
+        return record
 
-    def _pay(self, now: dict[str, str], body: dict[str, Any], account: Account | None) -> Record:
-        tool, tag = self.spec.tool, new_tag()
-        name: str | None = body.get("name")
-        if tool.accepts_name:
-            tag_job_names = conf.get("magic_hour", "tag_job_names", fallback="all").strip().lower()
-            if tag_job_names not in _TAG_JOB_NAMES:
-                raise errors.InvalidInputError(
-                    f"[magic_hour] tag_job_names is {tag_job_names!r}; it must be one of {', '.join(_TAG_JOB_NAMES)}."
-                )
-            name = make_job_name(name, self._generated_name(), tag, tag_job_names)
-            body = {**body, "name": name} if name else body
-        if conf.getboolean("state_store", "clear_on_success", fallback=False):
-            self._log.warning(
-                "[state_store] clear_on_success is on: once this task has succeeded its record is gone, and clearing "
-                "it makes and pays for a new job."
-            )
+    def submit(self, decision: Decision) -> Record:
+        """Submit a new job, and return its record: the only step that pays."""
+        spec = self.spec
+        checked = run_preflight(spec, self._client, self._generate_name(), self._log)
         # Before the intent: between that and the request nothing may come that could be interrupted.
-        self.report.intent(tag, name, self.spec.conn_id)
-
-        def intend() -> Record:
-            balance = account.credits if account else None
-            self.record = intent = self.ledger.write_intent(tool, now, tag=tag, name=name, balance=balance)
-            return intent
-
-        resubmits = self.spec.on_unknown_submission == "resubmit"
-        self.record = record = submit_once(
-            self.ledger,
-            self.client,
-            tool,
-            body,
-            intend,
-            account=account,
-            resubmits=resubmits,
-            webhook_may_identify=self._webhook_may_identify(name, tag),
+        self.report.push_intent(checked.tag, checked.name, spec.conn_id)
+        self.intent = Intent(
+            self._ledger,
+            decision,
+            spec.tool,
+            self._fingerprint,
+            tag=checked.tag,
+            name=checked.name,
+            balance=checked.account.credits if checked.account else None,
         )
-        self.report.job(record, "queued")
+        self.record = record = submit_once(
+            self.intent,
+            self._client,
+            spec.tool,
+            checked.body,
+            account=checked.account,
+            resubmits=spec.on_unknown_submission == "resubmit",
+            webhook_may_identify=self._webhook_may_identify(checked.name, checked.tag),
+        )
+        self._push_job(record, "queued")
         self._log.info(
             "Submitted Magic Hour job %s (%s), charged %s credits. It keeps running and stays charged whatever happens "
             "to this task; see %s",
             record.job_id,
-            tool.slug,
+            record.tool,
             record.credits_charged,
             record.page or "no page for this kind",
         )
         return record
 
-    def _generated_name(self) -> str:
-        mapped = self._ti.map_index is not None and self._ti.map_index >= 0
-        index = f"[{self._ti.map_index}]" if mapped else ""
+    def _push_job(self, record: Record, status: str) -> None:
+        self.report.push_job(
+            record.job_id or "",
+            record.kind,
+            status,
+            name=record.name,
+            submitted_at=record.submitted_at,
+            credits_charged=record.credits_charged,
+        )
+
+    def _generate_name(self) -> str:
+        is_mapped = self._ti.map_index is not None and self._ti.map_index >= 0
+        index = f"[{self._ti.map_index}]" if is_mapped else ""
         return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
 
     def wait(
-        self, record: Record, *, look_now: bool, deadline: float | None = None, tolerate_invalid: bool = True
-    ) -> dict[str, Any] | Deferral:
-        """Wait as long as this worker should, then collect the files or say that the job is still active.
+        self, record: Record, *, poll_now: bool, deadline: float | None = None, tolerate_invalid: bool = True
+    ) -> TaskResult | Deferral:
+        """Wait as long as this worker should, then conclude or say that the job is still active.
 
-        :param look_now: whether the job may have ended already.
+        :param poll_now: whether the job may have ended already.
         :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
         :param tolerate_invalid: False: answers could not be read for long, and one more ends the wait.
         """
-        now = clock.current().now()
-        deadline = now + self.spec.timeout if deadline is None else deadline
-        schedule = Schedule.of(self.spec.tool.polling_class(self.spec.request), self.spec.tool)
+        spec, now = self.spec, clock.current().now()
+        deadline = now + spec.timeout_s if deadline is None else deadline
+        schedule = Schedule.of(spec.polling_class, spec.tool)
         submitted_at = record.submitted_at if record.submitted_at is not None else now
-        wait = PollState(schedule, submitted_at=submitted_at, deadline=deadline, tolerate_invalid=tolerate_invalid)
-        first = now if look_now else wait.first_poll_at(now)
+        state = PollState(schedule, submitted_at=submitted_at, deadline=deadline, tolerate_invalid=tolerate_invalid)
+        first = now if poll_now else state.first_poll_at(now)
         until = deadline
-        if self.spec.deferrable:
+        if spec.deferrable:
             # A short job is not worth a second process; a long one is not worth a held worker.
             inline = conf.getfloat("magic_hour", "inline_wait_seconds", fallback=30.0)
             until = min(deadline, submitted_at + inline) if schedule.median_s <= inline else 0.0
-        if look_now:
+        if poll_now:
             until = max(until, first)  # also after the deadline: the job may have ended in time
-        job_id = record.job_id or ""
-        seen, outcome = poll_until(
-            self.client, record.kind, job_id, wait, first=first, until=until, on_poll=self._on_poll
+        observation, outcome = poll_until(
+            self._client, record.kind, record.job_id or "", state, first=first, until=until, on_poll=self._on_poll
         )
-        return Deferral(record, deadline) if outcome is None else self._finish(record, seen, outcome)
+        if outcome is not None:
+            return self.outcome.conclude(record, observation, outcome)
+        is_default = spec.polling_class == default_polling_class(record.tool, record.kind)
+        return Deferral(record, deadline, None if is_default else spec.polling_class.name)
 
-    def _on_poll(self, seen: Job | errors.MagicHourError, sentence: str | None) -> None:
-        self.report.looked(seen.status if isinstance(seen, Job) else str(seen))
-        if sentence is not None:
-            self._log.info(sentence)
+    def _on_poll(self, observation: Job | errors.MagicHourError, message: str | None) -> None:
+        self.report.record_poll(observation.status if isinstance(observation, Job) else str(observation))
+        if message is not None:
+            self._log.info(message)
 
-    def _finish(self, record: Record, seen: Job | errors.MagicHourError | None, outcome: Outcome) -> dict[str, Any]:
-        job = seen if isinstance(seen, Job) else Job.gone(record.kind, record.job_id or "")
-        if outcome.status == COMPLETE:
-            return self._deliver(record, job)
-        if outcome.status == TIMEOUT:
-            raise errors.WaitTimedOutError(
-                f"Magic Hour job {record.job_id} ({record.tool}) was still {job.status if seen is job else 'silent'} "
-                "when this attempt's timeout ended.",
-                next_step="It keeps running: a retry resumes waiting for it and pays nothing. See "
-                f"{record.page or 'Magic Hour'}",
+    def describe_stop(self) -> str | None:
+        """Say what becomes of the job when this attempt is killed; None: it has none."""
+        if self.record is not None:
+            return (
+                f"Stopped waiting for Magic Hour job {self.record.job_id}. It keeps running and may still be charged; "
+                f"the next attempt resumes it. A video can be canceled by hand at {self.record.page or 'magichour.ai'}"
             )
-        if outcome.status == REFUSED and isinstance(seen, errors.MagicHourError):
-            raise type(seen)(
-                f"Magic Hour job {record.job_id} ({record.tool}) keeps running, but it could not be polled: "
-                f"{seen.message}",
-                charge=errors.Charge.KEPT,
-                next_step=f"{f'{seen.next_step} ' if seen.next_step else ''}When that is fixed, "
-                f"{self._collect_again(record)} See {record.page or 'Magic Hour'}",
+        if self.intent is not None and self.intent.is_written:
+            return (
+                f"Stopped while the paid request #{self.intent.record.tag} was under way: a job may have been made and "
+                "charged. If so, the next attempt resumes it where the response still came, and says what to do where "
+                "it did not."
             )
-        if job.status == GONE and (media := self._still_there(record)):
-            # Deleted at Magic Hour, as a pipeline may do when its files are stored: nothing is missing.
-            self._log.info("Magic Hour job %s is gone, and its files are where they were stored.", record.job_id)
-            done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
-            self.report.ended(COMPLETE, clock.current().now(), credits_charged=record.credits_charged)
-            return task_result(done, record.tool, media)
-        self.report.settled(job.status, job.credits_charged)
-        failure = job_error(job, tool=record.tool, adopt=self.ledger.describe_location(ADOPT))
-        self.ledger.mark_ended(replace(record, credits_charged=job.credits_charged or record.credits_charged), failure)
-        raise failure
-
-    def _still_there(self, record: Record) -> list[StoredFile] | None:
-        if record.state != "delivered" or not self.spec.output_path:
-            return None
-        return find_stored_files(record.files, self.spec.output_path)
-
-    def _collect_again(self, record: Record) -> str:
-        clear = "clear the task: it resumes this job and pays nothing."
-        if self.spec.on_clear == "regenerate":
-            # There a clear alone would buy.
-            return f'put "{record.job_id}" into {self.ledger.describe_location(ADOPT)} and {clear}'
-        return clear
-
-    def submitted(self, record: Record, *, new: bool) -> dict[str, Any]:
-        """Return the result of a task that does not wait; a job of an earlier attempt is looked at once.
-
-        :raises JobFailedError: that job has ended without a result.
-        """
-        job = Job(record.job_id or "", record.kind, "queued", record.name, record.credits_charged)
-        if not new:
-            try:
-                job = self.client.get_job(job.kind, job.id)
-            except errors.MagicHourError as error:
-                self._log.info("The job could not be polled, which changes nothing: %s", error)
-            if job.ended and job.status != COMPLETE:
-                self._finish(record, job, Outcome(job.status, job.error_code))
-        return task_result(job, record.tool, ())
-
-    def _deliver(self, record: Record, job: Job) -> dict[str, Any]:
-        result = store_outputs(
-            self.client,
-            job,
-            record.tool,
-            self.spec.output_path,
-            request=without_secrets(self.spec.request),
-            stored=record.files,
-            on_stored=lambda some: self.ledger.mark_stored(record, [asdict(one) for one in some]),
-        )
-        self.report.ended(job.status, clock.current().now(), credits_charged=job.credits_charged)
-        charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
-        self.ledger.mark_delivered(record, result["media"], charged)
-        return result
+        return None

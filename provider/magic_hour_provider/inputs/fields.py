@@ -173,11 +173,6 @@ def to_uri(value: Any) -> Any:
     return name if whole else uri
 
 
-def with_uris(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of the request with its file fields converted by :func:`to_uri`."""
-    return with_values(request, [(one, one.value) for one in find_inputs(tool, request)])
-
-
 def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
     """Return the files given in a request, in the catalog's order."""
 

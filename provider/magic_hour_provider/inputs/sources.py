@@ -13,7 +13,7 @@ from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES
 from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
 from magic_hour_provider.api.transport.uploads import UploadSource
 from magic_hour_provider.inputs.fields import FieldPath, Input
-from magic_hour_provider.ledger.record import UNREADABLE
+from magic_hour_provider.ledger.fingerprint import UNREADABLE
 from magic_hour_provider.storage.files import S3
 from magic_hour_provider.storage.paths import checksum, open_path
 from magic_hour_provider.storage.s3_reader import S3Reader

@@ -1,4 +1,4 @@
-"""What an attempt does follows from the record alone: the one table that says whether it may pay."""
+"""The decision whether an attempt may pay: one table over the record, the clear, the fingerprint and two options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from magic_hour_provider.api import errors
-from magic_hour_provider.ledger.record import REGENERATE, Record, changed_fields, named, task_state, unknown_submission
+from magic_hour_provider.ledger.fingerprint import find_changed_fields
+from magic_hour_provider.ledger.messages import describe_job, unknown_submission_error
+from magic_hour_provider.ledger.record import REGENERATE, Record, describe_task_state
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class RetryState:
     max_tries: int = 0
 
     def clears(self, record: Record) -> bool:
-        """Whether the task was cleared since the record was written or last gone on with."""
+        """Whether the task was cleared since the record was written or last resumed."""
         return (
             self.extra_tries > record.extra_tries
             and self.clear_number > record.clear_number
@@ -46,13 +48,15 @@ class RetryState:
 
 @dataclass(frozen=True)
 class Decision:
-    """What this attempt does.
+    """What this attempt does: resume a job, or submit a new one.
 
-    :param record: the record to go on with, or None to submit a new job.
+    :param record: the record of the job to resume, or None to submit a new job.
+    :param seen: what the ledger held when this was decided: before anything is sent it must still hold the same.
     :param log_message: the attempt's first log line, if there is something to say.
     """
 
     record: Record | None = None
+    seen: Record | None = None
     log_message: str | None = None
 
 
@@ -63,57 +67,51 @@ def decide(
     *,
     on_clear: str,
     on_unknown: str,
-    get_balance: Callable[[], int | None] = lambda: None,
-    describe_location: Callable[[str], str] = task_state,
+    balance: int | None = None,
+    describe_location: Callable[[str], str] = describe_task_state,
 ) -> Decision:
     """Decide from the record alone whether this attempt may pay.
 
-    :param fingerprint: fingerprint of this attempt's request.
+    :param record: what the ledger holds.
+    :param fingerprint: of this attempt's request.
     :param on_clear: ``reuse`` or ``regenerate``.
     :param on_unknown: ``fail`` or ``resubmit``.
-    :param get_balance: asks for the account's credits, to be named beside those before the request.
-    :param where: names a key's place for a person.
-    :raises SubmissionUnknownError: a request may have been sent whose answer nobody has.
+    :param balance: the account's credits now, to be named beside those before the lost request; None: not known.
+    :param describe_location: names a key's place for a person.
+    :raises SubmissionUnknownError: a request may have been sent whose response nobody has.
     :raises NotRetryableError: the job ended for good, and only a clear may pay for another.
     """
     if record is None:
         return Decision()
     cleared = state.clears(record)
-    changed = changed_fields(record.fingerprint, fingerprint)
-    again = cleared and on_clear == "regenerate"
+    changed = find_changed_fields(record.fingerprint, fingerprint)
+    regenerates = cleared and on_clear == "regenerate"
+
+    def submit(log_message: str) -> Decision:
+        return Decision(seen=record, log_message=log_message)
+
     if record.state == "intent":
-        if again or on_unknown == "resubmit":
-            job = named(record)
-            return Decision(log_message=f"Submitting again although it is unknown whether {job} was made and charged.")
-        raise unknown_submission(
-            record,
-            "An earlier attempt ended while it was sending the paid request.",
-            balance=get_balance(),
-            describe_location=describe_location,
-        )
+        if regenerates or on_unknown == "resubmit":
+            job = describe_job(record)
+            return submit(f"Submitting again although it is unknown whether {job} was made and charged.")
+        raise unknown_submission_error(record, balance=balance, describe_location=describe_location)
     if record.state == "failed":
-        return Decision(log_message=f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
+        return submit(f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
     if record.state == "ended":
         if cleared:
-            return Decision(
-                log_message=f"The task was cleared after job {record.job_id} ended; a new job is made and paid for."
-            )
-        raise errors.NotRetryableError(
-            record.reason or f"Magic Hour job {record.job_id} ended for good.", charge=errors.Charge.NONE
-        )
-    if again or (cleared and changed):
-        why = "on_clear is 'regenerate'" if again else f"these fields changed: {', '.join(changed)}"
-        return Decision(
-            log_message=f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}."
-        )
-    when = record.written_at
-    log_message = f"Not paid again: resuming Magic Hour job {record.job_id} of {when}."
+            return submit(f"The task was cleared after job {record.job_id} ended; a new job is made and paid for.")
+        reason = record.reason or f"Magic Hour job {record.job_id} ended for good."
+        raise errors.NotRetryableError(reason, charge=errors.Charge.NONE)
+    if regenerates or (cleared and changed):
+        why = "on_clear is 'regenerate'" if regenerates else f"these fields changed: {', '.join(changed)}"
+        return submit(f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}.")
+    message = f"Not paid again: resuming Magic Hour job {record.job_id} of {record.written_at}."
     if changed:
-        log_message += (
+        message += (
             f" These fields changed since it was paid for and are not applied: {', '.join(changed)}."
             " Clear the task to make a new job with them."
         )
     elif cleared:
         place = describe_location(REGENERATE)
-        log_message += f" For a new one set on_clear='regenerate', or put true into {place}, and clear again."
-    return Decision(replace(record, **asdict(state)), log_message)
+        message += f" For a new one set on_clear='regenerate', or put true into {place}, and clear again."
+    return Decision(replace(record, **asdict(state)), record, message)

@@ -4,7 +4,7 @@ One folder per task instance, one file per key, under ``[magic_hour] ledger_path
 under the task's ``output_path``::
 
     <ledger_path>/<dag>/<task>--<run>-<hash>/magic_hour.job         what was paid for, as JSON
-                                            /magic_hour.adopt       made by a person: the id of a job to go on with
+                                            /magic_hour.adopt       made by a person: the id of a job to resume
                                             /magic_hour.regenerate  made by a person: the word true
 
 The try number is in no name: all attempts of a task instance share its folder. Messages and logs give its whole name.
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider.api.errors import InvalidInputError, describe_error
-from magic_hour_provider.ledger.record import KEY, RecordError, unreadable
+from magic_hour_provider.ledger.record import KEY, RecordError, unreadable_error
 from magic_hour_provider.storage.files import read_file, remove_file, replace_file
 from magic_hour_provider.storage.paths import open_path
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HIDDEN = ".magic-hour-ledger"
+HIDDEN_FOLDER = ".magic-hour-ledger"
 
 _TEMPLATES = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)", re.DOTALL)  # an open one too, so that it is linear
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_MOVING = re.compile(
+_VARYING = re.compile(
     r"\b(now|utcnow|today|time\.time|try_number|random|uuid\d?|(?<!dag\.)start_date|queued_at|queued_dttm|pid|hostname"
     r"|(ti|task_instance)\.id)\b"
 )
 
 
-def storage_store(ti: Any, output_path: str, template: Any) -> StorageStore | None:
+def open_file_store(ti: Any, output_path: str, template: Any) -> FileStore | None:
     """Return the store of a task instance, or None if there is no folder to keep it in.
 
     :param ti: Airflow's task instance.
@@ -60,7 +60,7 @@ def storage_store(ti: Any, output_path: str, template: Any) -> StorageStore | No
             )
     elif not output_path:
         return None
-    elif _moves(template):
+    elif _varies(template):
         log.warning(
             "output_path is the template %r, which differs from attempt to attempt: the record of what this task pays "
             "for cannot be kept under it. Set [magic_hour] ledger_path.",
@@ -68,14 +68,14 @@ def storage_store(ti: Any, output_path: str, template: Any) -> StorageStore | No
         )
         return None
     else:
-        root = f"{output_path.rstrip('/')}/{HIDDEN}"
-    return StorageStore(f"{root.rstrip('/')}/{folder_name(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)}")
+        root = f"{output_path.rstrip('/')}/{HIDDEN_FOLDER}"
+    return FileStore(f"{root.rstrip('/')}/{folder_name(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)}")
 
 
-def _moves(template: Any) -> bool:
+def _varies(template: Any) -> bool:
     """Whether a template renders to something else at each attempt, as far as its words tell."""
     parts = _TEMPLATES.findall(template) if isinstance(template, str) else []
-    return any(_MOVING.search(_QUOTED.sub("", part)) for part in parts)
+    return any(_VARYING.search(_QUOTED.sub("", part)) for part in parts)
 
 
 def folder_name(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str:
@@ -90,7 +90,7 @@ def _readable(text: str, length: int) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", text)[:length].strip(".-") or "_"
 
 
-class StorageStore:
+class FileStore:
     """Keeps the keys of one task instance as files.
 
     :param folder: its own folder: an absolute path or any ``ObjectStoragePath`` URI; made when it is first written.
@@ -115,11 +115,11 @@ class StorageStore:
             except FileNotFoundError:
                 return default
         if key != KEY:
-            return _wish(data, self.describe_location(key))
+            return _parse_instruction(data, self.describe_location(key))
         try:
             return json.loads(data)
         except ValueError as error:
-            raise unreadable(self.describe_location(key), error) from None
+            raise unreadable_error(self.describe_location(key), error) from None
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:  # noqa: ARG002 (files do not expire)
         """Write a JSON value. There is either the old file or the new one, never half of it.
@@ -153,7 +153,7 @@ class StorageStore:
             ) from error
 
 
-def _wish(data: bytes, where: str) -> str | bool:
+def _parse_instruction(data: bytes, where: str) -> str | bool:
     """Return what a person put into a file by hand: text, with or without quotes, or true."""
     text = data.decode("utf-8-sig", "replace").strip().strip("\"'").strip()
     if not text:

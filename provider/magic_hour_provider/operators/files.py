@@ -29,7 +29,6 @@ from magic_hour_provider.hooks.exceptions import to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.inputs.fields import Input, to_uri
 from magic_hour_provider.inputs.sources import check_inputs, check_sizes
-from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
@@ -161,8 +160,7 @@ class _JobOperator(_FilesOperator):
     def _poll_job(self, client: MagicHourClient, context: Mapping[str, Any]) -> tuple[JobReference, Job]:
         reference = JobReference.parse(self.job)
         job = client.find_job(reference.kind, reference.id)
-        record = Record("submitted", reference.tool, reference.kind, "", {}, job_id=reference.id)
-        Report(context["ti"], reference.tool, {}).job(record, job.status)
+        Report(context["ti"], reference.tool, {}).push_job(job.id, job.kind, job.status)
         return reference, job
 
 

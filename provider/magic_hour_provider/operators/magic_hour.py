@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from magic_hour_provider import DEFAULT_CONN_ID
+from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.redaction import find_link_secrets
-from magic_hour_provider.api.validation import check_request, format_path, normalize_request
 from magic_hour_provider.links import MagicHourLink
+from magic_hour_provider.operators.arguments import (
+    check_body,
+    check_given,
+    check_options,
+    find_missing_xcoms,
+    find_xcom_paths,
+    to_seconds,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from magic_hour_provider.execution.attempt import JobAttempt
+    from magic_hour_provider.execution.spec import Deferral, JobSpec
+
+_TEMPLATED = ("request", "extra_request", "output_path")
 
 
 class MagicHourOperator(BaseOperator):
@@ -88,12 +98,12 @@ class MagicHourOperator(BaseOperator):
         self.extra_request = extra_request
         self.on_unknown_submission = on_unknown_submission
         self.on_clear = on_clear
-        self._output_template = self.output_path  # rendering replaces the attribute
-        self._run: JobAttempt | None = None
+        self.output_template = self.output_path  # rendering replaces the attribute
+        self.attempt: JobAttempt | None = None
         self._init_error: InvalidInputError | None = None
         self._argument_errors: tuple[str, ...] = ()
         templates = {"request": self.request, "extra_request": extra_request, "output_path": self.output_path}
-        self._xcom_paths = tuple(xcom_paths(templates))
+        self._xcom_paths = tuple(find_xcom_paths(templates))
         # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once
         # it knows what was paid for, and fails for good.
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
@@ -110,12 +120,12 @@ class MagicHourOperator(BaseOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """Begin a mapped task, as Airflow's own; what is given is checked as in a task of its own."""
-        from magic_hour_provider.operators.mapping import checked
+        from magic_hour_provider.operators.mapping import make_checked_partial
 
-        return checked(cls, super().partial, kwargs)
+        return make_checked_partial(cls, super().partial, kwargs)
 
     @classmethod
-    def find_argument_errors(cls, arguments: Mapping[str, Any], *, mapped: bool) -> list[str]:  # noqa: ARG003 (typed ones look)
+    def find_argument_errors(cls, arguments: Mapping[str, Any], *, mapped: bool) -> list[str]:  # noqa: ARG003 (typed ones need them)
         """Name the arguments that this operator does not have, with the nearest ones it has.
 
         :param mapped: also those that a mapped task may not be given as None.
@@ -144,129 +154,74 @@ class MagicHourOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or resume the one that an earlier attempt paid for."""
-        from magic_hour_provider.operators import attempt
+        from magic_hour_provider.execution.attempt import run
 
-        return attempt.begin(self, context)
+        return self._finish(run(self, context), context)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], deadline: float | None = None
     ) -> dict[str, Any]:
-        """Go on after the trigger's event. The event only says that a look is worthwhile; the worker looks itself."""
-        from magic_hour_provider.operators import attempt
+        """Resume after the trigger's event. It only says that a poll is worthwhile; the worker polls itself."""
+        from magic_hour_provider.execution.attempt import resume
 
-        return attempt.go_on(self, context, event, deadline)
+        return self._finish(resume(self, context, event, deadline), context)
+
+    def job_spec(self) -> JobSpec:
+        """Return what the user asked for, from the rendered arguments.
+
+        :raises InvalidInputError: an argument cannot work.
+        """
+        from magic_hour_provider.execution.spec import JobSpec, prepare_request
+
+        if self._init_error is not None:
+            raise self._init_error
+        extra = self.extra_request or {}
+        check_body(self.tool, "request", self.request, rendered=True)
+        check_body(self.tool, "extra_request", extra, rendered=True)
+        missing = find_missing_xcoms(self._xcom_paths, {name: getattr(self, name) for name in _TEMPLATED})
+        return JobSpec(
+            tool=self.tool,
+            request=prepare_request(self.tool, self.request, extra, (*self._argument_errors, *missing)),
+            conn_id=self.magic_hour_conn_id,
+            output_path=str(self.output_path or ""),
+            wait_for_completion=self.wait_for_completion,
+            deferrable=self.deferrable,
+            timeout=to_seconds(self.timeout) if self.timeout is not None else None,
+            on_unknown_submission=self.on_unknown_submission,
+            on_clear=self.on_clear,
+        )
+
+    def _finish(self, outcome: dict[str, Any] | Deferral, context: Context) -> dict[str, Any]:
+        from magic_hour_provider.outputs.assets import emit_outlet_events
+
+        if not isinstance(outcome, dict):
+            self._defer(outcome)
+        emit_outlet_events(self.outlets, context, outcome)
+        return outcome
+
+    def _defer(self, deferral: Deferral) -> NoReturn:
+        # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.
+        from magic_hour_provider.triggers.job import MagicHourJobTrigger
+
+        record, now = deferral.record, clock.current().now()
+        trigger = MagicHourJobTrigger(
+            kind=record.kind,
+            job_id=record.job_id or "",
+            tool=record.tool,
+            conn_id=self.magic_hour_conn_id,
+            submitted_at=record.submitted_at if record.submitted_at is not None else now,
+            deferred_at=now,
+            deadline=deferral.deadline,
+            polling=deferral.polling,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deferral.deadline})
 
     def on_kill(self) -> None:
-        """Say what becomes of the job: it goes on, as there is no cancel API."""
-        record = self._run.record if self._run is not None else None
-        if record is None:
-            return
-        if record.job_id is None:
-            self.log.warning(
-                "Stopped while the paid request #%s was under way: a job may have been made and charged. If so, the "
-                "next attempt resumes it where the answer still came, and says what to do where it did not.",
-                record.tag,
-            )
-        else:
-            self.log.warning(
-                "Stopped waiting for Magic Hour job %s. It keeps running and may still be charged; the next attempt "
-                "resumes it. A video can be canceled by hand at %s",
-                record.job_id,
-                record.page or "magichour.ai",
-            )
+        """Say what becomes of the job: it keeps running, as there is no cancel API."""
+        message = self.attempt.describe_stop() if self.attempt is not None else None
+        if message is not None:
+            self.log.warning(message)
 
 
 def _configured_output_path() -> str:
     return str(conf.get("magic_hour", "output_path", fallback="") or "")
-
-
-def seconds(timeout: float | timedelta) -> float:
-    """Return a duration in seconds.
-
-    :raises InvalidInputError: it is none.
-    """
-    try:
-        return timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
-    except (TypeError, ValueError):
-        raise InvalidInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}.") from None
-
-
-_CHOICES = {"on_unknown_submission": ("fail", "resubmit"), "on_clear": ("reuse", "regenerate")}
-
-
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that cannot work, as far as they are given and known.
-
-    :raises InvalidInputError: the message names the option.
-    """
-    for name, choices in _CHOICES.items():
-        value = options.get(name, choices[0])
-        if value not in choices and not _is_xcom(value):
-            raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")
-    timeout = options.get("timeout")
-    if timeout is not None and not _is_xcom(timeout) and not seconds(timeout) > 0:
-        raise InvalidInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")
-
-
-def _is_xcom(value: Any) -> bool:
-    """Whether a value is an earlier task's output, known only when the task runs."""
-    return hasattr(value, "resolve")
-
-
-def xcom_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Return where in a value earlier tasks' outputs stand."""
-    if _is_xcom(value):
-        yield path
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from xcom_paths(inner, (*path, name))
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from xcom_paths(inner, (*path, index))
-
-
-def find_missing_xcoms(paths: Iterable[tuple[str | int, ...]], rendered: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say which earlier tasks' outputs turned out to be None: the service's default would be paid for instead.
-
-    :param paths: where such outputs stood.
-    """
-    empty = [format_path(path[1:]) or str(path[0]) for path in paths if _at(rendered, path) is None]
-    return tuple(f"`{name}` is None, as the earlier task that should give it returned nothing" for name in empty)
-
-
-def _at(value: Any, path: tuple[str | int, ...]) -> Any:
-    for part in path:
-        try:
-            value = value[part]
-        except (LookupError, TypeError):
-            return None
-    return value
-
-
-def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:
-    """Refuse what is no JSON object; before rendering it may still be a template or an earlier task's output.
-
-    :param name: the argument, for the message.
-    :raises InvalidInputError: it is something else.
-    """
-    still_open = not rendered and (hasattr(body, "resolve") or (isinstance(body, str) and "{" in body))
-    if not isinstance(body, Mapping) and not still_open:
-        raise InvalidInputError(
-            f"{name} of {tool.slug} must be a dict, the JSON body of Magic Hour's documentation; it is "
-            f"{type(body).__name__}."
-        )
-
-
-def check_given(tool: Tool, request: Any, extra: Any, *, later: bool = False) -> None:
-    """Refuse a request that cannot work, as far as it is known while the DAG is parsed.
-
-    :param extra: what will be merged over it.
-    :param later: whether its missing fields may still come, as in ``.partial()``.
-    :raises InvalidInputError: the message names everything that is wrong.
-    """
-    check_body(tool, "request", request, rendered=False)
-    check_body(tool, "extra_request", extra or {}, rendered=False)
-    if isinstance(request, Mapping) and isinstance(extra or {}, Mapping):
-        check_request(tool, normalize_request(tool, request), extra=extra, rendered=False, later=later).raise_errors(
-            tool
-        )

@@ -13,14 +13,14 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorParti
 
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.validation import Findings
-from magic_hour_provider.operators.magic_hour import check_given, check_options
+from magic_hour_provider.operators.arguments import check_given, check_options
 
 if TYPE_CHECKING:
-    from magic_hour_provider.operators.magic_hour import MagicHourOperator
+    from airflow.providers.common.compat.sdk import BaseOperator
 
 
-def checked(
-    operator: type[MagicHourOperator], make: Callable[..., OperatorPartial], arguments: dict[str, Any]
+def make_checked_partial(
+    operator: type[BaseOperator], make: Callable[..., OperatorPartial], arguments: dict[str, Any]
 ) -> OperatorPartial:
     """Begin a mapped task.
 

@@ -22,7 +22,6 @@ from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
-from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
@@ -48,7 +47,7 @@ class MagicHourJobSensor(BaseSensorOperator):
     :param kwargs: of every sensor: ``mode``, ``poke_interval`` (seconds; at least 10 in reschedule mode, as Airflow
         may fail a task that returns sooner), ``timeout`` (seconds), ``soft_fail`` and so on.
     :raises AirflowFailException: the job failed, was canceled or is gone, or the input cannot work.
-    :raises AirflowSensorTimeout: the sensor's ``timeout`` ended; the job goes on.
+    :raises AirflowSensorTimeout: the sensor's ``timeout`` ended; the job keeps running.
     """
 
     template_fields: Sequence[str] = ("job", "output_path")
@@ -101,7 +100,6 @@ class MagicHourJobSensor(BaseSensorOperator):
 
     def _look(self, context: Mapping[str, Any], *, tolerate_invalid: bool) -> dict[str, Any] | None:
         reference = self._reference()
-        record = Record("submitted", reference.tool, reference.kind, "", {}, job_id=reference.id)
         report = Report(context["ti"], reference.tool, {})
         with MagicHourHook(self.magic_hour_conn_id).get_conn() as client:
             seen: Job | MagicHourError
@@ -121,21 +119,21 @@ class MagicHourJobSensor(BaseSensorOperator):
             outcome = self._wait.next_action(seen, clock.current().now()).outcome
             if outcome is None:
                 self.log.info("Magic Hour job %s: %s", reference.id, seen.status if isinstance(seen, Job) else seen)
-                report.job(record, seen.status if isinstance(seen, Job) else "pending")
+                report.push_job(reference.id, reference.kind, seen.status if isinstance(seen, Job) else "pending")
                 return None
             if isinstance(seen, MagicHourError) and outcome.status != GONE:
                 raise seen
             job = seen if isinstance(seen, Job) else Job.gone(reference.kind, reference.id)
-            report.job(record, job.status)
+            report.push_job(job.id, job.kind, job.status)
             if outcome.status != COMPLETE:
                 failure = job_error(job, tool=reference.tool, paid_here=False)
                 # A sensor that tries again sees the same: only a person can help.
                 failure.retryable = False
-                report.settled(job.status, job.credits_charged)
-                report.failed(failure, clock.current().now())
+                report.set_job_end(job.status, job.credits_charged)
+                report.push_failure(failure)
                 raise failure
             result = store_outputs(client, job, reference.tool, str(self.output_path or ""))
-            report.ended(job.status, clock.current().now(), credits_charged=job.credits_charged)
+            report.push_end(job.status, credits_charged=job.credits_charged)
         emit_outlet_events(self.outlets, context, result)
         return result
 

@@ -9,7 +9,7 @@ import pytest
 
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.redaction import redact
-from magic_hour_provider.ledger.record import new_tag
+from magic_hour_provider.ledger.tag import new_tag
 from magic_hour_provider.plugin.media_tab import task_details as details
 from magic_hour_provider.plugin.media_tab.pages import run_page, select_tiles
 from magic_hour_provider.plugin.media_tab.sanitize import to_safe_json

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from magic_hour_provider.ledger.record import Record, find_tag, make_job_name, new_tag
+from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.ledger.tag import find_tag, make_job_name, new_tag
 
 pytestmark = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow before 3.3 has no task state store")
 

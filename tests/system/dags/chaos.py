@@ -14,7 +14,9 @@ import pendulum
 from airflow.sdk import DAG, TaskGroup
 
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.execution import attempt
 from magic_hour_provider.execution.attempt import JobAttempt
+from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
@@ -52,10 +54,10 @@ def half_a_download(client: MagicHourClient, link: Any, target: Any, **options: 
 DOWNLOAD = MagicHourClient.download
 
 # The method that the process does not come back from: what stands before it is the last thing it did.
-POINTS: dict[str, tuple[type, str, Callable[..., Any]]] = {
-    "before_the_intent": (JobAttempt, "_account", die),
+POINTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
+    "before_the_intent": (attempt, "run_preflight", die),
     "before_the_post": (MagicHourClient, "create", die),
-    "before_the_record": (Ledger, "mark_submitted", die),
+    "before_the_record": (Intent, "complete", die),
     "after_the_record": (JobAttempt, "wait", die),
     "during_the_download": (MagicHourClient, "download", half_a_download),
     "after_the_download": (Ledger, "mark_delivered", die),
@@ -75,16 +77,16 @@ def dies(point: str) -> Callable[[Any], None]:
 
 def waits_for_the_api_server(context: Any) -> None:
     """Let the task stop between answer and record until a test has taken the API server away."""
-    submitted = Ledger.submitted
+    complete = Intent.complete
 
     def meet(*arguments: Any) -> Any:
         here = Path(os.environ["AIRFLOW_HOME"])
         (here / "answered").touch()
         while not (here / "api-server-is-down").exists():
             time.sleep(0.05)
-        return submitted(*arguments)
+        return complete(*arguments)
 
-    Ledger.submitted = meet  # type: ignore[method-assign]
+    Intent.complete = meet  # type: ignore[method-assign]
 
 
 with DAG("workers_killed", schedule=None), TaskGroup("worker"):

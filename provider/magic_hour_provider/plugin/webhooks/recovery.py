@@ -17,7 +17,8 @@ from sqlalchemy import select, update
 
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import Delivery
-from magic_hour_provider.ledger.record import KEY, Record, find_tag
+from magic_hour_provider.ledger.record import KEY, Record
+from magic_hour_provider.ledger.tag import find_tag
 from magic_hour_provider.plugin.webhooks.secrets import load_webhook_secrets
 from magic_hour_provider.times import parse_time
 from magic_hour_provider.xcoms import intent_xcom

@@ -15,7 +15,7 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.inputs import sources
 from magic_hour_provider.inputs.sources import _unsigned
-from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.intent import Intent
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
 EDIT = {"image_count": 1, "style": {"prompt": "x"}}
@@ -136,7 +136,7 @@ def test_a_record_made_without_the_request_is_no_reason_to_buy(airflow, either_l
 
 def test_an_interruption_before_the_request_leaves_no_intent(airflow, either_ledger, monkeypatch):
     """An alarm while the intent is announced, or ringing while it was written: nothing was sent, nothing is unknown."""
-    for owner, name in ((Report, "intent"), (Ledger, "write_intent")):
+    for owner, name in ((Report, "push_intent"), (Intent, "write")):
         ti = TaskInstance()
 
         def interrupted(*_, **__):

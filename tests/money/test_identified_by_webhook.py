@@ -10,9 +10,11 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from helpers.attempts import TaskInstance
 from helpers.stores import LEDGERS, Store
 from magic_hour_provider.api.catalog import get_tool
-from magic_hour_provider.ledger.decision import RetryState
+from magic_hour_provider.ledger.decision import Decision, RetryState
+from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.record import KEY, find_tag
+from magic_hour_provider.ledger.record import KEY
+from magic_hour_provider.ledger.tag import find_tag
 
 
 def lost(words="[[lost-response]]"):
@@ -120,7 +122,8 @@ def test_what_a_webhook_has_named_is_not_forgotten():
     """Even if Magic Hour says at the same time that it refused the request: the record of a job stays."""
     store, tool = Store(), get_tool("ai-image-generator")
     ledger = Ledger(store, RetryState())
-    intent = ledger.write_intent(tool, {}, tag="ABCDEFGH")
+    intent = Intent(ledger, Decision(), tool, {}, tag="ABCDEFGH")
+    intent.write()
     store.set(KEY, store.get(KEY) | {"state": "submitted", "job_id": "paid"})
-    ledger.withdraw_intent(intent)
+    intent.withdraw()
     assert store.get(KEY)["job_id"] == "paid"

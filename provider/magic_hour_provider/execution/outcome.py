@@ -1,0 +1,127 @@
+"""The end of a job: the task's result, or the error that says what it means."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.models import COMPLETE, GONE, Job
+from magic_hour_provider.api.responses import job_error
+from magic_hour_provider.execution.report import Report, redact_values
+from magic_hour_provider.execution.spec import JobSpec
+from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.record import ADOPT, Record
+from magic_hour_provider.metrics import count_credits
+from magic_hour_provider.outputs.download import find_stored_files, store_outputs
+from magic_hour_provider.outputs.result import StoredFile, task_result
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+TaskResult = dict[str, Any]
+"""What a task returns: see :func:`magic_hour_provider.outputs.result.task_result`."""
+
+
+class OutcomeHandler:
+    """Concludes an attempt: stores the files of a job that is complete, and says what any other end means.
+
+    :param spec: what the user asked for.
+    :param client: the client, open.
+    :param ledger: of the task instance.
+    :param report: of this attempt.
+    :param log: the task's log.
+    """
+
+    def __init__(
+        self, spec: JobSpec, client: MagicHourClient, ledger: Ledger, report: Report, log: FilteringBoundLogger
+    ) -> None:
+        self._spec = spec
+        self._client = client
+        self._ledger = ledger
+        self._report = report
+        self._log = log
+
+    def conclude(self, record: Record, observation: Job | errors.MagicHourError | None, outcome: Outcome) -> TaskResult:
+        """Return the task's result, or raise what its job's end means.
+
+        :param record: of the job.
+        :param observation: what the last poll saw; None: there was none.
+        :param outcome: how the wait ended.
+        :raises MagicHourError: there is no result now, or never.
+        """
+        job = observation if isinstance(observation, Job) else Job.gone(record.kind, record.job_id or "")
+        if outcome.status == COMPLETE:
+            return self._store(record, job)
+        if outcome.status == TIMEOUT:
+            status = job.status if observation is job else "silent"
+            raise errors.WaitTimedOutError(
+                f"Magic Hour job {record.job_id} ({record.tool}) was still {status} when this attempt's timeout ended.",
+                next_step="It keeps running: a retry resumes waiting for it and pays nothing. See "
+                f"{record.page or 'Magic Hour'}",
+            )
+        if outcome.status == REFUSED and isinstance(observation, errors.MagicHourError):
+            raise type(observation)(
+                f"Magic Hour job {record.job_id} ({record.tool}) keeps running, but it could not be polled: "
+                f"{observation.message}",
+                charge=errors.Charge.KEPT,
+                next_step=f"{f'{observation.next_step} ' if observation.next_step else ''}When that is fixed, "
+                f"{self._how_to_resume(record)} See {record.page or 'Magic Hour'}",
+            )
+        if job.status == GONE and (files := self._find_stored_files(record)):
+            # Deleted at Magic Hour, as a pipeline may do when its files are stored: nothing is missing.
+            self._log.info("Magic Hour job %s is gone, and its files are where they were stored.", record.job_id)
+            done = replace(job, status=COMPLETE, name=record.name, credits_charged=record.credits_charged)
+            self._report.push_end(COMPLETE, credits_charged=record.credits_charged)
+            return task_result(done, record.tool, files)
+        self._report.set_job_end(job.status, job.credits_charged)
+        failure = job_error(job, tool=record.tool, adopt=self._ledger.describe_location(ADOPT))
+        credits_charged = job.credits_charged or record.credits_charged
+        self._ledger.mark_ended(replace(record, credits_charged=credits_charged), failure)
+        raise failure
+
+    def conclude_unfinished(self, record: Record, *, is_new: bool) -> TaskResult:
+        """Return the result of a task that does not wait; a job of an earlier attempt is polled once.
+
+        :raises JobFailedError: that job has ended without a result.
+        """
+        job = Job(record.job_id or "", record.kind, "queued", record.name, record.credits_charged)
+        if not is_new:
+            try:
+                job = self._client.get_job(job.kind, job.id)
+            except errors.MagicHourError as error:
+                self._log.info("The job could not be polled, which changes nothing: %s", error)
+            if job.ended and job.status != COMPLETE:
+                self.conclude(record, job, Outcome(job.status, job.error_code))
+        return task_result(job, record.tool, ())
+
+    def _store(self, record: Record, job: Job) -> TaskResult:
+        result = store_outputs(
+            self._client,
+            job,
+            record.tool,
+            self._spec.output_path,
+            request=redact_values(self._spec.request.body),
+            stored=record.files,
+            on_stored=lambda files: self._ledger.mark_stored(record, [asdict(one) for one in files]),
+        )
+        self._report.push_end(job.status, credits_charged=job.credits_charged)
+        credits_charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
+        self._ledger.mark_delivered(record, result["media"], credits_charged)
+        if record.state != "delivered":
+            count_credits(credits_charged, record.tool)
+        return result
+
+    def _find_stored_files(self, record: Record) -> list[StoredFile] | None:
+        if record.state != "delivered" or not self._spec.output_path:
+            return None
+        return find_stored_files(record.files, self._spec.output_path)
+
+    def _how_to_resume(self, record: Record) -> str:
+        clear = "clear the task: it resumes this job and pays nothing."
+        if self._spec.on_clear == "regenerate":
+            # There a clear alone would pay.
+            return f'put "{record.job_id}" into {self._ledger.describe_location(ADOPT)} and {clear}'
+        return clear

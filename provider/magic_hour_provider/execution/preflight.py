@@ -1,0 +1,125 @@
+"""Everything that can fail for free, in the order in which it comes before the paid request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from magic_hour_provider import clock
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.models import Account
+from magic_hour_provider.api.protocol import check_create_body
+from magic_hour_provider.api.redaction import redact
+from magic_hour_provider.execution.spec import JobSpec
+from magic_hour_provider.inputs.sources import check_inputs
+from magic_hour_provider.inputs.upload import resolve_inputs
+from magic_hour_provider.ledger.tag import make_job_name, new_tag
+from magic_hour_provider.storage.paths import check_folder
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+_TAG_JOB_NAMES = ("all", "generated", "none")
+
+
+@dataclass(frozen=True)
+class CheckedRequest:
+    """A request that nothing free can stop any more.
+
+    :param body: as it is sent: its files are uploaded, and the job has its name.
+    :param tag: what ends the name, where it is tagged.
+    :param name: the job's name; None: the service names it.
+    :param account: the account just before, if it could be asked for.
+    """
+
+    body: dict[str, Any]
+    tag: str
+    name: str | None
+    account: Account | None
+
+
+def run_preflight(
+    spec: JobSpec, client: MagicHourClient, generated_name: str, log: FilteringBoundLogger
+) -> CheckedRequest:
+    """Check all that can fail for free, and upload the inputs, which is free too.
+
+    :param generated_name: the name of a job that the user gave none, without its tag.
+    :raises MagicHourError: something cannot work; nothing was paid.
+    """
+    tool, request = spec.tool, spec.request
+    # The request itself.
+    for warning in request.findings.warnings:
+        log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", tool.slug, redact(warning))
+    request.findings.raise_errors(tool)
+    check_create_body(tool, request.body)
+    # Airflow's settings.
+    tag_job_names = _read_tag_job_names()
+    if conf.getboolean("state_store", "clear_on_success", fallback=False):
+        log.warning(
+            "[state_store] clear_on_success is on: once this task has succeeded its record is gone, and clearing "
+            "it makes and pays for a new job."
+        )
+    # The user's storage.
+    sources = check_inputs(request.inputs, clock.current().now())
+    if spec.output_path:
+        check_folder(spec.output_path)
+    # The account.
+    account = _get_account(client, log)
+    check_min_credits(account)
+    tier = account.tier if account else None
+    # The uploads.
+    body = resolve_inputs(client, request.body, request.inputs, sources, tier=tier)
+    tag, name = new_tag(), body.get("name")
+    if tool.accepts_name:
+        name = make_job_name(name, generated_name, tag, tag_job_names)
+        body = {**body, "name": name} if name else body
+    return CheckedRequest(body, tag, name, account)
+
+
+def _read_tag_job_names() -> str:
+    value: str = conf.get("magic_hour", "tag_job_names", fallback="all").strip().lower()
+    if value not in _TAG_JOB_NAMES:
+        raise errors.InvalidInputError(
+            f"[magic_hour] tag_job_names is {value!r}; it must be one of {', '.join(_TAG_JOB_NAMES)}."
+        )
+    return value
+
+
+def _get_account(client: MagicHourClient, log: FilteringBoundLogger) -> Account | None:
+    """Ask for the balance; also the first thing that a wrong key meets."""
+    try:
+        return client.get_account()
+    except (errors.AuthenticationError, errors.ConnectionFailedError):
+        raise
+    except errors.MagicHourError as error:
+        log.info("The balance could not be asked for, which changes nothing: %s", error)
+        return None
+
+
+def check_min_credits(account: Account | None) -> None:
+    """Refuse to pay when the account has fewer credits than ``[magic_hour] min_credits_left``.
+
+    A minimum balance, not a lock: tasks that start together all see the same balance.
+
+    :param account: None: it could not be asked for.
+    :raises InsufficientCreditsError: it has fewer.
+    :raises ConnectionFailedError: its balance is not known.
+    """
+    minimum = conf.getint("magic_hour", "min_credits_left", fallback=0)
+    if minimum <= 0 or (account is not None and account.usage_based):
+        return
+    if account is None or account.credits is None:
+        raise errors.ConnectionFailedError(
+            f"[magic_hour] min_credits_left is {minimum}, and Magic Hour did not say how many credits the account has.",
+            charge=errors.Charge.NONE,
+            next_step="A retry asks again.",
+        )
+    if account.credits < minimum:
+        raise errors.InsufficientCreditsError(
+            f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {minimum}.",
+            charge=errors.Charge.NONE,
+            next_step="Top up at https://magichour.ai/pricing or lower the setting, then clear the task.",
+        )

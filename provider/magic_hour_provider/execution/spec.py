@@ -1,0 +1,101 @@
+"""The values of one attempt: what the user asked for, and what is left to wait for in the triggerer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from magic_hour_provider.api.catalog import PollingClass, Tool
+from magic_hour_provider.api.validation import Findings, check_request, normalize_request, to_json_containers
+from magic_hour_provider.inputs.fields import Input, find_inputs, with_values
+from magic_hour_provider.ledger.record import Record
+
+
+@dataclass(frozen=True)
+class PreparedRequest:
+    """A rendered request, read once: its body, its files, and what is wrong with it.
+
+    :param body: the JSON body, ``extra_request`` merged in; files are still the paths and results that were given.
+    :param inputs: the files in it.
+    :param findings: what is wrong with it; matters only if it is sent.
+    """
+
+    body: Mapping[str, Any]
+    inputs: Sequence[Input]
+    findings: Findings
+
+
+def prepare_request(
+    tool: Tool, request: Mapping[str, Any], extra: Mapping[str, Any], errors: Sequence[str] = ()
+) -> PreparedRequest:
+    """Read a rendered request.
+
+    :param extra: merged deeply over it (lists replaced) and never checked.
+    :param errors: what is known to be wrong with it already; comes first in the findings.
+    """
+    body, inputs = _with_uris(tool, normalize_request(tool, request))
+    findings = check_request(tool, body, extra=extra, rendered=True)
+    if extra:
+        body, inputs = _with_uris(tool, _merge(body, to_json_containers(extra)))
+    return PreparedRequest(body, inputs, replace(findings, errors=(*errors, *findings.errors)))
+
+
+def _with_uris(tool: Tool, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[Input]]:
+    inputs = find_inputs(tool, request)
+    return with_values(request, [(one, one.value) for one in inputs]), inputs
+
+
+def _merge(request: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(request)
+    for name, value in extra.items():
+        before = result.get(name)
+        result[name] = _merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What the user asked of the operator, rendered.
+
+    :param output_path: folder for files, or empty.
+    :param wait_for_completion: False: submit, record, return.
+    :param deferrable: False: wait on the worker.
+    :param timeout: seconds this attempt waits; None: what fits the tool.
+    :param on_unknown_submission: ``fail`` or ``resubmit``.
+    :param on_clear: ``reuse`` or ``regenerate``.
+    """
+
+    tool: Tool
+    request: PreparedRequest
+    conn_id: str
+    output_path: str
+    wait_for_completion: bool
+    deferrable: bool
+    timeout: float | None
+    on_unknown_submission: str
+    on_clear: str
+
+    @property
+    def polling_class(self) -> PollingClass:
+        """How the job is polled."""
+        return self.tool.polling_class(self.request.body)
+
+    @property
+    def timeout_s(self) -> float:
+        """How long this attempt waits, in seconds."""
+        return self.timeout if self.timeout is not None else self.polling_class.timeout_s
+
+
+@dataclass(frozen=True)
+class Deferral:
+    """The end of a worker's part: the job is still active, and the triggerer goes on polling it.
+
+    :param record: of the job.
+    :param deadline: when to give up, in seconds since 1970.
+    :param polling: name of the polling class, where it is not the one that tool and kind have by default.
+    """
+
+    record: Record
+    deadline: float
+    polling: str | None

@@ -1,0 +1,160 @@
+"""The intent to pay for one job: written before the paid request, completed or withdrawn after it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from magic_hour_provider import clock
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.models import Submission
+from magic_hour_provider.ledger.decision import Decision
+from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.messages import unknown_submission_error
+from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError
+
+log = logging.getLogger(__name__)
+
+_WRITE_S = 120.0  # how long a record is tried to be written once a job is paid for
+
+
+class Intent:
+    """The intent to pay for one job. While it is in the ledger, the paid request may have been sent.
+
+    :param ledger: of the task instance.
+    :param decision: to submit a new job.
+    :param tool: the tool.
+    :param fingerprint: of the request.
+    :param tag: what ends the job's name.
+    :param name: the job's name, if it gets one.
+    :param balance: credits before the request, if known.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        decision: Decision,
+        tool: Tool,
+        fingerprint: dict[str, str],
+        *,
+        tag: str,
+        name: str | None = None,
+        balance: int | None = None,
+    ) -> None:
+        previous = decision.seen
+        history = previous.past() if previous is not None else []
+        self.record = ledger.new_record(
+            tool, "intent", fingerprint, tag=tag, name=name, balance=balance, history=history
+        )
+        self.is_written = False
+        """Whether it is in the ledger now."""
+        self._ledger = ledger
+        self._previous = previous
+        self._had_regenerate = False
+
+    def write(self) -> None:
+        """Write it, as the last thing before the paid request; also once more, after it was withdrawn for a pause.
+
+        The record is read once more: an attempt that was given up may still run beside its own retry.
+
+        :raises RecordError: another attempt has written the record since this one decided; nothing may be sent.
+        """
+        if self._ledger.read() not in (self._previous, self.record):
+            raise RecordError(
+                f"While this attempt was on its way, another one wrote {self._ledger.describe_location(KEY)}, which "
+                "says what this task has paid for.",
+                next_step="A retry resumes from the record.",
+            )
+        self._had_regenerate = self._had_regenerate or self._ledger.is_regenerate_requested()
+        self.record = self._ledger.write(self.record)
+        self.is_written = True
+        try:
+            if self._had_regenerate:
+                # Before the request: one that outlived it would pay again.
+                self._ledger.remove(REGENERATE)
+        except BaseException:
+            self.withdraw()
+            raise
+
+    def withdraw(self) -> None:
+        """Take it back, as surely no job was made: what was recorded and asked for before counts again."""
+        self.is_written = False
+        try:
+            current = self._ledger.read()
+            if current is not None and (current.tag, current.state) != (self.record.tag, "intent"):
+                log.error("The record has been written meanwhile, for job %s; it is left.", current.job_id)
+                return
+            if self._had_regenerate:
+                self._ledger.request_regenerate()
+            if self._previous is not None:
+                self._ledger.write(self._previous)
+            else:
+                self._ledger.remove(KEY)
+        except Exception:  # any failure of the store: what the service said must not be lost over it
+            log.exception(
+                "The intent #%s could not be taken back: the next attempt will not know that no job was made.",
+                self.record.tag,
+            )
+
+    def complete(self, submission: Submission) -> Record:
+        """Complete it with the paid job's id, and return the record. Tried for two minutes: the id must not be lost.
+
+        :raises SubmissionUnknownError: the store could not be written; the error carries the id.
+        """
+        paid = replace(
+            self.record,
+            state="submitted",
+            job_id=submission.id,
+            submitted_at=clock.current().now(),
+            credits_charged=submission.credits_charged,
+        )
+        # First of all, and in words: whatever happens to this process now, the id can be read in its log.
+        log.info("Magic Hour accepted job %s (%s). See %s", submission.id, paid.tool, paid.page or "Magic Hour")
+        end = clock.current().now() + _WRITE_S
+        pause = 1.0
+        while True:
+            try:
+                current = self._ledger.read()
+                if current is not None and current.tag != paid.tag:
+                    log.error("Another attempt has recorded job %s: it goes into the history.", current.job_id)
+                    paid = replace(paid, history=current.past())
+                return self._ledger.write(paid)
+            except Exception as error:  # any failure of the store: the job is paid for already
+                if clock.current().now() + pause > end:
+                    failure = self._unrecorded_error(paid, error)
+                    log.error(str(failure))
+                    raise failure from error
+                log.warning("The record of paid job %s could not be written yet (%s).", submission.id, error)
+                clock.current().sleep(pause)
+                pause = min(pause * 2, 15.0)
+
+    def _unrecorded_error(self, paid: Record, error: Exception) -> errors.SubmissionUnknownError:
+        return errors.SubmissionUnknownError(
+            f"Magic Hour job {paid.job_id} ({paid.tool}) was created and charged ({paid.credits_charged} credits), but "
+            f"its id could not be recorded: {error}.",
+            next_step=f'See {paid.page or "Magic Hour"}. To resume it put "{paid.job_id}", with the quotes, into '
+            f"{self._ledger.describe_location(ADOPT)} and clear the task.",
+            job_id=paid.job_id,
+            created=True,
+        )
+
+    def find_identified(self) -> Record | None:
+        """Return the record if a webhook has completed it meanwhile (``plugin.webhooks.recovery``), else None."""
+        try:
+            current = self._ledger.read()
+        except Exception:  # any failure of the store: what is known of the lost response must not be lost over it
+            log.exception("The record of the paid request #%s could not be read.", self.record.tag)
+            return None
+        if current is None or (current.tag, current.state) != (self.record.tag, "submitted"):
+            return None
+        return current
+
+    def unknown_error(self, why: str, **known: Any) -> errors.SubmissionUnknownError:
+        """Return the error of its submission where the outcome is unknown.
+
+        :param why: what happened, as a whole sentence.
+        :param known: as of :func:`.messages.unknown_submission_error`.
+        """
+        return unknown_submission_error(self.record, why, describe_location=self._ledger.describe_location, **known)

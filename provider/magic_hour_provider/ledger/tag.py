@@ -1,0 +1,32 @@
+"""The tag at the end of a job's name: the only thread back to a job whose response was lost."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+_NAME_LENGTH = 100
+
+
+def new_tag() -> str:
+    """Return a tag: 8 random base32 characters."""
+    return "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(8))
+
+
+def make_job_name(given: str | None, generated: str, tag: str, tag_job_names: str) -> str | None:
+    """Return the name that a job is submitted with, at most 100 characters; None leaves it to the service.
+
+    :param given: the user's own name, if any.
+    :param generated: the name of a job that the user gave none.
+    :param tag_job_names: ``all``, ``generated`` (the user's own names stay as they are) or ``none``.
+    """
+    if tag_job_names == "none" or (given and tag_job_names == "generated"):
+        return given
+    suffix = f" #{tag}"
+    return f"{(given or generated)[: _NAME_LENGTH - len(suffix)]}{suffix}"
+
+
+def find_tag(name: str | None) -> str | None:
+    """Return the tag at the end of a job's name, or None if no task of ours has put one there."""
+    found = re.search(r" #([A-Z2-7]{8})\Z", name or "")
+    return found[1] if found else None

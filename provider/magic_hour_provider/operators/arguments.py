@@ -1,0 +1,106 @@
+"""The checks of an operator's arguments while the DAG is parsed, and of what only shows when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.validation import check_request, format_path, normalize_request
+
+ArgumentPath = tuple[str | int, ...]
+"""Where a value stands among the arguments: the argument's name, then keys and indexes."""
+
+
+def to_seconds(timeout: float | timedelta) -> float:
+    """Return a duration in seconds.
+
+    :raises InvalidInputError: it is none.
+    """
+    try:
+        return timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+    except (TypeError, ValueError):
+        raise InvalidInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}.") from None
+
+
+_CHOICES = {"on_unknown_submission": ("fail", "resubmit"), "on_clear": ("reuse", "regenerate")}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that cannot work, as far as they are given and known.
+
+    :param options: the operator's arguments by name; others are passed over.
+    :raises InvalidInputError: the message names the option.
+    """
+    for name, choices in _CHOICES.items():
+        value = options.get(name, choices[0])
+        if value not in choices and not _is_xcom(value):
+            raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")
+    timeout = options.get("timeout")
+    if timeout is not None and not _is_xcom(timeout) and not to_seconds(timeout) > 0:
+        raise InvalidInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")
+
+
+def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:
+    """Refuse what is no JSON object; before rendering it may still be a template or an earlier task's output.
+
+    :param name: the argument, for the message.
+    :raises InvalidInputError: it is something else.
+    """
+    still_open = not rendered and (_is_xcom(body) or (isinstance(body, str) and "{" in body))
+    if not isinstance(body, Mapping) and not still_open:
+        raise InvalidInputError(
+            f"{name} of {tool.slug} must be a dict, the JSON body of Magic Hour's documentation; it is "
+            f"{type(body).__name__}."
+        )
+
+
+def check_given(tool: Tool, request: Any, extra: Any, *, later: bool = False) -> None:
+    """Refuse a request that cannot work, as far as it is known while the DAG is parsed.
+
+    :param extra: what will be merged over it.
+    :param later: whether its missing fields may still come, as in ``.partial()``.
+    :raises InvalidInputError: the message names everything that is wrong.
+    """
+    check_body(tool, "request", request, rendered=False)
+    check_body(tool, "extra_request", extra or {}, rendered=False)
+    if isinstance(request, Mapping) and isinstance(extra or {}, Mapping):
+        given = normalize_request(tool, request)
+        check_request(tool, given, extra=extra, rendered=False, later=later).raise_errors(tool)
+
+
+def _is_xcom(value: Any) -> bool:
+    """Whether a value is an earlier task's output, known only when the task runs."""
+    return hasattr(value, "resolve")
+
+
+def find_xcom_paths(value: Any, path: ArgumentPath = ()) -> Iterator[ArgumentPath]:
+    """Return where in a value earlier tasks' outputs stand."""
+    if _is_xcom(value):
+        yield path
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from find_xcom_paths(inner, (*path, name))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from find_xcom_paths(inner, (*path, index))
+
+
+def find_missing_xcoms(paths: Iterable[ArgumentPath], rendered: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say which earlier tasks' outputs turned out to be None: the service's default would be paid for instead.
+
+    :param paths: where such outputs stood.
+    """
+    empty = [format_path(path[1:]) or str(path[0]) for path in paths if _at(rendered, path) is None]
+    return tuple(f"`{name}` is None, as the earlier task that should give it returned nothing" for name in empty)
+
+
+def _at(value: Any, path: ArgumentPath) -> Any:
+    for part in path:
+        try:
+            value = value[part]
+        except (LookupError, TypeError):
+            return None
+    return value
