@@ -19,12 +19,12 @@ from jsonschema.exceptions import ValidationError
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.errors import InvalidInputError
 
-Path = tuple[str | int, ...]
+_Path = tuple[str | int, ...]
 
-_SHOWN = 8  # values of a list that a message names
-_KINDS = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false"}
-_KINDS |= {"array": "a list", "object": "a dict", "null": "null"}
-_ANYTHING_BUT_NULL = [kind for kind in _KINDS if kind != "null"]
+_MAX_LISTED = 8  # values of a list that a message names
+_TYPE_NAMES = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false"}
+_TYPE_NAMES |= {"array": "a list", "object": "a dict", "null": "null"}
+_ANYTHING_BUT_NULL = [kind for kind in _TYPE_NAMES if kind != "null"]
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,6 @@ def is_unresolved(value: Any) -> bool:
     return not isinstance(value, int | float | Mapping | list | tuple | None)
 
 
-def _is_never_unresolved(value: Any) -> bool:  # noqa: ARG001 (stands for a rendered request)
-    return False
-
-
 def check_request(
     tool: Tool,
     request: Mapping[str, Any],
@@ -69,31 +65,31 @@ def check_request(
     rendered: bool,
     later: bool = False,
 ) -> Findings:
-    """Check a request; a tool that this package does not know is not checked.
+    """Validate a request; that of a tool that this package does not know is not validated.
 
+    :param request: the request, as :func:`normalize_request` returns it.
     :param extra: what will be merged over it: may fill in required fields, and is never checked itself.
     :param rendered: False while a DAG is parsed: values that are still templates are passed over.
     :param later: whether fields may still come, so that a missing one is no error.
     """
     if TOOLS.get(tool.slug) is not tool:
         return Findings()
-    is_unresolved_value = _is_never_unresolved if rendered else is_unresolved
     errors: list[str] = []
     warnings: list[str] = []
-    for error in _validator(tool.slug).iter_errors(to_json_containers(request)):
+    for error in _validator(tool.slug).iter_errors(request):
         path = tuple(error.absolute_path)
-        if is_unresolved_value(_at(request, path)) or _has(extra, path, whole=False):
+        if (not rendered and is_unresolved(_value_at(request, path))) or _has_path(extra, path, whole=False):
             continue
         if later and error.validator == "required":
             continue
         if error.validator == "additionalProperties":
-            errors += _unknown(tool, request, path)
+            errors += _unknown_fields(tool, request, path)
         elif error.validator == "required":
-            errors += _missing(error, path, extra)
+            errors += _missing_fields(error, path, extra)
         elif error.validator == "type":
-            errors.append(_wrong_type(error, path))
+            errors.append(_type_error(error, path))
         else:
-            warnings.append(_unusual(error, path))
+            warnings.append(_unlisted_value(error, path))
     return Findings(tuple(dict.fromkeys(errors)), tuple(dict.fromkeys(warnings)))
 
 
@@ -103,7 +99,7 @@ def normalize_request(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
     The official SDK's Python names become the wire's (``search_web`` is ``searchWeb``), and text that a template left
     where a number or a truth value belongs becomes one.
     """
-    value = _normalized(tool.schema, to_json_containers(request))
+    value = _normalize(tool.schema, to_json_containers(request))
     return dict(value)
 
 
@@ -116,41 +112,41 @@ def to_json_containers(value: Any) -> Any:
     return value
 
 
-# -- inside -----------------------------------------------------------------------------------------------------------
+# -- internals --------------------------------------------------------------------------------------------------------
 
 
 @cache
 def _validator(slug: str) -> jsonschema.Draft202012Validator:
     tool = TOOLS[slug]
-    # A file field takes much that is no text until it has been uploaded or chained: inputs.py judges it.
+    # A file field takes much that is no text until it has been uploaded or chained: inputs/fields.py judges it.
     files = {field.field for field in tool.files}
-    return jsonschema.Draft202012Validator(_without_files(tool.schema, "", files))
+    return jsonschema.Draft202012Validator(_schema_without_files(tool.schema, "", files))
 
 
-def _without_files(schema: Mapping[str, Any], path: str, files: set[str]) -> dict[str, Any]:
+def _schema_without_files(schema: Mapping[str, Any], path: str, files: set[str]) -> dict[str, Any]:
     if path in files:
         return {"type": _ANYTHING_BUT_NULL, "x-file": True}
     result = dict(schema)
     if "properties" in schema:
         result["properties"] = {
-            name: _without_files(inner, f"{path}.{name}".lstrip("."), files)
+            name: _schema_without_files(inner, f"{path}.{name}".lstrip("."), files)
             for name, inner in schema["properties"].items()
         }
         for name, inner in schema["properties"].items():
             if "x-sdk-name" in inner:
                 result["properties"][inner["x-sdk-name"]] = result["properties"][name]
     if "items" in schema:
-        result["items"] = _without_files(schema["items"], f"{path}[]", files)
+        result["items"] = _schema_without_files(schema["items"], f"{path}[]", files)
     return result
 
 
-def _at(value: Any, path: Path) -> Any:
+def _value_at(value: Any, path: _Path) -> Any:
     for part in path:
         value = value[part]
     return value
 
 
-def _has(value: Any, path: Sequence[str | int], *, whole: bool) -> bool:
+def _has_path(value: Any, path: Sequence[str | int], *, whole: bool) -> bool:
     """Whether a path stands in a value; ``whole``: also when it is only the beginning of one."""
     for part in path:
         if not isinstance(value, Mapping) or part not in value:
@@ -159,22 +155,22 @@ def _has(value: Any, path: Sequence[str | int], *, whole: bool) -> bool:
     return bool(path) and (whole or not isinstance(value, Mapping))
 
 
-def format_path(path: Path) -> str:
+def format_path(path: _Path) -> str:
     """Return a path as a person writes it, such as ``assets.face_mappings[0].new_face``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _schema_at(schema: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+def _schema_at(schema: Mapping[str, Any], path: _Path) -> Mapping[str, Any]:
     for part in path:
         schema = schema["items"] if isinstance(part, int) else schema["properties"][part]
     return schema
 
 
-def _unknown(tool: Tool, request: Mapping[str, Any], path: Path) -> Iterator[str]:
+def _unknown_fields(tool: Tool, request: Mapping[str, Any], path: _Path) -> Iterator[str]:
     known = _schema_at(tool.schema, path)["properties"]
-    everywhere = dict(_names(tool.schema, ""))
+    everywhere = dict(_field_names(tool.schema, ""))
     sdk_names = {inner.get("x-sdk-name") for inner in known.values()}
-    for name in _at(request, path):
+    for name in _value_at(request, path):
         if name in known or name in sdk_names:
             continue
         near = [format_path((*path, one)) for one in get_close_matches(str(name), known, n=2, cutoff=0.7)]
@@ -184,42 +180,42 @@ def _unknown(tool: Tool, request: Mapping[str, Any], path: Path) -> Iterator[str
         yield f"`{format_path((*path, name))}` is not a field of {tool.slug}{hint}"
 
 
-def _names(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+def _field_names(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
     for name, inner in schema.get("properties", {}).items():
         where = f"{path}.{name}".lstrip(".")
         yield where, name
-        yield from _names(inner, where)
-        yield from _names(inner.get("items", {}), f"{where}[]")
+        yield from _field_names(inner, where)
+        yield from _field_names(inner.get("items", {}), f"{where}[]")
 
 
-def _missing(error: ValidationError, path: Path, extra: Mapping[str, Any] | None) -> Iterator[str]:
+def _missing_fields(error: ValidationError, path: _Path, extra: Mapping[str, Any] | None) -> Iterator[str]:
     wanted: Any = error.validator_value
     given: Any = error.instance
     for name in wanted:
-        if name not in given and not _has(extra, (*path, name), whole=True):
+        if name not in given and not _has_path(extra, (*path, name), whole=True):
             yield f"`{format_path((*path, name))}` is missing"
 
 
-def _wrong_type(error: ValidationError, path: Path) -> str:
+def _type_error(error: ValidationError, path: _Path) -> str:
     wanted: Any = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
     got = repr(error.instance)
     schema: Any = error.schema
     if schema.get("x-file"):
         return f"`{format_path(path)}` must be a file, or left out; it is {got}"
     return (
-        f"`{format_path(path)}` must be {' or '.join(_KINDS[kind] for kind in wanted)}; "
+        f"`{format_path(path)}` must be {' or '.join(_TYPE_NAMES[kind] for kind in wanted)}; "
         f"it is {got if len(got) <= 60 else f'{got[:60]}…'}"
     )
 
 
-def _unusual(error: ValidationError, path: Path) -> str:
+def _unlisted_value(error: ValidationError, path: _Path) -> str:
     where = format_path(path)
     limit: Any = error.validator_value
     got = repr(error.instance)
     got = got if len(got) <= 60 else f"{got[:60]}…"
     if error.validator == "enum":
         near = get_close_matches(str(error.instance), [str(value) for value in limit], n=3)
-        named = near if near or len(limit) > _SHOWN else [str(value) for value in limit]
+        named = near if near or len(limit) > _MAX_LISTED else [str(value) for value in limit]
         hint = f" (nearest known: {', '.join(named)})" if named else f" ({len(limit)} values are known)"
         return f"`{where}` is {got}, which this version does not know{hint}"
     words: dict[str, Callable[[Any], str]] = {
@@ -238,27 +234,27 @@ def _unusual(error: ValidationError, path: Path) -> str:
 _WORDS = {"true": True, "false": False}
 
 
-def _normalized(schema: Mapping[str, Any], value: Any) -> Any:
+def _normalize(schema: Mapping[str, Any], value: Any) -> Any:
     if isinstance(value, Mapping) and "properties" in schema:
         renamed = {inner["x-sdk-name"]: name for name, inner in schema["properties"].items() if "x-sdk-name" in inner}
         names = {renamed.get(name, name): inner for name, inner in value.items()}
-        return {name: _normalized(schema["properties"].get(name, {}), inner) for name, inner in names.items()}
+        return {name: _normalize(schema["properties"].get(name, {}), inner) for name, inner in names.items()}
     if isinstance(value, list | tuple) and "items" in schema:
-        return [_normalized(schema["items"], inner) for inner in value]
+        return [_normalize(schema["items"], inner) for inner in value]
     if isinstance(value, str):
         kinds = schema.get("type", ())
         text = value.strip()
         if "boolean" in kinds:
             return _WORDS.get(text.lower(), value)
         if "number" in kinds or "integer" in kinds:
-            return _number(text, value)
+            return _parse_number(text, value)
     return value
 
 
 _WHOLE, _NUMBER = re.compile(r"[+-]?\d{1,15}"), re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
 
 
-def _number(text: str, otherwise: Any) -> Any:
+def _parse_number(text: str, otherwise: Any) -> Any:
     # Not whatever Python takes for a number: 1_0 is a slip, not 10.
     if _WHOLE.fullmatch(text):
         return int(text)
