@@ -637,7 +637,7 @@ def test_a_request_that_became_invalid_does_not_stop_the_paid_job(airflow):
 def test_extra_request_must_be_json(airflow, extra):
     """It is never checked for meaning, but what is no JSON is said before anything is sent."""
     ti = TaskInstance()
-    with pytest.raises(AirflowFailException, match="is no JSON"):
+    with pytest.raises(AirflowFailException, match="cannot be sent"):
         airflow.attempt(airflow.operator(extra_request=extra), ti)
     assert ti.record is None
     assert airflow.creates() == 0

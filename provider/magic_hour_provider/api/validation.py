@@ -6,10 +6,15 @@ voices and limits change weekly, and a rejection by the service is free.
 
 from __future__ import annotations
 
+import ast
+import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -93,23 +98,59 @@ def check_request(
     return Findings(tuple(dict.fromkeys(errors)), tuple(dict.fromkeys(warnings)))
 
 
-def normalize_request(tool: Tool, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rendered request as the API names and types it.
+def normalize_request(tool: Tool, request: Mapping[str, Any], *, rendered: bool = False) -> dict[str, Any]:
+    """Return the request as the API names and types it.
 
     The official SDK's Python names become the wire's (``search_web`` is ``searchWeb``), and text that a template left
-    where a number or a truth value belongs becomes one.
+    where a number, a truth value, a list or a dict belongs becomes one.
+
+    :param rendered: whether a number where text belongs came out of a template or an earlier task: it becomes text.
     """
-    value = _normalize(tool.schema, to_json_containers(request))
-    return dict(value)
+    normalizer = _Normalizer({field.field for field in tool.files}, rendered)
+    return dict(normalizer.normalize(tool.schema, to_json_values(request)))
 
 
-def to_json_containers(value: Any) -> Any:
-    """Return JSON's own containers: tuples, and the lazy lists of mapped tasks, become lists."""
+def to_json_values(value: Any) -> Any:
+    """Return JSON's own values, as far as there is no doubt which.
+
+    Tuples and the lazy lists of mapped tasks become lists; enums, ``Decimal`` and numpy's numbers what they stand for.
+    Anything else stays, and :func:`find_unsendable` names it.
+    """
+    if isinstance(value, Enum):
+        return to_json_values(value.value)
     if isinstance(value, Mapping):
-        return {name: to_json_containers(inner) for name, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [to_json_containers(inner) for inner in value]
+        return {to_json_values(name): to_json_values(inner) for name, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        return [to_json_values(inner) for inner in value]
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return to_json_values(value.tolist())
+    if isinstance(value, Decimal) and value.is_finite():
+        return int(value) if value == value.to_integral_value() else float(value)
     return value
+
+
+def find_unsendable(value: Any, passed_over: Collection[_Path] = (), path: _Path = ()) -> Iterator[str]:
+    """Name what JSON has no value for, such as dates, bytes and NaN: it would fail late, or be sent as something else.
+
+    :param passed_over: where files stand, which are checked by themselves.
+    """
+    if path in passed_over or value is None or isinstance(value, bool | int):
+        return
+    if isinstance(value, str):
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            yield f"`{format_path(path)}` holds half of a character (a lone surrogate), which cannot be sent"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield f"`{format_path(path)}` is {value}, which cannot be sent"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from find_unsendable(inner, passed_over, (*path, name))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from find_unsendable(inner, passed_over, (*path, index))
+    else:
+        kind = type(value).__name__
+        yield f"`{format_path(path)}` is {'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}, which cannot be sent"
 
 
 # -- internals --------------------------------------------------------------------------------------------------------
@@ -232,23 +273,61 @@ def _unlisted_value(error: ValidationError, path: _Path) -> str:
 
 
 _WORDS = {"true": True, "false": False}
+_MAX_LITERAL = 64 * 1024  # characters of text that are read as a list or a dict
 
 
-def _normalize(schema: Mapping[str, Any], value: Any) -> Any:
-    if isinstance(value, Mapping) and "properties" in schema:
-        renamed = {inner["x-sdk-name"]: name for name, inner in schema["properties"].items() if "x-sdk-name" in inner}
-        names = {renamed.get(name, name): inner for name, inner in value.items()}
-        return {name: _normalize(schema["properties"].get(name, {}), inner) for name, inner in names.items()}
-    if isinstance(value, list | tuple) and "items" in schema:
-        return [_normalize(schema["items"], inner) for inner in value]
-    if isinstance(value, str):
+@dataclass(frozen=True)
+class _Normalizer:
+    """Names and types a request's values as its tool's schema says.
+
+    :param files: paths of the fields that take files, whose values are not touched.
+    :param rendered: whether a number where text belongs becomes text.
+    """
+
+    files: Collection[str]
+    rendered: bool
+
+    def normalize(self, schema: Mapping[str, Any], value: Any, path: str = "") -> Any:
         kinds = schema.get("type", ())
-        text = value.strip()
-        if "boolean" in kinds:
-            return _WORDS.get(text.lower(), value)
-        if "number" in kinds or "integer" in kinds:
-            return _parse_number(text, value)
-    return value
+        if isinstance(value, str) and ("array" in kinds or "object" in kinds) and "string" not in kinds:
+            value = _parse_literal(value)
+        if isinstance(value, Mapping) and "properties" in schema:
+            properties = schema["properties"]
+            wire_names = {inner["x-sdk-name"]: name for name, inner in properties.items() if "x-sdk-name" in inner}
+            named = {wire_names.get(name, name): inner for name, inner in value.items()}
+            return {
+                name: self.normalize(properties.get(name, {}), inner, f"{path}.{name}".lstrip("."))
+                for name, inner in named.items()
+            }
+        if isinstance(value, list | tuple) and "items" in schema:
+            return [self.normalize(schema["items"], inner, f"{path}[]") for inner in value]
+        if isinstance(value, str):
+            text = value.strip()
+            if "boolean" in kinds:
+                return _WORDS.get(text.lower(), value)
+            if "number" in kinds or "integer" in kinds:
+                return _parse_number(text, value)
+        elif self.rendered and "string" in kinds and path not in self.files and _is_number(value):
+            return str(value)
+        return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _parse_literal(text: str) -> Any:
+    """Read the text that a template makes of a list or a dict, as JSON or as Python writes it."""
+    if len(text) > _MAX_LITERAL or text.strip()[:1] not in ("[", "{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
 
 
 _WHOLE, _NUMBER = re.compile(r"[+-]?\d{1,15}"), re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")

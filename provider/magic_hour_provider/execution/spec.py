@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from magic_hour_provider.api.catalog import PollingClass, Tool
-from magic_hour_provider.api.validation import Findings, check_request, normalize_request, to_json_containers
+from magic_hour_provider.api.validation import (
+    Findings,
+    check_request,
+    find_unsendable,
+    normalize_request,
+    to_json_values,
+)
 from magic_hour_provider.inputs.fields import Input, find_inputs, with_values
 from magic_hour_provider.ledger.record import Record
 
@@ -34,11 +40,13 @@ def prepare_request(
     :param extra: merged deeply over it (lists replaced) and never checked.
     :param errors: what is known to be wrong with it already; comes first in the findings.
     """
-    body, inputs = _with_uris(tool, normalize_request(tool, request))
+    body, inputs = _with_uris(tool, normalize_request(tool, request, rendered=True))
     findings = check_request(tool, body, extra=extra, rendered=True)
     if extra:
-        body, inputs = _with_uris(tool, _merge(body, to_json_containers(extra)))
-    return PreparedRequest(body, inputs, replace(findings, errors=(*errors, *findings.errors)))
+        body, inputs = _with_uris(tool, _merge(body, to_json_values(extra)))
+    unsendable = find_unsendable(body, {one.path for one in inputs})
+    found = dict.fromkeys((*errors, *findings.errors, *unsendable))
+    return PreparedRequest(body, inputs, replace(findings, errors=tuple(found)))
 
 
 def _with_uris(tool: Tool, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[Input]]:

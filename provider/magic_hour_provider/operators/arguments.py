@@ -76,10 +76,16 @@ def _is_xcom(value: Any) -> bool:
     return hasattr(value, "resolve")
 
 
-def find_xcom_paths(value: Any, path: ArgumentPath = ()) -> Iterator[ArgumentPath]:
-    """Return where in a value earlier tasks' outputs stand."""
+def find_xcom_paths(value: Any, path: ArgumentPath = ()) -> Iterator[tuple[ArgumentPath, str]]:
+    """Return where in a value stands what is known only when the task runs, and why it is None if it is None then."""
     if _is_xcom(value):
-        yield path
+        param = getattr(value, "_name", None) if type(value).__name__ == "DagParam" else None
+        yield (
+            path,
+            "as the earlier task that should give it returned nothing"
+            if param is None
+            else f"as the DAG's param {param!r} has no value",
+        )
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             yield from find_xcom_paths(inner, (*path, name))
@@ -88,13 +94,18 @@ def find_xcom_paths(value: Any, path: ArgumentPath = ()) -> Iterator[ArgumentPat
             yield from find_xcom_paths(inner, (*path, index))
 
 
-def find_missing_xcoms(paths: Iterable[ArgumentPath], rendered: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say which earlier tasks' outputs turned out to be None: the service's default would be paid for instead.
+def find_missing_xcoms(paths: Iterable[tuple[ArgumentPath, str]], rendered: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say which values turned out to be None: the service's default would be paid for instead.
 
-    :param paths: where such outputs stood.
+    :param paths: of :func:`find_xcom_paths`.
+    :param rendered: the arguments by name, as they are now.
     """
-    empty = [format_path(path[1:]) or str(path[0]) for path in paths if _at(rendered, path) is None]
-    return tuple(f"`{name}` is None, as the earlier task that should give it returned nothing" for name in empty)
+    return tuple(f"`{format_argument(path)}` is None, {why}" for path, why in paths if _at(rendered, path) is None)
+
+
+def format_argument(path: ArgumentPath) -> str:
+    """Return a path as a person writes it; the fields of a request are named without the argument that holds them."""
+    return format_path(path[1:] if path[0] in ("request", "extra_request") and path[1:] else path)
 
 
 def _at(value: Any, path: ArgumentPath) -> Any:

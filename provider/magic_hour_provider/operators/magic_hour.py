@@ -102,6 +102,7 @@ class MagicHourOperator(BaseOperator):
         self.attempt: JobAttempt | None = None
         self._init_error: InvalidInputError | None = None
         self._argument_errors: tuple[str, ...] = ()
+        self._render_errors: list[str] = []
         templates = {"request": self.request, "extra_request": extra_request, "output_path": self.output_path}
         self._xcom_paths = tuple(find_xcom_paths(templates))
         # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once
@@ -142,14 +143,24 @@ class MagicHourOperator(BaseOperator):
         """Return the request among the arguments of a task that is still to be made; None: not given."""
         return arguments.get("request")
 
-    def render_template(self, content: Any, context: Context, *args: Any, **kwargs: Any) -> Any:
-        """Render as Airflow does, and keep the signatures of the user's own signed links out of its UI and logs."""
-        value = super().render_template(content, context, *args, **kwargs)
-        if not isinstance(content, list | tuple | dict | set):  # whose elements come here one by one
-            for secret in find_link_secrets(value):
-                from airflow.sdk.log import mask_secret
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render as Airflow does, except where that sends what nobody wrote; see :class:`TemplateRenderer`.
 
-                mask_secret(secret)
+        What opens the user's own signed links is kept out of Airflow's UI and logs.
+        """
+        from magic_hour_provider.operators.rendering import TemplateRenderer
+
+        env, resolved, airflow = jinja_env or self.get_template_env(), seen_oids or set(), super().render_template
+        renderer = TemplateRenderer(context, env, resolved, lambda other: airflow(other, context, env, resolved))
+        field = next((name for name in self.template_fields if getattr(self, name, None) is content), "")
+        value = renderer.render(content, (field,))
+        self._render_errors += renderer.errors
+        for secret in find_link_secrets(value):
+            from airflow.sdk.log import mask_secret
+
+            mask_secret(secret)
         return value
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -179,9 +190,10 @@ class MagicHourOperator(BaseOperator):
         check_body(self.tool, "request", self.request, rendered=True)
         check_body(self.tool, "extra_request", extra, rendered=True)
         missing = find_missing_xcoms(self._xcom_paths, {name: getattr(self, name) for name in _TEMPLATED})
+        errors = (*self._argument_errors, *self._render_errors, *missing)
         return JobSpec(
             tool=self.tool,
-            request=prepare_request(self.tool, self.request, extra, (*self._argument_errors, *missing)),
+            request=prepare_request(self.tool, self.request, extra, errors),
             conn_id=self.magic_hour_conn_id,
             output_path=str(self.output_path or ""),
             wait_for_completion=self.wait_for_completion,
