@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 # Only a full date with a time is a time. pendulum alone would also take "12:00", "2024", "P1D" and "now".
 _DATE_AND_TIME = re.compile(
@@ -23,9 +24,12 @@ def parse_time(value: object) -> float | None:
 
     :param value: in any time zone, up to nanoseconds; without a zone it is UTC, as Magic Hour's times are.
     """
-    if not isinstance(value, str) or len(value) > _LONGEST:
-        return None
-    text = value.upper()
+    return _parse(value) if isinstance(value, str) and len(value) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)  # pages that refresh themselves show the same times again and again
+def _parse(text: str) -> float | None:
+    text = text.upper()
     if _DATE_AND_TIME.fullmatch(text) is None:
         return None
     import pendulum
@@ -62,8 +66,12 @@ def parse_http_date(text: str) -> float | None:
 
 def format_duration(seconds: float) -> str:
     """Return a duration in words, such as ``3 minutes``: to the second up to two minutes, then to the minute."""
+    whole = round(max(0.0, seconds))
+    return _in_words(whole if whole < 120 else round(whole / 60) * 60)
+
+
+@lru_cache(maxsize=4096)  # thousands of jobs share a few durations
+def _in_words(seconds: int) -> str:
     import pendulum
 
-    whole = round(max(0.0, seconds))
-    whole = whole if whole < 120 else round(whole / 60) * 60
-    return pendulum.duration(seconds=whole).in_words(locale="en") if whole else "0 seconds"
+    return pendulum.duration(seconds=seconds).in_words(locale="en") if seconds else "0 seconds"
