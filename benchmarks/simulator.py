@@ -72,6 +72,8 @@ def serve_constant(pipe: Connection, body: bytes) -> None:
         application,
         ws="none",
         lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -228,7 +230,7 @@ def videos() -> bool:
             for _ in range(5):
                 job = service.create(TOOLS["text-to-video"], request)
                 before = time.process_time()
-                renderer.output(job, 1)
+                renderer.render_file(job, 1)
                 times.append(1000 * (time.process_time() - before))
             middle = statistics.median(times)
             good = good and middle <= VIDEO_LIMIT_MS

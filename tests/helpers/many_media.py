@@ -11,8 +11,8 @@ from PIL import Image
 
 from helpers.airflow_rows import put_run, put_task
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
-from magic_hour_provider.simulator.rendering.images import landscape
-from magic_hour_provider.simulator.rendering.video import write_film
+from magic_hour_provider.simulator.rendering.images import draw_landscape
+from magic_hour_provider.simulator.rendering.video import write_video
 
 PICTURE = {"image_count": 1, "style": {"prompt": "a lighthouse"}}
 COUNT, FILMS = 200, 20
@@ -22,8 +22,8 @@ def main(folder: Path) -> None:
     """Make the files and the rows."""
     folder.mkdir(parents=True)
     for number in range(8):
-        landscape((480, 480) if number % 2 else (640, 360), str(number)).save(folder / f"{number}.png")
-    write_film(folder / "film.mp4", "mp4", landscape((320, 180), "film"), Image.new("RGB", (320, 2)), 48, None)
+        draw_landscape((480, 480) if number % 2 else (640, 360), str(number)).save(folder / f"{number}.png")
+    write_video(folder / "film.mp4", "mp4", draw_landscape((320, 180), "film"), Image.new("RGB", (320, 2)), 48, None)
     with DAG("tab_many", schedule=None) as dag:
         MagicHourOperator.partial(task_id="make", tool="ai-image-generator").expand(request=[PICTURE] * COUNT)
     put_run(dag, "many")

@@ -37,7 +37,7 @@ def create(client: httpx.Client) -> Callable[..., str]:
 
 
 @pytest.fixture
-def look(client: httpx.Client) -> Callable[..., dict[str, Any]]:
+def poll(client: httpx.Client) -> Callable[..., dict[str, Any]]:
     """Looks at a job and returns its details."""
 
     def get(job_id: str, kind: str = "image") -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from helpers.simulator import IMAGE_REQUEST, Receiver, connected
 from magic_hour_provider.simulator import Behavior, Simulator, Summary
-from magic_hour_provider.simulator.behavior import allowed_values, read_behavior
+from magic_hour_provider.simulator.behavior import allowed_values, parse_behavior
 
 CREATE = "/v1/ai-image-generator"
 FREE = {"tier": "free"}
@@ -225,8 +225,8 @@ def test_every_value_is_tested() -> None:
 
 def test_on_the_command_line() -> None:
     """Behavior are read as NAME=VALUE, with dashes or underscores."""
-    assert read_behavior([]) == Behavior()
-    read = read_behavior(["deleted-job=disabled", "upload_link_seconds=60"])
+    assert parse_behavior([]) == Behavior()
+    read = parse_behavior(["deleted-job=disabled", "upload_link_seconds=60"])
     assert read == Behavior(deleted_job="disabled", upload_link_seconds=60)
 
 
@@ -244,4 +244,4 @@ def test_on_the_command_line() -> None:
 def test_bad_choices(order: str, words: str) -> None:
     """A choice that makes no sense is refused with what would."""
     with pytest.raises(ValueError, match=words):
-        read_behavior([order])
+        parse_behavior([order])

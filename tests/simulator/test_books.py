@@ -16,7 +16,7 @@ from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.simulator import Simulator, Summary
 
 Create = Callable[..., str]
-Look = Callable[..., dict[str, Any]]
+Poll = Callable[..., dict[str, Any]]
 LIP_SYNC = {
     "assets": {
         "audio_file_path": "https://example.com/a.mp3",
@@ -28,12 +28,12 @@ LIP_SYNC = {
 }
 
 
-def test_one_line(sim: Simulator, create: Create, look: Look) -> None:
+def test_one_line(sim: Simulator, create: Create, poll: Poll) -> None:
     """What happened is one line in a test, as text and as an object; at first it is nothing."""
     assert (str(sim.summary()), sim.summary()) == ("nothing", Summary())
     job = create()
     for _ in range(9):
-        look(job)
+        poll(job)
     assert str(sim.summary()) == "1 create, 10 credits, 9 polls"
     assert sim.summary() == Summary(creates=1, credits=10, polls=9)
 
@@ -67,12 +67,12 @@ def test_credits_that_are_still_open(sim: Simulator, client: httpx.Client, creat
     assert (money["charged"], money["settled"], money["refunded"], sim.summary().creates) == (20, 10, 10, 2)
 
 
-def test_looks_and_requests_in_the_books(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
+def test_looks_and_requests_in_the_books(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
     """The books have every look at a job with its time, and every request by its endpoint."""
     job = create()
-    look(job)
+    poll(job)
     sim.advance(90)
-    look(job)
+    poll(job)
     client.get("/v1/account")
     client.get("/v1/image-projects/nobody")
     httpx.get(f"{sim.url}/v1/account", headers={"Authorization": "Bearer wrong"})
@@ -84,11 +84,11 @@ def test_looks_and_requests_in_the_books(sim: Simulator, client: httpx.Client, c
     assert sim.summary() == Summary(creates=1, credits=10, polls=3)
 
 
-def test_the_times_of_looks_are_bounded(sim: Simulator, create: Create, look: Look) -> None:
+def test_the_times_of_looks_are_bounded(sim: Simulator, create: Create, poll: Poll) -> None:
     """A job that is looked at for ever does not fill the memory, and all its looks are counted."""
     job = create()
     for _ in range(60):
-        look(job)
+        poll(job)
     assert (len(sim.jobs()[0]["polled_at"]), sim.jobs()[0]["polls"], sim.summary().creates) == (50, 60, 1)
 
 

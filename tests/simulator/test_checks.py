@@ -12,7 +12,7 @@ from helpers.simulator import EXAMPLES, connected
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.simulator import Behavior, Simulator
 from magic_hour_provider.simulator.errors import ApiError
-from magic_hour_provider.simulator.jobs.validation import accepted
+from magic_hour_provider.simulator.jobs.validation import validate_create
 
 MANY_FACES = {"video_source": "file", "face_mappings": [{"original_face": "a", "new_face": "b"}] * 6}
 
@@ -57,16 +57,16 @@ def test_refused(slug: str, change: dict[str, Any], status: int, words: str) -> 
 def test_steps_are_tolerant(score: float) -> None:
     """A confidence in steps of 0.05 is taken also where floating point cannot divide it."""
     request = {"assets": {"target_file_path": "https://example.com/a.png"}, "confidence_score": score}
-    assert accepted(TOOLS["face-detection"], request, Behavior()) == request
+    assert validate_create(TOOLS["face-detection"], request, Behavior()) == request
 
 
 def test_what_a_request_is_taken_as() -> None:
     """Nulls count as left out, as the official SDK sends them, and unknown fields are not taken at any depth."""
     request = {"image_count": 1, "name": None, "style": {"prompt": "x", "new": 1}, "newer": {"deep": None}}
     generator = TOOLS["ai-image-generator"]
-    assert accepted(generator, request, Behavior()) == {"image_count": 1, "style": {"prompt": "x"}}
+    assert validate_create(generator, request, Behavior()) == {"image_count": 1, "style": {"prompt": "x"}}
     with pytest.raises(ApiError, match=r"style\.new is not a field of ai-image-generator; newer is not a field"):
-        accepted(generator, request, Behavior(unknown_fields="refused"))
+        validate_create(generator, request, Behavior(unknown_fields="refused"))
 
 
 def test_upload_limits_follow_the_tier() -> None:

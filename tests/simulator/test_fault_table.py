@@ -15,7 +15,7 @@ from helpers.simulator import IMAGE_REQUEST, KEY, connected
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.faults.catalog import AFTER, DELAY, FAULTS, INSTEAD, WEBHOOK, FaultError
+from magic_hour_provider.simulator.faults.catalog import FAULTS, WEBHOOK, FaultError, FaultStage
 
 CREATE = "/v1/ai-image-generator"
 ITEMS = {"items": [{"type": "image", "extension": "png"}]}
@@ -142,7 +142,7 @@ def test_fault(shared: Simulator, world: Any, fault: str, endpoint: str, caplog:
     send, good = world[endpoint]
     assert seen(send(), good) == row.seen
 
-    acted = kind.stage != INSTEAD
+    acted = kind.stage != FaultStage.INSTEAD
     counted = {"create": "creates" if acted else "refused", "get-job": "polls"}.get(endpoint, f"{endpoint}s")
     assert changes(shared, before) == ({counted: 1} if acted or endpoint == "create" else {})
     assert shared.summary().credits - before["credits"] == (10 if acted and endpoint == "create" else 0)
@@ -175,7 +175,7 @@ def test_our_client_creates(shared: Simulator, fault: str) -> None:
         else:
             with pytest.raises(row.create):
                 client.create("ai-image-generator", IMAGE_REQUEST)
-    made = 1 if FAULTS[fault].stage in (DELAY, AFTER, "job") else 0
+    made = 1 if FAULTS[fault].stage in (FaultStage.DELAY, FaultStage.AFTER, "job") else 0
     after = shared.summary()
     assert (after.creates - before.creates, after.refused - before.refused) == (made, 1 - made)
     shared.advance(1000)

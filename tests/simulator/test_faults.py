@@ -15,7 +15,7 @@ from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.faults.catalog import FaultError
 
 Create = Callable[..., str]
-Look = Callable[..., dict[str, Any]]
+Poll = Callable[..., dict[str, Any]]
 CREATE = "/v1/ai-image-generator"
 
 
@@ -122,12 +122,12 @@ def test_an_accepting_fault_waits_for_an_accepted_create(sim: Simulator, client:
 @pytest.mark.parametrize(
     "endpoint", ["get-job", "upload-urls", "upload", "download", "account", "saved-items", "delete"]
 )
-def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, look: Look, endpoint: str) -> None:
+def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, poll: Poll, endpoint: str) -> None:
     """A status and a closed connection strike at the endpoint ordered, once, and not elsewhere."""
     job, *spares = [create() for _ in range(4)]
     spare = iter(spares)
     sim.advance(1000)
-    link = look(job)["downloads"][0]["url"]
+    link = poll(job)["downloads"][0]["url"]
     items = {"items": [{"type": "image", "extension": "png"}]}
     put = client.post("/v1/files/upload-urls", json=items).json()["items"][0]["upload_url"]
     requests: dict[str, Callable[[], httpx.Response]] = {
@@ -150,50 +150,50 @@ def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, l
     assert sim.stats()["deletes"] == (2 if endpoint == "delete" else 1)
 
 
-def test_a_fault_can_be_for_one_tool(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
+def test_a_fault_can_be_for_one_tool(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
     """Other tools pass by a fault that is for one tool, at creates and at looks."""
     sim.inject_fault("status", status=500, tool="photo-colorizer")
     sim.inject_fault("status", status=500, tool="photo-colorizer", endpoint="get-job")
     job = create()
-    assert look(job)["status"] == "queued"
+    assert poll(job)["status"] == "queued"
     request = {"assets": {"image_file_path": "https://example.com/a.png"}}
     assert client.post("/v1/photo-colorizer", json=request).status_code == 500
     other = create("photo-colorizer", request)
     assert client.get(f"/v1/image-projects/{other}").status_code == 500
-    assert look(other)["status"] == "queued"
+    assert poll(other)["status"] == "queued"
     assert _creates(sim) == (2, 1)
 
 
-def test_outcome_error(sim: Simulator, create: Create, look: Look) -> None:
+def test_outcome_error(sim: Simulator, create: Create, poll: Poll) -> None:
     """A job fails with the code ordered, and its credits come back."""
     sim.inject_fault("job-outcome", status="error", code="no_source_face", message="No face.")
     job = create()
     sim.advance(1000)
-    assert look(job)["error"] == {"code": "no_source_face", "message": "No face."}
-    assert look(job)["credits_charged"] == 0
+    assert poll(job)["error"] == {"code": "no_source_face", "message": "No face."}
+    assert poll(job)["credits_charged"] == 0
     books = sim.stats()["credits"]
     assert books["refunded"] == books["charged"] > 0
     assert _creates(sim) == (1, 0)
 
 
-def test_outcome_canceled(sim: Simulator, create: Create, look: Look) -> None:
+def test_outcome_canceled(sim: Simulator, create: Create, poll: Poll) -> None:
     """A canceled job has neither files nor an error, and its credits come back."""
     sim.inject_fault("job-outcome", status="canceled", immediately=True)
     job = create()
-    details = look(job)
+    details = poll(job)
     assert (details["status"], details["error"], details["downloads"]) == ("canceled", None, [])
     assert sim.stats()["credits"]["balance"] == 100_000
     assert _creates(sim) == (1, 0)
 
 
 @pytest.mark.parametrize("status", ["draft", "queued", "rendering", "daydreaming"])
-def test_outcome_other(sim: Simulator, create: Create, look: Look, status: str) -> None:
+def test_outcome_other(sim: Simulator, create: Create, poll: Poll, status: str) -> None:
     """A job stays in any status that is neither success nor failure, and stays paid."""
     sim.inject_fault("job-outcome", status=status)
     job = create()
     sim.advance(100_000)
-    assert look(job)["status"] == status
-    assert look(job)["credits_charged"] > 0
+    assert poll(job)["status"] == status
+    assert poll(job)["credits_charged"] > 0
     assert _creates(sim) == (1, 0)
 
 
@@ -209,14 +209,14 @@ def test_outcome_gone(sim: Simulator, client: httpx.Client, create: Create, imme
     assert _creates(sim) == (1, 0)
 
 
-def test_seconds(sim: Simulator, create: Create, look: Look) -> None:
+def test_seconds(sim: Simulator, create: Create, poll: Poll) -> None:
     """The next job takes the time ordered."""
     sim.inject_fault("job-duration", seconds=12)
     job = create()
     sim.advance(11.9)
-    assert look(job)["status"] == "rendering"
+    assert poll(job)["status"] == "rendering"
     sim.advance(0.1)
-    assert look(job)["status"] == "complete"
+    assert poll(job)["status"] == "complete"
     assert _creates(sim) == (1, 0)
 
 
@@ -326,8 +326,8 @@ def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
         ({"fault": "status", "status": 500, "probability": 1.1}, "from 0 to 1"),
         ({"fault": "status", "status": 500, "probability": "often"}, "from 0 to 1"),
         ({"fault": "status", "status": 500, "prompt": "("}, "regular expression"),
-        ({"fault": "status", "status": 500, "prompt": ""}, "text to look for"),
-        ({"fault": "status", "status": 500, "prompt": 7}, "text to look for"),
+        ({"fault": "status", "status": 500, "prompt": ""}, "text to search for"),
+        ({"fault": "status", "status": 500, "prompt": 7}, "text to search for"),
         ({"fault": "status", "status": 500, "prompt": "x", "endpoint": "upload"}, "belong to no job"),
         ({"fault": "job-duration", "seconds": float("1e400")}, "JSON"),
     ],

@@ -16,7 +16,7 @@ from PIL import Image
 from magic_hour_provider.simulator import Simulator
 
 Create = Callable[..., str]
-Look = Callable[..., dict[str, Any]]
+Poll = Callable[..., dict[str, Any]]
 Upload = Callable[..., str]
 
 
@@ -36,7 +36,7 @@ def _file(client: httpx.Client, details: dict[str, Any], number: int = 0) -> htt
 
 
 def test_a_chain_looks_like_a_pipeline(
-    sim: Simulator, client: httpx.Client, create: Create, look: Look, upload: Upload
+    sim: Simulator, client: httpx.Client, create: Create, poll: Poll, upload: Upload
 ) -> None:
     """An uploaded red picture is still there after two images and a video with sound were made from it."""
     reference = upload(_png("red"), "image", "png")
@@ -44,18 +44,18 @@ def test_a_chain_looks_like_a_pipeline(
     voice = create("ai-voice-generator", {"style": {"prompt": "Good morning. " * 5, "voice_name": "Elon Musk"}})
     sim.advance(1000)
 
-    answer = _file(client, look(photo))
+    answer = _file(client, poll(photo))
     assert answer.headers["content-type"] == "image/png"
     picture = Image.open(io.BytesIO(answer.content)).convert("RGB")
     red, green, blue = picture.getpixel((picture.width // 2, 20))  # type: ignore[misc]
     assert red > 180 > 100 > max(green, blue)
 
-    sound = _file(client, look(voice, "audio"))
+    sound = _file(client, poll(voice, "audio"))
     assert sound.headers["content-type"] == "audio/wav"
     with wave.open(io.BytesIO(sound.content)) as file:
         assert file.getnframes() / file.getframerate() == pytest.approx(69 * 0.06, abs=0.01)
 
-    link = look(photo)["downloads"][0]["url"]
+    link = poll(photo)["downloads"][0]["url"]
     again = create("image-background-remover", {"assets": {"image_file_path": link}})
     sim.advance(1000)
     video = create(
@@ -70,7 +70,7 @@ def test_a_chain_looks_like_a_pipeline(
         },
     )
     sim.advance(1000)
-    details = look(video, "video")
+    details = poll(video, "video")
     answer = _file(client, details)
     assert answer.headers["content-type"] == "video/mp4"
     assert details["download"] == details["downloads"][0]
@@ -88,32 +88,32 @@ def test_a_chain_looks_like_a_pipeline(
 
 
 def test_an_uploaded_video_is_read(
-    sim: Simulator, client: httpx.Client, create: Create, look: Look, upload: Upload
+    sim: Simulator, client: httpx.Client, create: Create, poll: Poll, upload: Upload
 ) -> None:
     """A video made from an uploaded video shows its first frame and has sound, as the upload has."""
     source = create("audio-to-video", {"assets": {"audio_file_path": "https://example.com/a.mp3"}, "end_seconds": 1})
     sim.advance(1000)
-    film = _file(client, look(source, "video")).content
+    film = _file(client, poll(source, "video")).content
     reference = upload(film, "video", "mp4")
     job = create(
         "ai-video-editor",
         {"assets": {"video_file_path": reference}, "end_seconds": 1, "style": {"prompt": "Make it blue"}},
     )
     sim.advance(1000)
-    with av.open(io.BytesIO(_file(client, look(job, "video")).content)) as film_again:
+    with av.open(io.BytesIO(_file(client, poll(job, "video")).content)) as film_again:
         assert len(film_again.streams.audio) == 1
     assert sim.stats()["creates"]["accepted"] == 2
 
 
 @pytest.mark.parametrize(("form", "media"), [(None, "image/gif"), ("mp4", "video/mp4"), ("webm", "video/webm")])
 def test_gif_generator(
-    sim: Simulator, client: httpx.Client, create: Create, look: Look, form: str | None, media: str
+    sim: Simulator, client: httpx.Client, create: Create, poll: Poll, form: str | None, media: str
 ) -> None:
     """The GIF tool makes an animation in the form asked for."""
     request: dict[str, Any] = {"style": {"prompt": "Dancing cat, 日本語, \U0001f600"}}
     job = create("ai-gif-generator", request | ({"output_format": form} if form else {}))
     sim.advance(1000)
-    answer = _file(client, look(job))
+    answer = _file(client, poll(job))
     assert answer.headers["content-type"] == media
     if form:
         with av.open(io.BytesIO(answer.content)) as film:
@@ -123,35 +123,35 @@ def test_gif_generator(
     assert sim.stats()["creates"]["accepted"] == 1
 
 
-def test_proportions_follow_the_request(sim: Simulator, create: Create, look: Look) -> None:
+def test_proportions_follow_the_request(sim: Simulator, create: Create, poll: Poll) -> None:
     """An upright video is announced upright."""
     job = create("text-to-video", {"end_seconds": 2, "style": {"prompt": "x"}, "aspect_ratio": "9:16"})
-    details = look(job, "video")
+    details = poll(job, "video")
     assert (details["width"], details["height"], details["end_seconds"]) == (360, 640, 2)
     assert sim.stats()["creates"]["accepted"] == 1
 
 
 def test_an_unreadable_upload_is_no_obstacle(
-    sim: Simulator, client: httpx.Client, create: Create, look: Look, upload: Upload
+    sim: Simulator, client: httpx.Client, create: Create, poll: Poll, upload: Upload
 ) -> None:
     """A job whose picture cannot be decoded draws one of its own."""
     job = create("photo-colorizer", {"assets": {"image_file_path": upload(b"not a picture", "image", "png")}})
     sim.advance(1000)
-    assert _file(client, look(job)).content.startswith(b"\x89PNG")
+    assert _file(client, poll(job)).content.startswith(b"\x89PNG")
     assert sim.stats()["creates"]["accepted"] == 1
 
 
-def test_links_expire_and_are_renewed(sim: Simulator, create: Create, look: Look) -> None:
+def test_links_expire_and_are_renewed(sim: Simulator, create: Create, poll: Poll) -> None:
     """A link works for 24 hours, a tampered one never, and a look gives a fresh one."""
     job = create()
     sim.advance(1000)
-    link = look(job)["downloads"][0]["url"]
+    link = poll(job)["downloads"][0]["url"]
     sim.advance(24 * 3600 - 1)
     assert httpx.get(link).status_code == 200
     sim.advance(1)
     expired = httpx.get(link)
     assert (expired.status_code, "ExpiredToken" in expired.text) == (403, True)
-    fresh = look(job)["downloads"][0]["url"]
+    fresh = poll(job)["downloads"][0]["url"]
     assert fresh != link
     assert httpx.get(fresh).status_code == 200
     for broken in (fresh[:-1], fresh + "0", fresh.replace("/1/", "/2/"), fresh.split("?")[0], fresh + "&expires=1"):
@@ -160,11 +160,11 @@ def test_links_expire_and_are_renewed(sim: Simulator, create: Create, look: Look
     assert sim.stats()["creates"]["accepted"] == 1
 
 
-def test_range_and_head(sim: Simulator, create: Create, look: Look) -> None:
+def test_range_and_head(sim: Simulator, create: Create, poll: Poll) -> None:
     """A part of a file can be had, and its size without the file."""
     job = create()
     sim.advance(1000)
-    link = look(job)["downloads"][0]["url"]
+    link = poll(job)["downloads"][0]["url"]
     whole = httpx.get(link).content
     part = httpx.get(link, headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, whole[10:20])
@@ -199,15 +199,15 @@ def _library(kind: str, job: str) -> str:
     ],
 )
 def test_a_file_that_cannot_be_found(
-    sim: Simulator, create: Create, look: Look, tool: str, field: str, value: object, code: str
+    sim: Simulator, create: Create, poll: Poll, tool: str, field: str, value: object, code: str
 ) -> None:
     """The create is accepted; the job fails at its end and its credits come back."""
     kind = "image" if tool == "photo-colorizer" else "video"
     job = create(tool, {"assets": {field: value}, "end_seconds": 2, "style": {"prompt": "x"}})
-    assert look(job, kind)["status"] == "queued"
+    assert poll(job, kind)["status"] == "queued"
     assert sim.stats()["credits"]["refunded"] == 0
     sim.advance(4000)
-    details = look(job, kind)
+    details = poll(job, kind)
     assert (details["status"], details["error"]["code"], details["credits_charged"]) == ("error", code, 0)
     assert details["downloads"] == []
     credits_now = sim.stats()["credits"]
@@ -216,21 +216,21 @@ def test_a_file_that_cannot_be_found(
     assert sim.stats()["creates"]["accepted"] == 1
 
 
-def test_library_urls_need_a_finished_job_of_their_kind(sim: Simulator, create: Create, look: Look) -> None:
+def test_library_urls_need_a_finished_job_of_their_kind(sim: Simulator, create: Create, poll: Poll) -> None:
     """A library URL of a job that still runs, was deleted or is of another kind names nothing."""
     early = create()
     outcomes = {"early": create("photo-colorizer", {"assets": {"image_file_path": _library("image", early)}})}
     sim.advance(1000)
     outcomes["kind"] = create("photo-colorizer", {"assets": {"image_file_path": _library("video", early)}})
     outcomes["fine"] = create("photo-colorizer", {"assets": {"image_file_path": _library("image", early)}})
-    link = look(early)["downloads"][0]["url"]
+    link = poll(early)["downloads"][0]["url"]
     outcomes["link"] = create("photo-colorizer", {"assets": {"image_file_path": link}})
     outcomes["broken"] = create("photo-colorizer", {"assets": {"image_file_path": link[:-1]}})
     outcomes["foreign"] = create("photo-colorizer", {"assets": {"image_file_path": "https://example.com/_files/a/b"}})
     outcomes["voice"] = create("photo-colorizer", {"assets": {"image_file_path": "saved-items/saved-2/output.wav"}})
     outcomes["saved"] = create("photo-colorizer", {"assets": {"image_file_path": "saved-items/saved-1/output.png"}})
     sim.advance(1000)
-    assert {case: look(job)["status"] for case, job in outcomes.items()} == {
+    assert {case: poll(job)["status"] for case, job in outcomes.items()} == {
         "early": "error",
         "kind": "error",
         "fine": "complete",
@@ -243,7 +243,7 @@ def test_library_urls_need_a_finished_job_of_their_kind(sim: Simulator, create: 
     assert sim.stats()["creates"]["accepted"] == 9
 
 
-def test_upload_links(sim: Simulator, client: httpx.Client, create: Create, look: Look, upload: Upload) -> None:
+def test_upload_links(sim: Simulator, client: httpx.Client, create: Create, poll: Poll, upload: Upload) -> None:
     """Upload links live 15 minutes, uploads 7 days, and an upload that never arrived cannot be used."""
     body = {"items": [{"type": "image", "extension": "png"}, {"type": "audio", "extension": "mp3"}]}
     first, second = client.post("/v1/files/upload-urls", json=body).json()["items"]
@@ -260,7 +260,7 @@ def test_upload_links(sim: Simulator, client: httpx.Client, create: Create, look
     sim.advance(1)
     jobs.append(create("photo-colorizer", {"assets": {"image_file_path": reference}}))
     sim.advance(1000)
-    assert [look(job)["status"] for job in jobs] == ["error", "complete", "error"]
+    assert [poll(job)["status"] for job in jobs] == ["error", "complete", "error"]
     assert sim.stats()["uploads"] == 1
     assert sim.stats()["creates"]["accepted"] == 3
 

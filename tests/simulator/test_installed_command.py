@@ -70,7 +70,7 @@ def test_the_log_tells_what_a_create_made() -> None:
         first, second = sim.jobs()
         assert sim.stats()["creates"]["accepted"] == 2
     assert lines == [
-        f"POST /v1/ai-image-generator closed without an answer {first['id']} 10 credits",
+        f"POST /v1/ai-image-generator closed without a response {first['id']} 10 credits",
         f"POST /v1/ai-image-generator 200 {second['id']} 10 credits",
         "POST /v1/ai-image-generator 402",
     ]

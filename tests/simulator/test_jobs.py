@@ -16,7 +16,7 @@ from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.jobs.prices import credits_for
 
 Create = Callable[..., str]
-Look = Callable[..., dict[str, Any]]
+Poll = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +66,17 @@ def test_each_tool_is_created_over_http(shared: Simulator, slug: str) -> None:
     assert shared.stats()["creates"]["refused"] == 0
 
 
-def test_status_walk(sim: Simulator, create: Create, look: Look) -> None:
+def test_status_walk(sim: Simulator, create: Create, poll: Poll) -> None:
     """A job waits for the first fifth of its time, renders, and is complete with links at the end."""
     job = create()
     median = TOOLS["ai-image-generator"].median_s
     assert median
-    assert look(job)["status"] == "queued"
+    assert poll(job)["status"] == "queued"
     sim.advance(median * 0.25)
-    assert look(job)["status"] == "rendering"
-    assert look(job)["downloads"] == []
+    assert poll(job)["status"] == "rendering"
+    assert poll(job)["downloads"] == []
     sim.advance(median)
-    done = look(job)
+    done = poll(job)
     assert (done["status"], len(done["downloads"]), done["error"], done["enabled"]) == ("complete", 1, None, True)
     assert done["name"].startswith("AI Image Generator - ")
     stats = sim.stats()
@@ -96,11 +96,11 @@ def test_speed_divides_the_duration() -> None:
         assert sim.jobs()[0]["status"] == "complete"
 
 
-def test_several_images(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
+def test_several_images(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
     """Four images are four different files and four times the price of one."""
     job = create(request=IMAGE_REQUEST | {"image_count": 4, "name": "Four"})
     sim.advance(1000)
-    details = look(job)
+    details = poll(job)
     assert (details["image_count"], details["name"], len(details["downloads"])) == (4, "Four", 4)
     assert len({client.get(link["url"]).content for link in details["downloads"]}) == 4
     assert sim.stats()["credits"]["charged"] == 4 * credits_for(
@@ -190,12 +190,12 @@ def test_not_found(sim: Simulator, client: httpx.Client, create: Create) -> None
     assert sim.stats()["creates"]["accepted"] == 1
 
 
-def test_delete(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
+def test_delete(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
     """Only a job that is over can be deleted; after that neither it nor its files are found."""
     job = create()
     assert client.delete(f"/v1/image-projects/{job}").status_code == 422
     sim.advance(1000)
-    url = look(job)["downloads"][0]["url"]
+    url = poll(job)["downloads"][0]["url"]
     assert client.get(url).status_code == 200
     assert client.delete(f"/v1/image-projects/{job}").status_code == 204
     assert client.get(f"/v1/image-projects/{job}").status_code == 404
@@ -205,28 +205,28 @@ def test_delete(sim: Simulator, client: httpx.Client, create: Create, look: Look
     assert (sim.stats()["deletes"], sim.stats()["creates"]["accepted"]) == (1, 1)
 
 
-def test_face_detection(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
+def test_face_detection(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
     """Faces are there when the job is complete, open as pictures, and can be named in a later request."""
     job = create("face-detection", {"assets": {"target_file_path": "https://example.com/a.png"}})
-    assert look(job, "face-detection")["faces"] == []
+    assert poll(job, "face-detection")["faces"] == []
     sim.advance(1000)
-    details = look(job, "face-detection")
+    details = poll(job, "face-detection")
     assert set(details) == {"id", "status", "credits_charged", "faces"}
     assert [face["path"].rsplit("/", 1)[1] for face in details["faces"]] == ["0-0.png", "0-1.png"]
     assert client.get(details["faces"][0]["url"]).headers["content-type"] == "image/png"
     edit = create("photo-colorizer", {"assets": {"image_file_path": details["faces"][1]["path"]}})
     sim.advance(1000)
-    assert look(edit)["status"] == "complete"
+    assert poll(edit)["status"] == "complete"
     assert sim.stats()["creates"]["accepted"] == 2
 
 
-def test_faces_are_found_one_by_one(sim: Simulator, create: Create, look: Look) -> None:
+def test_faces_are_found_one_by_one(sim: Simulator, create: Create, poll: Poll) -> None:
     """While a face detection renders, its list of faces grows; each can be named in a request at once."""
     job = create("face-detection", {"assets": {"target_file_path": "https://example.com/a.png"}})
     seconds = sim.jobs()[0]["seconds"]
     counts = []
     for _ in range(4):
-        counts.append((look(job, "face-detection")["status"], len(look(job, "face-detection")["faces"])))
+        counts.append((poll(job, "face-detection")["status"], len(poll(job, "face-detection")["faces"])))
         sim.advance(seconds * 0.35)
     assert counts == [("queued", 0), ("rendering", 0), ("rendering", 1), ("complete", 2)]
     assert sim.stats()["creates"]["accepted"] == 1
@@ -255,11 +255,11 @@ def test_saved_items(sim: Simulator, client: httpx.Client) -> None:
         assert client.get("/v1/saved-items", params=bad).status_code == 400
 
 
-def test_advance_over_http(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
+def test_advance_over_http(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
     """The clock moves by HTTP as it does by Python, only forward, and needs no key."""
     job = create()
     assert httpx.post(f"{sim.url}/_simulator/advance", json={"seconds": 90}).json() == {"now": NOW + 90}
-    assert look(job)["status"] == "complete"
+    assert poll(job)["status"] == "complete"
     for bad in ({"seconds": -1}, {"seconds": "x"}, {"seconds": 1e300}, {}, []):
         assert client.post("/_simulator/advance", json=bad).status_code == 400
     assert httpx.get(f"{sim.url}/_simulator/jobs").json() == sim.jobs()

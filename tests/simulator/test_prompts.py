@@ -14,7 +14,7 @@ from magic_hour_provider.simulator import Simulator, Summary
 from magic_hour_provider.simulator.faults import prompts
 
 Create = Callable[..., str]
-Look = Callable[..., dict[str, Any]]
+Poll = Callable[..., dict[str, Any]]
 CREATE = "/v1/ai-image-generator"
 
 
@@ -25,7 +25,7 @@ def _asking(words: str) -> dict[str, Any]:
 def test_the_table_is_whole() -> None:
     """The module's own documentation has every form of every prompt directive, and no other."""
     documented = re.findall(r"^``(\[\[.*?\]\])``", prompts.__doc__ or "", re.MULTILINE)
-    assert documented == [form for forms, _ in prompts.SPELLS.values() for form in forms.split(" or ")]
+    assert documented == [form for forms, _ in prompts.DIRECTIVES.values() for form in forms.split(" or ")]
 
 
 @pytest.mark.parametrize(
@@ -42,25 +42,25 @@ def test_the_table_is_whole() -> None:
     ],
 )
 def test_the_end_of_a_job(
-    sim: Simulator, create: Create, look: Look, words: str, status: str, code: str | None, kept: int
+    sim: Simulator, create: Create, poll: Poll, words: str, status: str, code: str | None, kept: int
 ) -> None:
     """A job ends as its prompt says, and its credits stay or come back; other words in brackets mean nothing."""
     job = create(request=_asking(words))
-    assert look(job)["status"] == "queued"
+    assert poll(job)["status"] == "queued"
     sim.advance(100_000)
-    details = look(job)
+    details = poll(job)
     assert (details["status"], (details["error"] or {}).get("code")) == (status, code)
     assert sim.summary() == Summary(creates=1, credits=kept, polls=2)
 
 
-def test_seconds(sim: Simulator, create: Create, look: Look) -> None:
+def test_seconds(sim: Simulator, create: Create, poll: Poll) -> None:
     """A job takes the time that its prompt says, each time that it is made."""
     for _ in range(2):
         job = create(request=_asking("[[seconds:12]]"))
         sim.advance(11.9)
-        assert look(job)["status"] == "rendering"
+        assert poll(job)["status"] == "rendering"
         sim.advance(0.1)
-        assert look(job)["status"] == "complete"
+        assert poll(job)["status"] == "complete"
     assert sim.stats()["faults_injected"] == {"job-duration": 2}
     assert sim.summary().creates == 2
 
@@ -116,12 +116,12 @@ def test_one_answer_is_spoilt_once(sim: Simulator, client: httpx.Client) -> None
     assert sim.summary() == Summary(creates=3, credits=30)
 
 
-def test_words_in_a_name(sim: Simulator, create: Create, look: Look) -> None:
+def test_words_in_a_name(sim: Simulator, create: Create, poll: Poll) -> None:
     """Tools without a prompt take prompt directives in the job's name."""
     request = {"assets": {"image_file_path": "https://example.com/a.png"}, "name": "mine [[error:file_too_large]]"}
     job = create("photo-colorizer", request)
     sim.advance(1000)
-    assert look(job)["error"]["code"] == "file_too_large"
+    assert poll(job)["error"]["code"] == "file_too_large"
     assert sim.summary() == Summary(creates=1, polls=1)
 
 
@@ -154,7 +154,7 @@ def test_a_magic_word_that_makes_no_sense(sim: Simulator, client: httpx.Client, 
     assert sim.summary() == Summary(refused=1)
 
 
-def test_a_fault_for_words(sim: Simulator, client: httpx.Client, create: Create, look: Look) -> None:
+def test_a_fault_for_words(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
     """A fault on order that looks for words passes over other requests, and other jobs' looks and downloads."""
     sim.inject_fault("status", status=500, prompt="cat|dog", count=2)
     sim.inject_fault("job-outcome", status="error", prompt="harbour")
@@ -164,7 +164,7 @@ def test_a_fault_for_words(sim: Simulator, client: httpx.Client, create: Create,
     lighthouse = create(request=IMAGE_REQUEST)
     assert client.post(CREATE, json={"image_count": 1, "style": {"prompt": "dogs"}}).status_code == 500
     sim.advance(1000)
-    assert look(fish)["status"] == "error"
+    assert poll(fish)["status"] == "error"
     assert client.get(f"/v1/image-projects/{lighthouse}").status_code == 500
-    assert look(lighthouse)["status"] == "complete"
+    assert poll(lighthouse)["status"] == "complete"
     assert (sim.pending_faults(), sim.summary().creates, sim.summary().refused) == ([], 2, 2)

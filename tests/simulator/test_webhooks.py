@@ -21,11 +21,11 @@ from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.webhooks import SignatureError, read_delivery, sign, verify
 from magic_hour_provider.simulator import Behavior, Simulator, Summary
 from magic_hour_provider.simulator.faults.catalog import FAULTS, WEBHOOK
-from magic_hour_provider.simulator.webhooks import queue as deliveries
-from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET, EVENTS, WebhookError, signed
+from magic_hour_provider.simulator.webhooks import queue
+from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET, EVENTS, WebhookError, sign_delivery
 
 Create = Callable[..., str]
-Look = Callable[..., dict[str, Any]]
+Poll = Callable[..., dict[str, Any]]
 
 CONTRACT = json.loads((Path(__file__).parent.parent / "data" / "webhook_events.json").read_text())
 VIDEO = {"end_seconds": 5, "style": {"prompt": "A lighthouse at dawn"}}
@@ -80,13 +80,13 @@ def test_signatures_agree_with_the_documented_ones() -> None:
     samples = CONTRACT["samples"]
     for sample in samples["deliveries"]:
         timestamp = int(sample["headers"]["magic-hour-event-timestamp"])
-        assert signed(sample["raw_body"].encode(), samples["secret"], timestamp) == sample["headers"]
+        assert sign_delivery(sample["raw_body"].encode(), samples["secret"], timestamp) == sample["headers"]
 
 
 @given(some.binary(), some.text(some.characters(exclude_categories=["Cs"])), some.integers(0, 10**12))
 def test_both_sides_sign_alike(body: bytes, secret: str, timestamp: int) -> None:
     """For any body, secret and time the simulator's signature is that of the receiving side."""
-    assert signed(body, secret, timestamp) == sign(body, secret, timestamp)
+    assert sign_delivery(body, secret, timestamp) == sign(body, secret, timestamp)
 
 
 def test_a_delivery_is_verified_and_read(hooked: Simulator, receiver: Receiver, create: Create) -> None:
@@ -135,14 +135,14 @@ def test_the_events_are_the_documented_ones() -> None:
 
 @pytest.mark.parametrize(("slug", "request_"), [*REQUESTS.values(), ("lip-sync", LIP_SYNC)])
 def test_the_payload_is_what_a_look_answers(
-    hooked: Simulator, receiver: Receiver, create: Create, look: Look, slug: str, request_: dict[str, Any]
+    hooked: Simulator, receiver: Receiver, create: Create, poll: Poll, slug: str, request_: dict[str, Any]
 ) -> None:
     """At each event's own moment a look answers the same fields and values, links included, and the links work."""
     job = create(slug, request_)
     seconds = hooked.jobs()[0]["seconds"]
     for part in (0.2, 0.8):
         pass_time(hooked, part * seconds)
-        assert receiver.bodies[-1]["payload"] == look(job, TOOLS[slug].kind)
+        assert receiver.bodies[-1]["payload"] == poll(job, TOOLS[slug].kind)
     assert [event.partition(".")[2] for event in receiver.events] == ["started", "completed"]
     assert httpx.get(receiver.bodies[-1]["payload"]["downloads"][0]["url"]).status_code == 200
     assert hooked.summary().creates == 1
@@ -159,12 +159,12 @@ def test_a_long_step_shows_each_event_as_of_its_time(hooked: Simulator, receiver
 
 
 def test_a_look_comes_no_sooner_than_the_event(
-    hooked: Simulator, receiver: Receiver, create: Create, look: Look
+    hooked: Simulator, receiver: Receiver, create: Create, poll: Poll
 ) -> None:
     """Who looks first after the clock has jumped does not change what the deliveries say."""
     job = create("lip-sync", LIP_SYNC)
     hooked.advance(100_000)
-    assert look(job, "video")["credits_charged"] == 240
+    assert poll(job, "video")["credits_charged"] == 240
     hooked.wait_for_deliveries()
     assert [body["payload"]["credits_charged"] for body in receiver.bodies] == [300, 240]
     assert hooked.summary().creates == 1
@@ -702,7 +702,7 @@ def test_a_receiver_that_asks_back(sim: Simulator, client: httpx.Client, create:
 
 def test_what_waits_is_bounded(sim: Simulator, create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
     """A receiver that is away does not fill the memory: what is too much is given up, and the books say so."""
-    monkeypatch.setattr(deliveries, "_MOST", 3)
+    monkeypatch.setattr(queue, "_MAX_WAITING", 3)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         sim.add_webhook(f"http://127.0.0.1:{closed.getsockname()[1]}/", events=["image.completed"])

@@ -1,7 +1,7 @@
 """An offline Magic Hour over real HTTP: the command ``magic-hour-simulator``, or ``with Simulator() as sim``.
 
-What can be made to go wrong is in :data:`.faults.FAULTS`, and in :mod:`.magic` by words in a prompt; what is not
-known of Magic Hour, and can be chosen, is in :class:`.behavior.Behavior`.
+The faults that can be injected are in :data:`.faults.FAULTS`, those that a prompt can ask for in
+:mod:`.faults.prompts`; settings for behavior that is not established of Magic Hour are in :class:`.behavior.Behavior`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Behavior", "Simulator", "Summary"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the simulator when it is used: the command must be able to say what is missing."""
+    """Import the simulator when it is used: without its extra, the command can still say what is missing."""
     if name != "Simulator":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

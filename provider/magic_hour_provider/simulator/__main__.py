@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from magic_hour_provider.simulator.account.details import TIERS
-from magic_hour_provider.simulator.behavior import Behavior, allowed_values, read_behavior
+from magic_hour_provider.simulator.behavior import Behavior, allowed_values, parse_behavior
 from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -27,7 +27,7 @@ def _parser(default_key: str) -> argparse.ArgumentParser:
     parser.add_argument("--credits", type=int, default=100_000, help="credits at the start (%(default)s)")
     parser.add_argument("--tier", choices=TIERS, default="creator", help="the account's tier (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="one seed gives the same ids (%(default)s)")
-    parser.add_argument("--manual-clock", action="store_true", help="time moves only by POST /_simulator/advance")
+    parser.add_argument("--manual-clock", action="store_true", help="time moves by POST /_simulator/advance alone")
     parser.add_argument(
         "--duration-jitter",
         type=float,
@@ -40,7 +40,7 @@ def _parser(default_key: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="what it does where Magic Hour's behaviour is not established; repeatable: " + _behavior(),
+        help="what it does where Magic Hour's behavior is not established; repeatable: " + _describe_behavior(),
     )
     parser.add_argument(
         "--webhook",
@@ -50,7 +50,10 @@ def _parser(default_key: str) -> argparse.ArgumentParser:
         help="send webhooks there: an http address of this machine; repeatable (more by POST /_simulator/webhooks)",
     )
     parser.add_argument(
-        "--webhook-secret", metavar="SECRET", default=DEFAULT_SECRET, help="what --webhook signs with (%(default)s)"
+        "--webhook-secret",
+        metavar="SECRET",
+        default=DEFAULT_SECRET,
+        help="signs the requests of --webhook (%(default)s)",
     )
     parser.add_argument("--quiet", action="store_true", help="no line per request")
     parser.add_argument("--storage", metavar="DIR", help="folder for files (default: a temporary one)")
@@ -61,12 +64,12 @@ def _write(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
-def _behavior() -> str:
-    """Return all behavior in one line, the usual one first."""
-    usual = Behavior()
+def _describe_behavior() -> str:
+    """Return every setting of the behavior with its values in one line, the default first."""
+    default = Behavior()
     lines = []
     for name, words in allowed_values().items():
-        first = getattr(usual, name)
+        first = getattr(default, name)
         others = [word for word in words if word != first]
         lines.append(f"{name}={'|'.join([str(first), *others])}")
     return "; ".join(lines)
@@ -89,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     :param arguments: the command line without the program's name; None for that of this process.
     """
     try:
-        # Not at the top: what is missing is to be said in a sentence, not in a traceback.
+        # Not at the top: a missing extra is a sentence, not a traceback.
         from magic_hour_provider.simulator import Simulator
         from magic_hour_provider.simulator.server import DEFAULT_API_KEY
     except ModuleNotFoundError as missing:
@@ -110,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
             manual_clock=options.manual_clock,
             duration_jitter=options.duration_jitter,
             usage_based=options.usage_based,
-            behavior=read_behavior(options.behavior),
+            behavior=parse_behavior(options.behavior),
             webhook=options.webhook,
             webhook_secret=options.webhook_secret,
         )

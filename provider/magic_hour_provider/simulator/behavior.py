@@ -1,4 +1,4 @@
-"""What Magic Hour's documentation leaves open, and the simulator must decide."""
+"""Settings for behavior that Magic Hour's documentation leaves open."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Literal, get_args, get_type_hints
 
 @dataclass(frozen=True)
 class Behavior:
-    """How the simulator behaves where Magic Hour's behaviour is not established.
+    """How the simulator behaves where Magic Hour's behavior is not established.
 
-    A test that passes with every value of a choice does not depend on what nobody knows. Each question is one of the
+    A test that passes with every value of a setting does not depend on what is unknown. Each setting is one of the
     contract's open questions or contradictions.
 
     :param refunded_credits: what ``credits_charged`` says after a refund (open whether 0 or negative): ``zero``,
         ``negative`` (the price with a minus), or ``unchanged``. The balance is the same with all three.
-    :param deleted_job: what a look answers after DELETE (open): ``not_found`` (404), or ``disabled``: the details
+    :param deleted_job: how a poll is answered after DELETE (open): ``not_found`` (404), or ``disabled``: the details
         with ``enabled: false`` and no files.
     :param delete_active: what DELETE does to a job that still runs (open): ``refused`` (422); ``removed``: the job is
-        gone and stays paid; ``canceled``: it is gone and refunded.
-    :param wrong_kind: what a look at the route of another kind answers (404 is assumed): ``not_found``, or
+        gone and stays charged; ``canceled``: it is gone and refunded.
+    :param wrong_kind: how a poll at the route of another kind is answered (404 is assumed): ``not_found``, or
         ``details`` as at its own route.
     :param upload_link_reuse: whether an upload link takes a second file (open): ``allowed``, which replaces the
         first, or ``refused`` (403).
@@ -38,7 +38,7 @@ class Behavior:
         none): ``included``, or ``omitted``.
     :param image_started: whether webhooks get ``image.started`` (it may be skipped for fast jobs): ``sent``, or
         ``skipped``.
-    :param webhook_repeats: whether a repeated delivery has a timestamp and a signature of its own (open):
+    :param webhook_repeats: whether a retried delivery has a timestamp and a signature of its own (open):
         ``resigned``, or ``original``, which a receiver finds too old after 300 seconds.
     :param webhook_envelope: where a delivery has the job (the sources contradict each other): ``payload``, or
         ``object``.
@@ -46,7 +46,7 @@ class Behavior:
         ``omitted``.
     :param body_limit_bytes: the largest JSON body taken, in bytes (open; 4 MiB); larger ones are answered 413.
     :param upload_limit_bytes: the largest upload taken, in bytes; 0 for that of the account's tier.
-    :param polls_per_second: how many looks are answered within any second (429 is documented, numbers are not); more
+    :param polls_per_second: how many polls are answered within any second (429 is documented, numbers are not); more
         are answered 429. 0 for no limit.
     :param retry_after: whether such a 429 has a ``Retry-After`` header, of 1 s (none is documented): ``included``, or
         ``omitted``.
@@ -83,21 +83,21 @@ class Behavior:
 
 
 def allowed_values() -> dict[str, tuple[str, ...]]:
-    """Return the words that each choice takes; none for those that take a number."""
+    """Return the values of each setting; none for those that take a number."""
     hints = get_type_hints(Behavior)
     return {field.name: get_args(hints[field.name]) for field in fields(Behavior)}
 
 
-def read_behavior(orders: Iterable[str]) -> Behavior:
-    """Return the behavior of a command line.
+def parse_behavior(assignments: Iterable[str]) -> Behavior:
+    """Return the behavior that a command line asks for.
 
-    :param orders: such as ``deleted_job=disabled``.
+    :param assignments: such as ``deleted_job=disabled``.
     :raises ValueError: one is not understood; the text lists what is.
     """
     known = allowed_values()
     chosen: dict[str, Any] = {}
-    for order in orders:
-        name, _, value = order.partition("=")
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
         name = name.strip().replace("-", "_")
         if name not in known:
             raise ValueError(f"There is no behavior {name!r}: use one of {', '.join(known)}, as NAME=VALUE.")

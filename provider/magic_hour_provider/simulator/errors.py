@@ -6,8 +6,8 @@ from __future__ import annotations
 class ApiError(Exception):
     """A refusal.
 
-    :param status: the HTTP status to answer.
-    :param code: the error code to answer.
+    :param status: the HTTP status of the response.
+    :param code: its error code.
     :param message: one sentence for people.
     :param retry_after: whole seconds for the ``Retry-After`` header; None for no header.
     """
@@ -21,15 +21,15 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of the answer, beside those of every answer."""
+        """The headers of the response, beside those of every response."""
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
-def invalid(message: str) -> ApiError:
+def invalid_request_error(message: str) -> ApiError:
     """Return the refusal of a malformed request."""
     return ApiError(400, "invalid_request", message)
 
 
-def missing(what: str) -> ApiError:
-    """Return the refusal of a request about something that is not there."""
+def not_found_error(what: str) -> ApiError:
+    """Return the refusal of a request for something that does not exist."""
     return ApiError(404, "not_found", f"{what} was not found.")

@@ -1,11 +1,9 @@
-"""Runs the simulator in a thread of this process."""
+"""The class ``Simulator``: the simulator in a thread of this process."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,39 +15,38 @@ from magic_hour_provider.simulator.account.details import TIERS
 from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.faults.catalog import make_fault
 from magic_hour_provider.simulator.http.app import build_app
-from magic_hour_provider.simulator.http.uvicorn_server import Server, listen
+from magic_hour_provider.simulator.http.connections import OpenConnections
+from magic_hour_provider.simulator.http.uvicorn_server import UvicornServer, listen
 from magic_hour_provider.simulator.rendering.render import Renderer
 from magic_hour_provider.simulator.service import Service
 from magic_hour_provider.simulator.webhooks.registration import make_webhook
-from magic_hour_provider.simulator.webhooks.sender import Sender
+from magic_hour_provider.simulator.webhooks.sender import DeliverySender
 
 DEFAULT_API_KEY = "mhk_live_simulator"
-_START_S = 30.0
-_MANUAL_START = 1_800_000_000.0  # 2027-01-15, the same in every run
+_MANUAL_CLOCK_START = 1_800_000_000.0  # 2027-01-15, the same in every run
 
 
 class Simulator:
     """An offline Magic Hour on a port of this machine; ``with Simulator(speed=20) as sim: ... sim.url ...``.
 
-    :param speed: how many times faster than Magic Hour jobs are; above 0.
+    :param speed: jobs run at so many x real time; above 0.
     :param port: port to listen on; 0 for a free one.
     :param api_key: the only key it accepts.
     :param credits: balance at the start; a whole number.
     :param tier: the account's tier: ``free``, ``creator``, ``pro`` or ``business``.
     :param seed: one seed gives the same ids, durations and outputs to the same requests in the same order.
-    :param clock: returns the time in seconds since 1970; None for the real time. Jobs take theirs on it.
+    :param clock: returns the time in seconds since 1970; None for the real time.
     :param host: address to listen on.
     :param storage: folder for uploads and outputs, kept at the end; None for a temporary one.
-    :param log: called with one line per request that comes in or goes out, from threads of the simulator; None for
-        silence.
-    :param manual_clock: time stands still, at the same moment in every run, but for :meth:`advance`.
+    :param log: called with one line per request received or sent, from threads of the simulator; None for silence.
+    :param manual_clock: time moves by :meth:`advance` alone, from the same moment in every run.
     :param duration_jitter: largest deviation of a duration from the median, as a part of it, from 0 to 1: with 0.3 a
         job of 100 s takes from 70 to 130 s, as the seed has it.
     :param usage_based: the account pays later: it has no subscription, and its balance may go below 0.
-    :param behavior: how it behaves where Magic Hour's behaviour is not established.
+    :param behavior: how it behaves where Magic Hour's behavior is not established.
     :param webhook: where webhooks are sent: an http address of this machine, or several; more options, and webhooks
         made later, by :meth:`add_webhook`.
-    :param webhook_secret: what they are signed with; None for ``whsec_simulator``.
+    :param webhook_secret: signs them; None for ``whsec_simulator``.
     :raises ValueError: a number, the tier or an address makes no sense, or the storage is no folder.
     """
 
@@ -107,19 +104,18 @@ class Simulator:
             balance=credits,
             tier=tier,
             seed=seed,
-            clock=(lambda: _MANUAL_START) if manual_clock else clock or time.time,
+            clock=(lambda: _MANUAL_CLOCK_START) if manual_clock else clock or time.time,
             storage=folder,
             behavior=behavior,
             duration_jitter=duration_jitter,
             usage_based=usage_based,
         )
-        self._sender = Sender(self._service.webhooks, log)
+        self._sender = DeliverySender(self._service.webhooks, log)
         self._service.webhooks.on_due = self._sender.wake
         for one in webhooks:
-            self._service.webhooks.add(one)
+            self._service.webhooks.add_webhook(one)
         self._renderer = Renderer(folder / "outputs")
-        self._server: Server | None = None
-        self._thread: threading.Thread | None = None
+        self._server: UvicornServer | None = None
         self._url = ""
 
     # --- running
@@ -134,9 +130,9 @@ class Simulator:
     def start(self) -> Simulator:
         """Listen and serve; returns when requests are answered.
 
-        :raises OSError: the address cannot be had, for example because the port is busy.
+        :raises OSError: the address is not available, for example because the port is busy.
         """
-        if self._thread is not None:
+        if self._server is not None:
             return self
         listening = listen(*self._address)
         host = self._address[0]
@@ -145,25 +141,18 @@ class Simulator:
         self._url = f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}"
         self._service.webhooks.base_url = self._url
         self._service.webhooks.wake()
-        self._server = Server(build_app(self._service, self._renderer, self._api_key, self._log))
-        self._thread = threading.Thread(
-            target=asyncio.run, args=(self._server.serve([listening]),), name="magic-hour-simulator", daemon=True
-        )
-        self._thread.start()
-        deadline = time.monotonic() + _START_S
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise RuntimeError("The simulator did not start.")
-            time.sleep(0.002)
+        connections = OpenConnections()
+        app = build_app(self._service, self._renderer, connections, self._api_key, self._log)
+        self._server = UvicornServer(app, connections)
+        self._server.start(listening)
         return self
 
     def close(self) -> None:
-        """Stop serving and remove the temporary folder. Open connections are cut, as nobody is left to wait for."""
+        """Stop serving and remove the temporary folder. Open connections are closed at once."""
         self._sender.close()
-        if self._server is not None and self._thread is not None:
+        if self._server is not None:
             self._server.stop()
-            self._thread.join()
-            self._thread = self._server = None
+            self._server = None
             self._url = ""
         if self._temporary is not None:
             self._temporary.cleanup()
@@ -176,7 +165,7 @@ class Simulator:
     ) -> None:
         self.close()
 
-    # --- knobs and books
+    # --- counters, faults, webhooks and clock
 
     def summary(self) -> Summary:
         """Return the counters in brief: ``assert str(sim.summary()) == "1 create, 5 credits, 9 looks"``."""
@@ -188,20 +177,20 @@ class Simulator:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return every job ever accepted, the oldest first, as ``GET /_simulator/jobs`` answers."""
-        return self._service.jobs()
+        return self._service.list_jobs()
 
     def inject_fault(self, fault: str, **options: Any) -> None:
         """Inject a fault, as ``POST /_simulator/faults`` does.
 
         :param fault: its name, a key of :data:`.faults.FAULTS`, such as ``close-after-accept``.
-        :param options: what else :class:`.faults.Fault` has for it.
+        :param options: what else :class:`.faults.catalog.Fault` has for it.
         :raises FaultError: a name or a value is unknown; the text lists the valid ones.
         """
         self._service.faults.add(make_fault({"fault": fault, **options}))
 
     def pending_faults(self) -> list[dict[str, Any]]:
         """Return the pending faults, as ``GET /_simulator/faults`` answers."""
-        return self._service.faults.listed()
+        return self._service.faults.list_pending()
 
     def clear_faults(self) -> None:
         """Remove the faults that are still pending."""
@@ -216,29 +205,29 @@ class Simulator:
     ) -> None:
         """Register a webhook, as ``POST /_simulator/webhooks`` does; one with the same address is replaced.
 
-        Its deliveries are sent in the background when the simulator's clock has come to their time;
+        Its deliveries are sent in the background once they are due on the simulator's clock;
         :meth:`wait_for_deliveries` waits for them.
 
         :param url: where to; an http address of this machine.
-        :param secret: what its requests are signed with; None for ``whsec_simulator``.
+        :param secret: signs its requests; None for ``whsec_simulator``.
         :param events: the events it wants, such as ``video.completed``; None for all.
-        :param response_timeout: how long an answer may take, in real seconds; None for 10.
+        :param response_timeout: how long a response may take, in real seconds; None for 10.
         :raises WebhookError: one of them makes no sense.
         """
         options = {"url": url, "secret": secret, "events": events, "response_timeout": response_timeout}
-        self._service.webhooks.add(make_webhook(options))
+        self._service.webhooks.add_webhook(make_webhook(options))
 
     def webhooks(self) -> list[dict[str, Any]]:
         """Return the webhooks, as ``GET /_simulator/webhooks`` answers."""
-        return self._service.webhooks.listed()
+        return self._service.webhooks.list_webhooks()
 
     def clear_webhooks(self) -> None:
         """Remove all webhooks; what has not been sent never will be."""
-        self._service.webhooks.clear()
+        self._service.webhooks.clear_webhooks()
 
     def deliveries(self) -> list[dict[str, Any]]:
         """Return the last 10,000 attempts to deliver an event, as ``GET /_simulator/deliveries`` answers."""
-        return self._service.deliveries()
+        return self._service.list_deliveries()
 
     def wait_for_deliveries(self, timeout: float = 30.0) -> None:
         """Wait until every delivery that is due on the simulator's clock has been answered or has failed.
@@ -246,7 +235,7 @@ class Simulator:
         :param timeout: how long, in real seconds.
         :raises TimeoutError: it takes longer.
         """
-        self._service.webhooks.wait(timeout)
+        self._service.webhooks.wait_until_sent(timeout)
 
     def now(self) -> float:
         """Return the simulator's time, in seconds since 1970."""

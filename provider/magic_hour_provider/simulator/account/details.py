@@ -1,13 +1,14 @@
-"""The account and the items saved in it."""
+"""The responses of ``GET /v1/account`` and ``GET /v1/saved-items``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from magic_hour_provider.api.catalog import TOOLS
-from magic_hour_provider.simulator.errors import invalid
-from magic_hour_provider.simulator.jobs.dimensions import sized
-from magic_hour_provider.simulator.jobs.job import Job, LinkMaker, iso
+from magic_hour_provider.simulator.errors import invalid_request_error
+from magic_hour_provider.simulator.jobs.dimensions import size_for_ratio
+from magic_hour_provider.simulator.jobs.facts import format_api_time
+from magic_hour_provider.simulator.jobs.job import LinkMaker, SimulatedJob
 
 TIERS = ("free", "creator", "pro", "business")
 _PRICES = {"creator": 1500, "pro": 4900, "business": 24900}  # cents a month
@@ -16,7 +17,7 @@ _ITEM_TYPES = ("brand_kit", "character", "moodboard", "reference", "voice")
 
 
 def account_details(tier: str, balance: int, now: float, usage_based: bool) -> dict[str, Any]:
-    """Return what ``GET /v1/account`` answers.
+    """Return the response of ``GET /v1/account``.
 
     :param balance: credits left.
     :param now: the time, in seconds since 1970 on the simulator's clock.
@@ -30,7 +31,7 @@ def account_details(tier: str, balance: int, now: float, usage_based: bool) -> d
             "billing_interval": "month",
             "price": {"amount": _PRICES[tier], "currency": "usd"},
             "discount": None,
-            "current_period_end": iso(now + _MONTH_S),
+            "current_period_end": format_api_time(now + _MONTH_S),
             "cancel_at_period_end": False,
         }
     return {
@@ -42,25 +43,25 @@ def account_details(tier: str, balance: int, now: float, usage_based: bool) -> d
     }
 
 
-def saved_items() -> list[Job]:
-    """Return the saved items: finished jobs that cost nothing, so that their files are rendered like any other."""
+def saved_jobs() -> list[SimulatedJob]:
+    """Return the saved items: complete jobs that cost nothing, so that their files are rendered like any other."""
     rows = (
         ("character", "Ada", "ai-image-generator", "png", "A friendly engineer called Ada"),
         ("voice", "Narrator", "ai-voice-generator", "wav", "A calm and warm narrating voice"),
     )
     return [
-        Job(
+        SimulatedJob(
             id=f"saved-{number}",
             tool=TOOLS[slug],
             request={"type": kind},
             name=name,
-            text=text,
+            caption=text,
             created=0,
             duration=0,
             price=0,
             files=1,
             extension=extension,
-            size=sized(1),
+            size=size_for_ratio(1),
             start=0,
             end=2,
         )
@@ -68,30 +69,30 @@ def saved_items() -> list[Job]:
     ]
 
 
-def saved_page(saved: list[Job], limit: str, cursor: str, kind: str, link: LinkMaker) -> dict[str, Any]:
-    """Return what ``GET /v1/saved-items`` answers.
+def saved_items_page(saved: list[SimulatedJob], limit: str, cursor: str, kind: str, link: LinkMaker) -> dict[str, Any]:
+    """Return the response of ``GET /v1/saved-items``.
 
     :param limit: how many at most, 1 to 100; empty for 20.
-    :param cursor: the ``next_cursor`` of the answer before; empty to begin.
+    :param cursor: the ``next_cursor`` of the page before; empty for the first page.
     :param kind: the only type wanted; empty for all.
     :param link: makes the links of their files.
     :raises ApiError: one of them is malformed.
     """
     if limit and not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= 100):
-        raise invalid("limit must be a whole number from 1 to 100.")
+        raise invalid_request_error("limit must be a whole number from 1 to 100.")
     if kind and kind not in _ITEM_TYPES:
-        raise invalid(f"type must be one of {', '.join(_ITEM_TYPES)}.")
+        raise invalid_request_error(f"type must be one of {', '.join(_ITEM_TYPES)}.")
     wanted = [job for job in saved if kind in ("", job.request["type"])]
     ids = [job.id for job in wanted]
     if cursor and cursor not in ids:
-        raise invalid("cursor must be the next_cursor of an earlier answer.")
+        raise invalid_request_error("cursor must be the next_cursor of an earlier page.")
     first = ids.index(cursor) if cursor else 0
     after = first + int(limit or 20)
     items = [_saved_item(job, link) for job in wanted[first:after]]
     return {"items": items, "next_cursor": ids[after] if after < len(ids) else None}
 
 
-def _saved_item(job: Job, link: LinkMaker) -> dict[str, Any]:
+def _saved_item(job: SimulatedJob, link: LinkMaker) -> dict[str, Any]:
     signed = link(job, 1)
     asset = {
         "file_path": f"saved-items/{job.id}/{job.file_name(1)}",

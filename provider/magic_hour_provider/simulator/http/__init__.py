@@ -1,1 +1,1 @@
-"""The simulator's side of HTTP."""
+"""The simulator's HTTP server: routes, authentication, responses, and the faults injected into them."""

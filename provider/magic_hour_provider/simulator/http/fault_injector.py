@@ -1,118 +1,114 @@
-"""Lets the faults on order strike the requests they fit."""
+"""Injects the pending faults into the requests that they match, and those of a prompt's directives into its create."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from magic_hour_provider.simulator.errors import ApiError
-from magic_hour_provider.simulator.faults.catalog import AFTER, DELAY, INSTEAD, Fault
-from magic_hour_provider.simulator.faults.queue import Order
-from magic_hour_provider.simulator.http.fault_responses import NoAnswer, Spoilt, faulty_answer, pause, refused_link
-from magic_hour_provider.simulator.http.wire import json_answer
+from magic_hour_provider.simulator.faults.catalog import Fault, FaultStage
+from magic_hour_provider.simulator.faults.queue import FaultQueue, FaultTarget
+from magic_hour_provider.simulator.http.connections import OpenConnections
+from magic_hour_provider.simulator.http.fault_responses import (
+    CorruptedResponse,
+    NoResponse,
+    invalid_link_response,
+    status_response,
+)
+from magic_hour_provider.simulator.http.wire import json_response
 from magic_hour_provider.simulator.service import Service
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class Striker:
-    """Stands between a request and its handler.
+class FaultInjector:
+    """Stands between requests and their handlers.
 
-    :param service: has the faults on order, and the books.
+    :param service: has the pending faults, and counts requests.
+    :param connections: the open connections, for faults that close or hold one.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, connections: OpenConnections) -> None:
         self._service = service
+        self._connections = connections
 
-    async def serve(
-        self, endpoint: str, request: Request, handler: Handler, tool: str | None = None, words: str | None = None
-    ) -> Response:
-        """Let a handler answer, unless a fault on order wants it otherwise.
-
-        :param endpoint: where the request goes, one of :data:`.faults.ENDPOINTS`.
-        :param tool: slug of the tool that it is about, if there is one.
-        :param words: the words of its job; None if there is none.
-        """
-        self._service.requested(endpoint)
-        faults = self._service.faults
-        order = faults.take((DELAY,), endpoint, tool, words)
-        if order is not None:
-            await pause(request.scope, order.fault.seconds or 0)
-        order = faults.take((INSTEAD, AFTER), endpoint, tool, words)
-        return await self.strike(order, endpoint, request, handler)
-
-    async def strike(self, order: Order | None, endpoint: str, request: Request, handler: Handler) -> Response:
-        """Answer a request as an order wants it; None for the handler's own answer."""
-        if order is None:
-            return await handler(request)
-        if order.fault.stage == INSTEAD:
-            return self._instead(order.fault, endpoint)
-        try:
-            answer = await handler(request)
-        except ApiError:
-            self._service.faults.put_back(order)
-            raise
-        if answer.status_code >= 400 or isinstance(answer, NoAnswer | Spoilt):  # refused, or spoilt by another fault
-            self._service.faults.put_back(order)
-            return answer
-        return self._after(order.fault, answer)
+    async def serve(self, request: Request, target: FaultTarget, handler: Handler) -> Response:
+        """Return the handler's response, or that of a fault that is injected into the request."""
+        self._service.count_request(target.endpoint)
+        return await self._inject(self._service.faults, request, target, handler)
 
     async def create(
         self,
         request: Request,
         tool: str,
-        read: Callable[[], Awaitable[tuple[str, Sequence[Fault]]]],
+        read: Callable[[], Awaitable[tuple[str, FaultQueue]]],
         handler: Handler,
     ) -> Response:
-        """Let a create through, unless a fault on order or a prompt directive wants it otherwise.
+        """Return the response to a create, or that of a fault that is injected into it.
+
+        Faults that match no text have their turn before the request is read, so that they are injected into one that
+        cannot be read too. The request's directives and the faults that match text have theirs after it.
 
         :param tool: slug of its tool.
-        :param read: reads the request and returns its words and the faults that they order. Faults that look for no
-            words strike before that.
+        :param read: reads the request, and returns its text and its faults.
         :param handler: makes the job.
         """
 
         async def read_and_create(request: Request) -> Response:
-            words, spells = await read()
-            spelt = {fault.stage: fault for fault in reversed(spells) if fault.stage in (DELAY, INSTEAD, AFTER)}
-            faults = self._service.faults
-            order = faults.take((DELAY,), "create", tool, words, prompted=True)
-            if order is not None:
-                await pause(request.scope, order.fault.seconds or 0)
-            if DELAY in spelt:
-                await pause(request.scope, self._noted(spelt[DELAY]).seconds or 0)
-            spell = spelt.get(INSTEAD)
-            if spell is not None:
-                return self._instead(self._noted(spell), "create")
-            order = faults.take((INSTEAD, AFTER), "create", tool, words, prompted=True)
-            answer = await self.strike(order, "create", request, handler)
-            spell = spelt.get(AFTER)
-            return answer if spell is None or order is not None else self._after(self._noted(spell), answer)
+            text, faults = await read()
+            target = FaultTarget("create", tool, text)
+            return await self._inject(faults, request, target, handler, with_prompt=True)
 
-        return await self.serve("create", request, read_and_create, tool)
+        return await self.serve(request, FaultTarget("create", tool), read_and_create)
 
-    def _noted(self, spell: Fault) -> Fault:
-        self._service.faults.note(spell)
-        return spell
+    async def _inject(
+        self,
+        faults: FaultQueue,
+        request: Request,
+        target: FaultTarget,
+        handler: Handler,
+        *,
+        with_prompt: bool = False,
+    ) -> Response:
+        queued = faults.take((FaultStage.DELAY,), target, with_prompt=with_prompt)
+        if queued is not None:
+            await self._connections.pause(request.scope, queued.fault.seconds or 0)
+        queued = faults.take((FaultStage.INSTEAD, FaultStage.AFTER), target, with_prompt=with_prompt)
+        if queued is None:
+            return await handler(request)
+        if queued.fault.stage is FaultStage.INSTEAD:
+            return self._respond_instead(queued.fault, target.endpoint)
+        try:
+            response = await handler(request)
+        except ApiError:
+            queued.put_back()
+            raise
+        if response.status_code >= 400 or isinstance(response, NoResponse | CorruptedResponse):
+            queued.put_back()  # refused, or spoilt by another fault
+            return response
+        return self._respond_after(queued.fault, response)
 
-    def _instead(self, fault: Fault, endpoint: str) -> Response:
+    def _respond_instead(self, fault: Fault, endpoint: str) -> Response:
         if endpoint == "create":
-            self._service.refused()
+            self._service.count_refused_create()
         if fault.fault == "expired-link":
-            return refused_link("ExpiredToken")
+            return invalid_link_response("ExpiredToken")
         if fault.fault == "status":
-            return faulty_answer(fault, with_code=self._service.behavior.error_code == "included")
-        return NoAnswer(fault.hold_s)
+            return self._status_response(fault)
+        return NoResponse(self._connections, fault.hold_s)
 
-    def _after(self, fault: Fault, answer: Response) -> Response:
+    def _respond_after(self, fault: Fault, response: Response) -> Response:
         if fault.fault == "close-after-accept":
-            return NoAnswer(fault.hold_s)
+            return NoResponse(self._connections, fault.hold_s)
         if fault.fault == "accept-then-status":
-            return faulty_answer(fault, with_code=self._service.behavior.error_code == "included")
+            return self._status_response(fault)
         if fault.fault == "no-id":
-            content = json.loads(bytes(answer.body))
-            return json_answer({name: value for name, value in content.items() if name != "id"})
-        return Spoilt(answer, fault)
+            content = json.loads(bytes(response.body))
+            return json_response({name: value for name, value in content.items() if name != "id"})
+        return CorruptedResponse(self._connections, response, fault)
+
+    def _status_response(self, fault: Fault) -> Response:
+        return status_response(fault, with_code=self._service.behavior.error_code == "included")

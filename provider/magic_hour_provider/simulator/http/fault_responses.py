@@ -1,17 +1,16 @@
-"""The answers that a fault gives in place of the right one, or makes of it."""
+"""Responses with an injected fault: another status, no response, or the right one cut, changed or slow."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from magic_hour_provider.simulator.faults.catalog import Fault
-from magic_hour_provider.simulator.http.wire import error
+from magic_hour_provider.simulator.http.connections import OpenConnections
+from magic_hour_provider.simulator.http.wire import error_response
 
 _CODES = {
     400: "invalid_request",
@@ -24,11 +23,11 @@ _CODES = {
 }
 _BODILESS = (204, 205, 304)
 _FLIPPED = bytes(255 - byte for byte in range(256))
-_TICK_S = 0.05
+_PART_S = 0.05
 
 
-def faulty_answer(fault: Fault, *, with_code: bool) -> Response:
-    """Return the answer that a ``status`` or ``accept-then-status`` fault orders.
+def status_response(fault: Fault, *, with_code: bool) -> Response:
+    """Return the response of a ``status`` or ``accept-then-status`` fault.
 
     :param with_code: whether errors have a code by default.
     """
@@ -44,64 +43,44 @@ def faulty_answer(fault: Fault, *, with_code: bool) -> Response:
         return Response(fault.body, status, headers, kind)
     code = fault.code or _CODES.get(status, "error")
     message = fault.message or f"An injected fault responds with {status}."
-    return error(status, code, message, headers, with_code=with_code or fault.code is not None)
+    return error_response(status, code, message, headers, with_code=with_code or fault.code is not None)
 
 
-def refused_link(code: str) -> Response:
-    """Return what a storage service answers to a link that does not open, in its own XML."""
+def invalid_link_response(code: str) -> Response:
+    """Return the response of a storage service to a link that is not valid, in its own XML."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'
     return Response(body, 403, media_type="application/xml")
 
 
-async def pause(scope: Scope, seconds: float) -> None:
-    """Wait so many real seconds, or until the connection is closed by either side."""
-    until = time.monotonic() + seconds
-    # A transport has no event to wait for.
-    while (left := until - time.monotonic()) > 0 and not scope["state"]["transport"].is_closing():  # noqa: ASYNC110
-        await asyncio.sleep(min(left, _TICK_S))
-
-
-class NoAnswer(Response):
+class NoResponse(Response):
     """Closes the connection instead of answering.
 
-    :param hold_seconds: how long to wait before that, in real seconds; shorter when the client goes away.
+    :param connections: the open connections.
+    :param hold_seconds: how long to wait before that, in real seconds; shorter when the client disconnects.
     """
 
-    def __init__(self, hold_seconds: float) -> None:
+    def __init__(self, connections: OpenConnections, hold_seconds: float) -> None:
         super().__init__()
+        self._connections = connections
         self._hold_seconds = hold_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Hold, then close."""
-        await hold_and_close(scope, receive, self._hold_seconds)
+        await self._connections.hold_and_close(scope, receive, self._hold_seconds)
 
 
-async def hold_and_close(scope: Scope, receive: Receive, hold_seconds: float) -> None:
-    """Wait until the client goes away, or so many real seconds, and close the connection after them."""
-    try:
-        await asyncio.wait_for(_gone(receive), hold_seconds)
-    except TimeoutError:
-        # Not abort(), which would drop what was sent but has not left yet.
-        scope["state"]["transport"].close()
-        # Until uvicorn has seen it too: it takes a missing answer on an open connection for our mistake.
-        await _gone(receive)
+class CorruptedResponse(Response):
+    """Sends a response as a fault has it: cut, changed or slow.
 
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-class Spoilt(Response):
-    """Sends an answer as a fault has it: cut, changed or slow.
-
-    :param answer: the right answer.
+    :param connections: the open connections.
+    :param response: the right response.
     :param fault: ``close-mid-body``, ``stall-mid-body``, ``truncated``, ``corrupt`` or ``slow``.
     """
 
-    def __init__(self, answer: Response, fault: Fault) -> None:
-        super().__init__(status_code=answer.status_code)
-        self._answer = answer
+    def __init__(self, connections: OpenConnections, response: Response, fault: Fault) -> None:
+        super().__init__(status_code=response.status_code)
+        self._connections = connections
+        self._response = response
         self._fault = fault
         self._half = 0  # where the good part of the body ends
         self._sent = 0
@@ -110,7 +89,7 @@ class Spoilt(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
 
-        async def spoiling(message: Message) -> None:
+        async def send_corrupted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 self._half = int(headers["content-length"]) // 2
@@ -118,11 +97,11 @@ class Spoilt(Response):
                     headers["content-length"] = str(self._half)
                 await send(message)
             elif message["type"] == "http.response.body":
-                await self._body(message, scope, receive, send)
+                await self._send_body(message, scope, receive, send)
 
-        await self._answer(scope, receive, spoiling)
+        await self._response(scope, receive, send_corrupted)
 
-    async def _body(self, message: Message, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _send_body(self, message: Message, scope: Scope, receive: Receive, send: Send) -> None:
         body: bytes = message.get("body", b"")
         good = max(self._half - self._sent, 0)
         self._sent += len(body)
@@ -130,20 +109,20 @@ class Spoilt(Response):
         if name == "corrupt":
             await send({**message, "body": body[:good] + body[good:].translate(_FLIPPED)})
         elif name == "slow":
-            await self._slowly(body, bool(message.get("more_body")), scope, send)
+            await self._send_slowly(body, bool(message.get("more_body")), scope, send)
         elif not self._over:
             self._over = self._sent >= self._half
             last = self._over and name == "truncated"
             await send({"type": "http.response.body", "body": body[:good], "more_body": not last})
             if self._over and not last:
-                await hold_and_close(scope, receive, self._fault.hold_s)
+                await self._connections.hold_and_close(scope, receive, self._fault.hold_s)
 
-    async def _slowly(self, body: bytes, more: bool, scope: Scope, send: Send) -> None:
+    async def _send_slowly(self, body: bytes, more: bool, scope: Scope, send: Send) -> None:
         speed = float(self._fault.bytes_per_second or 1)
-        step = max(1, math.ceil(speed * _TICK_S))
+        step = max(1, math.ceil(speed * _PART_S))
         for start in range(0, len(body), step):
             part = body[start : start + step]
             await send({"type": "http.response.body", "body": part, "more_body": True})
-            await pause(scope, len(part) / speed)
+            await self._connections.pause(scope, len(part) / speed)
         if not more:
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,4 +1,4 @@
-"""Between HTTP and Python: bodies in, answers out."""
+"""JSON bodies of requests and responses."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from magic_hour_provider.simulator.errors import ApiError, invalid
+from magic_hour_provider.simulator.errors import ApiError, invalid_request_error
 
-MADE = "magic_hour.made"
-"""Key of a request's scope under which a create leaves what it made, for the log."""
+CREATED_JOB = "magic_hour.created_job"
+"""Key of a request's scope under which a create leaves its job and price, for the log."""
 
 
-def error(
+def error_response(
     status: int, code: str | None, message: str, headers: dict[str, str] | None = None, *, with_code: bool = True
 ) -> Response:
-    """Return an error as the API answers it.
+    """Return an error as the API responds with it.
 
     :param with_code: whether the body has the code beside the message.
     """
@@ -26,13 +26,13 @@ def error(
     return Response(json.dumps(body), status, headers, "application/json")
 
 
-def json_answer(content: Any, status: int = 200) -> Response:
-    """Return an answer in JSON."""
+def json_response(content: Any, status: int = 200) -> Response:
+    """Return a response in JSON."""
     return Response(json.dumps(content, separators=(",", ":")), status, media_type="application/json")
 
 
 def base_url(scope: Scope) -> str:
-    """Return how this client reaches the simulator: its links must work from where it is."""
+    """Return the address by which this client reaches the simulator, for links that work from where it is."""
     for name, value in scope["headers"]:
         if name == b"host":
             return "http://" + str(value, "latin-1")
@@ -44,7 +44,7 @@ async def read_json(request: Request, limit: int) -> Any:
     """Return the JSON of a request.
 
     :param limit: how many bytes it may have.
-    :raises ApiError: it is none, or too large.
+    :raises ApiError: it is no JSON, or too large.
     """
     raw = bytearray()
     async for chunk in request.stream():
@@ -52,10 +52,10 @@ async def read_json(request: Request, limit: int) -> Any:
         if len(raw) > limit:
             raise ApiError(413, "invalid_request", f"The body is larger than {limit} bytes.")
     try:
-        return json.loads(raw, parse_constant=_no_constant)
+        return json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as bad:
-        raise invalid("The body must be JSON.") from bad
+        raise invalid_request_error("The body must be JSON.") from bad
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")

@@ -1,4 +1,4 @@
-"""How big, how long and how many: what a request asks for, within what the simulator is willing to render."""
+"""Dimensions of a request's files: size, length and number, within what the simulator renders."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.simulator.errors import ApiError
-from magic_hour_provider.simulator.jobs.facts import text_at, text_of, values_at
+from magic_hour_provider.simulator.jobs.facts import main_text, text_at, values_at
 
 _LONG_SIDE = 640
 _LONGEST_CLIP_S = 24 * 3600
 _DEFAULT_CLIP_S = 3.0
 _CLIP_S = (1.0, 10.0)
 _SOUND_S = (1.0, 20.0)
-_SECONDS_PER_CHARACTER = 0.06  # an ordinary reading voice
+_SECONDS_PER_CHARACTER = 0.06  # of an ordinary reading voice
 _ORIENTATIONS = {"landscape": 16 / 9, "portrait": 9 / 16, "square": 1.0}
 
 
@@ -23,18 +23,18 @@ def _number(request: Mapping[str, Any], field: str, default: float) -> float:
 
 
 def image_count(request: Mapping[str, Any]) -> int:
-    """Return how many images a request that was checked asks for."""
+    """Return how many images a validated request asks for."""
     return int(_number(request, "image_count", 1))
 
 
-def clip(tool: Tool, request: Mapping[str, Any]) -> tuple[float, float]:
-    """Return start and end of what a request that was checked asks for, in seconds.
+def clip_range(tool: Tool, request: Mapping[str, Any]) -> tuple[float, float]:
+    """Return start and end of the clip or sound that a validated request asks for, in seconds.
 
     :raises ApiError: the end is not after the start, or too far from it.
     """
     start = _number(request, "start_seconds", 0)
     if tool.kind == "audio":
-        end = start + _number(request, "duration", len(text_of(request)) * _SECONDS_PER_CHARACTER or 1)
+        end = start + _number(request, "duration", len(main_text(request)) * _SECONDS_PER_CHARACTER or 1)
     else:
         end = _number(request, "end_seconds", start + _DEFAULT_CLIP_S)
     if start < 0 or not 0 < end - start <= _LONGEST_CLIP_S:
@@ -43,14 +43,14 @@ def clip(tool: Tool, request: Mapping[str, Any]) -> tuple[float, float]:
     return start, end
 
 
-def seconds_to_render(kind: str, start: float, end: float) -> float:
-    """Return how long the rendered file is, in seconds, for a clip with this start and end."""
+def rendered_seconds(kind: str, start: float, end: float) -> float:
+    """Return how long the rendered file is, in seconds, for a clip or sound with this start and end."""
     shortest, longest = _SOUND_S if kind == "audio" else _CLIP_S
     return min(max(end - start, shortest), longest)
 
 
-def asks_for_shape(request: Mapping[str, Any]) -> bool:
-    """Say whether the request has an opinion on the proportions of its pictures."""
+def has_aspect_ratio(request: Mapping[str, Any]) -> bool:
+    """Return whether the request asks for an aspect ratio."""
     return _ratio(request) is not None
 
 
@@ -67,13 +67,13 @@ def _ratio(request: Mapping[str, Any]) -> float | None:
     return None
 
 
-def picture_size(request: Mapping[str, Any]) -> tuple[int, int]:
-    """Return width and height in pixels: the proportions asked for, or 16:9, at a size that is cheap to render."""
-    return sized(_ratio(request) or 16 / 9)
+def image_size(request: Mapping[str, Any]) -> tuple[int, int]:
+    """Return width and height in pixels: the aspect ratio asked for, or 16:9, at a size that is cheap to render."""
+    return size_for_ratio(_ratio(request) or 16 / 9)
 
 
-def sized(ratio: float) -> tuple[int, int]:
-    """Return width and height in pixels for proportions of width to height. Both are even, as H.264 wants."""
+def size_for_ratio(ratio: float) -> tuple[int, int]:
+    """Return width and height in pixels for a ratio of width to height. Both are even, as H.264 needs."""
     ratio = min(max(ratio, 0.4), 2.5)
     width, height = (1.0, 1 / ratio) if ratio >= 1 else (ratio, 1.0)
     return round(_LONG_SIDE * width / 2) * 2, round(_LONG_SIDE * height / 2) * 2

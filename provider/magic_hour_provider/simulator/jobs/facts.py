@@ -1,4 +1,4 @@
-"""What the service demands and names that the catalog does not carry.
+"""Facts of the service that the catalog does not carry, and how values are read from a request.
 
 Sources: the request and details schemas of the official SDK 0.90.0 and of https://docs.magichour.ai/api-reference.
 """
@@ -6,6 +6,7 @@ Sources: the request and details schemas of the official SDK 0.90.0 and of https
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 CONTENT_TYPES: Mapping[str, str] = {
@@ -37,7 +38,7 @@ _TYPES: Mapping[str, str] = {
     "image-background-remover": "BACKGROUND_REMOVER",
 }
 
-# Where a request may hold words worth showing, the likeliest first.
+# Where a request may have text worth showing, the likeliest first.
 _TEXTS = (
     "style.prompt",
     "prompt",
@@ -53,8 +54,13 @@ _TEXTS = (
 )
 
 
-def words_of(body: Any) -> str:
-    """Return all words of a request and its name, where prompt directives are looked for; files are not among them."""
+def format_api_time(seconds: float) -> str:
+    """Return a time in seconds since 1970 as the API writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def searchable_text(body: Any) -> str:
+    """Return all text of a request and its name, where prompt directives are searched for; files are not part of it."""
     found = [value for path in (*_TEXTS, "name") for value in values_at(body, path)]
     lines = [line for value in found for line in (value if isinstance(value, list) else [value])]
     return "\n".join(line for line in lines if isinstance(line, str))
@@ -89,8 +95,8 @@ def text_at(body: Any, path: str) -> str:
     return ""
 
 
-def text_of(body: Any) -> str:
-    """Return the words of a request that say best what was asked for; empty when it has none."""
+def main_text(body: Any) -> str:
+    """Return the text of a request that says best what was asked for; empty when it has none."""
     for path in _TEXTS:
         for value in values_at(body, path):
             if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What a job costs. Prices that Magic Hour does not publish plainly are a flat guess: image 10, second of video 24.
+"""Prices of jobs. Where Magic Hour publishes none plainly, a flat guess: image 10, second of video 24.
 
 Sources: the official SDK 0.90.0 and https://docs.magichour.ai/billing; they change, so compare no bill with this.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.simulator.jobs.facts import text_at, text_of
+from magic_hour_provider.simulator.jobs.facts import main_text, text_at
 
 ESTIMATED_FPS = 30  # what the service assumes before it has seen the video
 
@@ -79,7 +79,7 @@ def credits_for(
 ) -> int:
     """Return the whole credits that a job costs.
 
-    Tools paid by the frame take an estimate at 30 frames a second, and settle to the frames that were rendered.
+    Tools charged by the frame take an estimate at 30 frames a second, and settle to the frames that were rendered.
 
     :param images: number of images asked for.
     :param seconds: length of the clip or piece asked for, in seconds.
@@ -92,7 +92,7 @@ def credits_for(
         "image": images,
         "second": seconds,
         "frame": seconds * fps,
-        "character": len(text_of(request)),
+        "character": len(main_text(request)),
         "task": 1,
     }[price.per]
     # Rounded first, as 0.1 credits times 30 characters is a hair above 3 in floating point.

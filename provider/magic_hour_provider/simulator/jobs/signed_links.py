@@ -1,4 +1,4 @@
-"""Signed links: addresses that open without a key, for a while."""
+"""Signed links: addresses that need no key and expire."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import hmac
 DOWNLOAD_LIFE_S = 24 * 3600
 
 
-class Links:
-    """Signs and checks links.
+class LinkSigner:
+    """Signs links, and checks their signatures.
 
     :param secret: what the signatures are made with.
     """
@@ -26,11 +26,11 @@ class Links:
         """
         return f"{path}?expires={expires}&signature={self._signature(method, path, str(expires))}"
 
-    def fault_in(self, method: str, path: str, expires: str, signature: str, now: float) -> str:
-        """Return what is wrong with a link: ``SignatureDoesNotMatch``, ``ExpiredToken``, or nothing.
+    def find_error(self, method: str, path: str, expires: str, signature: str, now: float) -> str:
+        """Return the error code of a link: ``SignatureDoesNotMatch``, ``ExpiredToken``, or nothing for a valid one.
 
-        :param expires: the link's ``expires``, as it was received.
-        :param signature: the link's ``signature``, as it was received.
+        :param expires: the link's ``expires``, as received.
+        :param signature: the link's ``signature``, as received.
         :param now: the time on the simulator's clock, in seconds since 1970.
         """
         wanted = self._signature(method, path, expires)

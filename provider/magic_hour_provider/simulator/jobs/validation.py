@@ -1,4 +1,4 @@
-"""Checks a create's request against the catalog, and refuses it as Magic Hour does."""
+"""Validates the request of a create against the catalog, and refuses it as Magic Hour does."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from jsonschema.exceptions import ValidationError
 
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.simulator.behavior import Behavior
-from magic_hour_provider.simulator.errors import ApiError, invalid
+from magic_hour_provider.simulator.errors import ApiError, invalid_request_error
 
-_SHOWN = 12  # values of a list that a refusal names
-_FAULTS_SHOWN = 3
-_WORDS = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false"}
-_WORDS |= {"array": "a list", "object": "an object", "null": "null"}
+_VALUES_SHOWN = 12  # values of a list that a refusal names
+_PROBLEMS_SHOWN = 3
+_TYPE_NAMES = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false"}
+_TYPE_NAMES |= {"array": "a list", "object": "an object", "null": "null"}
 
 
-def accepted(tool: Tool, request: object, behavior: Behavior) -> dict[str, Any]:
-    """Return what the service takes from a request: without its nulls and the fields that it does not know.
+def validate_create(tool: Tool, request: object, behavior: Behavior) -> dict[str, Any]:
+    """Return a request as the service takes it: without nulls and unknown fields.
 
     A null counts as left out, as the official SDK sends one for every argument given as None.
 
     :raises ApiError: 400 for missing and unknown fields and wrong types, 422 for values.
     """
     if not isinstance(request, dict):
-        raise invalid("The body must be a JSON object.")
+        raise invalid_request_error("The body must be a JSON object.")
     unknown: list[str] = []
     known: dict[str, Any] = _known(tool.schema, request, "", unknown)
     malformed: list[str] = []
-    unfit: list[str] = []
+    invalid: list[str] = []
     for error in _validator(tool.slug).iter_errors(known):
         if error.validator == "required":
             malformed += _missing(error)
         elif error.validator == "type":
             malformed.append(_wrong_type(error))
         elif error.validator != "enum" or behavior.unknown_values == "refused":
-            unfit.append(_unfit(error))
+            invalid.append(_invalid_value(error))
     if behavior.unknown_fields == "refused":
         malformed += [f"{path} is not a field of {tool.slug}" for path in unknown]
     if malformed:
-        raise invalid(_sentence(malformed))
-    if unfit:
-        raise ApiError(422, "unprocessable_entity", _sentence(unfit))
+        raise invalid_request_error(_sentence(malformed))
+    if invalid:
+        raise ApiError(422, "unprocessable_entity", _sentence(invalid))
     return known
 
 
@@ -85,14 +85,14 @@ def _missing(error: ValidationError) -> Iterator[str]:
 
 def _wrong_type(error: ValidationError) -> str:
     wanted: Any = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-    return f"{_path(error)} must be {' or '.join(_WORDS[kind] for kind in wanted if kind != 'null')}"
+    return f"{_path(error)} must be {' or '.join(_TYPE_NAMES[kind] for kind in wanted if kind != 'null')}"
 
 
-def _unfit(error: ValidationError) -> str:
+def _invalid_value(error: ValidationError) -> str:
     limit: Any = error.validator_value
     if error.validator == "enum":
-        more = f" or one of {len(limit) - _SHOWN} more" if len(limit) > _SHOWN else ""
-        return f"{_path(error)} must be one of {', '.join(str(value) for value in limit[:_SHOWN])}{more}"
+        more = f" or one of {len(limit) - _VALUES_SHOWN} more" if len(limit) > _VALUES_SHOWN else ""
+        return f"{_path(error)} must be one of {', '.join(str(value) for value in limit[:_VALUES_SHOWN])}{more}"
     words = {
         "minimum": f"{limit} or more",
         "maximum": f"{limit} or less",
@@ -104,6 +104,6 @@ def _unfit(error: ValidationError) -> str:
     return f"{_path(error)} must be {words.get(str(error.validator), 'a value that the service takes')}"
 
 
-def _sentence(faults: list[str]) -> str:
-    more = f"; and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
-    return "; ".join(faults[:_FAULTS_SHOWN]) + more + "."
+def _sentence(problems: list[str]) -> str:
+    more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
+    return "; ".join(problems[:_PROBLEMS_SHOWN]) + more + "."

@@ -1,1 +1,1 @@
-"""The media that simulated jobs make."""
+"""Renders the media of simulated jobs: images, video and audio that say which job made them."""

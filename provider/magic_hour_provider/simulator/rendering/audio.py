@@ -1,4 +1,4 @@
-"""Little tunes: every id has its own, from a scale in which all notes go together."""
+"""Renders sounds: a short melody for each name, on a pentatonic scale."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def _note(semitones: int) -> bytes:
     return samples.tobytes()
 
 
-def tune(name: str, seconds: float) -> bytes:
-    """Return a tune: mono samples of 16 bits, lowest byte first, :data:`RATE` a second.
+def render_melody(name: str, seconds: float) -> bytes:
+    """Return a melody: mono samples of 16 bits, lowest byte first, :data:`RATE` a second.
 
-    :param name: the same name always gives the same tune.
+    :param name: one name always gives the same melody.
     :param seconds: its length, in seconds.
     """
     steps = hashlib.sha256(name.encode()).digest()[:16]
@@ -45,7 +45,7 @@ def tune(name: str, seconds: float) -> bytes:
 
 
 def write_wav(path: Path, samples: bytes) -> None:
-    """Write samples as :func:`tune` returns them to a WAV file."""
+    """Write samples as :func:`render_melody` returns them to a WAV file."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -1,4 +1,4 @@
-"""Draws: a landscape for every id, and the caption that says where a picture comes from."""
+"""Renders images: a landscape for each name, and the caption that says which job made a file."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def _colour(hue: float, saturation: float, value: float) -> Colour:
     return int(red * 255), int(green * 255), int(blue * 255)
 
 
-def landscape(size: Size, name: str) -> Image.Image:
+def draw_landscape(size: Size, name: str) -> Image.Image:
     """Return a picture of hills under a low sun.
 
     :param size: width and height in pixels.
-    :param name: the same name always gives the same picture.
+    :param name: one name always gives the same picture.
     """
     width, height = size
-    dice = random.Random(name)  # noqa: S311 - decoration, nothing secret
-    hue = dice.random()
+    rng = random.Random(name)  # noqa: S311 - decoration, nothing secret
+    hue = rng.random()
     sky = ImageOps.colorize(
         Image.linear_gradient("L").resize(size), _colour(hue, 0.75, 0.45), _colour(hue + 0.12, 0.35, 1.0)
     )
     draw = ImageDraw.Draw(sky)
-    radius = min(size) * dice.uniform(0.08, 0.14)
-    x, y = width * dice.uniform(0.2, 0.8), height * dice.uniform(0.25, 0.45)
+    radius = min(size) * rng.uniform(0.08, 0.14)
+    x, y = width * rng.uniform(0.2, 0.8), height * rng.uniform(0.25, 0.45)
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_colour(hue + 0.12, 0.12, 1.0))
     for layer in range(4):
         base, swing = height * (0.45 + 0.12 * layer), height * 0.07
-        slow, fast, shift = dice.uniform(1, 2), dice.uniform(3, 6), dice.uniform(0, 6)
+        slow, fast, shift = rng.uniform(1, 2), rng.uniform(3, 6), rng.uniform(0, 6)
         ridge = []
         for step in range(0, width + 8, 8):
             along = 6 * step / width
@@ -55,7 +55,7 @@ def landscape(size: Size, name: str) -> Image.Image:
     return sky
 
 
-def fitted(picture: Image.Image, size: Size) -> Image.Image:
+def fit_image(picture: Image.Image, size: Size) -> Image.Image:
     """Return a picture at another size; where the proportions differ much, over a blurred copy of itself."""
     picture = picture.convert("RGB")
     stretch = (picture.width / picture.height) / (size[0] / size[1])
@@ -68,12 +68,12 @@ def fitted(picture: Image.Image, size: Size) -> Image.Image:
     return ground
 
 
-def touched(picture: Image.Image, tool: str) -> Image.Image:
-    """Return a picture as a tool leaves it: with a breath of the tool's own colour."""
+def tint(picture: Image.Image, tool: str) -> Image.Image:
+    """Return a picture with a little of a tool's own colour over it."""
     return Image.blend(picture, Image.new("RGB", picture.size, _colour(_hue(tool), 0.6, 0.9)), 0.14)
 
 
-def panel(size: Size, tool: str, title: str, text: str, note: str) -> Image.Image:
+def draw_caption(size: Size, tool: str, title: str, text: str, note: str) -> Image.Image:
     """Return the caption for the lower edge of a picture.
 
     :param size: size of the picture, in pixels.
@@ -120,14 +120,14 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room
     return lines
 
 
-def captioned(picture: Image.Image, caption: Image.Image) -> Image.Image:
+def add_caption(picture: Image.Image, caption: Image.Image) -> Image.Image:
     """Return a picture with a caption over its lower edge."""
     whole = picture.copy()
     whole.paste(caption, (0, picture.height - caption.height))
     return whole
 
 
-def zoom(picture: Image.Image, count: int) -> Iterator[Image.Image]:
+def zoom_frames(picture: Image.Image, count: int) -> Iterator[Image.Image]:
     """Yield the frames of a slow zoom into a picture, at its own size.
 
     :param count: how many frames.

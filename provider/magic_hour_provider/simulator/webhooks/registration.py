@@ -1,4 +1,4 @@
-"""Webhooks: where to, which events, and how a request is signed.
+"""Registered webhooks, the events of a job, and the signature of a delivery.
 
 As documented: https://docs.magichour.ai/integration/webhook/create-webhook and
 https://docs.magichour.ai/integration/webhook/secure-handler. Magic Hour needs HTTPS and registers them in its Developer
@@ -15,17 +15,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from magic_hour_provider.simulator.jobs.job import Job
+from magic_hour_provider.simulator.jobs.job import SimulatedJob
 
 DEFAULT_SECRET = "whsec_simulator"  # noqa: S105 - like the default key, it is no secret
 RESPONSE_TIMEOUT_S = 10.0
 
-# What a job's status is called when the job passes it; the other statuses send nothing.
+# The event that a job sends when it reaches a status; the other statuses send nothing.
 _EVENT_OF_STATUS = {"rendering": "started", "complete": "completed", "error": "errored"}
 EVENTS = tuple(f"{kind}.{event}" for kind in ("video", "image", "audio") for event in _EVENT_OF_STATUS.values())
 
-# A list of what is let through: nothing that two readers of addresses could understand in two ways.
-_HERE = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?::([0-9]{1,5}))?(?:[/?][!-\"$-~]*)?")
+# What is accepted, not what is refused: no address that two parsers could read in two ways.
+_THIS_MACHINE = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?::([0-9]{1,5}))?(?:[/?][!-\"$-~]*)?")
 _OPTIONS = ("url", "secret", "events", "response_timeout")
 
 
@@ -38,9 +38,9 @@ class Webhook:
     """One registered webhook. Make it with :func:`make_webhook`, which checks it.
 
     :param url: where to; an http address of this machine.
-    :param secret: what its requests are signed with.
+    :param secret: signs its requests.
     :param events: the events it wants, such as ``video.completed``.
-    :param response_timeout: how long an answer may take, in real seconds.
+    :param response_timeout: how long a response may take, in real seconds.
     """
 
     url: str
@@ -54,49 +54,49 @@ class Webhook:
 
 
 def make_webhook(options: Mapping[str, Any]) -> Webhook:
-    """Return the webhook that these options register.
+    """Return the webhook with these options.
 
     :param options: ``url``, and whatever else :class:`Webhook` has; what is None is left out.
     :raises WebhookError: a name or a value makes no sense; the text says what would.
     """
     given = {name: value for name, value in options.items() if value is not None}
     unknown = [name for name in given if name not in _OPTIONS]
-    _check(not unknown, f"A webhook has no option {unknown[:1]}: it takes {', '.join(_OPTIONS)}.")
+    _require(not unknown, f"A webhook has no option {unknown[:1]}: it takes {', '.join(_OPTIONS)}.")
     url = given.get("url")
-    matched = _HERE.fullmatch(url) if isinstance(url, str) else None
-    _check(
+    matched = _THIS_MACHINE.fullmatch(url) if isinstance(url, str) else None
+    _require(
         matched is not None and 0 < int(matched[1] or 80) <= 65535,
         "The simulator sends webhooks to this machine only: use an address such as "
         f"http://127.0.0.1:8080/magic-hour/webhook (or localhost), not {str(url)[:200]!r}.",
     )
     secret = given.get("secret", DEFAULT_SECRET)
-    _check(isinstance(secret, str) and secret.isprintable() and secret != "", "secret must be printable text.")
+    _require(isinstance(secret, str) and secret.isprintable() and secret != "", "secret must be printable text.")
     events = given.get("events", EVENTS)
-    _check(
+    _require(
         isinstance(events, list | tuple) and bool(events) and all(event in EVENTS for event in events),
         f"events must be a list with some of {', '.join(EVENTS)}.",
     )
-    patience = given.get("response_timeout", RESPONSE_TIMEOUT_S)
-    _check(
-        isinstance(patience, int | float) and not isinstance(patience, bool) and 0 < patience < math.inf,
+    timeout = given.get("response_timeout", RESPONSE_TIMEOUT_S)
+    _require(
+        isinstance(timeout, int | float) and not isinstance(timeout, bool) and 0 < timeout < math.inf,
         "response_timeout must be a number of seconds above 0.",
     )
-    return Webhook(str(url), secret, tuple(events), float(patience))
+    return Webhook(str(url), secret, tuple(events), float(timeout))
 
 
-def _check(good: bool, sentence: str) -> None:
+def _require(good: bool, sentence: str) -> None:
     if not good:
         raise WebhookError(sentence)
 
 
-def events_of(job: Job) -> list[tuple[float, str]]:
-    """Return what a job sends in its life: times, in seconds since 1970 on the simulator's clock, and events.
+def job_events(job: SimulatedJob) -> list[tuple[float, str]]:
+    """Return the events of a job, each with its time in seconds since 1970 on the simulator's clock.
 
-    A job that is canceled, vanishes or never ends does so in silence, and so does every face detection.
+    A job that is canceled, is not found any more or never ends sends no event for it, and a face detection sends none.
     """
     found: list[tuple[float, str]] = []
     before = ""
-    for moment in (job.created, job.renders, job.ends):
+    for moment in (job.created, job.renders_at, job.ends_at):
         status = job.status(moment)
         if status != before and status in _EVENT_OF_STATUS:
             found.append((moment, f"{job.tool.kind}.{_EVENT_OF_STATUS[status]}"))
@@ -104,9 +104,11 @@ def events_of(job: Job) -> list[tuple[float, str]]:
     return [one for one in found if one[1] in EVENTS]
 
 
-def signed(body: bytes, secret: str, timestamp: int) -> dict[str, str]:
-    """Return the headers that sign a request.
+def sign_delivery(body: bytes, secret: str, timestamp: int) -> dict[str, str]:
+    """Return the headers that sign a delivery.
 
+    :param body: the bytes that are sent.
+    :param secret: of the webhook.
     :param timestamp: when it is sent, in whole seconds since 1970.
     """
     message = b"%d.%b" % (timestamp, body)
