@@ -104,7 +104,7 @@ async def serving(script: Script, *, tls: ssl.SSLContext | None = None, **option
     """Run a server and a client of it."""
     async with listening(script, tls=tls) as server:
         base_url = f"{'https' if tls else 'http'}://127.0.0.1:{server.port}"
-        async with AsyncMagicHourClient(**{"api_key": KEY, "base_url": base_url, "timeout": 5} | options) as client:
+        async with AsyncMagicHourClient(**{"api_key": KEY, "base_url": base_url, "timeout": 30} | options) as client:
             yield server, client
 
 
@@ -157,6 +157,23 @@ def test_connections_are_bounded(monkeypatch):
 
     server = asyncio.run(main())
     assert (server.connections, server.most_open, len(server.requests)) == (7, 7, 100)
+
+
+def test_waiting_for_a_connection_is_no_failure(monkeypatch):
+    """A poll that waits for others' connections does not count as one that cannot connect."""
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(http, "CONNECT_TIMEOUT_S", 0.5)
+
+    async def slowly(_, __, request):
+        await asyncio.sleep(1 if request == 1 else 0)
+        return OK
+
+    async def main():
+        async with serving(slowly) as (server, client):
+            statuses = await asyncio.gather(*(poll(client) for _ in range(3)))
+            return statuses, server.connections
+
+    assert asyncio.run(main()) == (["rendering"] * 3, 1)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -346,7 +363,7 @@ def test_both_clients_read_alike(answer):
             return found, server.requests
 
     def worker(base_url: str) -> str:
-        with MagicHourClient(api_key=KEY, base_url=base_url, timeout=5) as client:
+        with MagicHourClient(api_key=KEY, base_url=base_url, timeout=30) as client:
             return client.get_job("video", "abc").status
 
     (by_worker, by_triggerer), requests = asyncio.run(main())
@@ -405,8 +422,8 @@ def test_a_response_that_never_ends(dripping):
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
             base_url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-            async with AsyncMagicHourClient(api_key=KEY, base_url=base_url, timeout=0.1) as client:
-                with pytest.raises(ResponseLostError, match=r"no whole response within 0\.1 s"):
+            async with AsyncMagicHourClient(api_key=KEY, base_url=base_url, timeout=1) as client:
+                with pytest.raises(ResponseLostError, match=r"no whole response within 1 s"):
                     await poll(client)
 
     asyncio.run(main())
@@ -428,8 +445,9 @@ def test_nobody_there():
     asyncio.run(main())
 
 
-def test_a_handshake_that_never_ends():
+def test_a_handshake_that_never_ends(monkeypatch):
     """Connecting has a time of its own, TLS included: nothing was sent."""
+    monkeypatch.setattr(http, "CONNECT_TIMEOUT_S", 0.05)
 
     async def main():
         async def silent(reader, writer):
@@ -438,8 +456,8 @@ def test_a_handshake_that_never_ends():
 
         async with await asyncio.start_server(silent, "127.0.0.1", 0) as listener:
             base_url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-            async with AsyncMagicHourClient(api_key=KEY, base_url=base_url, timeout=0.1, verify=False) as client:
-                with pytest.raises(ConnectionFailedError, match=r"no connection within 0\.1 s"):
+            async with AsyncMagicHourClient(api_key=KEY, base_url=base_url, timeout=60, verify=False) as client:
+                with pytest.raises(ConnectionFailedError, match=r"no connection within 0\.05 s"):
                     await poll(client)
 
     asyncio.run(main())

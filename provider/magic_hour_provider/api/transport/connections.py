@@ -59,7 +59,9 @@ class SharedSession:
 
     def __init__(self, options: http.TransportOptions) -> None:
         self._base_url, self._proxy = _urls(options)
-        self._timeout_s, self._connect_s = options.timeout, min(options.timeout, http.CONNECT_TIMEOUT_S)
+        self._timeout_s = options.timeout
+        # Before the whole time is over, so that the error says that nothing was sent.
+        self._connect_s = min(0.9 * options.timeout, http.CONNECT_TIMEOUT_S)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=http.MAX_CONNECTIONS,
@@ -77,9 +79,7 @@ class SharedSession:
             },
             cookie_jar=aiohttp.DummyCookieJar(),
             request_class=_SafeRequest,
-            timeout=aiohttp.ClientTimeout(
-                total=self._timeout_s + self._connect_s, connect=self._connect_s, sock_read=self._timeout_s
-            ),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=self._connect_s),
             **_LIMITS,
         )
         # Not the connector's limit: its queue counts as time for connecting.
@@ -125,7 +125,6 @@ class SharedSession:
         """Close the connections."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._session.close(), _CLOSE_TIMEOUT_S)
-        await asyncio.sleep(0)  # transports close in the loop's next round
 
 
 def _urls(options: http.TransportOptions) -> tuple[str, URL | None]:
