@@ -1,4 +1,4 @@
-"""How the package is built: which folder may import which, no circles, small modules in small folders."""
+"""How the package is built: which folder may import which, no circles, small modules, every public name once."""
 
 from __future__ import annotations
 
@@ -108,6 +108,19 @@ def test_nothing_imports_the_simulator():
             assert not [name for name in targets if folder_of(name) == "simulator"], module
 
 
+def test_no_module_is_in_a_circle():
+    """Not inside a folder either, and imports for types or inside functions count: they are arrows to a reader too."""
+    left = dict(GRAPH)
+    while free := [module for module, targets in left.items() if not targets & left.keys()]:
+        for module in free:
+            del left[module]
+    # What is left reaches a circle; what nothing left imports is not in it.
+    while outer := [module for module in left if not any(module in targets for targets in left.values())]:
+        for module in outer:
+            del left[module]
+    assert {module: sorted(targets & left.keys()) for module, targets in left.items()} == {}
+
+
 def test_without_airflow():
     """The API, the polling and the simulator are of use without Airflow."""
     for module, path in SOURCES.items():
@@ -132,14 +145,24 @@ def test_folders_stay_small():
     assert {folder: names for folder, names in folders.items() if len(names) > MODULES_OF_A_FOLDER} == {}
 
 
-def test_no_module_is_in_a_circle():
-    """Not inside a folder either, and imports for types or inside functions count: they are arrows to a reader too."""
-    left = dict(GRAPH)
-    while free := [module for module, targets in left.items() if not targets & left.keys()]:
-        for module in free:
-            del left[module]
-    # What is left reaches a circle; what nothing left imports is not in it.
-    while outer := [module for module in left if not any(module in targets for targets in left.values())]:
-        for module in outer:
-            del left[module]
-    assert {module: sorted(targets & left.keys()) for module, targets in left.items()} == {}
+def public_names(module: str) -> Iterator[str]:
+    """Yield the public names that a module defines at its top."""
+    for node in ast.parse(SOURCES[module].read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)]
+        else:
+            continue
+        yield from (name for name in dict.fromkeys(names) if not name.startswith("_"))
+
+
+def test_a_public_name_exists_once():
+    """Who searches for a class, a function or a constant finds one."""
+    # Each module that logs has a logger of this name, as everywhere in Python.
+    where = defaultdict(list)
+    for module in SOURCES:
+        for name in public_names(module):
+            where[name].append(module)
+    assert {name: modules for name, modules in where.items() if len(modules) > 1 and name != "log"} == {}
