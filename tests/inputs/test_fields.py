@@ -149,7 +149,7 @@ def test_memory_after_somebody_tried_it(forgotten):
 
 
 def test_a_folder_an_empty_file_and_none_at_all(tmp_path, bucket, forgotten):
-    """Each is told before anything is sent, and not tried again; what a storage says itself may pass."""
+    """Each is said before anything is sent, and not tried again; what a storage says itself may pass."""
     (tmp_path / "d.png").mkdir()
     (tmp_path / "e.png").touch()
     bucket.client.put_object(Bucket=bucket.name, Key="d.png/a.png", Body=b"x")

@@ -43,7 +43,7 @@ def made(sim: Simulator, client: MagicHourClient, *, count: int = 1, wait: float
 
 
 def test_a_job_of_one_file_goes_by_its_library_address(sim, client):
-    """One look for all its uses, no byte; the user's own spelling of the address is kept."""
+    """One poll for all its uses, no byte; the user's own spelling of the address is kept."""
     result = made(sim, client)
     page = library_url("image", result["id"])
     own = page.replace("https://", "https://www.")

@@ -47,7 +47,7 @@ def test_one_upload_serves_many_tasks(airflow):
 
 
 def test_an_upload_that_was_sent_again_has_the_checksum_of_the_file(airflow):
-    """It is made while the file is sent, and each try begins anew."""
+    """It is made while the file is sent, and each try starts over."""
     airflow.sim.inject_fault("accept-then-status", endpoint="upload", status=500)
     uploaded = airflow.attempt(MagicHourUploadOperator(task_id="make", source=PHOTO), TaskInstance())
     assert uploaded["sha256"] == hashlib.sha256(PHOTO.read_bytes()).hexdigest()
@@ -67,7 +67,7 @@ def test_an_expired_upload_is_named_before_anything_is_paid(airflow):
 
 
 def test_an_expired_upload_does_not_matter_to_a_paid_job(airflow):
-    """A retry that goes on with a paid job needs no input any more."""
+    """A retry that resumes a paid job needs no input any more."""
     uploaded = airflow.attempt(MagicHourUploadOperator(task_id="make", source=str(PHOTO)), TaskInstance())
     operator = airflow.operator("ai-image-editor", {"assets": {"image_file_paths": [uploaded]}, **EDIT})
     ti = TaskInstance()
@@ -146,7 +146,7 @@ def test_download_without_a_folder(airflow, output_path):
 
 @pytest.mark.parametrize("outcome", [{"status": "error", "code": "unknown_error"}, {"status": "canceled"}])
 def test_download_of_a_job_that_ended_badly(airflow, outcome):
-    """Another look would see the same: the task fails for good."""
+    """Another poll would give the same: the task fails for good."""
     airflow.sim.inject_fault("job-outcome", **outcome)
     operator = MagicHourDownloadOperator(
         task_id="make", job={"kind": "image", "id": submit(airflow.sim, 60)}, output_path=str(airflow.output)
