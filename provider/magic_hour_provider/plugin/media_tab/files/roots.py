@@ -15,7 +15,7 @@ from pathlib import Path
 from airflow.providers.common.compat.sdk import conf
 
 _LOCAL = ("", "file", "local")
-_URI = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
+_URI = re.compile(r"\A([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 
 NO_ROOTS = "Files are not shown here until an administrator names their folders in [magic_hour] media_roots."
 
