@@ -174,7 +174,7 @@ def test_a_restart_between_the_two_checks_loses_no_task(airflow_rows, webhooks):
     with create_session(scoped=False) as session:
         before = session.get(Trigger, airflow_rows.row(ti).trigger_id).kwargs
     held = threading.Event()
-    webhooks.clock.pause = lambda seconds: _for_ever(held)  # the process would be gone now
+    webhooks.clock.async_sleep = lambda seconds: _for_ever(held)  # the process would be gone now
     webhooks.deliver()
     until(held.is_set)
     row = airflow_rows.row(ti)
