@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
-from airflow.sdk.execution_time.timeout import timeout
 
+from helpers.alarms import times_out_during_create
 from helpers.attempts import TaskInstance
 from helpers.samples import KEY, PHOTO
 from helpers.stores import Store
@@ -152,11 +152,10 @@ def test_an_interruption_before_the_request_leaves_no_intent(airflow, either_led
 
 def test_an_alarm_does_not_hide_what_the_service_said(airflow, either_ledger, capsys, caplog):
     """A lost answer that names a job, while the alarm rang: the log has the id, and the next attempt pays nothing."""
-    airflow.sim.inject_fault("latency", seconds=0.6)
     body = '{"message": "' + "m" * 400 + '", "id": "cuidlost1"}'
     airflow.sim.inject_fault("accept-then-status", status=500, body=body)
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="")
-    with pytest.raises(AirflowTaskTimeout), timeout(0.3):
+    with times_out_during_create():
         airflow.attempt(operator, ti)
     assert "names job cuidlost1" in caplog.text + capsys.readouterr().out
     with pytest.raises(AirflowFailException, match="It is unknown whether"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from helpers.attempts import Connected, TaskInstance
 from helpers.money_report import note
+from helpers.stores import LEDGERS
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.execution import attempt
 from magic_hour_provider.execution.attempt import JobAttempt
@@ -73,7 +75,7 @@ class Expected:
     """What stays charged by the simulator's counters."""
 
     def attempt(self, how: str) -> None:
-        """One attempt, and what strikes it."""
+        """One attempt, and what happens to it."""
         if self.adopt:
             self.state, self.adopt, self.ending = "submitted", False, self.last_ending
             self.cleared, self.paid_version, self.regenerate = False, self.version, False
@@ -128,7 +130,7 @@ class Expected:
             self.state = "delivered"
 
 
-def strike(airflow: Connected, patch: pytest.MonkeyPatch, how: str) -> None:
+def inject(airflow: Connected, patch: pytest.MonkeyPatch, how: str) -> None:
     """Let the next attempt meet what is to happen to it."""
     if how in DEATHS:
 
@@ -143,21 +145,42 @@ def strike(airflow: Connected, patch: pytest.MonkeyPatch, how: str) -> None:
 runs = itertools.count()
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize="MAGIC_HOUR_EXAMPLES" not in os.environ,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(rounds=ROUNDS, regenerates=st.booleans(), resubmits=st.booleans())
-@example(
-    # A clear that goes on with the job counts once: the change after it comes with a retry.
-    rounds=[(set(), "succeeds"), ({"clear"}, "dies while waiting"), ({"edit"}, "succeeds")],
-    regenerates=False,
-    resubmits=False,
-)
+def any_sequence(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test with so many sequences of rounds, and with one that was once paid wrongly."""
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        for decorator in (
+            example(
+                # A clear that resumes the job counts once: the change after it comes with a retry.
+                rounds=[(set(), "succeeds"), ({"clear"}, "dies while waiting"), ({"edit"}, "succeeds")],
+                regenerates=False,
+                resubmits=False,
+            ),
+            given(rounds=ROUNDS, regenerates=st.booleans(), resubmits=st.booleans()),
+            settings(
+                max_examples=examples,
+                deadline=None,
+                derandomize="MAGIC_HOUR_EXAMPLES" not in os.environ,
+                suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+            ),
+        ):
+            test = decorator(test)
+        return test
+
+    return decorate
+
+
+@pytest.mark.parametrize("either_ledger", LEDGERS[:1], indirect=True)
+@any_sequence(EXAMPLES)
 def test_creates_are_what_was_asked_for(airflow, either_ledger, rounds, regenerates, resubmits):
     """Creates = distinct requests asked for + failed jobs tried again + regenerations asked for; no id is lost."""
+    run(airflow, rounds, regenerates=regenerates, resubmits=resubmits)
+
+
+@pytest.mark.parametrize("either_ledger", LEDGERS[1:], indirect=True)
+@any_sequence(EXAMPLES // 3)
+def test_creates_are_what_was_asked_for_with_files(airflow, either_ledger, rounds, regenerates, resubmits):
+    """The same where the record is kept as files: what reads and writes them does not decide."""
     run(airflow, rounds, regenerates=regenerates, resubmits=resubmits)
 
 
@@ -174,23 +197,27 @@ def in_words(person: set[str]) -> str:
     return " and ".join(sorted(person)) or "nothing"
 
 
+# The record's place meets what a person does and how an attempt ends, not the options: those meet one of the two.
+LIVES = [(LEDGERS[0], options) for options in OPTIONS] + [(LEDGERS[1], (False, False))]
+
+
 @pytest.mark.parametrize(
     "person", [set(), {"clear"}, {"edit"}, {"edit", "clear"}, {"regenerate"}, {"adopt"}], ids=in_words
 )
 @pytest.mark.parametrize("first", ATTEMPTS)
+@pytest.mark.parametrize("either_ledger", LEDGERS, indirect=True)
 def test_what_the_attempt_after_it_pays(airflow, either_ledger, first, person):
     """Every way for an attempt to end, everything a person may do then, and the attempt that follows."""
-    for regenerates in (False, True):
-        for resubmits in (False, True):
-            lived = run(airflow, [(set(), first), (person, "succeeds")], regenerates=regenerates, resubmits=resubmits)
-            note(
-                "The attempt after an attempt, with either ledger",
-                (f"first {first}; then {in_words(person)}", OPTIONS[regenerates, resubmits]),
-                creates=lived.creates.total(),
-                credits=lived.credits,
-                outcome=f"{'unknown' if lived.state == 'intent' else lived.state}: "
-                + (", ".join(f"{count} {reason}" for reason, count in lived.creates.items()) or "nothing paid"),
-            )
+    for regenerates, resubmits in [options for ledger, options in LIVES if ledger == either_ledger]:
+        lived = run(airflow, [(set(), first), (person, "succeeds")], regenerates=regenerates, resubmits=resubmits)
+        note(
+            "The attempt after an attempt",
+            (f"first {first}; then {in_words(person)}", OPTIONS[regenerates, resubmits]),
+            creates=lived.creates.total(),
+            credits=lived.credits,
+            outcome=f"{'unknown' if lived.state == 'intent' else lived.state}: "
+            + (", ".join(f"{count} {reason}" for reason, count in lived.creates.items()) or "nothing paid"),
+        )
 
 
 def run(airflow: Connected, rounds: Any, *, regenerates: bool, resubmits: bool) -> Expected:
@@ -220,7 +247,7 @@ def run(airflow: Connected, rounds: Any, *, regenerates: bool, resubmits: bool) 
         request = {"image_count": 1, "style": {"prompt": f"a lighthouse, version {expected.version}"}}
         operator = airflow.operator(request=request, **options)
         with pytest.MonkeyPatch.context() as patch:
-            strike(airflow, patch, step)
+            inject(airflow, patch, step)
             try:
                 airflow.attempt(operator, ti)
             except (AirflowException, Killed) as end:

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
-
-from airflow.providers.common.compat.sdk import conf
+from typing import TYPE_CHECKING, Any
 
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
-from magic_hour_provider.api.catalog import default_polling_class
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import Charge
 from magic_hour_provider.api.models import Job, check_id
+from magic_hour_provider.execution.failures import add_earlier_payment, describe_stop, judge_failure
 from magic_hour_provider.execution.outcome import OutcomeHandler, TaskResult
 from magic_hour_provider.execution.preflight import run_preflight
 from magic_hour_provider.execution.report import Report
-from magic_hour_provider.execution.spec import Deferral, JobSpec
+from magic_hour_provider.execution.spec import Deferral, JobSpec, JobTask
 from magic_hour_provider.execution.submission import get_balance, submit_once
+from magic_hour_provider.execution.waiting import wait_for_job
 from magic_hour_provider.hooks.exceptions import to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.inputs.fields import with_values
@@ -33,39 +31,13 @@ from magic_hour_provider.ledger.decision import Decision
 from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.messages import unknown_submission_error
 from magic_hour_provider.ledger.record import Record
-from magic_hour_provider.ledger.tag import find_tag
-from magic_hour_provider.polling.blocking import poll_until
-from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, PollState, Schedule
+from magic_hour_provider.ledger.tag import find_tag, generate_job_name
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from structlog.typing import FilteringBoundLogger
-
-
-class JobTask(Protocol):
-    """The operator, as an attempt sees it."""
-
-    output_path: str
-    """Folder for files, rendered; or empty."""
-    output_template: str
-    """The same before it was rendered."""
-    attempt: JobAttempt | None
-    """The attempt that runs, for ``on_kill``."""
-
-    @property
-    def log(self) -> FilteringBoundLogger:
-        """The task's log."""
-
-    def job_spec(self) -> JobSpec:
-        """Return what the user asked for.
-
-        It is called when the ledger has been read, not before: what is wrong with the request must not hide what was
-        paid for.
-
-        :raises InvalidInputError: an argument cannot work.
-        """
 
 
 def run(task: JobTask, context: Context) -> TaskResult | Deferral:
@@ -101,16 +73,18 @@ def resume(task: JobTask, context: Context, event: Mapping[str, Any], deadline: 
 @contextmanager
 def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
     """Open what an attempt needs, the ledger first, and turn its errors into Airflow's."""
-    ledger = record = None
     try:
         ledger = Ledger.open(context, str(task.output_path or ""), task.output_template)
         record = ledger.read()
+    except errors.MagicHourError as error:
+        raise to_airflow_error(error) from error
+    try:
         spec = task.job_spec()
         hook = MagicHourHook(spec.conn_id)
         settings = hook.settings()
         client = hook.get_conn(settings)
     except errors.MagicHourError as error:
-        _add_what_was_paid(error, ledger, record)
+        add_earlier_payment(error, ledger, record)
         raise to_airflow_error(error) from error
     with client:
         task.attempt = attempt = JobAttempt(
@@ -121,23 +95,6 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
             attempt.report.push_intent(record.tag, record.name, spec.conn_id)
         with attempt.translating_errors():
             yield attempt
-
-
-def _add_what_was_paid(error: errors.MagicHourError, ledger: Ledger | None, record: Record | None) -> None:
-    """Add to the error of an attempt that could not begin what was paid for before it."""
-    if record is None or ledger is None:
-        return
-    if record.job_id is not None:
-        error.append(
-            f"An earlier attempt has submitted Magic Hour job {record.job_id}.",
-            charge=Charge.KEPT,
-            next_step=f"A retry resumes the job and pays nothing. See {record.page or 'Magic Hour'}",
-        )
-        # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
-        error.retryable = True
-    elif record.state == "intent":
-        before = unknown_submission_error(record, describe_location=ledger.describe_location)
-        error.append(before.message, charge=Charge.UNKNOWN, next_step=before.next_step)
 
 
 class JobAttempt:
@@ -185,24 +142,16 @@ class JobAttempt:
         try:
             yield
         except errors.MagicHourError as error:
-            is_paid = self.record is not None and not isinstance(error, errors.JobFailedError)
-            if error.charge in (None, Charge.NONE):
-                # What was raised by a free request, or before any, says nothing of a job that was paid for before.
-                error.charge = Charge.KEPT if is_paid else Charge.NONE
-            if self._ledger.is_ephemeral and error.retryable and is_paid:
-                # A retry would know nothing of the job and pay for another one.
-                error.retryable = False
-                error.append(
-                    charge=error.charge or Charge.KEPT,
-                    next_step="There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps "
-                    "one), so the task is not retried, which would pay again: download the job's files with "
-                    "MagicHourDownloadOperator(job=...).",
-                )
-            if isinstance(error, errors.SubmissionUnknownError) and not error.created:
-                error.retryable = self.spec.on_unknown_submission == "resubmit" or (
-                    self.intent is not None
-                    and self._webhook_may_identify(self.intent.record.name, self.intent.record.tag)
-                )
+            intent = self.intent.record if self.intent is not None else None
+            may_learn_outcome = self.spec.on_unknown_submission == "resubmit" or (
+                intent is not None and self._webhook_may_identify(intent.name, intent.tag)
+            )
+            judge_failure(
+                error,
+                has_job=self.record is not None,
+                is_ephemeral=self._ledger.is_ephemeral,
+                may_learn_outcome=may_learn_outcome,
+            )
             self.report.push_failure(error)
             raise to_airflow_error(error) from error
 
@@ -241,7 +190,7 @@ class JobAttempt:
     def submit(self, decision: Decision) -> Record:
         """Submit a new job, and return its record: the only step that pays."""
         spec = self.spec
-        checked = run_preflight(spec, self._client, self._generate_name(), self._log)
+        checked = run_preflight(spec, self._client, generate_job_name(self._ti), self._log)
         # Before the intent: between that and the request nothing may come that could be interrupted.
         self.report.push_intent(checked.tag, checked.name, spec.conn_id)
         self.intent = Intent(
@@ -283,40 +232,25 @@ class JobAttempt:
             credits_charged=record.credits_charged,
         )
 
-    def _generate_name(self) -> str:
-        is_mapped = self._ti.map_index is not None and self._ti.map_index >= 0
-        index = f"[{self._ti.map_index}]" if is_mapped else ""
-        return f"{self._ti.dag_id}.{self._ti.task_id}{index} {self._ti.run_id}"
-
     def wait(
         self, record: Record, *, poll_now: bool, deadline: float | None = None, tolerate_invalid: bool = True
     ) -> TaskResult | Deferral:
-        """Wait as long as this worker should, then conclude or say that the job is still active.
+        """Wait as long as this worker should, then conclude, or say that the job is still active.
 
         :param poll_now: whether the job may have ended already.
         :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
-        :param tolerate_invalid: False: answers could not be read for long, and one more ends the wait.
+        :param tolerate_invalid: False: responses could not be read for long, and one more ends the wait.
         """
-        spec, now = self.spec, clock.current().now()
-        deadline = now + spec.timeout_s if deadline is None else deadline
-        schedule = Schedule.of(spec.polling_class, spec.tool)
-        submitted_at = record.submitted_at if record.submitted_at is not None else now
-        state = PollState(schedule, submitted_at=submitted_at, deadline=deadline, tolerate_invalid=tolerate_invalid)
-        first = now if poll_now else state.first_poll_at(now)
-        until = deadline
-        if spec.deferrable:
-            # A short job is not worth a second process; a long one is not worth a held worker.
-            inline = conf.getfloat("magic_hour", "inline_wait_seconds", fallback=30.0)
-            until = min(deadline, submitted_at + inline) if schedule.median_s <= inline else 0.0
-        if poll_now:
-            until = max(until, first)  # also after the deadline: the job may have ended in time
-        observation, outcome = poll_until(
-            self._client, record.kind, record.job_id or "", state, first=first, until=until, on_poll=self._on_poll
+        end = wait_for_job(
+            self.spec,
+            self._client,
+            record,
+            poll_now=poll_now,
+            deadline=deadline,
+            tolerate_invalid=tolerate_invalid,
+            on_poll=self._on_poll,
         )
-        if outcome is not None:
-            return self.outcome.conclude(record, observation, outcome)
-        is_default = spec.polling_class == default_polling_class(record.tool, record.kind)
-        return Deferral(record, deadline, None if is_default else spec.polling_class.name)
+        return end if isinstance(end, Deferral) else self.outcome.conclude(record, end.observation, end.outcome)
 
     def _on_poll(self, observation: Job | errors.MagicHourError, message: str | None) -> None:
         self.report.record_poll(observation.status if isinstance(observation, Job) else str(observation))
@@ -325,15 +259,4 @@ class JobAttempt:
 
     def describe_stop(self) -> str | None:
         """Say what becomes of the job when this attempt is killed; None: it has none."""
-        if self.record is not None:
-            return (
-                f"Stopped waiting for Magic Hour job {self.record.job_id}. It keeps running and may still be charged; "
-                f"the next attempt resumes it. A video can be canceled by hand at {self.record.page or 'magichour.ai'}"
-            )
-        if self.intent is not None and self.intent.is_written:
-            return (
-                f"Stopped while the paid request #{self.intent.record.tag} was under way: a job may have been made and "
-                "charged. If so, the next attempt resumes it where the response still came, and says what to do where "
-                "it did not."
-            )
-        return None
+        return describe_stop(self.record, self.intent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from magic_hour_provider.api.catalog import PollingClass, Tool
 from magic_hour_provider.api.validation import (
@@ -16,6 +16,9 @@ from magic_hour_provider.api.validation import (
 )
 from magic_hour_provider.inputs.fields import Input, find_inputs, with_values
 from magic_hour_provider.ledger.record import Record
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,37 @@ class JobSpec:
     def timeout_s(self) -> float:
         """How long this attempt waits, in seconds."""
         return self.timeout if self.timeout is not None else self.polling_class.timeout_s
+
+
+class Stoppable(Protocol):
+    """The attempt that runs, as ``on_kill`` sees it."""
+
+    def describe_stop(self) -> str | None:
+        """Say what becomes of the job when the attempt is killed; None: it has none."""
+
+
+class JobTask(Protocol):
+    """The operator, as an attempt sees it."""
+
+    output_path: str
+    """Folder for files, rendered; or empty."""
+    output_template: str
+    """The same before it was rendered."""
+    attempt: Stoppable | None
+    """The attempt that runs; set by it."""
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """The task's log."""
+
+    def job_spec(self) -> JobSpec:
+        """Return what the user asked for.
+
+        It is called when the ledger has been read, not before: what is wrong with the request must not hide what was
+        paid for.
+
+        :raises InvalidInputError: an argument cannot work.
+        """
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from typing import Any
 
 _NAME_LENGTH = 100
 
@@ -24,6 +25,15 @@ def make_job_name(given: str | None, generated: str, tag: str, tag_job_names: st
         return given
     suffix = f" #{tag}"
     return f"{(given or generated)[: _NAME_LENGTH - len(suffix)]}{suffix}"
+
+
+def generate_job_name(ti: Any) -> str:
+    """Return the name of a job that the user gave none, without its tag: which task instance it is of.
+
+    :param ti: Airflow's task instance.
+    """
+    is_mapped = ti.map_index is not None and ti.map_index >= 0
+    return f"{ti.dag_id}.{ti.task_id}{f'[{ti.map_index}]' if is_mapped else ''} {ti.run_id}"
 
 
 def find_tag(name: str | None) -> str | None:

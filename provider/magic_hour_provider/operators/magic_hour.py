@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-    from magic_hour_provider.execution.attempt import JobAttempt
-    from magic_hour_provider.execution.spec import Deferral, JobSpec
+    from magic_hour_provider.execution.spec import Deferral, JobSpec, Stoppable
 
 _TEMPLATED = ("request", "extra_request", "output_path")
 
@@ -99,7 +98,7 @@ class MagicHourOperator(BaseOperator):
         self.on_unknown_submission = on_unknown_submission
         self.on_clear = on_clear
         self.output_template = self.output_path  # rendering replaces the attribute
-        self.attempt: JobAttempt | None = None
+        self.attempt: Stoppable | None = None
         self._init_error: InvalidInputError | None = None
         self._argument_errors: tuple[str, ...] = ()
         self._render_errors: list[str] = []

@@ -1,0 +1,73 @@
+"""The end of an attempt that failed: what it means for the charge, and whether Airflow may retry it."""
+
+from __future__ import annotations
+
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.errors import Charge
+from magic_hour_provider.ledger.intent import Intent
+from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.messages import unknown_submission_error
+from magic_hour_provider.ledger.record import Record
+
+
+def add_earlier_payment(error: errors.MagicHourError, ledger: Ledger, record: Record | None) -> None:
+    """Add to the error of an attempt that could not begin what was paid for before it.
+
+    :param record: what the ledger holds.
+    """
+    if record is None:
+        return
+    if record.job_id is not None:
+        error.append(
+            f"An earlier attempt has submitted Magic Hour job {record.job_id}.",
+            charge=Charge.KEPT,
+            next_step=f"A retry resumes the job and pays nothing. See {record.page or 'Magic Hour'}",
+        )
+        # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
+        error.retryable = True
+    elif record.state == "intent":
+        before = unknown_submission_error(record, describe_location=ledger.describe_location)
+        error.append(before.message, charge=Charge.UNKNOWN, next_step=before.next_step)
+
+
+def judge_failure(error: errors.MagicHourError, *, has_job: bool, is_ephemeral: bool, may_learn_outcome: bool) -> None:
+    """Complete the error of an attempt: what it means for the charge, and whether a retry is of use.
+
+    :param has_job: whether the attempt had a job of its own by then.
+    :param is_ephemeral: whether nothing will know of that job after this attempt.
+    :param may_learn_outcome: whether the next attempt may know, or need not know, how an unknown submission ended.
+    """
+    is_paid = has_job and not isinstance(error, errors.JobFailedError)
+    if error.charge in (None, Charge.NONE):
+        # What was raised by a free request, or before any, says nothing of a job that was paid for before.
+        error.charge = Charge.KEPT if is_paid else Charge.NONE
+    if is_ephemeral and error.retryable and is_paid:
+        # A retry would know nothing of the job and pay for another one.
+        error.retryable = False
+        error.append(
+            charge=error.charge or Charge.KEPT,
+            next_step="There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps one), so "
+            "the task is not retried, which would pay again: download the job's files with "
+            "MagicHourDownloadOperator(job=...).",
+        )
+    if isinstance(error, errors.SubmissionUnknownError) and not error.created:
+        error.retryable = may_learn_outcome
+
+
+def describe_stop(record: Record | None, intent: Intent | None) -> str | None:
+    """Say what becomes of the job of an attempt that is killed; None: it has none.
+
+    :param record: of the job that the attempt waits for.
+    :param intent: what it was about to pay for.
+    """
+    if record is not None:
+        return (
+            f"Stopped waiting for Magic Hour job {record.job_id}. It keeps running and may still be charged; the next "
+            f"attempt resumes it. A video can be canceled by hand at {record.page or 'magichour.ai'}"
+        )
+    if intent is not None and intent.is_written:
+        return (
+            f"Stopped while the paid request #{intent.record.tag} was under way: a job may have been made and charged. "
+            "If so, the next attempt resumes it where the response still came, and says what to do where it did not."
+        )
+    return None
