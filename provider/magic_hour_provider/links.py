@@ -21,7 +21,7 @@ class MagicHourLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 (Airflow's signature)
         """Return the job's library address, or nothing while there is no job.
 
-        Airflow asks on the worker when an attempt ends and keeps the answer under :attr:`xcom_key`; while the job
+        Airflow asks on the worker when an attempt ends and keeps the address under :attr:`xcom_key`; while the job
         runs, the operator has put it there itself.
         """
         job = XCom.get_value(ti_key=ti_key, key=JOB_XCOM)

@@ -25,7 +25,7 @@ VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
 
 
 class ObjectStore(MemoryFileSystem):
-    """An object store that keeps a listing, as fsspec's do, and believes it until it is told not to."""
+    """An object store that keeps a listing, as fsspec's do, and believes it until it is invalidated."""
 
     cachable = False
     store: dict = {}
@@ -102,7 +102,7 @@ def test_every_task_instance_has_a_folder_of_its_own():
 
 
 def test_the_try_number_is_in_no_name(airflow, older):
-    """All attempts share the folder, whatever else Airflow numbers anew."""
+    """All attempts share the folder, whatever else Airflow numbers again."""
     ti = TaskInstance()
     before = open_file_store(ti, "", "").folder
     ti.next_attempt()
@@ -134,7 +134,7 @@ def test_a_ledger_path_that_cannot_work(airflow, older, path):
     ],
 )
 def test_the_record_is_kept_under_output_path_only_where_a_retry_finds_it(caplog, template, kept):
-    """A template that differs between attempts would hide the record: it is told, and nothing is promised."""
+    """A template that differs between attempts would hide the record: a warning says so, and nothing is promised."""
     store = open_file_store(TaskInstance(), "/out/rendered", template)
     assert (store is not None) is kept
     if kept:
@@ -225,7 +225,7 @@ def test_an_object_store_in_trouble(airflow, objects, trouble):
 
 
 def test_a_stale_listing_hides_no_record(airflow, objects):
-    """fsspec's file systems believe their listings: they are told to forget them before the record is read."""
+    """fsspec's file systems believe their listings: they are invalidated before the record is read."""
     ti, operator = TaskInstance(), airflow.operator()
     first = airflow.attempt(operator, ti)
     objects.listing = set()
@@ -307,7 +307,7 @@ def test_regenerating_with_a_file(airflow, older, word):
 
 
 @pytest.mark.parametrize("key", ["magic_hour.adopt", "magic_hour.regenerate"])
-def test_an_empty_file_is_no_wish(airflow, older, key):
+def test_an_empty_file_asks_for_nothing(airflow, older, key):
     """It may be half an upload: nothing is guessed."""
     ti, operator = TaskInstance(), airflow.operator()
     airflow.attempt(operator, ti)
@@ -324,7 +324,7 @@ def test_an_unreadable_record_names_its_file(tmp_path):
         Record.read({}, store.describe_location(KEY))
 
 
-def test_a_clear_while_the_run_goes_on():
+def test_a_clear_while_the_run_continues():
     """Airflow 3.1 leaves the run's number as it is then; there the task's own number tells."""
     run = SimpleNamespace(clear_number=0)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import magic_hour_provider.ledger as ledger_package
 from helpers.clocks import MovableTime, set_clock
 from helpers.stores import Store
 from magic_hour_provider.api import errors
@@ -57,14 +60,14 @@ SUBMIT, RESUME, UNKNOWN, FAIL = "submit", "resume", "unknown", "fail"
     ("state", "attempt", "prints", "on_clear", "on_unknown", "does"),
     [
         (None, FIRST, NOW, "reuse", "fail", SUBMIT),
-        # The answer was lost.
+        # The response was lost.
         ("intent", FIRST, NOW, "reuse", "fail", UNKNOWN),
         ("intent", CLEARED, NOW, "reuse", "fail", UNKNOWN),
         ("intent", CLEARED, OTHER, "reuse", "fail", UNKNOWN),
         ("intent", FIRST, NOW, "regenerate", "fail", UNKNOWN),
         ("intent", CLEARED, NOW, "regenerate", "fail", SUBMIT),
         ("intent", FIRST, NOW, "reuse", "resubmit", SUBMIT),
-        # Paid for: a retry never buys, not even for a changed request.
+        # Paid for: a retry never pays, not even for a changed request.
         ("submitted", FIRST, NOW, "reuse", "fail", RESUME),
         ("submitted", FIRST, OTHER, "reuse", "fail", RESUME),
         ("submitted", FIRST, OTHER, "regenerate", "fail", RESUME),
@@ -90,7 +93,7 @@ SUBMIT, RESUME, UNKNOWN, FAIL = "submit", "resume", "unknown", "fail"
         ("ended", CLEARED, NOW, "reuse", "fail", SUBMIT),
     ],
 )
-def test_the_plan_of_an_attempt(state, attempt, prints, on_clear, on_unknown, does):
+def test_the_decision_of_an_attempt(state, attempt, prints, on_clear, on_unknown, does):
     """Whether an attempt may pay is one table of state, clear, fingerprint and the two options."""
     before = None if state is None else record(state)
 
@@ -168,7 +171,7 @@ def test_a_refused_new_request_does_not_forget_the_paid_job(store):
 
 
 def test_an_intent_that_cannot_be_taken_back_does_not_hide_the_refusal(store, caplog):
-    """A store that is away is logged; the caller goes on with what the service said."""
+    """A store that is away is logged; the caller continues with what the service said."""
     ledger = Ledger(store, FIRST)
     intent = write_intent(ledger)
     store.delete = None
@@ -189,7 +192,7 @@ def test_a_row_without_a_value_is_not_no_record():
 
 
 def test_adopting_the_recorded_job_counts_as_this_attempt(store):
-    """The clear that brought the adoption is used up: a plain retry after it buys nothing."""
+    """The clear that brought the adoption is used up: a plain retry after it pays nothing."""
     Ledger(store, FIRST).write(record("delivered"))
     store.set("magic_hour.adopt", "job1")
     ledger = Ledger(store, CLEARED)
@@ -199,7 +202,7 @@ def test_adopting_the_recorded_job_counts_as_this_attempt(store):
 
 
 def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store, clock):
-    """The store may be away when the paid answer comes; the id is written when it is back."""
+    """The store may be away when the paid response comes; the id is written when it is back."""
     ledger = Ledger(store, FIRST)
     intent = write_intent(ledger)
     store.failing = 4
@@ -208,7 +211,7 @@ def test_an_id_that_cannot_be_written_at_once_is_tried_for_two_minutes(store, cl
     assert clock.waits == [1, 2, 4, 8]
 
 
-def test_an_id_that_cannot_be_written_at_all_is_told(store, clock):
+def test_an_id_that_cannot_be_written_at_all_is_in_the_error(store, clock):
     """After two minutes the error itself carries id, page and what to do."""
     ledger = Ledger(store, FIRST)
     intent = write_intent(ledger)
@@ -233,7 +236,7 @@ def test_adopting_a_job_by_hand_is_done_once(store):
 
 
 def test_a_bad_id_is_not_adopted(store):
-    """What is no id is refused and stays where the person can mend it."""
+    """What is no id is refused and stays where the person can correct it."""
     store.set("magic_hour.adopt", "https://x/../y")
     with pytest.raises(errors.InvalidInputError, match="is not a Magic Hour job id"):
         decide_on(Ledger(store, FIRST), NOW)
@@ -241,7 +244,7 @@ def test_a_bad_id_is_not_adopted(store):
 
 
 def test_regenerating_by_hand_is_done_once(store):
-    """The wish is gone before the paid request is sent, so that a retry cannot repeat it."""
+    """The key is gone before the paid request is sent, so that a retry cannot repeat it."""
     ledger = Ledger(store, FIRST)
     ledger.write(record("delivered"))
     store.set("magic_hour.regenerate", True)
@@ -263,7 +266,7 @@ def test_without_a_store_nothing_is_promised(caplog):
 
 
 def test_the_fingerprint_names_fields_and_hides_values():
-    """Fields are told apart by their dotted path; no value can be read from it."""
+    """Fields are distinguished by their dotted path; no value can be read from it."""
     one = compute_fingerprint({"style": {"prompt": "a secret plan"}, "list": [1, {"b": 2, "a": 1}]}, connection="c")
     two = compute_fingerprint({"list": [1, {"a": 1, "b": 2}], "style": {"prompt": "another"}}, connection="c")
     assert find_changed_fields(one, two) == ["style.prompt"]
@@ -279,6 +282,21 @@ def test_an_unreadable_file_counts_as_unchanged():
     """A file that is gone at a later attempt does not make it another request."""
     one = compute_fingerprint({"file": [10, "sum"]})
     assert find_changed_fields(one, compute_fingerprint({"file": UNREADABLE})) == []
+
+
+def test_every_invariant_names_its_tests():
+    """The package's page of invariants names tests that exist, at least one for each."""
+    tests = {
+        name
+        for path in Path(__file__).parents[1].rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    invariants = re.split(r"^\d+\. ", ledger_package.__doc__, flags=re.M)[1:]
+    assert len(invariants) == 8
+    for text in invariants:
+        named = re.findall(r"``(test_\w+)``", text)
+        assert named, text
+        assert set(named) <= tests
 
 
 def test_history_is_bounded():

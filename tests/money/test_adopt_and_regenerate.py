@@ -1,4 +1,4 @@
-"""What a person may do by hand, and what must not change what is paid: wishes, links, uploads, upgrades, deletions."""
+"""What a person may do by hand, and what must not change what is paid: links, uploads, upgrades, deletions."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
 EDIT = {"image_count": 1, "style": {"prompt": "x"}}
 
 
-def test_adopting_ends_the_wish_for_a_new_job(airflow, either_ledger):
-    """Who put true first and then found the job has both wishes set: the job is taken, and none is bought later."""
+def test_adopting_ends_the_request_for_a_new_job(airflow, either_ledger):
+    """Who put true first and then found the job has both keys set: the job is taken, and none is paid for later."""
     ti = TaskInstance()
     made = airflow.attempt(airflow.operator(), ti)
     ti.store.set("magic_hour.regenerate", True)
@@ -34,7 +34,7 @@ def test_adopting_ends_the_wish_for_a_new_job(airflow, either_ledger):
 
 
 @pytest.mark.parametrize("fault", [{"status": 422}, {"status": 429, "retry_after": 600}])
-def test_a_wish_for_a_new_job_outlives_a_refusal(airflow, either_ledger, fault):
+def test_a_regenerate_request_outlives_a_refusal(airflow, either_ledger, fault):
     """Nothing was made, so the next attempt still makes the new job."""
     ti = TaskInstance()
     made = airflow.attempt(airflow.operator(), ti)
@@ -48,7 +48,7 @@ def test_a_wish_for_a_new_job_outlives_a_refusal(airflow, either_ledger, fault):
     assert airflow.creates() == 2
 
 
-def test_a_wish_may_be_quoted_and_an_address_adopted(airflow, either_ledger):
+def test_regenerate_may_be_quoted_and_an_address_adopted(airflow, either_ledger):
     """What people copy is understood: true with quotes, and a job by its address in the web library."""
     ti = TaskInstance()
     made = airflow.attempt(airflow.operator(), ti)
@@ -61,18 +61,18 @@ def test_a_wish_may_be_quoted_and_an_address_adopted(airflow, either_ledger):
     assert airflow.creates() == 2
 
 
-@pytest.mark.parametrize("wish", ["../account", "https://magichour.ai/my-library?videoId=abc"])
-def test_a_wish_that_cannot_be_met_is_told(airflow, either_ledger, wish):
+@pytest.mark.parametrize("value", ["../account", "https://magichour.ai/my-library?videoId=abc"])
+def test_an_id_that_cannot_be_adopted_is_refused(airflow, either_ledger, value):
     """The message names the place and the charge."""
     ti = TaskInstance()
-    ti.store.set("magic_hour.adopt", wish)
+    ti.store.set("magic_hour.adopt", value)
     with pytest.raises(AirflowFailException, match=r"(?s)magic_hour\.adopt.*nothing was charged"):
         airflow.attempt(airflow.operator(), ti)
     assert airflow.creates() == 0
 
 
-def test_a_file_uploaded_anew_is_the_same_input(airflow, either_ledger):
-    """Clearing the upload together with the task that uses it buys nothing: the file is told by its checksum."""
+def test_a_file_uploaded_again_is_the_same_input(airflow, either_ledger):
+    """Clearing the upload together with the task that uses it pays nothing: the file is known by its checksum."""
     ti, size = TaskInstance(), PHOTO.stat().st_size
     for _ in range(2):
         with MagicHourClient(api_key=KEY, base_url=airflow.sim.url) as client:
@@ -83,8 +83,8 @@ def test_a_file_uploaded_anew_is_the_same_input(airflow, either_ledger):
     assert airflow.creates() == 1
 
 
-def test_links_are_told_by_what_is_no_signature():
-    """A link signed anew is the same file; one whose query names another file is not."""
+def test_links_are_compared_without_their_signatures():
+    """A link signed again is the same file; one whose query names another file is not."""
     amazon = "https://b.example/k.png?X-Amz-Date={0}&X-Amz-Signature={0}&X-Amz-Expires=5"
     azure = "https://a.example/k.png?sv=2022&se={0}&sr=b&sp=r&sig={0}"
     own = "https://cdn.example/dl?file={1}&sig={0}"
@@ -110,7 +110,7 @@ def test_a_job_deleted_after_its_files_were_stored_is_not_missed(airflow, either
 
 
 def test_records_of_before_an_upgrade_count(airflow, tmp_path):
-    """A job submitted on Airflow 3.2 is gone on with after the upgrade to 3.3, if ledger_path is still set."""
+    """A job submitted on Airflow 3.2 is resumed after the upgrade to 3.3, if ledger_path is still set."""
     airflow.setting("ledger_path", str(tmp_path / "ledger"))
     operator, ti = airflow.operator("text-to-video", VIDEO, output_path=""), TaskInstance()
     ti.store = None
@@ -122,8 +122,8 @@ def test_records_of_before_an_upgrade_count(airflow, tmp_path):
     assert airflow.creates() == 1
 
 
-def test_a_record_made_without_the_request_is_no_reason_to_buy(airflow, either_ledger):
-    """A deferred task whose record was deleted goes on by its event; a clear with the same request buys nothing."""
+def test_a_record_made_without_the_request_is_no_reason_to_pay(airflow, either_ledger):
+    """A deferred task whose record was deleted resumes by its event; a clear with the same request pays nothing."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="")
     ti.next_attempt()
     deferred = airflow.start(operator, ti)
@@ -151,7 +151,7 @@ def test_an_interruption_before_the_request_leaves_no_intent(airflow, either_led
 
 
 def test_an_alarm_does_not_hide_what_the_service_said(airflow, either_ledger, capsys, caplog):
-    """A lost answer that names a job, while the alarm rang: the log has the id, and the next attempt pays nothing."""
+    """A lost response that names a job, while the alarm rang: the log has the id, and the next attempt pays nothing."""
     body = '{"message": "' + "m" * 400 + '", "id": "cuidlost1"}'
     airflow.sim.inject_fault("accept-then-status", status=500, body=body)
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="")
@@ -163,8 +163,8 @@ def test_an_alarm_does_not_hide_what_the_service_said(airflow, either_ledger, ca
     assert airflow.creates() == 1
 
 
-def test_an_id_in_an_error_answer_is_told(airflow):
-    """However long the answer is."""
+def test_an_id_in_an_error_response_is_in_the_message(airflow):
+    """However long the response is."""
     body = '{"message": "' + "m" * 400 + '", "id": "cuidlost1"}'
     airflow.sim.inject_fault("accept-then-status", status=503, body=body)
     with pytest.raises(AirflowFailException, match="names job cuidlost1"):
@@ -173,7 +173,7 @@ def test_an_id_in_an_error_answer_is_told(airflow):
 
 
 def test_a_request_that_is_no_json_any_more_does_not_stop_the_paid_job(airflow, either_ledger):
-    """What a retry renders is not sent: the paid job is gone on with."""
+    """What a retry renders is not sent: the paid job is resumed."""
     ti = TaskInstance()
     made = airflow.attempt(airflow.operator(extra_request={"seed": 1}), ti)
     assert airflow.attempt(airflow.operator(extra_request={"seed": float("nan")}), ti)["id"] == made["id"]
@@ -195,10 +195,10 @@ def test_a_storage_librarys_own_error_does_not_stop_the_paid_job(airflow, either
 
 
 def test_known_credits_are_kept(airflow, either_ledger, monkeypatch):
-    """A look that does not say what was charged does not make it unknown."""
+    """A poll that does not say what was charged does not make it unknown."""
     real = MagicHourClient.get_job
     monkeypatch.setattr(
-        MagicHourClient, "get_job", lambda *looks: dataclasses.replace(real(*looks), credits_charged=None)
+        MagicHourClient, "get_job", lambda *arguments: dataclasses.replace(real(*arguments), credits_charged=None)
     )
     ti = TaskInstance()
     airflow.attempt(airflow.operator(), ti)

@@ -35,7 +35,7 @@ DEATHS = {
 }
 FAULTS: dict[str, dict[str, Any]] = {
     "is refused": {"fault": "status", "status": 422},
-    "loses the answer": {"fault": "close-after-accept"},
+    "loses the response": {"fault": "close-after-accept"},
 }
 ENDINGS: dict[str, dict[str, Any]] = {
     "job fails": {"fault": "job-outcome", "status": "error", "code": "unknown_error"},
@@ -91,13 +91,13 @@ class Expected:
         if how == "dies before the intent":
             return
         if how == "is refused":
-            return  # what was recorded and wished for before counts again
+            return  # what was recorded and asked for before counts again
         self.state, self.paid_version, self.cleared, self.regenerate = "intent", self.version, False, False
         if how == "dies before the request":
             return
         self.creates[reason] += 1
         self.last_ending = how if how in ENDINGS else ""
-        if how in ("dies before the record", "loses the answer"):
+        if how in ("dies before the record", "loses the response"):
             return
         self.state, self.ending = "submitted", self.last_ending
         self._wait(how)
@@ -260,7 +260,7 @@ def run(airflow: Connected, rounds: Any, *, regenerates: bool, resubmits: bool) 
         assert record.get("state") == expected.state, story
         assert len(jobs) == expected.creates.total(), story
         if record.get("state") not in (None, "intent"):
-            # One record, one job; what it replaced is in its history, by its id or, where the answer was lost, its key.
+            # One record, one job; what it replaced is in its history, by its id or, after a lost response, its tag.
             known = {record["job_id"], *(past.get("job_id") for past in record["history"])}
             keys = {past["key"] for past in record["history"]}
             for job in jobs:

@@ -1,4 +1,4 @@
-"""What stands around the paid request: the floor, interruptions, a store that is away, and files already delivered."""
+"""What surrounds the paid request: the minimum balance, interruptions, a store that is away, files already stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def small_account(monkeypatch, tmp_path, **options):
     return sim, lambda: Connected(sim, monkeypatch, tmp_path)
 
 
-def test_nothing_is_submitted_below_the_floor(monkeypatch, tmp_path):
+def test_nothing_is_submitted_below_the_minimum(monkeypatch, tmp_path):
     """The message has both numbers, the failure is final, and nothing was sent."""
     sim, connect = small_account(monkeypatch, tmp_path)
     with sim:
@@ -42,7 +42,7 @@ def test_nothing_is_submitted_below_the_floor(monkeypatch, tmp_path):
         assert airflow.creates() == 1
 
 
-def test_the_floor_is_not_for_usage_based_accounts(monkeypatch, tmp_path):
+def test_the_minimum_is_not_for_usage_based_accounts(monkeypatch, tmp_path):
     """Where there is no subscription the balance means little."""
     sim, connect = small_account(monkeypatch, tmp_path, tier="free")
     with sim:
@@ -52,8 +52,8 @@ def test_the_floor_is_not_for_usage_based_accounts(monkeypatch, tmp_path):
         assert airflow.creates() == 1
 
 
-def test_a_balance_that_cannot_be_had_is_below_the_floor(airflow):
-    """With a floor the balance has to be known: a failure that a retry may mend, unpaid."""
+def test_a_balance_that_cannot_be_had_is_below_the_minimum(airflow):
+    """With a minimum the balance has to be known: a failure that a retry may fix, unpaid."""
     airflow.setting("min_credits_left", "5")
     airflow.sim.inject_fault("status", endpoint="account", status=503)
     ti = TaskInstance()
@@ -65,8 +65,8 @@ def test_a_balance_that_cannot_be_had_is_below_the_floor(airflow):
     assert airflow.creates() == 1
 
 
-def test_a_paid_job_is_collected_below_the_floor(airflow):
-    """The floor is about new jobs: one that is paid for is waited for, whatever the balance."""
+def test_a_paid_job_is_resumed_below_the_minimum(airflow):
+    """The minimum is about new jobs: one that is paid for is waited for, whatever the balance."""
     ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, output_path="")
     ti.next_attempt()
     airflow.start(operator, ti)
@@ -137,7 +137,7 @@ def test_a_task_stopped_during_the_request_says_what_is_unknown(airflow, capsys,
     assert airflow.creates() == 1
 
 
-def test_a_process_that_ends_during_the_request_leaves_its_key_in_the_log(airflow, caplog, monkeypatch):
+def test_a_process_that_ends_during_the_request_leaves_its_tag_in_the_log(airflow, caplog, monkeypatch):
     """Whatever ends the request, the log says which one it was; the next attempt says the same and pays nothing."""
     create = MagicHourClient.create
 
@@ -158,8 +158,8 @@ def test_a_process_that_ends_during_the_request_leaves_its_key_in_the_log(airflo
 # -- the record ----------------------------------------------------------------------------------------------
 
 
-def test_an_id_that_could_not_be_recorded_is_told_and_can_be_adopted(airflow):
-    """After two minutes the error itself names the job, and by hand the task goes on with it."""
+def test_an_id_that_could_not_be_recorded_is_in_the_error_and_can_be_adopted(airflow):
+    """After two minutes the error itself names the job, and by hand the task resumes it."""
     ti, operator = TaskInstance(), airflow.operator()
     ti.store.failing = 999
     with pytest.raises(AirflowFailException) as caught:
@@ -176,7 +176,7 @@ def test_an_id_that_could_not_be_recorded_is_told_and_can_be_adopted(airflow):
 
 
 @pytest.mark.parametrize("on", [True, False])
-def test_a_store_that_is_cleared_on_success_is_told_once(airflow, monkeypatch, capsys, on):
+def test_a_store_that_is_cleared_on_success_is_warned_about_once(airflow, monkeypatch, capsys, on):
     """Where Airflow forgets the record of a successful task, the attempt that pays says so; later ones do not."""
     monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", str(on))
     ti, operator = TaskInstance(), airflow.operator()
@@ -190,8 +190,8 @@ def test_a_store_that_is_cleared_on_success_is_told_once(airflow, monkeypatch, c
 # -- files ---------------------------------------------------------------------------------------------------
 
 
-def test_files_already_stored_are_not_fetched_again(airflow, monkeypatch):
-    """A delivery that broke off goes on where it stopped; one that was whole fetches nothing."""
+def test_files_already_stored_are_not_downloaded_again(airflow, monkeypatch):
+    """Downloads that broke off resume where they stopped; what was whole is not downloaded again."""
     four = {"image_count": 4, "style": {"prompt": "a lighthouse"}}
     ti, operator = TaskInstance(), airflow.operator(request=four)
     real, fetched = MagicHourClient.download, []
@@ -228,8 +228,8 @@ def test_a_stored_file_that_changed_is_not_taken_for_the_jobs(airflow):
     assert airflow.creates() == 1
 
 
-def test_an_expired_link_is_replaced_by_a_look(airflow):
-    """One refused download costs one more look, not the attempt."""
+def test_an_expired_link_is_replaced_by_a_poll(airflow):
+    """One refused download costs one more poll, not the attempt."""
     airflow.sim.inject_fault("expired-link", endpoint="download")
     ti = TaskInstance()
     assert airflow.attempt(airflow.operator(), ti)["files"]
@@ -237,7 +237,7 @@ def test_an_expired_link_is_replaced_by_a_look(airflow):
     assert airflow.creates() == 1
 
 
-def test_the_ledger_is_all_that_sends(airflow, monkeypatch):
+def test_without_a_written_intent_nothing_is_sent(airflow, monkeypatch):
     """A create without a written intent does not happen: with a store that cannot be written nothing is sent."""
 
     def away(*_, **__):

@@ -31,7 +31,7 @@ class Fault:
     """One row.
 
     :param name: what happens to the create.
-    :param means: what the design's answer table says of it.
+    :param means: what the design's response table says of it.
     :param order: the simulator's fault; empty: nothing listens at the connection's host.
     :param accepted: whether a job was made and charged all the same.
     """
@@ -42,14 +42,14 @@ class Fault:
     accepted: int = 0
 
 
-def answer(status: int, means: str, **options: Any) -> Fault:
-    """Return the fault of an answer that came without a job."""
+def responds(status: int, means: str, **options: Any) -> Fault:
+    """Return the fault of a response that came without a job."""
     words = "".join(f", {name} {value}" for name, value in options.items())
     return Fault(f"HTTP {status}{words}", means, {"fault": "status", "status": status, **options})
 
 
 def accepted_then(status: int, **options: Any) -> Fault:
-    """Return the fault of a job that was made although the answer does not say so."""
+    """Return the fault of a job that was made although the response does not say so."""
     words = "".join(f", {name} {value!r}" for name, value in options.items())
     order = {"fault": "accept-then-status", "status": status, **options}
     return Fault(f"accepted, then HTTP {status}{words}", UNKNOWN, order, accepted=1)
@@ -57,26 +57,26 @@ def accepted_then(status: int, **options: Any) -> Fault:
 
 FAULTS = [
     Fault("nothing listens", FOR_NOW),
-    answer(307, REFUSED),
-    answer(400, REFUSED),
-    answer(401, REFUSED),
-    answer(402, REFUSED),
-    answer(403, REFUSED),
-    answer(404, REFUSED),
-    answer(418, REFUSED),
-    answer(422, REFUSED),
-    answer(429, REPEATED),
-    answer(429, FOR_NOW, retry_after=600),
-    answer(429, FOR_NOW, count=99),
-    answer(502, REPEATED),
-    answer(502, UNKNOWN, count=9),
-    answer(200, UNKNOWN, body="{}"),
-    answer(200, UNKNOWN, html=True),
-    answer(408, UNKNOWN),
-    answer(409, UNKNOWN),
-    answer(500, UNKNOWN),
-    answer(503, UNKNOWN),
-    answer(504, UNKNOWN, html=True),
+    responds(307, REFUSED),
+    responds(400, REFUSED),
+    responds(401, REFUSED),
+    responds(402, REFUSED),
+    responds(403, REFUSED),
+    responds(404, REFUSED),
+    responds(418, REFUSED),
+    responds(422, REFUSED),
+    responds(429, REPEATED),
+    responds(429, FOR_NOW, retry_after=600),
+    responds(429, FOR_NOW, count=99),
+    responds(502, REPEATED),
+    responds(502, UNKNOWN, count=9),
+    responds(200, UNKNOWN, body="{}"),
+    responds(200, UNKNOWN, html=True),
+    responds(408, UNKNOWN),
+    responds(409, UNKNOWN),
+    responds(500, UNKNOWN),
+    responds(503, UNKNOWN),
+    responds(504, UNKNOWN, html=True),
     accepted_then(200, body=""),
     accepted_then(200, body='{"credits_charged": 72}'),
     accepted_then(408),
@@ -84,15 +84,15 @@ FAULTS = [
     accepted_then(502),
     accepted_then(503, html=True),
     Fault("accepted, then the connection closes", UNKNOWN, {"fault": "close-after-accept"}, accepted=1),
-    Fault("accepted, then closed in the answer's body", UNKNOWN, {"fault": "close-mid-body"}, accepted=1),
-    Fault("accepted, then silence in the answer's body", UNKNOWN, {"fault": "stall-mid-body"}, accepted=1),
-    Fault("accepted, half the answer as if it were the whole", UNKNOWN, {"fault": "truncated"}, accepted=1),
-    Fault("accepted, other bytes in the answer", UNKNOWN, {"fault": "corrupt"}, accepted=1),
-    Fault("accepted, no id in the answer", UNKNOWN, {"fault": "no-id"}, accepted=1),
+    Fault("accepted, then closed in the response's body", UNKNOWN, {"fault": "close-mid-body"}, accepted=1),
+    Fault("accepted, then silence in the response's body", UNKNOWN, {"fault": "stall-mid-body"}, accepted=1),
+    Fault("accepted, half the response as if it were the whole", UNKNOWN, {"fault": "truncated"}, accepted=1),
+    Fault("accepted, other bytes in the response", UNKNOWN, {"fault": "corrupt"}, accepted=1),
+    Fault("accepted, no id in the response", UNKNOWN, {"fault": "no-id"}, accepted=1),
     Fault("closed without reading", UNKNOWN, {"fault": "close-before-read"}),
     Fault("silence", UNKNOWN, {"fault": "stall"}),
-    Fault("a late answer", LATE, {"fault": "latency", "seconds": 0.2}),
-    Fault("a slow answer", LATE, {"fault": "slow", "bytes_per_second": 500}),
+    Fault("a late response", LATE, {"fault": "latency", "seconds": 0.2}),
+    Fault("a slow response", LATE, {"fault": "slow", "bytes_per_second": 500}),
 ]
 
 

@@ -1,4 +1,4 @@
-"""A lost answer that a webhook makes good: the job that it names is gone on with, and never paid for again."""
+"""A lost response that a webhook recovers: the job that it identifies is resumed, and never paid for again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from magic_hour_provider.ledger.tag import find_tag
 
 
 def lost(words="[[lost-response]]"):
-    """Return the request of a picture whose answer is lost although it is made."""
+    """Return the request of a picture whose response is lost although the job is made."""
     return {"image_count": 1, "style": {"prompt": f"x {words}"}}
 
 
@@ -27,8 +27,8 @@ def name(sim, store):
     (job,) = sim.jobs()
     record = store.get(KEY)
     assert (record["state"], record["key"]) == ("intent", find_tag(job["name"]))
-    told = {"state": "submitted", "job_id": job["id"], "submitted_at": sim.now(), "credits_charged": 5}
-    store.set(KEY, record | told)
+    completed = {"state": "submitted", "job_id": job["id"], "submitted_at": sim.now(), "credits_charged": 5}
+    store.set(KEY, record | completed)
 
 
 @pytest.fixture
@@ -38,18 +38,18 @@ def hooked(airflow):
     return airflow
 
 
-def test_named_before_the_answer_was_given_up(hooked):
-    """The attempt itself goes on with the job: 502, which it does not believe, leaves it time to be told."""
+def test_identified_before_the_response_was_given_up(hooked):
+    """The attempt itself resumes the job: after a 502, which it does not believe, a webhook has time to identify it."""
     ti = TaskInstance()
     sleep, pauses = hooked.clock.sleep, []
 
-    def told(seconds):
+    def identify(seconds):
         if not pauses:
             name(hooked.sim, ti.store)
         pauses.append(seconds)
         sleep(seconds)
 
-    hooked.clock.sleep = told
+    hooked.clock.sleep = identify
     result = hooked.attempt(hooked.operator(request=lost("[[accepted:502]]")), ti)
     assert (result["status"], result["id"]) == ("complete", ti.record["job_id"])
     assert pauses[0] == 30
@@ -57,7 +57,7 @@ def test_named_before_the_answer_was_given_up(hooked):
 
 
 @pytest.mark.parametrize("tag_job_names", ["none", "generated"])
-def test_a_job_that_nobody_could_name(hooked, tag_job_names):
+def test_a_job_that_no_webhook_could_identify(hooked, tag_job_names):
     """Its name does not say whose it is: no webhook is promised, the attempt fails for good, and one was paid for."""
     hooked.setting("tag_job_names", tag_job_names)
     with pytest.raises(AirflowFailException, match="It is unknown whether") as caught:
@@ -66,7 +66,7 @@ def test_a_job_that_nobody_could_name(hooked, tag_job_names):
     assert hooked.creates() == 1
 
 
-def test_named_before_the_next_attempt(hooked):
+def test_identified_before_the_next_attempt(hooked):
     """The failure may be retried, and says why; the retry pays nothing and succeeds."""
     ti, operator = TaskInstance(), hooked.operator(request=lost())
     with pytest.raises(AirflowException, match="a retry resumes the job if a webhook has identified it") as caught:
@@ -78,7 +78,7 @@ def test_named_before_the_next_attempt(hooked):
     assert hooked.creates() == 1
 
 
-def test_not_named_by_then(hooked):
+def test_not_identified_by_then(hooked):
     """The retry sends nothing and fails for good; a delivery that comes later still finds the task, and a clear."""
     ti, operator = TaskInstance(), hooked.operator(request=lost())
     with pytest.raises(AirflowException):
@@ -93,7 +93,7 @@ def test_not_named_by_then(hooked):
     assert hooked.creates() == 1
 
 
-def test_without_a_webhook_secret_nobody_will_tell(airflow):
+def test_without_a_webhook_secret_none_will_identify_it(airflow):
     """The failure is final."""
     ti = TaskInstance()
     with pytest.raises(AirflowFailException, match=r"Nothing is sent again by itself\."):
@@ -118,7 +118,7 @@ def test_without_any_record_there_is_no_retry(hooked):
     assert hooked.creates() == 1
 
 
-def test_what_a_webhook_has_named_is_not_forgotten():
+def test_an_identified_job_is_not_withdrawn():
     """Even if Magic Hour says at the same time that it refused the request: the record of a job stays."""
     store, tool = Store(), get_tool("ai-image-generator")
     ledger = Ledger(store, RetryState())

@@ -1,4 +1,4 @@
-"""Attempts that overlap: one that was given up still runs, while a retry or a person's wish has moved the record on."""
+"""Attempts that overlap: one that was given up still runs, while a retry or a person has changed the record."""
 
 from __future__ import annotations
 

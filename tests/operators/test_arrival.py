@@ -22,7 +22,7 @@ EXAMPLES = json.loads((Path(__file__).parent.parent / "data" / "sdk_examples.jso
 
 
 class Upstream(TaskInstance):
-    """A task instance that finds one value wherever it looks for the task ``before``."""
+    """A task instance that finds one value wherever it asks for the task ``before``."""
 
     def __init__(self, value: Any) -> None:
         super().__init__("t", map_index=0)

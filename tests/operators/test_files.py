@@ -88,7 +88,7 @@ def test_an_expired_upload_does_not_matter_to_a_paid_job(airflow):
     ],
 )
 def test_what_cannot_be_uploaded(airflow, source, words):
-    """Each slip is one clear sentence, before any request."""
+    """Each wrong argument is one clear sentence, before any request."""
     with pytest.raises(AirflowFailException, match=words):
         airflow.attempt(MagicHourUploadOperator(task_id="make", source=source), TaskInstance())
     assert airflow.sim.stats()["uploads"] == 0
@@ -136,7 +136,7 @@ def test_download_too_early(airflow):
 
 @pytest.mark.parametrize("output_path", ["", "/proc/nowhere"])
 def test_download_without_a_folder(airflow, output_path):
-    """No folder, or one that cannot be written, is said before the job is looked at."""
+    """No folder, or one that cannot be written, is refused before the job is polled."""
     operator = MagicHourDownloadOperator(task_id="make", job={"kind": "image", "id": "abc"}, output_path=output_path)
     with pytest.raises(AirflowFailException):
         airflow.attempt(operator, TaskInstance())

@@ -1,4 +1,4 @@
-"""Mapped tasks: slips show when the DAG is parsed, and what only shows when they run fails for good, unpaid."""
+"""Mapped tasks: mistakes show when the DAG is parsed, and what only shows when they run fails for good, unpaid."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_slips_are_import_errors(make, words):
 
 
 def test_what_comes_later_is_passed_over():
-    """Fields that an earlier task brings, templates, and required fields still to be expanded are no slips."""
+    """Fields that an earlier task brings, templates, and required fields still to be expanded are no mistakes."""
     with DAG("mapped", schedule=None) as dag:
         before = EmptyOperator(task_id="before")
         typed_partial(style=before.output).expand(end_seconds=[3, "4", "{{ params.seconds }}"])
@@ -170,7 +170,7 @@ def test_a_none_in_the_dag_file_is_left_out(airflow):
 
 
 def test_a_none_that_is_mapped_over_is_refused(airflow):
-    """There it cannot be told from an earlier task's missing output: at parsing if it is known, else unpaid."""
+    """It may be an earlier task's missing output: refused at parsing if it is known then, else unpaid."""
     with DAG("none", schedule=None):
         partial = MagicHourAIImageGeneratorOperator.partial(task_id="m", image_count=1, style=STYLE)
         with pytest.raises(InvalidInputError, match=r"`model` of a mapped task is None.*leave its key out"):
@@ -183,7 +183,7 @@ def test_a_none_that_is_mapped_over_is_refused(airflow):
 
 
 def test_an_unknown_name_from_upstream_fails_for_good(airflow):
-    """``expand_kwargs`` takes names from an earlier task: a wrong one is told by execute, without a retry."""
+    """``expand_kwargs`` takes names from an earlier task: a wrong one is refused by execute, without a retry."""
     with DAG("names", schedule=None):
         mapped = typed_partial(style=STYLE).expand_kwargs(EmptyOperator(task_id="before").output)
     with pytest.raises(AirflowFailException, match="did you mean `resolution`"):

@@ -152,7 +152,7 @@ def test_a_mapped_task_sends_its_own_value(airflow):
 
 
 def calls_of_every_class() -> str:
-    """Return the source of a right and two wrong calls of each class: the documentation's example, and two slips."""
+    """Return the source of a right and two wrong calls of each class: the documentation's example, and two mistakes."""
     lines = []
     for slug in TOOLS:
         name, request = class_name(slug), example(slug)
@@ -166,7 +166,7 @@ def calls_of_every_class() -> str:
     return "\n".join(lines)
 
 
-def test_type_checkers_see_slips(tmp_path, request):
+def test_type_checkers_see_wrong_arguments(tmp_path, request):
     """With the wheel installed, mypy accepts each class's documented example, and refuses exactly the marked calls."""
     every = tmp_path / "calls_of_every_class.py"
     every.write_text(calls_of_every_class())

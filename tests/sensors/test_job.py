@@ -58,7 +58,7 @@ def test_a_library_address_and_a_result(airflow):
 
 
 def test_a_complete_job_is_returned_at_once(airflow):
-    """The first look suffices: no deferral."""
+    """The first poll suffices: no deferral."""
     job_id = submit(airflow.sim)
     airflow.sim.advance(600)
     assert airflow.attempt(sensor(airflow, {"kind": "video", "id": job_id}), TaskInstance())["status"] == "complete"
@@ -78,7 +78,7 @@ def test_poke(airflow, monkeypatch):
 
 
 def test_retry_after_is_obeyed_between_pokes(airflow, monkeypatch):
-    """In poke and reschedule mode the next look is no sooner than the service asks for."""
+    """In poke and reschedule mode the next poll is no sooner than the service asks for."""
     job_id = submit(airflow.sim)
     monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
     airflow.sim.inject_fault("status", endpoint="get-job", status=429, retry_after=45)
@@ -95,7 +95,7 @@ def test_retry_after_is_obeyed_between_pokes(airflow, monkeypatch):
 
 
 def test_answers_that_stay_unreadable(airflow, monkeypatch):
-    """In poke mode a host that is not Magic Hour's fails the sensor after a dozen looks, not after days."""
+    """In poke mode a host that is not Magic Hour's fails the sensor after a dozen polls, not after days."""
     job_id = submit(airflow.sim)
     monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
     airflow.sim.inject_fault("status", endpoint="get-job", status=200, html=True, count=None)
@@ -111,7 +111,7 @@ def test_answers_that_stay_unreadable(airflow, monkeypatch):
 
 
 def test_the_trigger_knows_the_age_of_the_job(airflow):
-    """What a sensor waits for may be old: its age, not the sensor's, says how often to look."""
+    """What a sensor waits for may be old: its age, not the sensor's, decides the polling interval."""
     airflow.sim.inject_fault("job-outcome", status="stuck")
     job_id = submit(airflow.sim)
     made = airflow.sim.now()
@@ -130,7 +130,7 @@ def test_reschedule_leaves_airflow_time(airflow):
 
 
 def test_reschedule(airflow):
-    """In reschedule mode each look is a run of its own."""
+    """In reschedule mode each poll is a run of its own."""
     job_id, ti = submit(airflow.sim), TaskInstance()
     one = sensor(airflow, {"kind": "video", "id": job_id}, mode="reschedule", poke_interval=60)
     with pytest.raises(AirflowRescheduleException):
@@ -150,7 +150,7 @@ def test_reschedule(airflow):
     ],
 )
 def test_a_job_that_ended_badly(airflow, monkeypatch, deferrable, fault, words):
-    """The sensor fails for good with the job's sentence: another look would see the same."""
+    """The sensor fails for good with the job's sentence: another poll would see the same."""
     airflow.sim.inject_fault("job-outcome", **fault)
     job_id = submit(airflow.sim)
     monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
@@ -197,7 +197,7 @@ def test_what_names_no_job(airflow, job):
 
 
 def test_a_wrong_key(airflow):
-    """A refused look fails at once."""
+    """A refused poll fails at once."""
     airflow.connect(password="mhk_live_wrong")
     with pytest.raises(AirflowFailException, match="does not accept the API key"):
         airflow.attempt(sensor(airflow, {"kind": "video", "id": "abc"}), TaskInstance())

@@ -138,7 +138,7 @@ class JobAttempt:
 
     @contextmanager
     def translating_errors(self) -> Iterator[None]:
-        """Turn our errors into Airflow's, and push their message where people look for it."""
+        """Turn our errors into Airflow's, and push their message into the task's XComs."""
         try:
             yield
         except errors.MagicHourError as error:

@@ -23,7 +23,7 @@ def add_earlier_payment(error: errors.MagicHourError, ledger: Ledger, record: Re
             charge=Charge.KEPT,
             next_step=f"A retry resumes the job and pays nothing. See {record.page or 'Magic Hour'}",
         )
-        # A hiccup of Airflow's API also looks like a missing connection: a paid job is worth a retry.
+        # A hiccup of Airflow's API also appears as a missing connection: a paid job is worth a retry.
         error.retryable = True
     elif record.state == "intent":
         before = unknown_submission_error(record, describe_location=ledger.describe_location)

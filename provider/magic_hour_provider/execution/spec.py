@@ -131,7 +131,7 @@ class JobTask(Protocol):
 
 @dataclass(frozen=True)
 class Deferral:
-    """The end of a worker's part: the job is still active, and the triggerer goes on polling it.
+    """The end of a worker's part: the job is still active, and the triggerer continues to poll it.
 
     :param record: of the job.
     :param deadline: when to give up, in seconds since 1970.

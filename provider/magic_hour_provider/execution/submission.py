@@ -25,7 +25,7 @@ _BAD_GATEWAY_S = 30.0  # the vendor's advice is 30-60 s before a 502 is repeated
 
 @dataclass
 class RetryBudget:
-    """What is left of the attempts to send one paid request again, after answers that surely made no job.
+    """What is left of the attempts to send one paid request again, after failures that surely made no job.
 
     :param connection_pauses_s: seconds to wait after each connection that still may fail to open.
     :param rate_limit_s: seconds that may still be waited on 429.
@@ -61,8 +61,8 @@ def submit_once(
 ) -> Record:
     """Write the intent to pay and send the paid request. The only place that does.
 
-    It is sent again only after an answer that surely made no job: never left (three times), 429 (two minutes in all),
-    and 502, of which Magic Hour documents that no job was made, while the balance is unchanged (twice).
+    It is sent again only after a failure that surely made no job: never delivered (three times), 429 (two minutes in
+    all), and 502, of which Magic Hour documents that no job was made, while the balance is unchanged (twice).
 
     :param account: the account before the request, if it could be asked for.
     :param resubmits: whether the next attempt sends it again if the response is lost: the error says so.

@@ -53,17 +53,17 @@ class MagicHourOperator(BaseOperator):
     :param wait_for_completion: False: submit, record, return.
     :param deferrable: False: wait on the worker instead of in the triggerer.
     :param timeout: how long this attempt waits, in seconds or as a timedelta; by default what fits the tool. The job
-        outlives it, and a retry goes on waiting for the same job.
+        outlives it, and a retry resumes waiting for the same job.
     :param extra_request: merged deeply over the request (lists replaced) and never checked: for fields newer than
         this package.
-    :param on_unknown_submission: what to do when the answer to the paid request was lost: ``fail``, or ``resubmit``,
-        which accepts the risk of paying twice: the next attempt sends it again, once. Each answer lost may be a paid
+    :param on_unknown_submission: what to do when the response to the paid request was lost: ``fail``, or ``resubmit``,
+        which accepts the risk of paying twice: the next attempt sends it again, once. Each lost response may be a paid
         job; ``retries`` bound them.
     :param on_clear: what a cleared task does with the job it has paid for: ``reuse`` it, or ``regenerate``, which
         makes and pays for a new one. A retry never does.
     :raises InvalidInputError: (when the DAG is parsed) the tool, the request or an option cannot work.
-    :raises AirflowFailException: (when it runs) a failure that another try cannot mend.
-    :raises AirflowException: (when it runs) one that a retry may mend, without paying for a second job.
+    :raises AirflowFailException: (when it runs) a failure that a retry cannot fix.
+    :raises AirflowException: (when it runs) one that a retry may fix, without paying for a second job.
     """
 
     template_fields: Sequence[str] = ("request", "output_path", "extra_request")

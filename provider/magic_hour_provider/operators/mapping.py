@@ -30,8 +30,8 @@ def make_checked_partial(
     """
     made = make(**arguments)
     made._expand_called = True  # it is ours from here on: Airflow need not warn that it was never mapped
-    # In the request None stands for "left out"; on the worker it could not be told from an earlier task's None. Among
-    # Airflow's own arguments it has its meaning: it undoes a default.
+    # In the request None stands for "left out"; on the worker it could not be distinguished from an earlier task's.
+    # Among Airflow's own arguments None has its meaning: it undoes a default.
     fields = getattr(operator, "request_fields", ())
     kwargs = {name: value for name, value in made.kwargs.items() if value is not None or name not in fields}
     partial = _Partial(operator_class=made.operator_class, kwargs=kwargs, params=made.params)

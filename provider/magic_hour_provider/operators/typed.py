@@ -52,7 +52,7 @@ class MagicHourToolOperator(MagicHourOperator):
         if "request_fields" in vars(cls):
             # Type checkers demand the required fields; here the check of the request does, which names all that is
             # wrong at once, knows what extra_request brings, and fails a mapped task for good where Python's own
-            # TypeError would be retried. And a field that was not given is told from one that was given None.
+            # TypeError would be retried. And a field that was not given is distinguished from one that was given None.
             init = vars(cls)["__init__"]
             given = init.__kwdefaults__ or {}
             defaults = {name: _OPTIONAL if name in given else _REQUIRED for name in cls.request_fields}

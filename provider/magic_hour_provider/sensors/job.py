@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 
 from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.catalog import KINDS
+from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
@@ -76,8 +77,8 @@ class MagicHourJobSensor(BaseSensorOperator):
             output_path if output_path is not None else conf.get("magic_hour", "output_path", fallback="")
         )
         self.deferrable = deferrable
-        self._wait: PollState | None = None
-        self._seen: Job | MagicHourError | None = None
+        self._poll_state: PollState | None = None
+        self._observation: Job | MagicHourError | None = None
 
     def _reference(self) -> JobReference:
         reference = JobReference.parse(self.job)
@@ -88,47 +89,43 @@ class MagicHourJobSensor(BaseSensorOperator):
         return reference
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once. A look that fails is only a look: the sensor's timeout bounds them."""
+        """Poll once. A poll that fails is tolerated: the sensor's timeout bounds them."""
         return self._poke(context)
 
     def _poke(self, context: Context, *, tolerate_invalid: bool = True) -> PokeReturnValue:
         try:
-            result = self._look(context, tolerate_invalid=tolerate_invalid)
+            result = self._poll_job(context, tolerate_invalid=tolerate_invalid)
         except MagicHourError as error:
             raise to_airflow_error(error) from error
         return PokeReturnValue(result is not None, result)
 
-    def _look(self, context: Mapping[str, Any], *, tolerate_invalid: bool) -> dict[str, Any] | None:
+    def _poll_job(self, context: Mapping[str, Any], *, tolerate_invalid: bool) -> dict[str, Any] | None:
+        """Return the task's result, or None while the job is active."""
         reference = self._reference()
         report = Report(context["ti"], reference.tool, {})
         with MagicHourHook(self.magic_hour_conn_id).get_conn() as client:
-            seen: Job | MagicHourError
-            try:
-                seen = client.get_job(reference.kind, reference.id)
-            except MagicHourError as error:
-                seen = error
-            # Only the judgement is asked for here, not when to look again: that is the sensor's own interval.
-            if self._wait is None:
-                self._wait = PollState(
+            observation = self._observation = _observe(client, reference)
+            if self._poll_state is None:
+                # It decides whether the wait has ended, not when to poll again: that is the sensor's own interval.
+                self._poll_state = PollState(
                     Schedule(1, 1, 1),
                     submitted_at=self._started(context),
                     deadline=float("inf"),
                     tolerate_invalid=tolerate_invalid,
                 )
-            self._seen = seen
-            outcome = self._wait.next_action(seen, clock.current().now()).outcome
+            outcome = self._poll_state.next_action(observation, clock.current().now()).outcome
             if outcome is None:
-                self.log.info("Magic Hour job %s: %s", reference.id, seen.status if isinstance(seen, Job) else seen)
-                report.push_job(reference.id, reference.kind, seen.status if isinstance(seen, Job) else "pending")
+                status = observation.status if isinstance(observation, Job) else None
+                self.log.info("Magic Hour job %s: %s", reference.id, status or observation)
+                report.push_job(reference.id, reference.kind, status or "pending")
                 return None
-            if isinstance(seen, MagicHourError) and outcome.status != GONE:
-                raise seen
-            job = seen if isinstance(seen, Job) else Job.gone(reference.kind, reference.id)
+            if isinstance(observation, MagicHourError) and outcome.status != GONE:
+                raise observation
+            job = observation if isinstance(observation, Job) else Job.gone(reference.kind, reference.id)
             report.push_job(job.id, job.kind, job.status)
             if outcome.status != COMPLETE:
                 failure = job_error(job, tool=reference.tool, paid_here=False)
-                # A sensor that tries again sees the same: only a person can help.
-                failure.retryable = False
+                failure.retryable = False  # another poll would see the same: only a person can help
                 report.set_job_end(job.status, job.credits_charged)
                 report.push_failure(failure)
                 raise failure
@@ -145,7 +142,7 @@ class MagicHourJobSensor(BaseSensorOperator):
     def _get_next_poke_interval(self, *arguments: Any, **named: Any) -> float:
         """Wait as long as every sensor does, and no shorter than Magic Hour asks for."""
         usual: float = super()._get_next_poke_interval(*arguments, **named)
-        asked = self._seen.retry_after if isinstance(self._seen, MagicHourError) else None
+        asked = self._observation.retry_after if isinstance(self._observation, MagicHourError) else None
         return max(usual, asked or 0.0)
 
     def execute(self, context: Context) -> Any:
@@ -165,8 +162,8 @@ class MagicHourJobSensor(BaseSensorOperator):
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], deadline: float | None = None
     ) -> dict[str, Any]:
-        """Go on after the trigger's event; the worker looks itself."""
-        self._wait = None
+        """Resume after the trigger's event; the worker polls itself."""
+        self._poll_state = None
         found = self._poke(context, tolerate_invalid=event["status"] != REFUSED)
         if found.is_done and isinstance(found.xcom_value, dict):
             return found.xcom_value
@@ -195,5 +192,12 @@ class MagicHourJobSensor(BaseSensorOperator):
 
     def _submitted_at(self, now: float) -> float:
         """Return when the job was submitted, as its age decides the polling interval; now, if that is not known."""
-        submitted_at = parse_time(self._seen.created_at) if isinstance(self._seen, Job) else None
+        submitted_at = parse_time(self._observation.created_at) if isinstance(self._observation, Job) else None
         return now if submitted_at is None else min(now, submitted_at)
+
+
+def _observe(client: MagicHourClient, reference: JobReference) -> Job | MagicHourError:
+    try:
+        return client.get_job(reference.kind, reference.id)
+    except MagicHourError as error:
+        return error

@@ -1,0 +1,214 @@
+"""How an operator waits on its worker, and what it hands to the triggerer and takes from it."""
+
+from __future__ import annotations
+
+import av
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
+
+from helpers.attempts import TaskInstance
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.triggers.job import MagicHourJobTrigger
+
+both_ledgers = pytest.mark.usefixtures("either_ledger")
+
+VIDEO = {"end_seconds": 3, "style": {"prompt": "a lighthouse"}}
+RESTYLE = {
+    "start_seconds": 0,
+    "end_seconds": 3,
+    "assets": {"video_source": "file", "video_file_path": "https://example.com/x.mp4"},
+    "style": {"art_style": "Watercolor", "version": "v1", "prompt": None, "prompt_type": "default"},
+}
+
+
+@pytest.mark.parametrize(("version", "polling"), [("v1", "long_video"), ("v2", None)])
+def test_the_request_decides_the_pace(airflow, version, polling):
+    """Video-to-video of version v1 takes an hour: its trigger polls every 30 s, that of another every 10 to 15 s."""
+    request = RESTYLE | {"style": RESTYLE["style"] | {"version": version}}
+    outcome = airflow.start(airflow.operator("video-to-video", request), TaskInstance())
+    assert isinstance(outcome, TaskDeferred)
+    assert isinstance(outcome.trigger, MagicHourJobTrigger)
+    assert outcome.trigger.polling == polling
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_answers_that_stay_unreadable(airflow, deferrable):
+    """After ten minutes of another host's pages the attempt fails with the reason; a retry resumes and pays nothing."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, deferrable=deferrable)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=200, html=True, count=None)
+    start = airflow.clock.now()
+    with pytest.raises(AirflowException, match="keeps running, but it could not be polled") as caught:
+        airflow.attempt(operator, ti)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert 300 < airflow.clock.now() - start < 1200
+    if deferrable:
+        assert [event["status"] for event in airflow.events] == ["refused"]
+    airflow.sim.clear_faults()
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+def test_unreadable_answers_that_have_ended_meanwhile(airflow):
+    """The worker polls itself: where it can read the response the task continues."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    ti.next_attempt()
+    deferred = airflow.start(operator, ti)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=200, html=True, count=12)
+    assert airflow.resume(operator, ti, deferred)["status"] == "complete"
+    assert [event["status"] for event in airflow.events] == ["refused"]
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_clock_that_jumps_on_the_worker(airflow, monkeypatch, jump):
+    """A machine's clock set during the wait makes no burst of polls, and ends the wait neither early nor never."""
+    now, polls = airflow.clock.now, []
+    real = MagicHourClient.get_job
+
+    def poll(self, kind, job_id):
+        polls.append(airflow.sim.now())
+        if len(polls) == 1:
+            monkeypatch.setattr(type(airflow.clock), "now", lambda _: now() + jump)
+        return real(self, kind, job_id)
+
+    monkeypatch.setattr(type(airflow.clock), "monotonic", lambda _: now())
+    monkeypatch.setattr(MagicHourClient, "get_job", poll)
+    operator = airflow.operator("text-to-video", VIDEO, deferrable=False)
+    assert airflow.attempt(operator, TaskInstance())["status"] == "complete"
+    assert min(airflow.clock.waits) > 4.9
+    assert airflow.sim.now() - polls[0] < 120
+    assert airflow.creates() == 1
+
+
+def test_the_log_of_a_wait_on_the_worker(airflow, capsys):
+    """It reads as the trigger's: what changed, at which age, and when the next poll is."""
+    airflow.attempt(airflow.operator("text-to-video", VIDEO, deferrable=False), TaskInstance())
+    shown = capsys.readouterr().out
+    assert "seconds: rendering; next poll in 5 seconds, giving up in 1 hour." in shown
+    assert shown.count(": rendering") == 1
+    assert airflow.creates() == 1
+
+
+def test_credits_are_counted_once(airflow, monkeypatch):
+    """What a job has cost goes to Airflow's metrics when its task ends well, and not again for a cleared task."""
+    counted = []
+
+    class Stats:
+        @staticmethod
+        def incr(name, count, *, tags):
+            counted.append((name, count, tags))
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Stats", Stats, raising=False)
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    charged = airflow.attempt(operator, ti)["credits_charged"]
+    ti.clear()
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert counted == [("magic_hour.credits_charged", charged, {"tool": "text-to-video"})]
+    assert airflow.sim.stats()["credits"]["settled"] == charged
+    assert airflow.creates() == 1
+
+
+def test_metrics_that_fail(airflow, monkeypatch):
+    """Nobody's job fails because a number could not be sent."""
+
+    class Stats:
+        @staticmethod
+        def incr(*_, **__):
+            raise OSError("no StatsD")
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Stats", Stats, raising=False)
+    assert airflow.attempt(airflow.operator("text-to-video", VIDEO), TaskInstance())["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+def test_a_short_job_is_waited_for_on_the_worker(airflow):
+    """A tool of 5 s is not worth a second process: no deferral."""
+    airflow.attempt(airflow.operator(), TaskInstance())
+    assert airflow.events == []
+    assert airflow.creates() == 1
+
+
+def test_inline_wait_can_be_switched_off(airflow):
+    """``[magic_hour] inline_wait_seconds`` = 0 defers even short jobs."""
+    airflow.setting("inline_wait_seconds", "0")
+    result = airflow.attempt(airflow.operator(), TaskInstance())
+    assert result["status"] == "complete"
+    assert len(airflow.events) == 1
+    assert airflow.creates() == 1
+
+
+def test_a_long_job_is_deferred(airflow):
+    """The trigger's event names the job and nothing else, and the worker collects the file."""
+    ti = TaskInstance()
+    result = airflow.attempt(airflow.operator("text-to-video", VIDEO), ti)
+    assert airflow.events == [{"kind": "video", "id": result["id"], "status": "complete", "error_code": None}]
+    with av.open(result["file"]) as clip:
+        assert sum(1 for _ in clip.decode(video=0)) > 24
+    assert ti.xcoms["magic_hour_job"]["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+def test_sync_mode_waits_on_the_worker(airflow):
+    """``deferrable=False`` gives the same result without a trigger."""
+    result = airflow.attempt(airflow.operator("text-to-video", VIDEO, deferrable=False), TaskInstance())
+    assert result["status"] == "complete"
+    assert airflow.events == []
+    assert airflow.creates() == 1
+
+
+@both_ledgers
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_the_timeout_ends_the_waiting_not_the_job(airflow, deferrable):
+    """After a timeout a retry resumes waiting for the same job and pays nothing."""
+    ti = TaskInstance()
+    operator = airflow.operator("text-to-video", VIDEO, timeout=30, deferrable=deferrable)
+    with pytest.raises(AirflowException, match="was paid for and stays charged") as caught:
+        airflow.attempt(operator, ti)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert ti.xcoms["magic_hour_job"]["charge"] == "kept"
+    assert "a retry resumes waiting for it" in ti.xcoms["magic_hour_job"]["next_step"]
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+@both_ledgers
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_event_after_the_deadline(airflow, ended):
+    """A triggerer that was away: a job that ended is collected, one that did not is a timeout, and none is deferred."""
+    if not ended:
+        airflow.sim.inject_fault("job-outcome", status="stuck")
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO, timeout=30)
+    ti.next_attempt()
+    deferred = airflow.start(operator, ti)
+    airflow.sim.advance(500)
+    if ended:
+        assert airflow.resume(operator, ti, deferred)["status"] == "complete"
+    else:
+        with pytest.raises(AirflowException, match="was paid for and stays charged"):
+            airflow.resume(operator, ti, deferred)
+    assert len(airflow.events) == 1
+    assert airflow.creates() == 1
+
+
+def test_failing_polls_do_not_end_the_wait(airflow):
+    """Server faults and lost connections while waiting are only failing polls."""
+    airflow.sim.inject_fault("status", endpoint="get-job", status=503, count=4)
+    airflow.sim.inject_fault("status", endpoint="get-job", status=429, retry_after=20)
+    assert airflow.attempt(airflow.operator("text-to-video", VIDEO), TaskInstance())["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+@both_ledgers
+def test_a_revoked_key_while_waiting(airflow):
+    """The job is paid for and keeps running: the error says so, and with the right key a clear collects it."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    ti.next_attempt()
+    deferred = airflow.start(operator, ti)
+    airflow.connect(password="mhk_live_another")
+    with pytest.raises(AirflowFailException, match="keeps running, but it could not be polled"):
+        airflow.resume(operator, ti, deferred)
+    airflow.connect()
+    ti.clear()
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
