@@ -1,4 +1,4 @@
-"""For pytest: a simulator for one test, with the Airflow connection set and without waiting.
+"""The pytest plugin: a simulator for one test, with the Airflow connection set and without waiting.
 
 pytest loads this module at every start, so at its top it imports only itself and the standard library.
 """
@@ -32,7 +32,7 @@ _OPTIONS: dict[str, tuple[tuple[type, ...], str]] = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the setting ``magic_hour_speed``."""
-    parser.addini(_INI_SPEED, "how many times faster than Magic Hour the simulator's jobs are (default: 1)", default="")
+    parser.addini(_INI_SPEED, "the simulator's jobs run at so many x real time (default: 1)", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,13 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     """An offline Magic Hour for this test, and the Airflow connection to it: a whole DAG runs for no credits.
 
-    Yields the ``Simulator``: ``stats()`` and ``jobs()`` are its books, ``fault(...)`` orders a failure,
+    Yields the ``Simulator``: ``stats()`` and ``jobs()`` are its counters, ``inject_fault(...)`` injects a fault,
     ``advance(seconds)`` moves its clock, ``add_webhook(url)`` has it send webhooks, signed with the secret that the
     connection has. Operators, sensors and triggers that wait in the test's own process, as in
     ``dag.test()``, move that clock too instead of passing real time: a job of 11 minutes takes none. While the test
     runs, ``MAGIC_HOUR_API_KEY`` is hidden. Options, by ``@pytest.mark.magic_hour(...)`` on a test, a class or a module:
 
-    - ``speed``: how many times faster than Magic Hour jobs are (default: the setting ``magic_hour_speed``, or 1);
+    - ``speed``: jobs run at so many x real time (default: the setting ``magic_hour_speed``, or 1);
     - ``credits``: balance at the start (100,000);
     - ``tier``: the account's tier: ``free``, ``creator``, ``pro`` or ``business`` (``creator``);
     - ``seed``: one seed gives the same job ids (0);
