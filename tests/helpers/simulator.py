@@ -1,4 +1,4 @@
-"""What the tests of the simulator share."""
+"""Clients of the simulator, and a receiver of its webhooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLES: dict[str, dict[str, Any]] = json.loads(
 IMAGE_REQUEST = {"image_count": 1, "style": {"prompt": "A lighthouse at dawn"}}
 
 
-def connected(sim: Simulator, **options: Any) -> httpx.Client:
+def connect(sim: Simulator, **options: Any) -> httpx.Client:
     """Return a client with the simulator's key. It loads no certificates, which costs more than most tests do."""
     headers = {"Authorization": f"Bearer {KEY}"}
     return httpx.Client(base_url=sim.url, headers=headers, verify=False, trust_env=False, **{"timeout": 30, **options})

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from helpers.simulator import IMAGE_REQUEST, NOW, connected
+from helpers.simulator import IMAGE_REQUEST, NOW, connect
 from magic_hour_provider.simulator import Simulator
 
 
@@ -20,7 +20,7 @@ def sim() -> Iterator[Simulator]:
 
 @pytest.fixture
 def client(sim: Simulator) -> Iterator[httpx.Client]:
-    with connected(sim) as http:
+    with connect(sim) as http:
         yield http
 
 
@@ -38,7 +38,7 @@ def create(client: httpx.Client) -> Callable[..., str]:
 
 @pytest.fixture
 def poll(client: httpx.Client) -> Callable[..., dict[str, Any]]:
-    """Looks at a job and returns its details."""
+    """Polls a job and returns its details."""
 
     def get(job_id: str, kind: str = "image") -> dict[str, Any]:
         part = "face-detection" if kind == "face-detection" else f"{kind}-projects"

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from helpers.simulator import IMAGE_REQUEST, Receiver, connected
+from helpers.simulator import IMAGE_REQUEST, Receiver, connect
 from magic_hour_provider.simulator import Behavior, Simulator, Summary
 from magic_hour_provider.simulator.behavior import allowed_values, parse_behavior
 
@@ -205,7 +205,7 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
 @pytest.mark.parametrize(("ask", "chosen", "options", "expected"), CASES)
 def test_choice(ask: Any, chosen: dict[str, Any], options: dict[str, Any], expected: object) -> None:
     """Each choice changes what it says, and the books agree."""
-    with Simulator(manual_clock=True, behavior=Behavior(**chosen), **options) as sim, connected(sim) as http:
+    with Simulator(manual_clock=True, behavior=Behavior(**chosen), **options) as sim, connect(sim) as http:
         assert ask(sim, http) == expected
         money = sim.stats()["credits"]
         assert money["balance"] == money["start"] - money["charged"] + money["refunded"]

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from helpers.simulator import IMAGE_REQUEST, connected
+from helpers.simulator import IMAGE_REQUEST, connect
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.simulator import Simulator
 
@@ -23,7 +23,7 @@ REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 def _run(seed: int) -> tuple[list[Any], list[bytes], list[bool]]:
     """Return the jobs, the files, and whether a fault with a probability struck, of one run."""
-    with Simulator(manual_clock=True, seed=seed, duration_jitter=0.3) as sim, connected(sim) as http:
+    with Simulator(manual_clock=True, seed=seed, duration_jitter=0.3) as sim, connect(sim) as http:
         sim.inject_fault("status", endpoint="account", status=503, probability=0.5)
         struck = [http.get("/v1/account").status_code == 503 for _ in range(40)]
         ids = [(TOOLS[slug].kind, http.post(f"/v1/{slug}", json=body).json()["id"]) for slug, body in REQUESTS]
@@ -50,7 +50,7 @@ def test_durations_spread_around_the_median() -> None:
     """With a spread of 0.3 jobs take from 0.7 to 1.3 times the median, each its own time; without, the median."""
     median = TOOLS["ai-image-generator"].median_s or 0
     for jitter in (0.0, 0.3):
-        with Simulator(manual_clock=True, duration_jitter=jitter) as sim, connected(sim) as http:
+        with Simulator(manual_clock=True, duration_jitter=jitter) as sim, connect(sim) as http:
             for _ in range(30):
                 http.post("/v1/ai-image-generator", json=IMAGE_REQUEST)
             times = [job["seconds"] / median for job in sim.jobs()]
@@ -78,7 +78,7 @@ def test_uploads_do_not_change_the_ids_of_jobs() -> None:
     """An upload more or less leaves the ids of the jobs as they are."""
     ids = []
     for uploads in (0, 2):
-        with Simulator(manual_clock=True) as sim, connected(sim) as http:
+        with Simulator(manual_clock=True) as sim, connect(sim) as http:
             for _ in range(uploads):
                 http.post("/v1/files/upload-urls", json={"items": [{"type": "image", "extension": "png"}]})
             ids.append(http.post("/v1/ai-image-generator", json=IMAGE_REQUEST).json()["id"])

@@ -1,8 +1,7 @@
-"""Faults on order: what the client sees, and what the books say."""
+"""Injected faults: what the client sees, and what is counted."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from helpers.simulator import IMAGE_REQUEST, connected
+from helpers.simulator import IMAGE_REQUEST
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.faults.catalog import FaultError
 
@@ -25,7 +24,7 @@ def _creates(sim: Simulator) -> tuple[int, int]:
 
 
 def test_close_after_accept(sim: Simulator, client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
-    """The job is made and paid for, and the client gets no answer; the next create is answered again."""
+    """The job is created and charged, and the client gets no response; the next create gets one."""
     sim.inject_fault("close-after-accept")
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         client.post(CREATE, json=IMAGE_REQUEST)
@@ -37,45 +36,17 @@ def test_close_after_accept(sim: Simulator, client: httpx.Client, caplog: pytest
 
 
 def test_close_after_accept_holds(sim: Simulator, client: httpx.Client) -> None:
-    """The client is kept waiting; when it gives up, the simulator stops holding and closes without a hitch."""
-    sim.inject_fault("close-after-accept", hold_seconds=60)
-    started = time.monotonic()
-    with pytest.raises(httpx.ReadTimeout):
-        client.post(CREATE, json=IMAGE_REQUEST, timeout=0.2)
-    assert _creates(sim) == (1, 0)
+    """The client is kept waiting, and then the connection closes."""
     sim.inject_fault("close-after-accept", hold_seconds=0.1)
+    started = time.monotonic()
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         client.post(CREATE, json=IMAGE_REQUEST)
-    assert _creates(sim) == (2, 0)
-    assert time.monotonic() - started < 10
-
-
-def test_closing_does_not_wait_for_held_clients() -> None:
-    """A simulator closes at once although a client is being held."""
-    caught: list[Exception] = []
-
-    def post(url: str) -> None:
-        try:
-            httpx.post(url + CREATE, json=IMAGE_REQUEST, headers={"Authorization": "Bearer mhk_live_simulator"})
-        except httpx.TransportError as error:
-            caught.append(error)
-
-    with Simulator() as sim:
-        sim.inject_fault("close-after-accept", hold_seconds=600)
-        client = threading.Thread(target=post, args=(sim.url,))
-        client.start()
-        deadline = time.monotonic() + 10
-        while _creates(sim) != (1, 0) and time.monotonic() < deadline:
-            time.sleep(0.005)
-        assert _creates(sim) == (1, 0)
-        started = time.monotonic()
-    client.join(5)
-    assert time.monotonic() - started < 3
-    assert len(caught) == 1
+    assert time.monotonic() - started >= 0.1
+    assert _creates(sim) == (1, 0)
 
 
 def test_status(sim: Simulator, client: httpx.Client) -> None:
-    """The create is answered with the status ordered, so many times, and nothing is made."""
+    """The create is answered with the injected status, so many times, and no job is created."""
     sim.inject_fault("status", status=429, retry_after=7, count=2)
     for _ in range(2):
         answer = client.post(CREATE, json=IMAGE_REQUEST)
@@ -102,7 +73,7 @@ def test_status_bodies(sim: Simulator, client: httpx.Client) -> None:
 
 
 def test_accept_then_status(sim: Simulator, client: httpx.Client) -> None:
-    """A paid job hides behind a 500, and behind a 200 without an id."""
+    """A charged job hides behind a 500, and behind a 200 without an id."""
     sim.inject_fault("accept-then-status", status=500)
     sim.inject_fault("accept-then-status", status=200, body="{}")
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 500
@@ -123,7 +94,7 @@ def test_an_accepting_fault_waits_for_an_accepted_create(sim: Simulator, client:
     "endpoint", ["get-job", "upload-urls", "upload", "download", "account", "saved-items", "delete"]
 )
 def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, poll: Poll, endpoint: str) -> None:
-    """A status and a closed connection strike at the endpoint ordered, once, and not elsewhere."""
+    """A status and a closed connection are injected at their endpoint, once, and not elsewhere."""
     job, *spares = [create() for _ in range(4)]
     spare = iter(spares)
     sim.advance(1000)
@@ -151,7 +122,7 @@ def test_other_endpoints(sim: Simulator, client: httpx.Client, create: Create, p
 
 
 def test_a_fault_can_be_for_one_tool(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
-    """Other tools pass by a fault that is for one tool, at creates and at looks."""
+    """A fault that is for one tool is not injected into others, at creates and at polls."""
     sim.inject_fault("status", status=500, tool="photo-colorizer")
     sim.inject_fault("status", status=500, tool="photo-colorizer", endpoint="get-job")
     job = create()
@@ -165,19 +136,19 @@ def test_a_fault_can_be_for_one_tool(sim: Simulator, client: httpx.Client, creat
 
 
 def test_outcome_error(sim: Simulator, create: Create, poll: Poll) -> None:
-    """A job fails with the code ordered, and its credits come back."""
+    """A job fails with the injected code, and its credits are refunded."""
     sim.inject_fault("job-outcome", status="error", code="no_source_face", message="No face.")
     job = create()
     sim.advance(1000)
     assert poll(job)["error"] == {"code": "no_source_face", "message": "No face."}
     assert poll(job)["credits_charged"] == 0
-    books = sim.stats()["credits"]
-    assert books["refunded"] == books["charged"] > 0
+    money = sim.stats()["credits"]
+    assert money["refunded"] == money["charged"] > 0
     assert _creates(sim) == (1, 0)
 
 
 def test_outcome_canceled(sim: Simulator, create: Create, poll: Poll) -> None:
-    """A canceled job has neither files nor an error, and its credits come back."""
+    """A canceled job has neither files nor an error, and its credits are refunded."""
     sim.inject_fault("job-outcome", status="canceled", immediately=True)
     job = create()
     details = poll(job)
@@ -188,7 +159,7 @@ def test_outcome_canceled(sim: Simulator, create: Create, poll: Poll) -> None:
 
 @pytest.mark.parametrize("status", ["draft", "queued", "rendering", "daydreaming"])
 def test_outcome_other(sim: Simulator, create: Create, poll: Poll, status: str) -> None:
-    """A job stays in any status that is neither success nor failure, and stays paid."""
+    """A job stays in any status that is neither success nor failure, and stays charged."""
     sim.inject_fault("job-outcome", status=status)
     job = create()
     sim.advance(100_000)
@@ -199,7 +170,7 @@ def test_outcome_other(sim: Simulator, create: Create, poll: Poll, status: str) 
 
 @pytest.mark.parametrize("immediately", [True, False])
 def test_outcome_gone(sim: Simulator, client: httpx.Client, create: Create, immediately: bool) -> None:
-    """A job vanishes when its time is over, or before the first look."""
+    """A job is not found once its time is over, or from the first poll on."""
     sim.inject_fault("job-outcome", status="gone", immediately=immediately)
     job = create()
     assert client.get(f"/v1/image-projects/{job}").status_code == (404 if immediately else 200)
@@ -210,7 +181,7 @@ def test_outcome_gone(sim: Simulator, client: httpx.Client, create: Create, imme
 
 
 def test_seconds(sim: Simulator, create: Create, poll: Poll) -> None:
-    """The next job takes the time ordered."""
+    """The next job takes the injected time."""
     sim.inject_fault("job-duration", seconds=12)
     job = create()
     sim.advance(11.9)
@@ -221,7 +192,7 @@ def test_seconds(sim: Simulator, create: Create, poll: Poll) -> None:
 
 
 def test_how_often(sim: Simulator, client: httpx.Client) -> None:
-    """A probability of 1 and a count of None strike every time, 0 never, and a count bounds a probability."""
+    """A probability of 1 and a count of None are injected every time, 0 never, and a count bounds a probability."""
     answers = []
     for order in ({"probability": 1}, {"count": None}, {"probability": 0}, {"probability": 1, "count": 2}):
         sim.inject_fault("status", endpoint="account", status=503, **order)
@@ -231,50 +202,39 @@ def test_how_often(sim: Simulator, client: httpx.Client) -> None:
 
 
 def test_every_second(sim: Simulator, client: httpx.Client) -> None:
-    """Every second or third request is struck, for ever or so many times; a request that fails by itself counts not."""
-    struck = []
+    """Every second or third request gets it, for ever or so many times; one that fails by itself does not count."""
+    injected = []
     for order in ({"every": 2}, {"every": 3}, {"every": 2, "count": 1}, {"every": 1, "count": 1}):
         sim.inject_fault("status", endpoint="account", status=503, **order)
-        struck.append([client.get("/v1/account").status_code == 503 for _ in range(6)])
+        injected.append([client.get("/v1/account").status_code == 503 for _ in range(6)])
         sim.clear_faults()
-    assert struck[0] == [False, True] * 3
-    assert struck[1] == [False, False, True] * 2
-    assert struck[2] == [False, True, False, False, False, False]
-    assert struck[3] == [True, False, False, False, False, False]
+    assert injected[0] == [False, True] * 3
+    assert injected[1] == [False, False, True] * 2
+    assert injected[2] == [False, True, False, False, False, False]
+    assert injected[3] == [True, False, False, False, False, False]
     sim.inject_fault("accept-then-status", status=500, every=2)
     answers = [client.post(CREATE, json=body).status_code for body in (IMAGE_REQUEST, {}, IMAGE_REQUEST)]
     assert (answers, _creates(sim)) == ([200, 400, 500], (2, 1))
 
 
 def test_a_fault_put_back_stays_in_its_place(sim: Simulator, client: httpx.Client) -> None:
-    """Faults that wait for an accepted create keep their order when others come before them, and clear for good."""
+    """Faults that wait for an accepted create keep their place in the queue."""
     sim.inject_fault("accept-then-status", status=500)
     sim.inject_fault("accept-then-status", status=502)
     assert client.post(CREATE, json={}).status_code == 400
-    assert [order["status"] for order in sim.pending_faults()] == [500, 502]
+    assert [pending["status"] for pending in sim.pending_faults()] == [500, 502]
     assert sim.stats()["faults_injected"] == {}
     assert [client.post(CREATE, json=IMAGE_REQUEST).status_code for _ in range(2)] == [500, 502]
     assert _creates(sim) == (2, 1)
 
 
-def test_closing_does_not_wait_for_latency() -> None:
-    """A simulator closes at once although an answer is being kept back."""
-    with Simulator(manual_clock=True) as sim, connected(sim, timeout=0.2) as client:
-        sim.inject_fault("latency", seconds=600)
-        with pytest.raises(httpx.ReadTimeout):
-            client.post(CREATE, json=IMAGE_REQUEST)
-        started = time.monotonic()
-    assert time.monotonic() - started < 3
-    assert sim.summary().creates <= 1
-
-
 def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
-    """Faults are ordered and cancelled by HTTP without a key."""
+    """Faults are injected, listed and removed by HTTP without a key."""
     url = f"{sim.url}/_simulator/faults"
     assert httpx.post(url, json={"fault": "status", "status": 500, "count": 5}).status_code == 204
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 500
-    left = {"fault": "status", "endpoint": "create", "status": 500, "count": 5, "remaining": 4, "triggered": 1}
-    assert httpx.get(url).json() == sim.pending_faults() == [left]
+    pending = {"fault": "status", "endpoint": "create", "status": 500, "count": 5, "remaining": 4, "triggered": 1}
+    assert httpx.get(url).json() == sim.pending_faults() == [pending]
     assert httpx.delete(url).status_code == 204
     assert httpx.get(url).json() == []
     assert client.post(CREATE, json=IMAGE_REQUEST).status_code == 200
@@ -282,7 +242,7 @@ def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "words"),
+    ("fault", "words"),
     [
         ({}, "close-after-accept"),
         ({"fault": "explode"}, "accept-then-status"),
@@ -332,12 +292,12 @@ def test_faults_over_http(sim: Simulator, client: httpx.Client) -> None:
         ({"fault": "job-duration", "seconds": float("1e400")}, "JSON"),
     ],
 )
-def test_bad_orders(sim: Simulator, order: dict[str, Any], words: str) -> None:
-    """An order that makes no sense is refused with a sentence that says what would."""
+def test_bad_faults(sim: Simulator, fault: dict[str, Any], words: str) -> None:
+    """A fault that makes no sense is refused with a sentence that says what would."""
     body = b'{"fault": "job-duration", "seconds": Infinity}' if words == "JSON" else None
-    answer = httpx.post(f"{sim.url}/_simulator/faults", **({"content": body} if body else {"json": order}))
+    answer = httpx.post(f"{sim.url}/_simulator/faults", **({"content": body} if body else {"json": fault}))
     assert answer.status_code == 400
     assert words in answer.json()["message"]
-    if "fault" in order:
+    if "fault" in fault:
         with pytest.raises(FaultError):
-            sim.inject_fault(**order)
+            sim.inject_fault(**fault)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from helpers.simulator import EXAMPLES, IMAGE_REQUEST, NOW, Receiver, connected
+from helpers.simulator import EXAMPLES, IMAGE_REQUEST, NOW, Receiver, connect
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.webhooks import SignatureError, read_delivery, sign, verify
 from magic_hour_provider.simulator import Behavior, Simulator, Summary
@@ -227,7 +227,7 @@ def test_face_detection_sends_nothing(hooked: Simulator, receiver: Receiver, cre
 def test_deleted_jobs_send_nothing(receiver: Receiver) -> None:
     """A job deleted while it ran has told its start, and nothing follows, whatever the deletion does to it."""
     for effect in ("removed", "canceled"):
-        with Simulator(manual_clock=True, behavior=Behavior(delete_active=effect)) as sim, connected(sim) as http:
+        with Simulator(manual_clock=True, behavior=Behavior(delete_active=effect)) as sim, connect(sim) as http:
             sim.add_webhook(receiver.url)
             job = http.post("/v1/ai-image-generator", json=ending()).json()["id"]
             pass_time(sim, 50)
@@ -254,7 +254,7 @@ def test_they_come_when_the_clock_says(hooked: Simulator, receiver: Receiver, cr
 
 def test_they_come_by_themselves(receiver: Receiver) -> None:
     """With a clock that runs, nobody has to move it or to ask."""
-    with Simulator(webhook=receiver.url) as sim, connected(sim) as http:
+    with Simulator(webhook=receiver.url) as sim, connect(sim) as http:
         http.post("/v1/ai-image-generator", json=ending(seconds=0.4))
         deadline = time.monotonic() + 20
         while len(receiver.requests) < 2 and time.monotonic() < deadline:
@@ -667,7 +667,7 @@ def test_closing_cuts_what_is_under_way() -> None:
     """A simulator closes at once although a receiver keeps it waiting, and its thread is gone."""
     hold = threading.Event()
     with Receiver(lambda *_: 200 if hold.wait(30) else 500) as receiver:
-        with Simulator(manual_clock=True, webhook=receiver.url) as sim, connected(sim) as http:
+        with Simulator(manual_clock=True, webhook=receiver.url) as sim, connect(sim) as http:
             http.post("/v1/ai-image-generator", json=ending(seconds=0))
             deadline = time.monotonic() + 10
             while not receiver.requests and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Requests that Magic Hour would refuse, and in which words."""
+"""Requests that Magic Hour would refuse, and with which message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers.simulator import EXAMPLES, connected
+from helpers.simulator import EXAMPLES, connect
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.simulator import Behavior, Simulator
 from magic_hour_provider.simulator.errors import ApiError
@@ -45,7 +45,7 @@ MANY_FACES = {"video_source": "file", "face_mappings": [{"original_face": "a", "
 def test_refused(slug: str, change: dict[str, Any], status: int, words: str) -> None:
     """A missing field and a wrong type are a 400, a value beyond lists and bounds is a 422, and none is charged."""
     request = copy.deepcopy(EXAMPLES[slug]["json"]) | change
-    with Simulator(manual_clock=True) as sim, connected(sim) as http:
+    with Simulator(manual_clock=True) as sim, connect(sim) as http:
         answer = http.post(TOOLS[slug].path, json=request)
         code = {400: "invalid_request", 422: "unprocessable_entity"}[status]
         assert (answer.status_code, answer.json()["code"]) == (status, code)
@@ -73,7 +73,7 @@ def test_upload_limits_follow_the_tier() -> None:
     """A file larger than its tier takes is refused before it is read, and a smaller one is not."""
     limits = {"free": 200, "creator": 2000, "pro": 5000, "business": 10_000}
     for tier, megabytes in limits.items():
-        with Simulator(manual_clock=True, tier=tier) as sim, connected(sim) as http:
+        with Simulator(manual_clock=True, tier=tier) as sim, connect(sim) as http:
             items = {"items": [{"type": "video", "extension": "mp4"}]}
             link = http.post("/v1/files/upload-urls", json=items).json()["items"][0]["upload_url"]
             length = megabytes * 10**6 + 1
@@ -89,7 +89,7 @@ def test_upload_limits_follow_the_tier() -> None:
 
 def test_an_account_that_pays_later() -> None:
     """A usage-based account has a paid tier and no subscription, and goes below zero instead of being refused."""
-    with Simulator(manual_clock=True, credits=5, usage_based=True) as sim, connected(sim) as http:
+    with Simulator(manual_clock=True, credits=5, usage_based=True) as sim, connect(sim) as http:
         assert http.post("/v1/ai-image-generator", json=EXAMPLES["ai-image-generator"]["json"]).status_code == 200
         account = http.get("/v1/account").json()
         assert (account["tier"], account["subscription"]) == ("creator", None)

@@ -1,4 +1,4 @@
-"""The books: credits that settle and come back, and a thousand jobs."""
+"""Accounting: credits that are charged, settled and refunded, counters, and a thousand jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from helpers.simulator import EXAMPLES, KEY, connected
+from helpers.simulator import EXAMPLES, KEY, connect
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.simulator import Simulator, Summary
@@ -28,8 +28,8 @@ LIP_SYNC = {
 }
 
 
-def test_one_line(sim: Simulator, create: Create, poll: Poll) -> None:
-    """What happened is one line in a test, as text and as an object; at first it is nothing."""
+def test_the_summary_is_one_line(sim: Simulator, create: Create, poll: Poll) -> None:
+    """The summary is one line in a test, as text and as an object; at first it is nothing."""
     assert (str(sim.summary()), sim.summary()) == ("nothing", Summary())
     job = create()
     for _ in range(9):
@@ -39,10 +39,10 @@ def test_one_line(sim: Simulator, create: Create, poll: Poll) -> None:
 
 
 @pytest.mark.parametrize(("limit", "settled"), [(None, 240), (12, 120), (60, 240)])
-def test_tools_paid_by_the_frame_settle(
+def test_tools_charged_by_the_frame_settle(
     sim: Simulator, client: httpx.Client, limit: float | None, settled: int
 ) -> None:
-    """Lip sync takes an estimate at 30 frames a second, and gives back what was not rendered at its end."""
+    """Lip sync charges an estimate at 30 frames a second, and refunds what was not rendered at its end."""
     request = LIP_SYNC | ({"max_fps_limit": limit} if limit else {})
     made = client.post("/v1/lip-sync", json=request).json()
     assert made["credits_charged"] == made["estimated_frame_cost"] == 300
@@ -55,8 +55,8 @@ def test_tools_paid_by_the_frame_settle(
     assert sim.summary() == Summary(creates=1, credits=settled, polls=2)
 
 
-def test_credits_that_are_still_open(sim: Simulator, client: httpx.Client, create: Create) -> None:
-    """What active jobs hold is taken, neither settled nor refunded, until their time is over."""
+def test_credits_of_active_jobs(sim: Simulator, client: httpx.Client, create: Create) -> None:
+    """The credits of active jobs are charged, neither settled nor refunded, until their time is over."""
     create()
     create(request={"image_count": 1, "style": {"prompt": "[[error]]"}})
     money = sim.stats()["credits"]
@@ -67,8 +67,8 @@ def test_credits_that_are_still_open(sim: Simulator, client: httpx.Client, creat
     assert (money["charged"], money["settled"], money["refunded"], sim.summary().creates) == (20, 10, 10, 2)
 
 
-def test_looks_and_requests_in_the_books(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
-    """The books have every look at a job with its time, and every request by its endpoint."""
+def test_polls_and_requests_are_counted(sim: Simulator, client: httpx.Client, create: Create, poll: Poll) -> None:
+    """Every poll of a job is counted with its time, and every request by its endpoint."""
     job = create()
     poll(job)
     sim.advance(90)
@@ -84,8 +84,8 @@ def test_looks_and_requests_in_the_books(sim: Simulator, client: httpx.Client, c
     assert sim.summary() == Summary(creates=1, credits=10, polls=3)
 
 
-def test_the_times_of_looks_are_bounded(sim: Simulator, create: Create, poll: Poll) -> None:
-    """A job that is looked at for ever does not fill the memory, and all its looks are counted."""
+def test_the_times_of_polls_are_bounded(sim: Simulator, create: Create, poll: Poll) -> None:
+    """A job that is polled for ever does not fill the memory, and all its polls are counted."""
     job = create()
     for _ in range(60):
         poll(job)
@@ -93,25 +93,25 @@ def test_the_times_of_looks_are_bounded(sim: Simulator, create: Create, poll: Po
 
 
 def test_a_thousand_jobs() -> None:
-    """A thousand jobs are created, looked at five times each by our async client, and finish; the books balance."""
+    """A thousand jobs are created, polled five times each by our async client, and finish; the credits add up."""
     tools = ("ai-image-generator", "lip-sync", "ai-qr-code-generator", "face-detection")
     made: list[tuple[str, str]] = []
 
-    async def look_at_all(sim: Simulator) -> list[str]:
+    async def poll_all(sim: Simulator) -> list[str]:
         async with AsyncMagicHourClient(api_key=KEY, base_url=sim.url) as client:
-            gate = asyncio.Semaphore(2)
+            free = asyncio.Semaphore(2)
 
-            async def look(kind: str, job: str) -> str:
-                async with gate:
+            async def poll(kind: str, job: str) -> str:
+                async with free:
                     return (await client.get_job(kind, job)).status
 
             statuses: list[str] = []
             for _ in range(5):
-                statuses = await asyncio.gather(*(look(kind, job) for kind, job in made))
+                statuses = await asyncio.gather(*(poll(kind, job) for kind, job in made))
                 sim.advance(200)
             return statuses
 
-    with Simulator(manual_clock=True, credits=10**6) as sim, connected(sim) as http:
+    with Simulator(manual_clock=True, credits=10**6) as sim, connect(sim) as http:
         sim.inject_fault("job-outcome", status="error", tool="lip-sync", count=20)
         sim.inject_fault("job-outcome", status="canceled", tool="ai-image-generator", count=5)
         for number in range(1000):
@@ -119,8 +119,8 @@ def test_a_thousand_jobs() -> None:
             request = LIP_SYNC if slug == "lip-sync" else EXAMPLES[slug]["json"]
             answer = http.post(TOOLS[slug].path, json=request)
             made.append((TOOLS[slug].kind, answer.json()["id"]))
-        statuses = asyncio.run(look_at_all(sim))
-        # 20 of the lip syncs were ordered to fail, and all face detections miss the file that they name.
+        statuses = asyncio.run(poll_all(sim))
+        # 20 of the lip syncs fail by an injected fault, and all face detections miss the file that they name.
         assert Counter(statuses) == {"complete": 1000 - 5 - 20 - 25, "canceled": 5, "error": 20 + 25}
         money, jobs = sim.stats()["credits"], sim.jobs()
         assert len({job["id"] for job in jobs}) == 1000
@@ -138,14 +138,17 @@ def shared() -> Any:
 
 @pytest.mark.parametrize("slug", TOOLS)
 def test_our_client_reads_every_tool(shared: Simulator, slug: str) -> None:
-    """Our own client reads the submission and the job of every tool, from its start to its end."""
-    tool, creates = TOOLS[slug], shared.summary().creates
+    """Each tool takes its documented request and charges its price; our own client reads the job to its end."""
+    tool, creates, balance = TOOLS[slug], shared.summary().creates, shared.stats()["credits"]["balance"]
     with MagicHourClient(api_key=KEY, base_url=shared.url, verify=False) as client:
         made = client.create(slug, EXAMPLES[slug]["json"])
+        assert shared.stats()["credits"]["balance"] == balance - (made.credits_charged or 0)
         early = client.get_job(made.kind, made.id)
         shared.advance(20_000)
         late = client.get_job(made.kind, made.id)
-    assert shared.summary().creates == creates + 1
+    assert (shared.summary().creates, shared.summary().refused) == (creates + 1, 0)
+    job = shared.jobs()[-1]
+    assert (job["tool"], job["id"], job["request"]) == (slug, made.id, EXAMPLES[slug]["json"])
     assert (early.status, early.credits_charged, early.downloads, early.faces) == (
         "queued",
         made.credits_charged,
