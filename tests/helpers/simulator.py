@@ -18,6 +18,16 @@ NOW = 1_780_000_000.0
 EXAMPLES: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "simulator" / "data" / "requests.json").read_text()
 )
+VIDEO_REQUEST = {"end_seconds": 5, "style": {"prompt": "A lighthouse at dawn"}}
+LIP_SYNC_REQUEST = {
+    "assets": {
+        "audio_file_path": "https://example.com/a.mp3",
+        "video_file_path": "https://example.com/a.mp4",
+        "video_source": "file",
+    },
+    "start_seconds": 0,
+    "end_seconds": 10,
+}
 IMAGE_REQUEST = {"image_count": 1, "style": {"prompt": "A lighthouse at dawn"}}
 
 
@@ -25,6 +35,23 @@ def connect(sim: Simulator, **options: Any) -> httpx.Client:
     """Return a client with the simulator's key. It loads no certificates, which costs more than most tests do."""
     headers = {"Authorization": f"Bearer {KEY}"}
     return httpx.Client(base_url=sim.url, headers=headers, verify=False, trust_env=False, **{"timeout": 30, **options})
+
+
+def request_with(words: str = "", seconds: float = 100) -> dict[str, Any]:
+    """Return a request for an image that takes so many seconds, and whose directives decide how it ends."""
+    return {"image_count": 1, "style": {"prompt": f"A lighthouse [[seconds:{seconds:g}]] {words}"}}
+
+
+def pass_time(sim: Simulator, *seconds: float) -> None:
+    """Move the simulator's clock, each time until what is due has been sent."""
+    for step in seconds:
+        sim.advance(step)
+        sim.wait_for_deliveries()
+
+
+def delivery_outcomes(sim: Simulator) -> list[tuple[str, int, str, int | None]]:
+    """Return the attempts to deliver an event: event, number, outcome and status."""
+    return [(one["type"], one["attempt"], one["outcome"], one["status"]) for one in sim.deliveries()]
 
 
 class Receiver:

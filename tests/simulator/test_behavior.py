@@ -1,4 +1,4 @@
-"""What is not established of Magic Hour, and the simulator lets its user choose."""
+"""Settings for behavior that is not established of Magic Hour."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _refund(sim: Simulator, http: httpx.Client) -> object:
     return http.get(f"/v1/image-projects/{job}").json()["credits_charged"]
 
 
-def _look_after_delete(sim: Simulator, http: httpx.Client) -> object:
+def _poll_after_delete(sim: Simulator, http: httpx.Client) -> object:
     job = _job(http)
     sim.advance(1000)
     assert http.delete(f"/v1/image-projects/{job}").status_code == 204
@@ -109,13 +109,13 @@ def _large_body(sim: Simulator, http: httpx.Client) -> object:
 
 
 def _large_upload(sim: Simulator, http: httpx.Client) -> object:
-    immediately = http.put(_upload_link(http), content=b"x" * 2000).status_code
+    whole = http.put(_upload_link(http), content=b"x" * 2000).status_code
     in_parts = http.put(_upload_link(http), content=iter([b"x" * 1000, b"x" * 1000])).status_code
-    assert sim.summary().uploads == [immediately, in_parts].count(200)
-    return immediately, in_parts
+    assert sim.summary().uploads == [whole, in_parts].count(200)
+    return whole, in_parts
 
 
-def _many_looks(sim: Simulator, http: httpx.Client) -> object:
+def _many_polls(sim: Simulator, http: httpx.Client) -> object:
     path = f"/v1/image-projects/{_job(http)}"
     first = [http.get(path) for _ in range(5)]
     sim.inject_fault("latency", endpoint="get-job", seconds=0)  # past the fast path the limit is the same
@@ -161,8 +161,8 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
     (_refund, {}, {}, 0),
     (_refund, {"refunded_credits": "negative"}, {}, -10),
     (_refund, {"refunded_credits": "unchanged"}, {}, 10),
-    (_look_after_delete, {}, {}, (404, None, None)),
-    (_look_after_delete, {"deleted_job": "disabled"}, {}, (200, False, [])),
+    (_poll_after_delete, {}, {}, (404, None, None)),
+    (_poll_after_delete, {"deleted_job": "disabled"}, {}, (200, False, [])),
     (_delete_early, {}, {}, (422, 200, 10)),
     (_delete_early, {"delete_active": "removed"}, {}, (204, 404, 10)),
     (_delete_early, {"delete_active": "canceled"}, {}, (204, 404, 0)),
@@ -196,15 +196,15 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
     (_large_body, {"body_limit_bytes": 1000}, {}, 413),
     (_large_upload, {}, {}, (200, 200)),
     (_large_upload, {"upload_limit_bytes": 1999}, {}, (413, 413)),
-    (_many_looks, {}, {}, (0, 200, None)),
-    (_many_looks, {"polls_per_second": 3}, {}, (2, 429, "1")),
-    (_many_looks, {"polls_per_second": 3, "retry_after": "omitted"}, {}, (2, 429, None)),
+    (_many_polls, {}, {}, (0, 200, None)),
+    (_many_polls, {"polls_per_second": 3}, {}, (2, 429, "1")),
+    (_many_polls, {"polls_per_second": 3, "retry_after": "omitted"}, {}, (2, 429, None)),
 ]
 
 
 @pytest.mark.parametrize(("ask", "chosen", "options", "expected"), CASES)
-def test_choice(ask: Any, chosen: dict[str, Any], options: dict[str, Any], expected: object) -> None:
-    """Each choice changes what it says, and the books agree."""
+def test_setting(ask: Any, chosen: dict[str, Any], options: dict[str, Any], expected: object) -> None:
+    """Each setting changes what it says, and the credits add up."""
     with Simulator(manual_clock=True, behavior=Behavior(**chosen), **options) as sim, connect(sim) as http:
         assert ask(sim, http) == expected
         money = sim.stats()["credits"]
@@ -212,11 +212,13 @@ def test_choice(ask: Any, chosen: dict[str, Any], options: dict[str, Any], expec
 
 
 def test_every_value_is_tested() -> None:
-    """Each value of each choice is in the cases above, and documented."""
-    usual = Behavior()
+    """Each value of each setting is in the cases above, and documented."""
+    default = Behavior()
     tested = {(name, value) for _, chosen, _, _ in CASES for name, value in chosen.items()}
     words = {(name, word) for name, all_words in allowed_values().items() for word in all_words}
-    assert words - tested == {(name, getattr(usual, name)) for name, all_words in allowed_values().items() if all_words}
+    assert words - tested == {
+        (name, getattr(default, name)) for name, all_words in allowed_values().items() if all_words
+    }
     assert {field.name for field in fields(Behavior)} - {name for name, _ in tested} == set()
     for name, all_words in allowed_values().items():
         assert f":param {name}:" in (Behavior.__doc__ or "")
@@ -224,14 +226,14 @@ def test_every_value_is_tested() -> None:
 
 
 def test_on_the_command_line() -> None:
-    """Behavior are read as NAME=VALUE, with dashes or underscores."""
+    """Settings are read as NAME=VALUE, with dashes or underscores."""
     assert parse_behavior([]) == Behavior()
     read = parse_behavior(["deleted-job=disabled", "upload_link_seconds=60"])
     assert read == Behavior(deleted_job="disabled", upload_link_seconds=60)
 
 
 @pytest.mark.parametrize(
-    ("order", "words"),
+    ("assignment", "words"),
     [
         ("colour=red", "There is no behavior 'colour'"),
         ("deleted_job", "not_found or disabled"),
@@ -241,7 +243,7 @@ def test_on_the_command_line() -> None:
         ("upload_link_seconds=", "a whole number"),
     ],
 )
-def test_bad_choices(order: str, words: str) -> None:
-    """A choice that makes no sense is refused with what would."""
+def test_bad_settings(assignment: str, words: str) -> None:
+    """A setting that makes no sense is refused with what would."""
     with pytest.raises(ValueError, match=words):
-        parse_behavior([order])
+        parse_behavior([assignment])

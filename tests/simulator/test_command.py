@@ -108,7 +108,7 @@ def _started(*options: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_clock_by_hand_and_choices() -> None:
+def test_manual_clock_and_behavior() -> None:
     """The options of the command line reach the service, and --quiet leaves the log out."""
     process = _started("--manual-clock", "--quiet", "--behavior", "deleted_job=disabled", "--seed", "7")
     try:
@@ -162,8 +162,8 @@ def test_it_warns_when_others_can_reach_it() -> None:
     assert err == "Warning: listening on 0.0.0.0, so other machines can reach it.\n"
 
 
-def test_choices_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help names every choice, its usual value first."""
+def test_the_behavior_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help names every setting of the behavior, its default first."""
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = "".join(capsys.readouterr().out.split())

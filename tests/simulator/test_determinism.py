@@ -22,10 +22,10 @@ REQUESTS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def _run(seed: int) -> tuple[list[Any], list[bytes], list[bool]]:
-    """Return the jobs, the files, and whether a fault with a probability struck, of one run."""
+    """Return the jobs, the files, and whether a fault with a probability was injected, of one run."""
     with Simulator(manual_clock=True, seed=seed, duration_jitter=0.3) as sim, connect(sim) as http:
         sim.inject_fault("status", endpoint="account", status=503, probability=0.5)
-        struck = [http.get("/v1/account").status_code == 503 for _ in range(40)]
+        injected = [http.get("/v1/account").status_code == 503 for _ in range(40)]
         ids = [(TOOLS[slug].kind, http.post(f"/v1/{slug}", json=body).json()["id"]) for slug, body in REQUESTS]
         sim.advance(10_000)
         files = []
@@ -33,17 +33,17 @@ def _run(seed: int) -> tuple[list[Any], list[bytes], list[bool]]:
             (link,) = http.get(f"/v1/{kind}-projects/{job}").json()["downloads"]
             files.append(http.get(link["url"]).content)
         assert sim.summary().creates == len(REQUESTS)
-        return sim.jobs(), files, struck
+        return sim.jobs(), files, injected
 
 
 def test_one_seed_gives_the_same() -> None:
-    """Two simulators with one seed give the same ids, durations, strikes and files, byte by byte; another differs."""
-    (jobs, files, struck), again, other = _run(7), _run(7), _run(8)
-    assert (jobs, struck) == (again[0], again[2])
+    """Two simulators with one seed give the same ids, durations, faults and files, byte by byte; another differs."""
+    (jobs, files, injected), again, other = _run(7), _run(7), _run(8)
+    assert (jobs, injected) == (again[0], again[2])
     assert files == again[1]
     for part in ("id", "seconds"):
         assert [job[part] for job in jobs] != [job[part] for job in other[0]]
-    assert (struck != other[2], 5 < sum(struck) < 35) == (True, True)
+    assert (injected != other[2], 5 < sum(injected) < 35) == (True, True)
 
 
 def test_durations_spread_around_the_median() -> None:

@@ -142,7 +142,7 @@ def test_an_unreadable_upload_is_no_obstacle(
 
 
 def test_links_expire_and_are_renewed(sim: Simulator, create: Create, poll: Poll) -> None:
-    """A link works for 24 hours, a tampered one never, and a look gives a fresh one."""
+    """A link works for 24 hours, a tampered one never, and a poll gives a fresh one."""
     job = create()
     sim.advance(1000)
     link = poll(job)["downloads"][0]["url"]

@@ -10,22 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from helpers.simulator import EXAMPLES, KEY, connect
+from helpers.simulator import EXAMPLES, KEY, LIP_SYNC_REQUEST, connect
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.simulator import Simulator, Summary
 
 Create = Callable[..., str]
 Poll = Callable[..., dict[str, Any]]
-LIP_SYNC = {
-    "assets": {
-        "audio_file_path": "https://example.com/a.mp3",
-        "video_file_path": "https://example.com/a.mp4",
-        "video_source": "file",
-    },
-    "start_seconds": 0,
-    "end_seconds": 10,
-}
 
 
 def test_the_summary_is_one_line(sim: Simulator, create: Create, poll: Poll) -> None:
@@ -43,7 +34,7 @@ def test_tools_charged_by_the_frame_settle(
     sim: Simulator, client: httpx.Client, limit: float | None, settled: int
 ) -> None:
     """Lip sync charges an estimate at 30 frames a second, and refunds what was not rendered at its end."""
-    request = LIP_SYNC | ({"max_fps_limit": limit} if limit else {})
+    request = LIP_SYNC_REQUEST | ({"max_fps_limit": limit} if limit else {})
     made = client.post("/v1/lip-sync", json=request).json()
     assert made["credits_charged"] == made["estimated_frame_cost"] == 300
     assert client.get(f"/v1/video-projects/{made['id']}").json()["credits_charged"] == 300
@@ -116,7 +107,7 @@ def test_a_thousand_jobs() -> None:
         sim.inject_fault("job-outcome", status="canceled", tool="ai-image-generator", count=5)
         for number in range(1000):
             slug = tools[number // 10 % 4] if number % 10 == 0 else tools[0]
-            request = LIP_SYNC if slug == "lip-sync" else EXAMPLES[slug]["json"]
+            request = LIP_SYNC_REQUEST if slug == "lip-sync" else EXAMPLES[slug]["json"]
             answer = http.post(TOOLS[slug].path, json=request)
             made.append((TOOLS[slug].kind, answer.json()["id"]))
         statuses = asyncio.run(poll_all(sim))

@@ -194,8 +194,8 @@ def test_seconds(sim: Simulator, create: Create, poll: Poll) -> None:
 def test_how_often(sim: Simulator, client: httpx.Client) -> None:
     """A probability of 1 and a count of None are injected every time, 0 never, and a count bounds a probability."""
     answers = []
-    for order in ({"probability": 1}, {"count": None}, {"probability": 0}, {"probability": 1, "count": 2}):
-        sim.inject_fault("status", endpoint="account", status=503, **order)
+    for options in ({"probability": 1}, {"count": None}, {"probability": 0}, {"probability": 1, "count": 2}):
+        sim.inject_fault("status", endpoint="account", status=503, **options)
         answers.append([client.get("/v1/account").status_code for _ in range(3)])
         sim.clear_faults()
     assert answers == [[503] * 3, [503] * 3, [200] * 3, [503, 503, 200]]
@@ -204,8 +204,8 @@ def test_how_often(sim: Simulator, client: httpx.Client) -> None:
 def test_every_second(sim: Simulator, client: httpx.Client) -> None:
     """Every second or third request gets it, for ever or so many times; one that fails by itself does not count."""
     injected = []
-    for order in ({"every": 2}, {"every": 3}, {"every": 2, "count": 1}, {"every": 1, "count": 1}):
-        sim.inject_fault("status", endpoint="account", status=503, **order)
+    for options in ({"every": 2}, {"every": 3}, {"every": 2, "count": 1}, {"every": 1, "count": 1}):
+        sim.inject_fault("status", endpoint="account", status=503, **options)
         injected.append([client.get("/v1/account").status_code == 503 for _ in range(6)])
         sim.clear_faults()
     assert injected[0] == [False, True] * 3
