@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pendulum
+import sqlalchemy as sa
 from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagrun import DagRun
@@ -72,6 +74,21 @@ def put_task(
         )
 
 
+def put_mapped(dag_id: str, task_id: str, state: str, xcoms: Sequence[XComs], *, run_id: str = RUN) -> None:
+    """Set the state and the XComs of many mapped task instances at once, in the order of their map indexes."""
+    with create_session() as session:
+        where = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id}
+        session.query(TaskInstance).filter_by(**where).update({"state": state})
+        session.query(XComModel).filter_by(**where).delete()
+        run = session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).one()
+        rows = [
+            where | {"dag_run_id": run.id, "map_index": map_index, "key": key, "value": value}
+            for map_index, values in enumerate(xcoms)
+            for key, value in values.items()
+        ]
+        session.execute(sa.insert(XComModel), rows)
+
+
 def make_app() -> Any:
     """Return Airflow's API server with its plugins, ours among them."""
     from airflow.api_fastapi.app import create_app
@@ -85,3 +102,32 @@ def token(username: str = "admin", role: str = "admin") -> str:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
     return str(get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=username, role=role)))
+
+
+class airflow_on:
+    """Turn this process's Airflow to a database, and back."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._name = url, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+
+    def __enter__(self) -> None:
+        from airflow.utils.db import initdb
+
+        self._before = os.environ.get(self._name)
+        os.environ[self._name] = self._url
+        self._configure()
+        initdb()
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            del os.environ[self._name]
+        else:
+            os.environ[self._name] = self._before
+        self._configure()
+
+    def _configure(self) -> None:
+        from airflow import settings
+
+        settings.dispose_orm()
+        settings.configure_vars()
+        settings.configure_orm()

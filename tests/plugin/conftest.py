@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from helpers.airflow_database import Airflow, Triggerer
+from helpers.airflow_rows import airflow_on
 from helpers.clocks import HeldClock, MovableTime
 from helpers.postgres import postgresql
 from helpers.samples import KEY
@@ -21,40 +21,11 @@ from magic_hour_provider.clock import override
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Airflow's own tables in a database of their own, in place of the one in its home."""
     if request.param == "sqlite":
-        with _airflow_on(f"sqlite:///{tmp_path_factory.mktemp('metadata') / 'airflow.db'}"):
+        with airflow_on(f"sqlite:///{tmp_path_factory.mktemp('metadata') / 'airflow.db'}"):
             yield request.param
         return
-    with postgresql() as url, _airflow_on(url):
+    with postgresql() as url, airflow_on(url):
         yield request.param
-
-
-class _airflow_on:
-    """Turn this process's Airflow to a database, and back."""
-
-    def __init__(self, url: str) -> None:
-        self._url, self._name = url, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-
-    def __enter__(self) -> None:
-        from airflow.utils.db import initdb
-
-        self._before = os.environ.get(self._name)
-        os.environ[self._name] = self._url
-        self._configure()
-        initdb()
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is None:
-            del os.environ[self._name]
-        else:
-            os.environ[self._name] = self._before
-        self._configure()
-
-    def _configure(self) -> None:
-        from airflow import settings
-
-        settings.dispose_orm()
-        settings.configure_vars()
-        settings.configure_orm()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from helpers.airflow_rows import RUN, forget_tasks, make_app, put_run, put_task,
 from magic_hour_provider.operators.files import MagicHourDeleteOperator, MagicHourUploadOperator
 from magic_hour_provider.operators.image import MagicHourAIImageGeneratorOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
+from magic_hour_provider.plugin.media_tab.database import run_cache
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 MP4 = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 4000
@@ -102,5 +103,7 @@ def tab(api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tab
     (root / "a.png").write_bytes(PNG)
     (root / "film.mp4").write_bytes(MP4)
     monkeypatch.setitem(os.environ, "AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", str(root))
+    monkeypatch.setattr(run_cache, "_KEPT_S", 0)  # tests ask for what they have just written
+    monkeypatch.setattr(run_cache, "_TIMES_LOADING", 0)
     forget_tasks("campaign")
     return Tab(api, "campaign", root)

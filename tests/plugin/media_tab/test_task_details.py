@@ -9,9 +9,6 @@ import pytest
 
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.redaction import redact
-from magic_hour_provider.ledger.tag import new_tag
-from magic_hour_provider.plugin.media_tab import task_details as details
-from magic_hour_provider.plugin.media_tab.pages import run_page, select_tiles
 from magic_hour_provider.plugin.media_tab.sanitize import to_safe_json
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.media_tab.task_details import error_of, job_of
@@ -242,21 +239,6 @@ def test_filters_and_parts(tab):
     assert [tile["file"]["index"] for tile in part["tiles"]] == [2]
     for wrong in ({"limit": 5000}, {"offset": -1}, {"limit": 0}):
         assert tab.api.get(f"{tab.path(None)}/details", headers=tab.headers, params=wrong).status_code == 422
-
-
-def test_only_what_is_sent_is_prepared(monkeypatch):
-    """A part of a large run reads only the requests of its own tiles; the rest is counted."""
-    read = []
-    monkeypatch.setattr(details, "flatten_request", lambda request: read.append(request) or [])
-    many = [
-        TaskSnapshot(
-            "make", n, "success", xcoms={"magic_hour_job": job(id=new_tag()), "media": [{"uri": f"/x/{n}.png"}]}
-        )
-        for n in range(1000)
-    ]
-    page = run_page(many, select_tiles(many), {}, 0.0, live=False)
-    assert (len(page["tiles"]), page["matching"], page["totals"]["credits"]) == (120, 1000, 5000)
-    assert len(read) == 120
 
 
 def test_plain_is_redacted_json():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
@@ -14,12 +15,16 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from magic_hour_provider.plugin.media_tab.database.queries import is_run_active, load_tasks
+from magic_hour_provider.plugin.media_tab.database.queries import NotFoundError, load_run, load_snapshots, load_task
+from magic_hour_provider.plugin.media_tab.database.run_cache import RunCache
+from magic_hour_provider.plugin.media_tab.database.run_summary import RunSummary, Selection, iterate_uris
 from magic_hour_provider.plugin.media_tab.files.reader import MediaStorage
 from magic_hour_provider.plugin.media_tab.files.response import ViewerLeftError, respond_with_file, while_connected
 from magic_hour_provider.plugin.media_tab.files.roots import FileNotShownError
-from magic_hour_provider.plugin.media_tab.pages import MAX_PAGE, PAGE, run_page, select_tiles, task_page
+from magic_hour_provider.plugin.media_tab.pages import MAX_PAGE, PAGE, run_page, task_page
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
+
+_T = TypeVar("_T")
 
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {
@@ -38,7 +43,7 @@ _PAGE_HEADERS = {
 }
 _RUN = "/dags/{dag_id}/runs/{run_id}"
 _TASK = _RUN + "/tasks/{task_id}/{map_index}"
-_DATABASE_READS = 4  # at the same time
+_THREADS = 4  # for the database and for building pages
 
 
 def make_media_app() -> FastAPI:
@@ -62,14 +67,14 @@ class MediaTab:
 
     def __init__(self) -> None:
         self._storage = MediaStorage()
-        self._database = CapacityLimiter(_DATABASE_READS)
+        self._runs = RunCache(_load_run)
+        self._threads = CapacityLimiter(_THREADS)
 
     async def respond_with_task(self, dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
         """Return what the page of a task instance shows."""
-        tasks, live = await self._read(dag_id, run_id, task_id, _parse_map_index(map_index))
-        task = tasks[0] if tasks else None
+        task, live = await self._load_task(dag_id, run_id, task_id, map_index)
         problems = await self._find_problems([uri for uri, _ in task.media] if task else [])
-        return await self._json(lambda: task_page(task, problems, time.time(), live=live))
+        return await self._in_thread(lambda: _to_json(task_page(task, problems, time.time(), live=live)))
 
     async def respond_with_run(
         self,
@@ -81,11 +86,18 @@ class MediaTab:
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE,
     ) -> Response:
         """Return a part of a run's contact sheet."""
-        tasks, live = await self._read(dag_id, run_id)
-        chosen = select_tiles(tasks, kind=kind or None, stage=stage or None, offset=offset, limit=limit)
-        uris = [task.media[index][0] for task, index, _ in chosen.tiles if index is not None]
-        problems = await self._find_problems(uris)
-        return await self._json(lambda: run_page(tasks, chosen, problems, time.time(), live=live))
+        with _not_found():
+            summary = await self._runs.get(dag_id, run_id)
+
+        def select() -> tuple[Selection, dict[tuple[str, int], TaskSnapshot]]:
+            selection = summary.select(kind=kind or None, stage=stage or None, offset=offset, limit=limit)
+            with create_session(scoped=False) as session:
+                return selection, load_snapshots(session, dag_id, run_id, {tile.task: None for tile in selection.tiles})
+
+        with _not_found():
+            selection, snapshots = await self._in_thread(select)
+        problems = await self._find_problems(list(iterate_uris(selection, snapshots)))
+        return await self._in_thread(lambda: _to_json(run_page(summary, selection, snapshots, problems, time.time())))
 
     async def respond_with_file(
         self,
@@ -100,8 +112,8 @@ class MediaTab:
         """Return a stored file, or a part of it."""
 
         async def respond() -> Response:
-            tasks, _ = await self._read(dag_id, run_id, task_id, _parse_map_index(map_index))
-            media = tasks[0].media if tasks else []
+            task, _ = await self._load_task(dag_id, run_id, task_id, map_index)
+            media = task.media if task else []
             if not 0 <= index < len(media):
                 raise HTTPException(404, "This task instance has no such file.")
             location = await self._storage.locate(media[index][0])
@@ -115,17 +127,40 @@ class MediaTab:
         except ViewerLeftError:
             return Response(status_code=499)  # to nobody
 
-    async def _read(
-        self, dag_id: str, run_id: str, task_id: str | None = None, map_index: int | None = None
-    ) -> tuple[list[TaskSnapshot], bool]:
-        return await to_thread.run_sync(_read, dag_id, run_id, task_id, map_index, limiter=self._database)
+    async def _load_task(
+        self, dag_id: str, run_id: str, task_id: str, map_index: str
+    ) -> tuple[TaskSnapshot | None, bool]:
+        number = _parse_map_index(map_index)
+
+        def load() -> tuple[TaskSnapshot | None, bool]:
+            with create_session(scoped=False) as session:
+                return load_task(session, dag_id, run_id, task_id, number)
+
+        with _not_found():
+            return await self._in_thread(load)
 
     async def _find_problems(self, uris: Sequence[str]) -> dict[str, str | None]:
         return dict(zip(uris, await self._storage.find_problems(uris), strict=True))
 
-    async def _json(self, make: Callable[[], dict[str, Any]]) -> Response:
-        headers = _PAGE_HEADERS | {"cache-control": "no-store"}
-        return await to_thread.run_sync(lambda: JSONResponse(make(), headers=headers), limiter=self._database)
+    async def _in_thread(self, function: Callable[[], _T]) -> _T:
+        return await to_thread.run_sync(function, limiter=self._threads)
+
+
+def _load_run(dag_id: str, run_id: str) -> RunSummary:
+    with create_session(scoped=False) as session:
+        return load_run(session, dag_id, run_id)
+
+
+@contextmanager
+def _not_found() -> Iterator[None]:
+    try:
+        yield
+    except NotFoundError:
+        raise HTTPException(404, "There is no such run or task instance.") from None
+
+
+def _to_json(content: dict[str, Any]) -> Response:
+    return JSONResponse(content, headers=_PAGE_HEADERS | {"cache-control": "no-store"})
 
 
 def _static(name: str) -> Response:
@@ -154,15 +189,3 @@ def _parse_map_index(map_index: str) -> int:
         return int(map_index)
     except ValueError:
         raise HTTPException(404, "There is no such task instance.") from None
-
-
-def _read(
-    dag_id: str, run_id: str, task_id: str | None = None, map_index: int | None = None
-) -> tuple[list[TaskSnapshot], bool]:
-    """Return the task instances that run our operators, and whether their run is active."""
-    with create_session(scoped=False) as session:
-        found = load_tasks(session, dag_id, run_id, task_id, map_index)
-        live = is_run_active(session, dag_id, run_id)
-    if found is None:
-        raise HTTPException(404, "There is no such run or task instance.")
-    return found, live

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,14 +10,15 @@ from magic_hour_provider.api.redaction import redact
 _MAX_TEXT = 4000  # characters
 _MAX_DEPTH = 12
 _MAX_WIDTH = 200
+_MAX_NUMBER = 10**18  # a longer integer costs time, and a page's script cannot read it
 
 
 def to_safe_json(value: Any, depth: int = 0) -> Any:
     """Return a value as JSON without secrets, limited in length, width and depth."""
-    if isinstance(value, bool | int | None):
+    if isinstance(value, bool | None):
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, int | float):
+        return safe_number(value)
     if isinstance(value, Mapping) and depth < _MAX_DEPTH:
         return {
             to_safe_json(str(name)): to_safe_json(inner, depth + 1) for name, inner in list(value.items())[:_MAX_WIDTH]
@@ -34,10 +34,10 @@ def safe_text(value: Any) -> str | None:
 
 
 def safe_number(value: Any) -> int | float | None:
-    """Return a finite number; None for anything else."""
+    """Return a number that is finite and not beyond what anybody counts; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if math.isfinite(value) else None
+    return value if -_MAX_NUMBER <= value <= _MAX_NUMBER else None
 
 
 def flatten_request(value: Any, path: str = "") -> list[dict[str, Any]]:

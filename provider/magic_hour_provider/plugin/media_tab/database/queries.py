@@ -1,90 +1,217 @@
-"""Database queries of the pages: task instances, their XComs, and which tasks run our operators."""
+"""Database queries of the pages: one task instance with its XComs, a light summary of a run, and XComs of its tiles."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import select
+from sqlalchemy import Text, and_, case, cast, func, select
 
-from magic_hour_provider.plugin.media_tab.database.dag_tasks import load_media_tasks
-from magic_hour_provider.plugin.media_tab.snapshot import KEYS, TaskSnapshot
+from magic_hour_provider.plugin.media_tab.database.dag_tasks import MediaTasks, load_media_tasks
+from magic_hour_provider.plugin.media_tab.database.run_summary import (
+    MAX_FIELD,
+    Entry,
+    JobValues,
+    RunSummary,
+    TaskSummary,
+    summarize_run,
+)
+from magic_hour_provider.plugin.media_tab.snapshot import FILES_XCOM, KEYS, RESULT_XCOM, TaskSnapshot
+from magic_hour_provider.xcoms import JOB_XCOM
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_MAX_CACHED = 64
-_NO_MEDIA = ("MagicHourUploadOperator", "MagicHourDeleteOperator")
+_MAX_VALUE = 256 * 1024  # characters of an XCom; a longer one is none of ours
+_MAX_WHOLE = 1000  # task instances whose XComs are read whole for the summary, as their shape is not ours
+_INSTANCE = ("task_id", "map_index", "state", "rendered_map_index")
 
 
-def load_tasks(
-    session: Session, dag_id: str, run_id: str, task_id: str | None = None, map_index: int | None = None
-) -> list[TaskSnapshot] | None:
-    """Return the task instances of a run that run our operators, in the order in which the tasks run.
+class NotFoundError(Exception):
+    """There is no such run or task instance."""
 
-    None: the run has no task instances at all, ours or not.
 
-    Which operator a task runs, the serialized DAG of its version decides: XComs can be forged.
+def load_task(
+    session: Session, dag_id: str, run_id: str, task_id: str, map_index: int
+) -> tuple[TaskSnapshot | None, bool]:
+    """Return a task instance, None if it does not run one of our operators, and whether its run is active.
 
-    :param task_id: of one task only.
-    :param map_index: of one task instance only.
+    :raises NotFoundError: there is none.
     """
-    query = select(
-        TaskInstance.task_id,
-        TaskInstance.map_index,
-        TaskInstance.state,
-        TaskInstance.__table__.c.rendered_map_index,
-        TaskInstance.dag_version_id,
-    ).where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
-    values = select(XComModel.task_id, XComModel.map_index, XComModel.key, XComModel.value).where(
-        XComModel.dag_id == dag_id, XComModel.run_id == run_id, XComModel.key.in_(KEYS)
+    dag_run_id, live = _find_run(session, dag_id, run_id)
+    columns = TaskInstance.__table__.c
+    query = select(columns.state, columns.rendered_map_index, columns.dag_version_id).where(
+        columns.dag_id == dag_id, columns.run_id == run_id, columns.task_id == task_id, columns.map_index == map_index
     )
-    if task_id is not None:
-        query, values = query.where(TaskInstance.task_id == task_id), values.where(XComModel.task_id == task_id)
-    if map_index is not None:
-        query, values = query.where(TaskInstance.map_index == map_index), values.where(XComModel.map_index == map_index)
-    found = session.execute(query).all()
-    if not found:
-        return None
-    ours = load_media_tasks(session, dag_id, {row.dag_version_id for row in found})
-    rows = [row for row in found if row.task_id in ours[row.dag_version_id]]
-    rows.sort(key=lambda row: (ours[row.dag_version_id][row.task_id].position, row.task_id, row.map_index))
-    xcoms: dict[tuple[str, int], dict[str, Any]] = {}
-    if rows:
-        if task_id is None:
-            values = values.where(XComModel.task_id.in_({row.task_id for row in rows}))
-        for one in session.execute(values):
-            xcoms.setdefault((one.task_id, one.map_index), {})[one.key] = _parse_value(one.value)
-    return [
-        TaskSnapshot(
-            row.task_id,
-            row.map_index,
-            row.state,
-            row.rendered_map_index,
-            ours[row.dag_version_id][row.task_id].makes_media,
-            xcoms.get((row.task_id, row.map_index), {}),
+    row = session.execute(query).one_or_none()
+    if row is None:
+        raise NotFoundError
+    ours = load_media_tasks(session, dag_id, [row.dag_version_id])[row.dag_version_id]
+    if task_id not in ours:
+        return None, live
+    xcoms = _load_xcoms(session, dag_run_id, {task_id}, {map_index}).get((task_id, map_index), {})
+    makes_media = ours[task_id].makes_media
+    return TaskSnapshot(task_id, map_index, row.state, row.rendered_map_index, makes_media, xcoms), live
+
+
+def load_run(session: Session, dag_id: str, run_id: str) -> RunSummary:
+    """Return the summary of a run: its task instances in the order in which the tasks run, and their files' names.
+
+    The XComs stay in the database, but for a few fields and the list of files.
+
+    :raises NotFoundError: there is no such run.
+    """
+    dag_run_id, live = _find_run(session, dag_id, run_id)
+    in_run = (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
+    versions = session.scalars(select(TaskInstance.dag_version_id).where(*in_run).distinct()).all()
+    ours = load_media_tasks(session, dag_id, versions)
+    entries: list[tuple[int, Entry]] = []
+    for version, tasks in ours.items():
+        of_version = TaskInstance.dag_version_id == version  # "IS NULL" of those from before versions
+        for entry in _load_entries(session, dag_run_id, tasks, *in_run, of_version):
+            entries.append((tasks[entry.task_id].position, entry))
+    entries.sort(key=lambda one: (one[0], one[1][:2]))
+    ordered = [entry for _, entry in entries]
+    if odd := [entry for entry in ordered if _is_odd(entry)][:_MAX_WHOLE]:
+        whole = load_snapshots(session, dag_id, run_id, odd)
+        ordered = [Entry.from_snapshot(whole[entry[:2]]) if entry[:2] in whole else entry for entry in ordered]
+    return summarize_run(ordered, live=live)
+
+
+def _load_entries(session: Session, dag_run_id: int, tasks: MediaTasks, *conditions: Any) -> Iterator[Entry]:
+    """Return the light values of task instances: those of all XComs are looked up by their whole primary keys."""
+    instances, job, files, result = TaskInstance.__table__, *(XComModel.__table__.alias() for _ in range(3))
+
+    def same_task(xcom: Any, key: str) -> Any:
+        same = (xcom.c.task_id == instances.c.task_id, xcom.c.map_index == instances.c.map_index)
+        return and_(xcom.c.dag_run_id == dag_run_id, *same, xcom.c.key == key)
+
+    fields = [_substring(session, job, job.c.value[name].as_string()) for name in JobValues._fields]
+    # Where the list of files has no XCom of its own, the result has it.
+    in_result = _text(session, result, result.c.value["files"])
+    listed = case((files.c.key.is_not(None), _text(session, files, files.c.value)), else_=in_result)
+    query = (
+        select(
+            *(instances.c[name] for name in _INSTANCE),
+            *fields,
+            case((files.c.key.is_not(None), listed), else_=in_result),
         )
-        for row in rows
-    ]
+        .select_from(
+            instances.outerjoin(job, same_task(job, JOB_XCOM))
+            .outerjoin(files, same_task(files, FILES_XCOM))
+            .outerjoin(result, and_(same_task(result, RESULT_XCOM), files.c.key.is_(None)))
+        )
+        .where(*conditions, instances.c.task_id.in_(tasks))
+    )
+    rows = session.connection().execute(query).all()
+    for row, uris in zip(rows, _parse_lists([row[-1] for row in rows]), strict=True):
+        yield Entry(*row[:4], tasks[row[0]].makes_media, JobValues._make(row[4:-1]), uris)
 
 
-def is_run_active(session: Session, dag_id: str, run_id: str) -> bool:
-    """Return whether a run has not ended."""
-    query = select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-    return session.scalar(query) in ("queued", "running")
+def load_snapshots(
+    session: Session, dag_id: str, run_id: str, tasks: Iterable[TaskSummary | Entry]
+) -> dict[tuple[str, int], TaskSnapshot]:
+    """Return some task instances of a run with their XComs, by task and map index.
+
+    :raises NotFoundError: there is no such run.
+    """
+    tasks = list(tasks)
+    if not tasks:
+        return {}
+    dag_run_id, _ = _find_run(session, dag_id, run_id)
+    xcoms = _load_xcoms(session, dag_run_id, {task.task_id for task in tasks}, {task.map_index for task in tasks})
+    return {
+        _key(task): TaskSnapshot(
+            task.task_id, task.map_index, task.state, task.label, task.makes_media, xcoms.get(_key(task), {})
+        )
+        for task in tasks
+    }
 
 
-def _parse_value(stored: Any) -> Any:
-    """Return an XCom's value. Workers store JSON; Airflow's REST API stores a text that holds JSON, up to 3.1 twice.
+def _key(task: TaskSummary | Entry) -> tuple[str, int]:
+    return task.task_id, task.map_index
+
+
+def _is_odd(entry: Entry) -> bool:
+    """Whether the light values of a task that has succeeded, or reported a job, are not as ours are."""
+    if not entry.makes_media:
+        return False
+    job = entry.job
+    return entry.state == "success" and (entry.files is None or (job.id is None and job.kind is None))
+
+
+def _find_run(session: Session, dag_id: str, run_id: str) -> tuple[int, bool]:
+    query = select(DagRun.id, DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+    row = session.execute(query).one_or_none()
+    if row is None:
+        raise NotFoundError
+    return row.id, row.state in ("queued", "running")
+
+
+def _load_xcoms(
+    session: Session, dag_run_id: int, task_ids: set[str], map_indexes: set[int]
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the XComs of :data:`KEYS`, of these tasks and map indexes, and perhaps of a few more combinations."""
+    text = cast(XComModel.value, Text)
+    query = select(
+        XComModel.task_id, XComModel.map_index, XComModel.key, case((func.length(text) <= _MAX_VALUE, text))
+    ).where(
+        XComModel.dag_run_id == dag_run_id,
+        XComModel.task_id.in_(task_ids),
+        XComModel.map_index.in_(map_indexes),
+        XComModel.key.in_(KEYS),
+    )
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for task_id, map_index, key, value in session.execute(query):
+        found.setdefault((task_id, map_index), {})[key] = _parse_value(value)
+    return found
+
+
+def _substring(session: Session, xcom: Any, value: Any) -> Any:
+    return _if_readable(session, xcom, func.substr(value, 1, MAX_FIELD))
+
+
+def _text(session: Session, xcom: Any, value: Any) -> Any:
+    text = cast(value, Text)
+    return _if_readable(session, xcom, case((func.length(text) <= _MAX_VALUE, text)))
+
+
+def _if_readable(session: Session, xcom: Any, value: Any) -> Any:
+    """Return a part of an XCom, or nothing where SQLite cannot parse it: it would refuse the whole query."""
+    if session.get_bind().dialect.name != "sqlite":
+        return value
+    stored = cast(xcom.c.value, Text)
+    return case((and_(func.length(stored) <= _MAX_VALUE, func.json_valid(stored) == 1), value))
+
+
+def _parse_lists(texts: Sequence[str | None]) -> list[list[str] | None]:
+    """Return the lists of texts that JSON texts hold; None for anything else."""
+    try:
+        values = json.loads(f"[{','.join(text or 'null' for text in texts)}]")  # all at once is several times faster
+    except (ValueError, RecursionError):
+        values = []
+    if len(values) != len(texts):
+        values = [_parse_value(text) for text in texts]
+    return [value if _is_list_of_texts(value) else None for value in values]
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _parse_value(stored: str | None) -> Any:
+    """Return an XCom's value. Workers store JSON; Airflow's REST API may store a text that holds JSON, up to 3.1 twice.
 
     It is only parsed as JSON, never deserialized: an XCom could name any class.
     """
+    value: Any = stored
     try:
-        for _ in range(2):
-            stored = json.loads(stored) if isinstance(stored, str) else stored
+        for _ in range(3):
+            value = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         return None
-    return stored
+    return value

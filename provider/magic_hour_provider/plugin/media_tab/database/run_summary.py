@@ -1,0 +1,204 @@
+"""The summary of a run: what its contact sheet counts, without the XComs that only the tiles need."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from magic_hour_provider.api.models import CANCELED, ERROR, is_id
+from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
+from magic_hour_provider.plugin.media_tab.sanitize import safe_number
+from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot, stage_of
+from magic_hour_provider.times import parse_time
+
+MAX_FIELD = 200
+"""Characters of a field that is counted."""
+
+_WITH_SECONDS = re.compile(r"([0-9-]{10}[T ][0-9]{2}:[0-9]{2}:)([0-5][0-9])(.{0,20})$")
+_EMPTY = (None, "", "{}", "[]", "null", "false", "0")
+
+
+class JobValues(NamedTuple):
+    """Fields of an operator's report, as texts; None for what it does not say.
+
+    :param request: its beginning.
+    """
+
+    id: str | None = None
+    kind: str | None = None
+    status: str | None = None
+    credits_charged: str | None = None
+    submitted_at: str | None = None
+    ended_at: str | None = None
+    request: str | None = None
+
+
+class TaskSummary(NamedTuple):
+    """A task instance on the contact sheet.
+
+    :param stage: as :func:`stage_of` its state.
+    :param kinds: one for each of its tiles.
+    :param has_files: whether each tile is a file; else there is one tile at most, without a file.
+    """
+
+    task_id: str
+    map_index: int
+    state: str | None
+    label: str | None
+    makes_media: bool
+    stage: str
+    kinds: tuple[str | None, ...]
+    has_files: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile of the contact sheet.
+
+    :param index: of a file among the task instance's files, or None.
+    """
+
+    task: TaskSummary
+    index: int | None
+    kind: str | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The tiles of one response.
+
+    :param counts: of all tiles of the run, and of those that match the filters.
+    """
+
+    tiles: Sequence[Tile]
+    counts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run's contact sheet without its tiles' details.
+
+    :param tasks: in the order in which they run.
+    :param live: whether the run is active.
+    :param totals: number of files, the credits, and the seconds from submission to end of all jobs; each counts once.
+    """
+
+    tasks: Sequence[TaskSummary]
+    live: bool
+    totals: Mapping[str, Any]
+    kinds: Mapping[str, int]
+    stages: Mapping[str, int]
+
+    def select(
+        self, *, kind: str | None = None, stage: str | None = None, offset: int = 0, limit: int = 120
+    ) -> Selection:
+        """Return a part of the contact sheet.
+
+        :param kind: only tiles of this kind.
+        :param stage: only tiles of task instances at this stage.
+        :param offset: number of these tiles to skip.
+        :param limit: maximum number of tiles.
+        """
+        tiles: list[Tile] = []
+        matching = with_file = 0
+        by_task: Counter[str] = Counter()
+        for task in self.tasks:
+            if stage not in (None, task.stage):
+                continue
+            indexes = [index for index, its_kind in enumerate(task.kinds) if kind in (None, its_kind)]
+            if offset < matching + len(indexes) and matching < offset + limit:
+                wanted = indexes[max(offset - matching, 0) : offset + limit - matching]
+                tiles += [Tile(task, index if task.has_files else None, task.kinds[index]) for index in wanted]
+            matching += len(indexes)
+            with_file += len(indexes) if task.has_files else 0
+            by_task[task.task_id] += len(indexes)
+        counts = {"kinds": self.kinds, "stages": self.stages, "tasks": +by_task}
+        return Selection(tiles, counts | {"matching": matching, "with_file": with_file})
+
+
+class Entry(NamedTuple):
+    """What the summary of a run is made from, for one task instance.
+
+    :param files: URIs; None where there is no list of them.
+    """
+
+    task_id: str
+    map_index: int
+    state: str | None
+    label: str | None
+    makes_media: bool
+    job: JobValues
+    files: Sequence[str] | None
+
+    @classmethod
+    def from_snapshot(cls, task: TaskSnapshot) -> Entry:
+        """Take the values from whole XComs; the operator's report comes before the result."""
+        values = {**task.result, **task.job, "request": task.job.get("request") or None}
+        texts = (None if values.get(name) is None else str(values[name])[:MAX_FIELD] for name in JobValues._fields)
+        uris = [uri for uri, _ in task.media]
+        return cls(task.task_id, task.map_index, task.state, task.label, task.makes_media, JobValues._make(texts), uris)
+
+
+def summarize_run(entries: Iterable[Entry], *, live: bool) -> RunSummary:
+    """Return the summary of a run.
+
+    :param entries: its task instances, in order.
+    :param live: whether the run is active.
+    """
+    tasks: list[TaskSummary] = []
+    uris: set[str] = set()
+    jobs: dict[str, JobValues] = {}
+    all_kinds: Counter[str | None] = Counter()
+    stages: Counter[str] = Counter()
+    for task_id, map_index, state, label, makes_media, job, listed in entries:
+        stage, files = stage_of(state), listed or ()
+        kinds: tuple[str | None, ...] = tuple([expected_kind(uri.rpartition("/")[2]) for uri in files])
+        if not kinds and makes_media and stage != "skipped":
+            kinds = (job.kind,)
+        tasks.append(TaskSummary(task_id, map_index, state, label, makes_media, stage, kinds, bool(files)))
+        uris.update(files)
+        # Of those that know a job, one that has submitted it knows most.
+        if job.id is not None and (job.id not in jobs or job.request not in _EMPTY) and is_id(job.id):
+            jobs[job.id] = job
+        all_kinds.update(kinds)
+        stages[stage] += len(kinds)
+    totals = {"files": len(uris)} | _sum_jobs(jobs)
+    return RunSummary(tasks, live, totals, {kind: n for kind, n in all_kinds.items() if kind}, +stages)
+
+
+def _sum_jobs(jobs: Mapping[str, JobValues]) -> dict[str, Any]:
+    credits = seconds = 0.0
+    for job in jobs.values():
+        if job.status not in (ERROR, CANCELED):
+            credits += _to_number(job.credits_charged)
+        start, end = _parse_time(job.submitted_at), _parse_time(job.ended_at)
+        if start is not None and end is not None:
+            seconds += max(end - start, 0)
+    return {"credits": int(credits) if credits.is_integer() else credits, "seconds": seconds}
+
+
+def _parse_time(text: str | None) -> float | None:
+    """As :func:`parse_time`, which keeps what it has parsed: the many times of a run lie in few minutes."""
+    parts = _WITH_SECONDS.match(text or "")
+    if parts is None:
+        return None
+    minute = parse_time(f"{parts[1]}00{parts[3]}")
+    return None if minute is None else minute + int(parts[2])
+
+
+def _to_number(text: str | None) -> float:
+    try:
+        return float(safe_number(float(text or 0)) or 0)
+    except ValueError:
+        return 0.0
+
+
+def iterate_uris(selection: Selection, snapshots: Mapping[tuple[str, int], TaskSnapshot]) -> Iterator[str]:
+    """Return the URIs of a selection's files; a task instance may have fewer by now than the summary knew."""
+    for tile in selection.tiles:
+        media = snapshots[tile.task.task_id, tile.task.map_index].media
+        if tile.index is not None and tile.index < len(media):
+            yield media[tile.index][0]
