@@ -133,10 +133,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if options.host not in _LOCAL:
         print(f"Warning: listening on {options.host}, so other machines can reach it.", file=sys.stderr, flush=True)
-    pace = "manual clock" if options.manual_clock else f"{options.speed:g} x real time"
+    speed = "manual clock" if options.manual_clock else f"{options.speed:g} x real time"
     key = "the default key" if options.api_key == DEFAULT_API_KEY else "the key given"
     print(
-        f"Magic Hour simulator on {simulator.url} - {pace}, {options.credits} credits, {key}. Ctrl+C stops it.",
+        f"Magic Hour simulator on {simulator.url} - {speed}, {options.credits} credits, {key}. Ctrl+C stops it.",
         flush=True,
     )
     stop.wait()

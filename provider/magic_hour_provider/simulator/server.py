@@ -168,7 +168,7 @@ class Simulator:
     # --- counters, faults, webhooks and clock
 
     def summary(self) -> Summary:
-        """Return the counters in brief: ``assert str(sim.summary()) == "1 create, 5 credits, 9 looks"``."""
+        """Return the counters in brief: ``assert str(sim.summary()) == "1 create, 5 credits, 9 polls"``."""
         return self._service.summary()
 
     def stats(self) -> dict[str, Any]:

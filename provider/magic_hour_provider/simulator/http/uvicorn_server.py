@@ -7,7 +7,7 @@ Only what is public is used:
   hands every event on. What it adds is that the transport of each connection is known to the application: ASGI has no
   message that closes a connection without a response, or in the middle of one.
 - ``uvicorn.Server.serve(sockets=...)`` and ``started``. ``serve`` is a coroutine in a task of ours, so that it can be
-  cancelled. uvicorn's own way to stop looks ten times a second whether it should, and then gives connections time;
+  cancelled. uvicorn itself checks ten times a second whether it should stop, and then gives connections time;
   tests start and stop a simulator hundreds of times. The socket and the connections are ours to close, and every
   request has ended before the task is cancelled.
 """
