@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker ``magic_hour``."""
     config.addinivalue_line(
         "markers",
-        "magic_hour(speed=1, credits=100_000, tier='creator', seed=0, webhook=None, conn_id='magic_hour_default', "
+        "magic_hour(speed=1, credits=100_000, tier='creator', seed=None, webhook=None, conn_id='magic_hour_default', "
         "real_time=False): "
         "options of the fixture magic_hour_simulator",
     )
@@ -58,7 +58,7 @@ def magic_hour_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     - ``speed``: jobs run at so many x real time (default: the setting ``magic_hour_speed``, or 1);
     - ``credits``: balance at the start (100,000);
     - ``tier``: the account's tier: ``free``, ``creator``, ``pro`` or ``business`` (``creator``);
-    - ``seed``: one seed gives the same job ids (0);
+    - ``seed``: one seed gives the same job ids (random ones);
     - ``webhook``: where it sends webhooks, as ``add_webhook`` does, if that is known beforehand;
     - ``conn_id``: the connection that is set (``magic_hour_default``), or a list of several. Name every one that the
       DAG uses: any other still leads to wherever it leads;

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from helpers.simulator import IMAGE_REQUEST, KEY, Receiver
+from helpers.simulator import IMAGE_REQUEST, KEY, Receiver, connect
 from magic_hour_provider.api.webhooks import verify
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.__main__ import main
@@ -121,6 +121,9 @@ def test_manual_clock_and_behavior() -> None:
             assert http.delete(f"/v1/image-projects/{job}").status_code == 204
             assert http.get(f"/v1/image-projects/{job}").json()["enabled"] is False
             assert http.get("/_simulator/stats").json()["creates"]["accepted"] == 1
+        with Simulator(seed=7) as same, connect(same) as http:
+            assert http.post("/v1/ai-image-generator", json=IMAGE_REQUEST).json()["id"] == job
+            assert same.summary().creates == 1
     finally:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
@@ -167,6 +170,7 @@ def test_the_behavior_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = "".join(capsys.readouterr().out.split())
+    assert "oneseedgivesthesameids(default:randomones)" in shown
     assert "deleted_job=not_found|disabled;" in shown
     assert "upload_link_seconds=900;" in shown
 

@@ -26,7 +26,7 @@ def _parser(default_key: str) -> argparse.ArgumentParser:
     parser.add_argument("--api-key", default=default_key, help="the only key it accepts (%(default)s)")
     parser.add_argument("--credits", type=int, default=100_000, help="credits at the start (%(default)s)")
     parser.add_argument("--tier", choices=TIERS, default="creator", help="the account's tier (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="one seed gives the same ids (%(default)s)")
+    parser.add_argument("--seed", type=int, help="one seed gives the same ids (default: random ones)")
     parser.add_argument("--manual-clock", action="store_true", help="time moves by POST /_simulator/advance alone")
     parser.add_argument(
         "--duration-jitter",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +35,8 @@ class Simulator:
     :param api_key: the only key it accepts.
     :param credits: balance at the start; a whole number.
     :param tier: the account's tier: ``free``, ``creator``, ``pro`` or ``business``.
-    :param seed: one seed gives the same ids, durations and outputs to the same requests in the same order.
+    :param seed: one seed gives the same ids, durations and outputs to the same requests in the same order; None for
+        random ones, so that a simulator that is started again does not repeat the ids of jobs that are stored.
     :param clock: returns the time in seconds since 1970; None for the real time.
     :param host: address to listen on.
     :param storage: folder for uploads and outputs, kept at the end; None for a temporary one.
@@ -57,7 +59,7 @@ class Simulator:
         api_key: str = DEFAULT_API_KEY,
         credits: int = 100_000,
         tier: str = "creator",
-        seed: int = 0,
+        seed: int | None = None,
         clock: Callable[[], float] | None = None,
         host: str = "127.0.0.1",
         storage: Path | str | None = None,
@@ -103,7 +105,7 @@ class Simulator:
             speed=speed,
             balance=credits,
             tier=tier,
-            seed=seed,
+            seed=secrets.randbits(64) if seed is None else seed,
             clock=(lambda: _MANUAL_CLOCK_START) if manual_clock else clock or time.time,
             storage=folder,
             behavior=behavior,

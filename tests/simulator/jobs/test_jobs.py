@@ -9,7 +9,7 @@ import httpx
 import magic_hour
 import pytest
 
-from helpers.simulator import EXAMPLES, IMAGE_REQUEST, KEY, NOW
+from helpers.simulator import EXAMPLES, IMAGE_REQUEST, KEY, NOW, connect
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.jobs.prices import credits_for
@@ -79,6 +79,19 @@ def test_ids_follow_the_seed() -> None:
             assert sim.stats()["creates"]["accepted"] == 3
             runs.append([job["id"] for job in sim.jobs()])
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_ids_are_random_without_a_seed() -> None:
+    """A simulator that is started again does not repeat the ids of the jobs and files that somebody has kept."""
+    ids, paths = set(), set()
+    for _ in range(2):
+        with Simulator(manual_clock=True) as sim, connect(sim) as http:
+            for _ in range(3):
+                ids.add(http.post("/v1/ai-image-generator", json=IMAGE_REQUEST).json()["id"])
+            items = {"items": [{"type": "image", "extension": "png"}]}
+            paths.add(http.post("/v1/files/upload-urls", json=items).json()["items"][0]["file_path"])
+            assert sim.summary().creates == 3
+    assert (len(ids), len(paths)) == (6, 2)
 
 
 @pytest.mark.parametrize("bearer", [None, "Bearer wrong", "Bearer", KEY])
