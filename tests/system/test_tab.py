@@ -193,8 +193,8 @@ def test_a_failed_job(world, runs, visit):
     tab = someone.open("tab", runs["tab"], "fails")
     alert = tab.locator(".alert")
     assert "failed with content_policy_violation" in alert.inner_text()
-    assert re.search(r"Charge\s+Refunded", alert.inner_text())
-    assert re.search(r"Next step\s+Fix the problem above", alert.inner_text())
+    assert re.search(r"Charge\s+Magic Hour refunds the job", alert.inner_text())
+    assert re.search(r"Next step\s+The same request would fail again", alert.inner_text())
     someone.keep("failed")
 
 

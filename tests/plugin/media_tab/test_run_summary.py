@@ -19,7 +19,7 @@ from helpers.postgres import postgresql
 from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.plugin.media_tab.database import queries, run_cache
-from magic_hour_provider.plugin.media_tab.database.queries import NotFoundError, load_run, load_snapshots
+from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_run, load_snapshots
 from magic_hour_provider.plugin.media_tab.database.run_cache import RunCache
 from magic_hour_provider.plugin.media_tab.database.run_summary import Entry, JobValues, RunSummary, summarize_run
 from magic_hour_provider.plugin.media_tab.pages import run_page
@@ -224,9 +224,9 @@ def test_a_load_that_fails_is_not_kept():
 
     async def story():
         cache = RunCache(loads)
-        loads.error = NotFoundError()
+        loads.error = NoSuchTaskError()
         results = await asyncio.gather(*(cache.get("many", "run") for _ in range(3)), return_exceptions=True)
-        assert {type(one) for one in results} == {NotFoundError}
+        assert {type(one) for one in results} == {NoSuchTaskError}
         loads.error = None
         assert (await cache.get("many", "run")).totals["files"] == 2
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from magic_hour_provider.api.catalog import get_tool
+from magic_hour_provider.api.errors import Charge, MagicHourError
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.plugin.media_tab.sanitize import to_safe_json
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
@@ -68,25 +69,23 @@ def test_before_the_first_submission(tab):
 
 @pytest.mark.parametrize("state", ["failed", "up_for_retry"])
 @pytest.mark.parametrize(
-    ("report", "charge"),
+    ("charge", "more", "shown"),
     [
-        ({"charge": "none", "id": None}, "Nothing was charged."),
-        ({"charge": "refunded", "status": "error", "credits_charged": 0}, "Refunded. It costs 0 credits."),
-        ({"charge": "kept", "status": "rendering"}, "5 credits stay charged."),
-        ({"charge": "kept", "credits_charged": None}, "The charge stays."),
-        (
-            {"charge": "unknown", "id": None},
-            "It is unknown whether credits were charged. The error says what is known.",
-        ),
+        (Charge.NONE, {"id": None}, "No job was created and nothing was charged."),
+        (Charge.REFUNDED, {"status": "error", "credits_charged": 0}, "Magic Hour refunds the job."),
+        (Charge.KEPT, {"status": "rendering"}, "The job was paid for and stays charged. 5 credits."),
+        (Charge.KEPT, {"credits_charged": None}, "The job was paid for and stays charged."),
+        (Charge.UNKNOWN, {"id": None}, "It is unknown whether a job was created and charged."),
     ],
 )
-def test_a_failure(report, charge, state):
-    """Message, charge and next step are those that the operator reported, whatever the job's status is."""
-    report = job(**report, error="Magic Hour job abc123 failed.", next_step="Fix the picture and clear the task.")
+def test_a_failure(charge, more, shown, state):
+    """Message, charge and next step are those that the operator reported, each once, whatever the job's status is."""
+    error = MagicHourError("Magic Hour job abc123 failed.", charge=charge, next_step="Change it and clear the task.")
+    report = job(**more, error=str(error), charge=charge.value, next_step=error.next_step)
     assert error_of(TaskSnapshot("make", -1, state, xcoms={"magic_hour_job": report})) == {
         "message": "Magic Hour job abc123 failed.",
-        "charge": charge,
-        "next_step": "Fix the picture and clear the task.",
+        "charge": shown,
+        "next_step": "Change it and clear the task.",
     }
 
 
@@ -104,8 +103,8 @@ def test_a_job_whose_attempt_was_ended_from_outside():
     report = job(status="rendering", credits_charged=120)
     shown = error_of(TaskSnapshot("make", -1, "failed", xcoms={"magic_hour_job": report}))
     assert shown["message"].endswith("Its log says why.")
-    assert shown["charge"] == "120 credits stay charged, unless the job itself fails."
-    assert shown["next_step"].startswith("Clear the task. It resumes this job")
+    assert shown["charge"] == "The job was paid for, and is refunded if it fails. 120 credits."
+    assert shown["next_step"].startswith("Clear the task: it resumes this job")
 
 
 @pytest.mark.parametrize("charge", [None, 5, "much", ["none"], {"a": 1}, "x" * 10_000])

@@ -15,7 +15,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from magic_hour_provider.plugin.media_tab.database.queries import NotFoundError, load_run, load_snapshots, load_task
+from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_run, load_snapshots, load_task
 from magic_hour_provider.plugin.media_tab.database.run_cache import RunCache
 from magic_hour_provider.plugin.media_tab.database.run_summary import RunSummary, Selection, iterate_uris
 from magic_hour_provider.plugin.media_tab.files.reader import MediaStorage
@@ -155,7 +155,7 @@ def _load_run(dag_id: str, run_id: str) -> RunSummary:
 def _not_found() -> Iterator[None]:
     try:
         yield
-    except NotFoundError:
+    except NoSuchTaskError:
         raise HTTPException(404, "There is no such run or task instance.") from None
 
 

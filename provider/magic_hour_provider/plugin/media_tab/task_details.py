@@ -7,7 +7,7 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import KINDS, TOOLS
 from magic_hour_provider.api.models import ENDED, is_id, library_url
-from magic_hour_provider.plugin.media_tab.charges import describe_charge, describe_next_step
+from magic_hour_provider.plugin.media_tab.charges import describe_charge, describe_failure, describe_next_step
 from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
 from magic_hour_provider.plugin.media_tab.sanitize import (
     flatten_request,
@@ -90,7 +90,7 @@ def _expected_at(task: TaskSnapshot) -> float | None:
 
 def error_of(task: TaskSnapshot) -> dict[str, Any] | None:
     """Return a failure's message, what it means for the charge, and the next step; None if nothing failed."""
-    message = safe_text(task.job.get("error"))
+    message = describe_failure(task.job)
     if task.stage == "succeeded" or (message is None and task.stage != "failed"):
         return None  # the error of an earlier attempt, or one that a person overruled
     if task.state == "upstream_failed":

@@ -31,7 +31,7 @@ _MAX_WHOLE = 1000  # task instances whose XComs are read whole for the summary, 
 _INSTANCE = ("task_id", "map_index", "state", "rendered_map_index")
 
 
-class NotFoundError(Exception):
+class NoSuchTaskError(Exception):
     """There is no such run or task instance."""
 
 
@@ -40,7 +40,7 @@ def load_task(
 ) -> tuple[TaskSnapshot | None, bool]:
     """Return a task instance, None if it does not run one of our operators, and whether its run is active.
 
-    :raises NotFoundError: there is none.
+    :raises NoSuchTaskError: there is none.
     """
     dag_run_id, live = _find_run(session, dag_id, run_id)
     columns = TaskInstance.__table__.c
@@ -49,7 +49,7 @@ def load_task(
     )
     row = session.execute(query).one_or_none()
     if row is None:
-        raise NotFoundError
+        raise NoSuchTaskError
     ours = load_media_tasks(session, dag_id, [row.dag_version_id])[row.dag_version_id]
     if task_id not in ours:
         return None, live
@@ -63,7 +63,7 @@ def load_run(session: Session, dag_id: str, run_id: str) -> RunSummary:
 
     The XComs stay in the database, but for a few fields and the list of files.
 
-    :raises NotFoundError: there is no such run.
+    :raises NoSuchTaskError: there is no such run.
     """
     dag_run_id, live = _find_run(session, dag_id, run_id)
     in_run = (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
@@ -117,7 +117,7 @@ def load_snapshots(
 ) -> dict[tuple[str, int], TaskSnapshot]:
     """Return some task instances of a run with their XComs, by task and map index.
 
-    :raises NotFoundError: there is no such run.
+    :raises NoSuchTaskError: there is no such run.
     """
     tasks = list(tasks)
     if not tasks:
@@ -148,7 +148,7 @@ def _find_run(session: Session, dag_id: str, run_id: str) -> tuple[int, bool]:
     query = select(DagRun.id, DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
     row = session.execute(query).one_or_none()
     if row is None:
-        raise NotFoundError
+        raise NoSuchTaskError
     return row.id, row.state in ("queued", "running")
 
 
