@@ -69,7 +69,9 @@ class Webhooks:
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """Serve an app for the length of a ``with`` block; give its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False))
+    # A busy machine may be longer between two requests of a test than uvicorn keeps a connection.
+    options: dict[str, Any] = {"log_config": None, "access_log": False, "timeout_keep_alive": 60}
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", **options))
     thread = threading.Thread(target=server.run, name="webhooks", daemon=True)
     thread.start()
     until(lambda: server.started or not thread.is_alive())
