@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import av
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout, TaskDeferred
 
 from helpers.attempts import TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
@@ -211,4 +213,65 @@ def test_a_revoked_key_while_waiting(airflow):
     airflow.connect()
     ti.clear()
     assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("timeout", [None, 3600])
+def test_execution_timeout_ends_a_deferred_attempt(airflow, timeout):
+    """Airflow's limit of one attempt, counted from its start, ends a deferred one as Airflow would; a retry resumes."""
+    airflow.sim.inject_fault("job-outcome", status="stuck")
+    operator = airflow.operator(
+        "text-to-video", VIDEO, timeout=timeout, execution_timeout=timedelta(minutes=10), output_path=""
+    )
+    ti, start = TaskInstance(), airflow.clock.now()
+    ti.start_date = datetime.fromtimestamp(start - 60, UTC)
+    with pytest.raises(AirflowTaskTimeout, match=r"when the task.s execution_timeout ended.*stays charged.*a retry"):
+        airflow.attempt(operator, ti)
+    assert airflow.clock.now() - start == pytest.approx(540, abs=5)
+    assert [event["status"] for event in airflow.events] == ["timeout"]
+    assert (ti.xcoms["magic_hour_job"]["charge"], ti.xcoms["magic_hour_job"]["status"]) == ("kept", "stuck")
+    assert operator.attempt.describe_stop() is None  # Airflow's on_kill would say the same again
+    ti.start_date = datetime.fromtimestamp(airflow.clock.now(), UTC)
+    with pytest.raises(AirflowTaskTimeout, match="execution_timeout"):
+        airflow.attempt(operator, ti)
+    assert airflow.clock.now() - start == pytest.approx(540 + 600, abs=10)
+    assert airflow.creates() == 1
+
+
+def test_the_operators_timeout_before_execution_timeout(airflow):
+    """Where our own timeout is the earlier one it ends the attempt, with its own words."""
+    airflow.sim.inject_fault("job-outcome", status="stuck")
+    operator = airflow.operator("text-to-video", VIDEO, timeout=300, execution_timeout=timedelta(hours=1))
+    with pytest.raises(AirflowException, match="when this attempt's timeout ended"):
+        airflow.attempt(operator, TaskInstance())
+    assert airflow.creates() == 1
+
+
+def test_a_job_that_ends_by_the_execution_timeout(airflow):
+    """What is complete at the deadline itself is paid for and stored, not thrown away."""
+    airflow.sim.inject_fault("job-duration", seconds=200)
+    operator = airflow.operator("text-to-video", VIDEO, execution_timeout=timedelta(seconds=200))
+    deferred = airflow.start(operator, ti := TaskInstance())
+    airflow.sim.advance(250)
+    event = {"kind": "video", "id": deferred.trigger.job_id, "status": "timeout", "error_code": None}
+    result = operator.execute_complete(ti.context(operator), event, **deferred.kwargs)
+    assert result["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("ledger_path", [None, "none"])
+def test_dag_test_drops_the_deadlines(airflow, ledger_path):
+    """Without the deferral's arguments the end of execution_timeout is still known from the attempt's start."""
+    airflow.sim.inject_fault("job-outcome", status="stuck")
+    operator = airflow.operator("text-to-video", VIDEO, execution_timeout=timedelta(minutes=5), output_path="")
+    ti = TaskInstance()
+    if ledger_path:
+        ti.store = None
+    ti.start_date = datetime.fromtimestamp(airflow.clock.now(), UTC)
+    deferred = airflow.start(operator, ti)
+    airflow.sim.advance(301)
+    event = {"kind": "video", "id": deferred.trigger.job_id, "status": "timeout", "error_code": None}
+    # Where nothing remembers the job, a retry would pay again: then the task fails for good.
+    with pytest.raises(AirflowFailException if ledger_path else AirflowTaskTimeout, match="execution_timeout ended"):
+        operator.execute_complete(ti.context(operator), event)
     assert airflow.creates() == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
 )
 
 from helpers.attempts import TaskInstance
@@ -202,3 +203,20 @@ def test_a_wrong_key(airflow):
     with pytest.raises(AirflowFailException, match="does not accept the API key"):
         airflow.attempt(sensor(airflow, {"kind": "video", "id": "abc"}), TaskInstance())
     assert airflow.creates() == 0
+
+
+def test_execution_timeout(airflow):
+    """Airflow's limit of one attempt ends a deferred sensor too, if it is earlier than the sensor's own timeout."""
+    airflow.sim.inject_fault("job-outcome", status="stuck")
+    one = sensor(airflow, {"kind": "video", "id": submit(airflow.sim)}, execution_timeout=timedelta(seconds=90))
+    ti, start = TaskInstance(), airflow.clock.now()
+    ti.start_date = datetime.fromtimestamp(start - 30, UTC)
+    with pytest.raises(AirflowTaskTimeout, match=r"execution_timeout did\. The job keeps running; nothing was paid"):
+        airflow.attempt(one, ti)
+    assert airflow.clock.now() - start == pytest.approx(60, abs=5)
+    later = sensor(
+        airflow, {"kind": "video", "id": airflow.events[0]["id"]}, timeout=60, execution_timeout=timedelta(hours=1)
+    )
+    with pytest.raises(AirflowSensorTimeout):
+        airflow.attempt(later, TaskInstance())
+    assert airflow.creates() == 1

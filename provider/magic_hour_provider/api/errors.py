@@ -260,6 +260,10 @@ class WaitTimedOutError(MagicHourError):
     retryable = True
 
 
+class ExecutionTimedOutError(WaitTimedOutError):
+    """The task's ``execution_timeout`` ended, not the job: a retry resumes waiting for the same job."""
+
+
 class TransferError(MagicHourError):
     """A file could not be moved whole; no partial file is left behind."""
 

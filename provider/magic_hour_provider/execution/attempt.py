@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import Job, check_id
+from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.failures import add_earlier_payment, describe_stop, judge_failure
 from magic_hour_provider.execution.outcome import OutcomeHandler, TaskResult
 from magic_hour_provider.execution.preflight import run_preflight
@@ -51,10 +51,12 @@ def run(task: JobTask, context: Context) -> TaskResult | Deferral:
         return attempt.wait(record, poll_now=not is_new)
 
 
-def resume(task: JobTask, context: Context, event: Mapping[str, Any], deadline: float | None) -> TaskResult | Deferral:
+def resume(
+    task: JobTask, context: Context, event: Mapping[str, Any], deadline: Deadline | None
+) -> TaskResult | Deferral:
     """Continue after the trigger's event, which only says that a poll is worthwhile: the worker polls itself.
 
-    :param deadline: when this attempt gives up, in seconds since 1970; None: after its timeout.
+    :param deadline: when this attempt gives up; None: not known any more.
     """
     with open_attempt(task, context) as attempt:
         record = attempt.seen
@@ -64,10 +66,8 @@ def resume(task: JobTask, context: Context, event: Mapping[str, Any], deadline: 
             record = Record("submitted", tool.slug, tool.kind, "", {}, job_id=job_id, submitted_at=0.0)
         attempt.record = record
         attempt.report.load_previous()
-        if event["status"] == TIMEOUT:
-            deadline = clock.current().now()
-        tolerates = event["status"] != REFUSED
-        return attempt.wait(record, poll_now=True, deadline=deadline, tolerate_invalid=tolerates)
+        is_over, tolerates = event["status"] == TIMEOUT, event["status"] != REFUSED
+        return attempt.wait(record, poll_now=True, deadline=deadline, is_over=is_over, tolerate_invalid=tolerates)
 
 
 @contextmanager
@@ -135,6 +135,7 @@ class JobAttempt:
         self._log = log
         self._has_webhooks = has_webhooks
         self._fingerprint: dict[str, str] = {}
+        self._has_failed = False
 
     @contextmanager
     def translating_errors(self) -> Iterator[None]:
@@ -153,6 +154,7 @@ class JobAttempt:
                 may_learn_outcome=may_learn_outcome,
             )
             self.report.push_failure(error)
+            self._has_failed = True
             raise to_airflow_error(error) from error
 
     def _webhook_may_identify(self, name: str | None, tag: str) -> bool:
@@ -233,24 +235,39 @@ class JobAttempt:
         )
 
     def wait(
-        self, record: Record, *, poll_now: bool, deadline: float | None = None, tolerate_invalid: bool = True
+        self,
+        record: Record,
+        *,
+        poll_now: bool,
+        deadline: Deadline | None = None,
+        is_over: bool = False,
+        tolerate_invalid: bool = True,
     ) -> TaskResult | Deferral:
         """Wait as long as this worker should, then conclude, or say that the job is still active.
 
         :param poll_now: whether the job may have ended already.
-        :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
+        :param deadline: when to give up; None: it begins now.
+        :param is_over: whether the triggerer has waited until then.
         :param tolerate_invalid: False: responses could not be read for long, and one more ends the wait.
         """
+        spec = self.spec
+        if deadline is None:
+            deadline = Deadline.of(0.0 if is_over else spec.timeout_s, spec.execution_timeout, self._ti)
         end = wait_for_job(
-            self.spec,
+            spec,
             self._client,
             record,
             poll_now=poll_now,
             deadline=deadline,
+            is_over=is_over,
             tolerate_invalid=tolerate_invalid,
             on_poll=self._on_poll,
         )
-        return end if isinstance(end, Deferral) else self.outcome.conclude(record, end.observation, end.outcome)
+        if isinstance(end, Deferral):
+            return end
+        return self.outcome.conclude(
+            record, end.observation, end.outcome, by_execution_timeout=end.by_execution_timeout
+        )
 
     def _on_poll(self, observation: Job | errors.MagicHourError, message: str | None) -> None:
         self.report.record_poll(observation.status if isinstance(observation, Job) else str(observation))
@@ -258,5 +275,5 @@ class JobAttempt:
             self._log.info(message)
 
     def describe_stop(self) -> str | None:
-        """Say what becomes of the job when this attempt is killed; None: it has none."""
-        return describe_stop(self.record, self.intent)
+        """Say what becomes of the job when this attempt is killed; None: it has none, or its error has said it."""
+        return None if self._has_failed else describe_stop(self.record, self.intent)

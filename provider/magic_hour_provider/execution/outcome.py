@@ -44,12 +44,20 @@ class OutcomeHandler:
         self._report = report
         self._log = log
 
-    def conclude(self, record: Record, observation: Job | errors.MagicHourError | None, outcome: Outcome) -> TaskResult:
+    def conclude(
+        self,
+        record: Record,
+        observation: Job | errors.MagicHourError | None,
+        outcome: Outcome,
+        *,
+        by_execution_timeout: bool = False,
+    ) -> TaskResult:
         """Return the task's result, or raise what its job's end means.
 
         :param record: of the job.
         :param observation: what the last poll saw; None: there was none.
         :param outcome: how the wait ended.
+        :param by_execution_timeout: whether its deadline was that of ``execution_timeout``, not of our own timeout.
         :raises MagicHourError: there is no result now, or never.
         """
         job = observation if isinstance(observation, Job) else Job.gone(record.kind, record.job_id or "")
@@ -57,8 +65,10 @@ class OutcomeHandler:
             return self._store(record, job)
         if outcome.status == TIMEOUT:
             status = job.status if observation is job else "silent"
-            raise errors.WaitTimedOutError(
-                f"Magic Hour job {record.job_id} ({record.tool}) was still {status} when this attempt's timeout ended.",
+            error = errors.ExecutionTimedOutError if by_execution_timeout else errors.WaitTimedOutError
+            timeout = "the task's execution_timeout" if by_execution_timeout else "this attempt's timeout"
+            raise error(
+                f"Magic Hour job {record.job_id} ({record.tool}) was still {status} when {timeout} ended.",
                 next_step="It keeps running: a retry resumes waiting for it and pays nothing. See "
                 f"{record.page or 'Magic Hour'}",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from magic_hour_provider.api.catalog import PollingClass, Tool
@@ -14,6 +15,7 @@ from magic_hour_provider.api.validation import (
     normalize_request,
     to_json_values,
 )
+from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.inputs.fields import Input, find_inputs, with_values
 from magic_hour_provider.ledger.record import Record
 
@@ -75,6 +77,7 @@ class JobSpec:
     :param timeout: seconds this attempt waits; None: what fits the tool.
     :param on_unknown_submission: ``fail`` or ``resubmit``.
     :param on_clear: ``reuse`` or ``regenerate``.
+    :param execution_timeout: Airflow's limit of one attempt; None: there is none.
     """
 
     tool: Tool
@@ -86,6 +89,7 @@ class JobSpec:
     timeout: float | None
     on_unknown_submission: str
     on_clear: str
+    execution_timeout: timedelta | None = None
 
     @property
     def polling_class(self) -> PollingClass:
@@ -134,10 +138,10 @@ class Deferral:
     """The end of a worker's part: the job is still active, and the triggerer continues to poll it.
 
     :param record: of the job.
-    :param deadline: when to give up, in seconds since 1970.
+    :param deadline: when to give up.
     :param polling: name of the polling class, where it is not the one that tool and kind have by default.
     """
 
     record: Record
-    deadline: float
+    deadline: Deadline
     polling: str | None

@@ -12,6 +12,7 @@ from magic_hour_provider.api.catalog import default_polling_class
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job
+from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.spec import Deferral, JobSpec
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.polling.blocking import poll_until
@@ -24,10 +25,12 @@ class JobEnd:
 
     :param observation: what the last poll saw; None: there was none.
     :param outcome: how the wait ended.
+    :param by_execution_timeout: whether its deadline was that of ``execution_timeout``, not of our own timeout.
     """
 
     observation: Job | MagicHourError | None
     outcome: Outcome
+    by_execution_timeout: bool
 
 
 def wait_for_job(
@@ -36,34 +39,36 @@ def wait_for_job(
     record: Record,
     *,
     poll_now: bool,
-    deadline: float | None,
+    deadline: Deadline,
+    is_over: bool,
     tolerate_invalid: bool,
     on_poll: Callable[[Job | MagicHourError, str | None], None],
 ) -> JobEnd | Deferral:
     """Poll a job as long as this worker should.
 
     :param poll_now: whether the job may have ended already.
-    :param deadline: when to give up, in seconds since 1970; None: after the attempt's timeout.
+    :param deadline: when to give up.
+    :param is_over: whether the triggerer has waited until then: one more poll, and that is the end.
     :param tolerate_invalid: False: responses could not be read for long, and one more ends the wait.
     :param on_poll: called with what each poll saw, and the message for the task's log if that is news.
     """
     now = clock.current().now()
-    deadline = now + spec.timeout_s if deadline is None else deadline
+    ends_at = min(now, deadline.at) if is_over else deadline.at
     schedule = Schedule.of(spec.polling_class, spec.tool)
     submitted_at = record.submitted_at if record.submitted_at is not None else now
-    state = PollState(schedule, submitted_at=submitted_at, deadline=deadline, tolerate_invalid=tolerate_invalid)
+    state = PollState(schedule, submitted_at=submitted_at, deadline=ends_at, tolerate_invalid=tolerate_invalid)
     first = now if poll_now else state.first_poll_at(now)
-    until = deadline
+    until = ends_at
     if spec.deferrable:
         # A short job is not worth a second process; a long one is not worth a held worker.
         inline = conf.getfloat("magic_hour", "inline_wait_seconds", fallback=30.0)
-        until = min(deadline, submitted_at + inline) if schedule.median_s <= inline else 0.0
+        until = min(ends_at, submitted_at + inline) if schedule.median_s <= inline else 0.0
     if poll_now:
         until = max(until, first)  # also after the deadline: the job may have ended in time
     observation, outcome = poll_until(
         client, record.kind, record.job_id or "", state, first=first, until=until, on_poll=on_poll
     )
     if outcome is not None:
-        return JobEnd(observation, outcome)
+        return JobEnd(observation, outcome, deadline.by_execution_timeout)
     is_default = spec.polling_class == default_polling_class(record.tool, record.kind)
     return Deferral(record, deadline, None if is_default else spec.polling_class.name)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 
-from magic_hour_provider.api.errors import Charge, MagicHourError
+from magic_hour_provider.api.errors import Charge, ExecutionTimedOutError, MagicHourError
 
 
-def to_airflow_error(error: MagicHourError) -> AirflowException:
+def to_airflow_error(error: MagicHourError) -> AirflowException | AirflowTaskTimeout:
     """Return the exception that lets Airflow retry the task, or fail it for good where a retry cannot help.
+
+    The end of ``execution_timeout`` is what Airflow itself raises then, unless a retry would pay again.
 
     Where nothing has been paid for, the requests that failed were free ones: an error that does not say what it means
     for the charge means that there is none.
     """
     error.charge = error.charge or Charge.NONE
-    return AirflowException(str(error)) if error.retryable else AirflowFailException(str(error))
+    if not error.retryable:
+        return AirflowFailException(str(error))
+    return AirflowTaskTimeout(str(error)) if isinstance(error, ExecutionTimedOutError) else AirflowException(str(error))

@@ -53,7 +53,8 @@ class MagicHourOperator(BaseOperator):
     :param wait_for_completion: False: submit, record, return.
     :param deferrable: False: wait on the worker instead of in the triggerer.
     :param timeout: how long this attempt waits, in seconds or as a timedelta; by default what fits the tool. The job
-        outlives it, and a retry resumes waiting for the same job.
+        outlives it, and a retry resumes waiting for the same job. Airflow's ``execution_timeout`` counts as well,
+        deferred or not: the earlier of the two ends the attempt.
     :param extra_request: merged deeply over the request (lists replaced) and never checked: for fields newer than
         this package.
     :param on_unknown_submission: what to do when the response to the paid request was lost: ``fail``, or ``resubmit``,
@@ -169,12 +170,18 @@ class MagicHourOperator(BaseOperator):
         return self._finish(run(self, context), context)
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any], deadline: float | None = None
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        deadline: float | None = None,
+        by_execution_timeout: bool = False,
     ) -> dict[str, Any]:
         """Resume after the trigger's event. It only says that a poll is worthwhile; the worker polls itself."""
         from magic_hour_provider.execution.attempt import resume
+        from magic_hour_provider.execution.deadline import Deadline
 
-        return self._finish(resume(self, context, event, deadline), context)
+        limit = None if deadline is None else Deadline(deadline, by_execution_timeout)
+        return self._finish(resume(self, context, event, limit), context)
 
     def job_spec(self) -> JobSpec:
         """Return what the user asked for, from the rendered arguments.
@@ -200,6 +207,7 @@ class MagicHourOperator(BaseOperator):
             timeout=to_seconds(self.timeout) if self.timeout is not None else None,
             on_unknown_submission=self.on_unknown_submission,
             on_clear=self.on_clear,
+            execution_timeout=self.execution_timeout,
         )
 
     def _finish(self, outcome: dict[str, Any] | Deferral, context: Context) -> dict[str, Any]:
@@ -214,7 +222,7 @@ class MagicHourOperator(BaseOperator):
         # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.
         from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
-        record, now = deferral.record, clock.current().now()
+        record, deadline, now = deferral.record, deferral.deadline, clock.current().now()
         trigger = MagicHourJobTrigger(
             kind=record.kind,
             job_id=record.job_id or "",
@@ -222,10 +230,11 @@ class MagicHourOperator(BaseOperator):
             conn_id=self.magic_hour_conn_id,
             submitted_at=record.submitted_at if record.submitted_at is not None else now,
             deferred_at=now,
-            deadline=deferral.deadline,
+            deadline=deadline.at,
             polling=deferral.polling,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deferral.deadline})
+        kwargs = {"deadline": deadline.at, "by_execution_timeout": deadline.by_execution_timeout}
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
     def on_kill(self) -> None:
         """Say what becomes of the job: it keeps running, as there is no cancel API."""

@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
@@ -20,6 +21,7 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
+from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
@@ -49,6 +51,7 @@ class MagicHourJobSensor(BaseSensorOperator):
         may fail a task that returns sooner), ``timeout`` (seconds), ``soft_fail`` and so on.
     :raises AirflowFailException: the job failed, was canceled or is gone, or the input cannot work.
     :raises AirflowSensorTimeout: the sensor's ``timeout`` ended; the job keeps running.
+    :raises AirflowTaskTimeout: its ``execution_timeout`` ended; the job keeps running.
     """
 
     template_fields: Sequence[str] = ("job", "output_path")
@@ -157,24 +160,35 @@ class MagicHourJobSensor(BaseSensorOperator):
             raise
         if found.is_done:
             return found.xcom_value
-        return self._defer(clock.current().now() + self.timeout)
+        return self._defer(Deadline.of(self.timeout, self.execution_timeout, context["ti"]))
 
     def execute_complete(
-        self, context: Context, event: Mapping[str, Any], deadline: float | None = None
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        deadline: float | None = None,
+        by_execution_timeout: bool = False,
     ) -> dict[str, Any]:
         """Resume after the trigger's event; the worker polls itself."""
         self._poll_state = None
         found = self._poke(context, tolerate_invalid=event["status"] != REFUSED)
         if found.is_done and isinstance(found.xcom_value, dict):
             return found.xcom_value
-        if event["status"] == TIMEOUT:
-            raise AirflowSensorTimeout(
-                f"Magic Hour job {event['id']} had not ended when the sensor's timeout of {self.timeout:g} s did. "
-                "The job keeps running; nothing was paid by this task."
-            )
-        return self._defer(deadline if deadline is not None else clock.current().now() + self.timeout)
+        is_over = event["status"] == TIMEOUT
+        if deadline is None:
+            limit = Deadline.of(0.0 if is_over else self.timeout, self.execution_timeout, context["ti"])
+        else:
+            limit = Deadline(deadline, by_execution_timeout)
+        if not is_over:
+            return self._defer(limit)
+        by_airflow = limit.by_execution_timeout
+        timeout = "the task's execution_timeout" if by_airflow else f"the sensor's timeout of {self.timeout:g} s"
+        raise (AirflowTaskTimeout if by_airflow else AirflowSensorTimeout)(
+            f"Magic Hour job {event['id']} had not ended when {timeout} did. The job keeps running; nothing was paid "
+            "by this task."
+        )
 
-    def _defer(self, deadline: float) -> NoReturn:
+    def _defer(self, deadline: Deadline) -> NoReturn:
         # Imported here: airflow.triggers belongs to airflow-core, which parsing a DAG need not load.
         from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
@@ -186,9 +200,10 @@ class MagicHourJobSensor(BaseSensorOperator):
             conn_id=self.magic_hour_conn_id,
             submitted_at=self._submitted_at(now),
             deferred_at=now,
-            deadline=deadline,
+            deadline=deadline.at,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deadline})
+        kwargs = {"deadline": deadline.at, "by_execution_timeout": deadline.by_execution_timeout}
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
     def _submitted_at(self, now: float) -> float:
         """Return when the job was submitted, as its age decides the polling interval; now, if that is not known."""
