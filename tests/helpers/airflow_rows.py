@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,32 +101,3 @@ def token(username: str = "admin", role: str = "admin") -> str:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
     return str(get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=username, role=role)))
-
-
-class airflow_on:
-    """Turn this process's Airflow to a database, and back."""
-
-    def __init__(self, url: str) -> None:
-        self._url, self._name = url, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-
-    def __enter__(self) -> None:
-        from airflow.utils.db import initdb
-
-        self._before = os.environ.get(self._name)
-        os.environ[self._name] = self._url
-        self._configure()
-        initdb()
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is None:
-            del os.environ[self._name]
-        else:
-            os.environ[self._name] = self._before
-        self._configure()
-
-    def _configure(self) -> None:
-        from airflow import settings
-
-        settings.dispose_orm()
-        settings.configure_vars()
-        settings.configure_orm()

@@ -135,6 +135,21 @@ class Connected:
         return self.sim.stats()["creates"]["accepted"]
 
 
+class Given:
+    """An earlier task's output."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def resolve(self, context: object) -> object:
+        """Return the value."""
+        return self.value
+
+    def iter_references(self) -> list[Any]:
+        """Say which tasks it comes from."""
+        return []
+
+
 async def first_event(trigger: MagicHourJobTrigger) -> dict[str, Any]:
     """Run a trigger until its event."""
     async for event in trigger.run():

@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
 
-from helpers.attempts import TaskInstance
+from helpers.attempts import Given, TaskInstance
 from magic_hour_provider.operators.image import MagicHourAIImageGeneratorOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
@@ -29,21 +29,6 @@ class Count(Enum):
     """An enum that is no text."""
 
     ONE = 1
-
-
-class Given:
-    """An earlier task's output."""
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def resolve(self, context: object) -> object:
-        """Return the value."""
-        return self.value
-
-    def iter_references(self) -> list:
-        """Say which tasks it comes from."""
-        return []
 
 
 def sent(airflow: Any, operator: MagicHourOperator, **context: Any) -> dict[str, Any]:

@@ -6,24 +6,9 @@ import pytest
 from airflow.providers.common.compat.sdk import redact
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
-from helpers.attempts import TaskInstance
+from helpers.attempts import Given, TaskInstance
 from magic_hour_provider.operators.image import MagicHourAIImageUpscalerOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
-
-
-class Given:
-    """An earlier task's output."""
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def resolve(self, context: object) -> object:
-        """Return the value."""
-        return self.value
-
-    def iter_references(self) -> list:
-        """Say which tasks it comes from."""
-        return []
 
 
 def link(number: int) -> str:

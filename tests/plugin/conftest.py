@@ -8,24 +8,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from helpers.airflow_database import Airflow, Triggerer
-from helpers.airflow_rows import airflow_on
 from helpers.clocks import HeldClock, MovableTime
-from helpers.postgres import postgresql
+from helpers.database import DIALECTS, airflow_on
 from helpers.samples import KEY
+from helpers.webhook_rows import Airflow, Triggerer
 from helpers.webhooks import SECRET, Webhooks, serving
 from magic_hour_provider.clock import override
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=DIALECTS)
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Airflow's own tables in a database of their own, in place of the one in its home."""
-    if request.param == "sqlite":
-        with airflow_on(f"sqlite:///{tmp_path_factory.mktemp('metadata') / 'airflow.db'}"):
-            yield request.param
-        return
-    with postgresql() as url, airflow_on(url):
-        yield request.param
+    with airflow_on(request.param, tmp_path_factory.mktemp("metadata")) as dialect:
+        yield dialect
 
 
 @pytest.fixture

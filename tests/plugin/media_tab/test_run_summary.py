@@ -13,9 +13,9 @@ from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
 from airflow.utils.session import create_session
 
-from helpers.airflow_rows import RUN, airflow_on, put_mapped, put_run, put_task
+from helpers.airflow_rows import RUN, put_mapped, put_run, put_task
 from helpers.clocks import MovableTime, set_clock
-from helpers.postgres import postgresql
+from helpers.database import DIALECTS, airflow_on
 from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.plugin.media_tab.database import queries, run_cache
@@ -28,15 +28,11 @@ PROMPT = "a lighthouse at dawn"
 MANY = 300
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=DIALECTS)
 def airflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Airflow's own tables in a database of their own, with a run of many mapped tasks that have not started."""
-    if request.param == "sqlite":
-        with airflow_on(f"sqlite:///{tmp_path_factory.mktemp('runs') / 'airflow.db'}"):
-            yield request.param
-        return
-    with postgresql() as url, airflow_on(url):
-        yield request.param
+    with airflow_on(request.param, tmp_path_factory.mktemp("runs")) as dialect:
+        yield dialect
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
 from sqlalchemy.orm import sessionmaker
 
-from helpers.airflow_database import TRIGGER_CLASSPATH
 from helpers.waiting import until
+from helpers.webhook_rows import TRIGGER_CLASSPATH
 from helpers.webhooks import Webhooks, serving
 from magic_hour_provider.plugin.webhooks.receiver import make_webhook_app
 from magic_hour_provider.plugin.webhooks.resume import GRACE_S, tasks_with_job
