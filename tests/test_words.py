@@ -1,4 +1,4 @@
-"""What people read speaks the field's words: the private words that they replaced do not come back."""
+"""What people read is in the field's words: the private words that they replaced do not come back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORDS = {
     r"floors?": "minimum balance",
     r"strikes?|struck": "inject, trigger",
     r"lost answers?|answers? (is|are|was|were) lost": "lost response",
-    r"name ends with|key (that )?(its|the|a) (job's )?name": "tag",
+    r"name ends with": "tag",
     r"nobody can (say|know)": "it is unknown whether",
 }
 # The same words where they are plain English.
@@ -38,6 +38,8 @@ ALLOWED = {
     r"look(s|ed|ing)?( it| them)?[ -](up|for)": "searching, by a person or by key",
     r"looking into the camera": "a prompt",
     r"looks? at (them|what is there)": "a person's eyes",
+    r"look and generation|(preset|subtitle) look|looks? like": "how a picture looks",
+    r"told apart": "distinguished",
     r"Math\.floor": "JavaScript",
 }
 FORBIDDEN = re.compile("|".join(rf"\b(?:{word})\b" for word in WORDS), re.I)
@@ -51,12 +53,10 @@ def private_words(text: str) -> list[str]:
 
 
 def prose(path: Path) -> Iterator[str]:
-    """Yield what a module can say to people: its strings of several words that are no docstrings."""
-    tree = ast.parse(path.read_text())
-    nodes = list(ast.walk(tree))
-    # What is said elsewhere: a docstring, of a module as of an attribute, and the parts of an f-string.
-    elsewhere = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    elsewhere |= {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    """Yield what a module says: its strings of several words, messages and docstrings alike."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    # The parts of an f-string are said as a whole.
+    elsewhere = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
@@ -78,7 +78,7 @@ def texts() -> dict[str, str]:
 
 
 def test_no_private_words():
-    """README, docs, examples, UI, settings, messages and logs have none of them."""
+    """README, docs, examples, UI, settings, messages, logs and docstrings have none of them."""
     wrong = {where: words for where, text in texts().items() if (words := private_words(text))}
     assert wrong == {}
 

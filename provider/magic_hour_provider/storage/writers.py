@@ -44,7 +44,7 @@ def open_writer(path: ObjectStoragePath, content_type: str = "") -> Writer:
     """Return a writer of a new file.
 
     :param path: its name, which is not touched before the commit.
-    :param content_type: what browsers are told it is, where the storage keeps that.
+    :param content_type: what browsers are served it as, where the storage keeps that.
     """
     if local := local_path(path):
         return LocalWriter(local)
