@@ -62,22 +62,22 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "timeout": {
                         "label": "Request timeout (seconds)",
-                        "description": "Seconds without progress after which a request counts as lost.",
-                        "schema": {"type": ["number", "null"], "default": 60},
+                        "description": "Seconds without progress after which a request counts as lost; empty: 60.",
+                        "schema": {"type": ["number", "null"]},
                     },
                     "max_polls_per_second": {
                         "label": "Max polls per second",
                         "description": (
                             "How many status requests one triggerer sends per second at the most, for all jobs of "
-                            "this connection together. It starts slower and slows down by itself when Magic Hour "
-                            "says so."
+                            "this connection together; empty: 200. It starts slower and slows down by itself when "
+                            "Magic Hour says so."
                         ),
-                        "schema": {"type": ["number", "null"], "default": 200},
+                        "schema": {"type": ["number", "null"]},
                     },
                     "verify": {
                         "label": "TLS certificates",
-                        "description": "true, false, or the path of a file with certificates to trust.",
-                        "schema": {"type": ["string", "null"], "default": "true"},
+                        "description": "true, false, or the path of a file with certificates to trust; empty: true.",
+                        "schema": {"type": ["string", "null"]},
                     },
                     "proxy": {
                         "label": "Proxy",

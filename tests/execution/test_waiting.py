@@ -275,3 +275,23 @@ def test_dag_test_drops_the_deadlines(airflow, ledger_path):
     with pytest.raises(AirflowFailException if ledger_path else AirflowTaskTimeout, match="execution_timeout ended"):
         operator.execute_complete(ti.context(operator), event)
     assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "code"),
+    [
+        ("job-outcome", {"status": "error", "code": "no_source_face"}, "no_source_face"),
+        ("job-outcome", {"status": "stuck"}, "wait_timed_out"),
+        ("job-outcome", {"status": "canceled"}, "job_canceled"),
+        ("status", {"endpoint": "create", "status": 401}, "unauthorized"),
+        ("close-after-accept", {}, "submission_unknown"),
+    ],
+)
+def test_a_failure_has_a_code(airflow, fault, options, code):
+    """What failed stands in ``magic_hour_job`` as a word for programs, too: the service's own or the kind of error."""
+    airflow.sim.inject_fault(fault, **options)
+    ti = TaskInstance()
+    with pytest.raises(AirflowException):
+        airflow.attempt(airflow.operator("text-to-video", VIDEO), ti)
+    assert ti.xcoms["magic_hour_job"]["error_code"] == code
+    assert airflow.creates() == (0 if code == "unauthorized" else 1)

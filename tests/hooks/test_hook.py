@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import Connection
 
+from helpers.attempts import TaskInstance
 from helpers.samples import KEY
 from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.get_provider_info import get_provider_info
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.settings import ConnectionSettings
 
@@ -124,3 +127,106 @@ def test_testing_a_connection(airflow):
     airflow.connect(host="http://127.0.0.1:9")
     assert "could not be reached" in MagicHourHook().test_connection()[1]
     assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"host": "http://[::1]", "port": 8765}, "http://[::1]:8765"),
+        ({"host": "http://[::1]:8765"}, "http://[::1]:8765"),
+        ({"host": "::1", "port": 8765, "schema": "http"}, "http://[::1]:8765"),
+        ({"host": "::1", "schema": "https"}, "https://[::1]"),
+        ({"host": "[::1]:8765"}, "http://[::1]:8765"),
+        ({"host": "127.0.0.1:8765"}, "http://127.0.0.1:8765"),
+        ({"host": "localhost", "port": 8765}, "http://localhost:8765"),
+        ({"host": "api.example.com:8443"}, "https://api.example.com:8443"),
+        ({"host": "http://127.0.0.1:1", "port": 2}, "http://127.0.0.1:1"),
+    ],
+)
+def test_hosts_of_every_form(fields, url):
+    """IPv6 addresses take a port, and one of this machine without a scheme is the simulator's: it has no TLS."""
+    conn = Connection(conn_id="c", conn_type="magic_hour", password=KEY, **fields)
+    assert ConnectionSettings.from_connection(conn, {}).base_url == url
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["https:/example.com", "http:example.com", "http://x?y=1", "http://x#y", "http://x:99999", "http://::1", "ftp://x"],
+)
+def test_hosts_that_cannot_work(host):
+    """What is no address is said, and not sent to."""
+    conn = Connection(conn_id="c", conn_type="magic_hour", password=KEY, host=host)
+    with pytest.raises(InvalidInputError, match=r"In the Airflow connection 'c': .* address"):
+        ConnectionSettings.from_connection(conn, {})
+
+
+def test_a_uri_with_an_underscore():
+    """A scheme has no underscore: Airflow then takes key and host for one text, which is not shown."""
+    conn = Connection.from_uri(f"magic_hour://:{KEY}@127.0.0.1:8765/http", conn_id="c")
+    with pytest.raises(InvalidInputError, match=r"its URI must begin with magic-hour://") as caught:
+        ConnectionSettings.from_connection(conn, conn.extra_dejson)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["timeout", "max_polls_per_second"])
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", float("inf"), float("nan"), 1e300, [1], {}, True, -1, "1_0"])
+def test_numbers_that_cannot_work(name, value):
+    """Each number is refused with its name where it is none, or none that a connection can wait for."""
+    with pytest.raises(InvalidInputError, match=f"the extra '{name}' must be a number above 0"):
+        ConnectionSettings.from_connection(Connection(conn_id="c", password=KEY), {name: value})
+
+
+@pytest.mark.parametrize("extra", ["[1]", "3", '"text"', "no json", "{"])
+def test_an_extra_that_is_no_object(extra):
+    """An extra that Airflow cannot read is said, not passed over."""
+    conn = Connection(conn_id="c", conn_type="magic_hour", password=KEY, extra=extra)
+    with pytest.raises(InvalidInputError, match="In the Airflow connection 'c': its extra is no JSON object"):
+        ConnectionSettings.from_connection(conn, conn.extra_dejson)
+
+
+@pytest.mark.parametrize("extra", ["", "null", "{}", None])
+def test_an_empty_extra(extra):
+    """Nothing in it is fine, however it is written."""
+    conn = Connection(conn_id="c", conn_type="magic_hour", password=KEY, extra=extra)
+    assert ConnectionSettings.from_connection(conn, conn.extra_dejson).timeout == 60
+
+
+@pytest.mark.parametrize("verify", [["x"], {"a": 1}, 2, 0.5])
+def test_verify_that_cannot_work(verify):
+    """What is neither a truth value nor a path is said."""
+    with pytest.raises(InvalidInputError, match="the extra 'verify' must be true, false or the path"):
+        ConnectionSettings.from_connection(Connection(conn_id="c", password=KEY), {"verify": verify})
+
+
+@pytest.mark.parametrize("environment", [True, False])
+@pytest.mark.parametrize("exists", [True, False])
+def test_certificates_that_cannot_be_read(airflow, monkeypatch, tmp_path, environment, exists):
+    """A file of certificates that is missing, or is none, fails with one sentence; nothing is paid."""
+    file = tmp_path / "own.pem"
+    if exists:
+        file.write_text("no certificates")
+    airflow.connect(host="https://127.0.0.1:9", extra="{}" if environment else f'{{"verify": "{file}"}}')
+    if environment:
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(AirflowFailException, match=r"own\.pem"):
+        airflow.attempt(airflow.operator(), TaskInstance())
+    assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ALL_PROXY", "socks5://u:s3cret@x:1"), ("HTTP_PROXY", "ftp://x"), ("NO_PROXY", "[::1]")]
+)
+def test_proxies_of_the_environment_that_cannot_work(airflow, monkeypatch, name, value):
+    """A proxy that httpx cannot use fails with one sentence that names the variables; nothing is paid."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(AirflowFailException, match=r"proxy of the environment .*NO_PROXY") as caught:
+        airflow.attempt(airflow.operator(), TaskInstance())
+    assert "s3cret" not in str(caught.value)
+    assert airflow.creates() == 0
+
+
+def test_the_form_fills_in_nothing():
+    """A default in the form becomes a value of the extra, which Airflow masks, and warns of where it is short."""
+    fields = get_provider_info()["connection-types"][0]["conn-fields"]
+    assert [name for name, field in fields.items() if "default" in field["schema"]] == []

@@ -83,13 +83,13 @@ class MagicHourClient(_Client[httpx.BaseTransport]):
 
     def _new_connection(self) -> httpx.Client:
         verify, headers = http.api_context(self._options), http.headers(self._options.api_key)
-        return httpx.Client(headers=headers, follow_redirects=False, verify=verify, **self._common)
+        return http.new_client(headers=headers, follow_redirects=False, verify=verify, **self._common)
 
     @cached_property
     def _storage(self) -> httpx.Client:
         # A client of its own: a signed link carries its own permission and must never meet our key.
         verify, headers = http.ssl_context(self._options.verify), {"User-Agent": http.USER_AGENT}
-        return httpx.Client(headers=headers, follow_redirects=True, verify=verify, **self._common)
+        return http.new_client(headers=headers, follow_redirects=True, verify=verify, **self._common)
 
     def __enter__(self) -> Self:
         return self

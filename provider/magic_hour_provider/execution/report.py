@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,12 @@ def redact_values(value: Any) -> Any:
 def _shorten(request: Any) -> Any:
     text = json.dumps(request)
     return request if len(text) <= _MAX_REQUEST else {"shortened": text[: _MAX_REQUEST - 100]}
+
+
+def error_code(error: MagicHourError) -> str:
+    """Return a failure as a word for programs: the service's own code, else the kind of error (``wait_timed_out``)."""
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
+    return error.code or kind
 
 
 class Report:
@@ -118,7 +125,9 @@ class Report:
         elif isinstance(error, WaitTimedOutError | TransferError) or job in (ERROR, CANCELED, GONE):
             status = str(job or status)
         charge = error.charge or Charge.NONE
-        self._facts.update(error=str(error), charge=charge.value, next_step=error.next_step)
+        self._facts.update(
+            error=str(error), error_code=error_code(error), charge=charge.value, next_step=error.next_step
+        )
         self.push_end(status)
 
     def push_end(self, status: str, *, credits_charged: int | None = None) -> None:

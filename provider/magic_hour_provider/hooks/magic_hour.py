@@ -47,7 +47,6 @@ class MagicHourHook(BaseHook):
                 lazy_gettext(field["label"]),
                 widget=BS3TextFieldWidget(),
                 description=field["description"],
-                default=str(field["schema"].get("default", "")),
             )
             for name, field in get_provider_info()["connection-types"][0]["conn-fields"].items()
         }

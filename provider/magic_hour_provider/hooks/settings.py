@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,14 @@ from magic_hour_provider.polling.rate_limiter import DEFAULT_MAX_RATE
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+_ADDRESS = "Use one such as https://host."
+_LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|$)")
+"""This machine: the simulator, which has no TLS."""
+_MAX_PORT = 65535
+_MAX_NUMBER = 86_400.0
+"""Much more is no timeout: sockets take no number of any size."""
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,10 @@ class ConnectionSettings(TransportOptions):
         """
         where = f"the Airflow connection {conn.conn_id!r}"
         try:
+            extra = _read_extra(conn, extra)
+            if not conn.conn_type and "agic_hour//" in f"{conn.host} {conn.schema}":
+                # What Airflow makes of a URI whose scheme is none; its schema now holds the key.
+                raise InvalidInputError("its URI must begin with magic-hour://, as a scheme has no underscore.")
             return cls(
                 api_key=check_api_key(conn.password),
                 base_url=_base_url(conn),
@@ -60,36 +74,63 @@ class ConnectionSettings(TransportOptions):
             raise InvalidInputError(f"In {where}: {error.message}", next_step=error.next_step) from None
 
 
+def _read_extra(conn: Connection, extra: Any) -> Mapping[str, Any]:
+    """Return the extra; where its text is no JSON, Airflow makes an empty one of it."""
+    if extra is None:
+        return {}
+    if isinstance(extra, Mapping) and (extra or not conn.extra or _is_json(conn.extra)):
+        return extra
+    raise InvalidInputError(
+        "its extra is no JSON object.", next_step='Leave it empty, or write one such as {"timeout": 60}.'
+    )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _base_url(conn: Connection) -> str:
     host = (conn.host or "").strip().rstrip("/")
     if not host:
         return BASE_URL
-    if "://" not in host:
+    scheme, separator, rest = host.partition("://")
+    if not separator:
+        if re.match(r"https?:(?!\d+$)", host):
+            raise InvalidInputError(f"{host!r} is not an address for Magic Hour.", next_step=_ADDRESS)
         # Airflow's URI form of a connection splits "http://host:port" into schema, host and port.
-        host = f"{conn.schema or 'https'}://{host}"
-    if conn.port and host.count(":") == 1:
-        scheme, _, rest = host.partition("://")
-        name, slash, path = rest.partition("/")
-        host = f"{scheme}://{name}:{conn.port}{slash}{path}"
-    return check_base_url(host)
+        rest = f"[{host}]" if host.count(":") > 1 and "[" not in host else host
+        scheme = conn.schema or ("http" if _LOOPBACK.match(rest) else "https")
+    name, slash, path = rest.partition("/")
+    if conn.port and not re.search(r":\d+$", name):
+        name = f"{name}:{conn.port}"
+    address = check_base_url(f"{scheme}://{name}{slash}{path}")
+    if "?" in address or "#" in address or (httpx.URL(address).port or 0) > _MAX_PORT:
+        raise InvalidInputError(f"{address!r} is not an address for Magic Hour.", next_step=_ADDRESS)
+    return address
 
 
 def _positive(extra: Mapping[str, Any], name: str) -> float | None:
     value = extra.get(name)
-    if value in (None, ""):
+    if value is None or value == "":
         return None
     try:
-        number = float(str(value))
+        number = 0.0 if "_" in str(value) else float(str(value))
     except ValueError:
         number = 0.0
-    if number <= 0:
-        raise InvalidInputError(f"the extra {name!r} must be a number above 0; it is {value!r}.")
+    if not 0 < number <= _MAX_NUMBER:
+        raise InvalidInputError(
+            f"the extra {name!r} must be a number above 0, and at most {_MAX_NUMBER:.0f}; it is {repr(value)[:60]}."
+        )
     return number
 
 
 def _proxy(value: Any) -> str | None:
     """Return the proxy's address; it may hold a password, so a wrong one is not shown."""
-    if value in (None, ""):
+    if value is None or value == "":
         return None
     try:
         url = httpx.URL(str(value))
@@ -103,9 +144,10 @@ def _proxy(value: Any) -> str | None:
 
 
 def _verify(value: Any) -> bool | str:
-    if value in (None, ""):
+    if value is None or value == "":
         return True
-    if isinstance(value, bool):
-        return value
-    words = {"true": True, "1": True, "false": False, "0": False}
-    return words.get(str(value).lower(), str(value))
+    if isinstance(value, str | bool) or (isinstance(value, int) and value in (0, 1)):
+        return _TRUTH.get(str(value).strip().lower(), str(value))
+    raise InvalidInputError(
+        f"the extra 'verify' must be true, false or the path of certificates; it is {repr(value)[:60]}."
+    )

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -115,10 +115,18 @@ def _load_context(verify: bool | str, *key: object) -> ssl.SSLContext:  # noqa: 
             raise InvalidInputError(
                 f"The connection's 'verify' names {verify!r}, which does not exist on this machine."
             )
-        return ssl.create_default_context(
-            cafile=str(place) if place.is_file() else None, capath=str(place) if place.is_dir() else None
-        )
-    return httpx.create_ssl_context(verify=verify)
+    try:
+        if isinstance(verify, str):
+            return ssl.create_default_context(
+                cafile=str(place) if place.is_file() else None, capath=str(place) if place.is_dir() else None
+            )
+        return httpx.create_ssl_context(verify=verify)
+    except OSError as error:
+        source = "The connection's 'verify'" if isinstance(verify, str) else "The environment's SSL_CERT_FILE"
+        path = verify if isinstance(verify, str) else os.environ.get("SSL_CERT_FILE")
+        raise InvalidInputError(
+            f"{source} names {path!r}, from which no certificates can be read: {error.strerror or error}."
+        ) from None
 
 
 def api_context(options: TransportOptions) -> ssl.SSLContext:
@@ -133,6 +141,23 @@ def session_context(options: TransportOptions) -> ssl.SSLContext | None:
     """Return the TLS context of an event loop's session; None where neither the API nor the proxy uses TLS."""
     schemes = (httpx.URL(one).scheme for one in (options.base_url, proxy_of(options)) if one)
     return ssl_context(options.verify) if "https" in schemes else None
+
+
+def new_client(**options: Any) -> httpx.Client:
+    """Make a client of a worker.
+
+    :param options: as of :class:`httpx.Client`.
+    :raises InvalidInputError: the environment's proxies cannot be used.
+    """
+    try:
+        return httpx.Client(**options)
+    except (ImportError, ValueError, httpx.InvalidURL):
+        # Not its text: a proxy's address may hold a password.
+        raise InvalidInputError(
+            "The proxy of the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) cannot be used on a worker.",
+            next_step="Use a proxy such as http://host:3128 (a SOCKS proxy needs the package httpx[socks]); NO_PROXY "
+            "takes names and addresses without brackets, such as ::1.",
+        ) from None
 
 
 def headers(api_key: str) -> dict[str, str]:
