@@ -27,7 +27,7 @@ _BLOCK = 2 * _CHUNK  # s3fs would read 50 MiB ahead
 def open_path(uri: str) -> ObjectStoragePath:
     """Return the path of a local name or of a storage URI with its own Airflow connection.
 
-    :raises InvalidInputError: there is no such connection. Without this check, storage libraries would go on without
+    :raises InvalidInputError: there is no such connection. Without this check, storage libraries would proceed without
         credentials and be refused, or find another account's files.
     """
     from airflow.sdk import ObjectStoragePath
