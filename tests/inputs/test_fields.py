@@ -57,7 +57,7 @@ def test_where_inputs_stand():
 
 
 def test_missing_and_null_files_are_not_ours_to_judge():
-    """Only what is there is looked at."""
+    """Only what is there is checked."""
     assert find_inputs(get_tool("face-swap"), {}) == []
     assert find_inputs(get_tool("face-swap"), {"assets": {"image_file_path": None, "face_mappings": None}}) == []
     assert find_inputs(get_tool("face-swap"), {"assets": "odd"}) == []

@@ -97,7 +97,7 @@ def test_a_job_that_ended_badly_has_no_file(sim, client, outcome):
 
 
 def test_a_job_that_is_still_active_may_be_there_at_the_next_attempt(sim, client):
-    """The error is one that a retry may mend, and names the sensor."""
+    """The error is one that a retry may fix, and names the sensor."""
     result = made(sim, client, wait=0)
     with pytest.raises(TransferError, match="MagicHourJobSensor"):
         resolve_request(client, get_tool("ai-image-editor"), editing(result))
@@ -133,7 +133,7 @@ def test_files_deep_in_lists_are_handed_over(sim, client):
 
 @pytest.mark.parametrize(("tier", "limit"), MAX_UPLOAD_BYTES.items())
 def test_what_is_larger_than_the_plan_takes_is_not_sent(sim, client, tmp_path, tier, limit):
-    """Told with both sizes, before any request leaves."""
+    """Refused with both sizes, before any request leaves."""
     clip = tmp_path / "clip.mp4"
     with clip.open("wb") as file:
         file.truncate(limit + 1)  # takes no room on the disk
@@ -153,7 +153,7 @@ def test_no_plan_is_no_limit(sim, client, tmp_path):
         assert resolve_request(client, get_tool("ai-video-upscaler"), {"assets": {"video_file_path": str(clip)}}, tier)
 
 
-def test_a_look_is_tried_again(sim, airflow):
+def test_a_poll_is_tried_again(sim, airflow):
     """A hiccup of the service costs no attempt; one that lasts does, and nothing is paid."""
     first = airflow.attempt(airflow.operator(), TaskInstance())
     sim.inject_fault("status", endpoint="get-job", status=503, count=2)
@@ -167,7 +167,7 @@ def test_a_look_is_tried_again(sim, airflow):
     assert airflow.creates() == 2
 
 
-def test_an_upload_that_fails_costs_nothing_and_the_next_attempt_uploads_anew(airflow):
+def test_an_upload_that_fails_costs_nothing_and_the_next_attempt_uploads_again(airflow):
     """No intent was written: the second attempt starts from the beginning and pays once."""
     ti, operator = TaskInstance(), airflow.operator("ai-image-editor", editing(str(PHOTO)))
     airflow.sim.inject_fault("close-before-read", endpoint="upload", count=4)

@@ -136,7 +136,7 @@ def test_an_upstream_none_is_not_left_out(airflow):
 
 
 @pytest.mark.parametrize("where", ["nullable", "file", "extra_request", "output_path"])
-def test_an_upstream_none_is_told_wherever_it_stands(airflow, where):
+def test_an_upstream_none_is_reported_wherever_it_stands(airflow, where):
     """Also where the API would take null, where a file belongs, and where files are to go."""
     with DAG("none", schedule=None):
         before = EmptyOperator(task_id="before").output

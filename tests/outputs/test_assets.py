@@ -112,7 +112,7 @@ def test_a_relative_folder_is_made_absolute(monkeypatch, tmp_path):
 
 
 def test_a_name_that_is_too_long_for_an_asset(caplog):
-    """The file is stored and paid for: the task goes on without that asset."""
+    """The file is stored and paid for: the task continues without that asset."""
     ti = TaskInstance()
     uri = f"s3://bucket/{'x' * 1600}.png"
     emit_outlet_events([ALIAS], ti.context(None), {"media": [{"uri": uri, "index": 0}]})

@@ -57,7 +57,7 @@ def test_without_its_extra(missing: str) -> None:
 
 
 def test_the_log_tells_what_a_create_made() -> None:
-    """A refused create has no job; one whose answer was lost has one."""
+    """A refused create has no job; one whose response was lost has one."""
     lines: list[str] = []
     with Simulator(log=lines.append, credits=25) as sim:
         headers = {"Authorization": f"Bearer {KEY}"}

@@ -45,7 +45,7 @@ def test_the_trial_makes_no_bucket(bucket):
 
 
 def test_a_connection_that_does_not_exist(monkeypatch):
-    """It is said before any storage is asked; libraries would go on without credentials."""
+    """It is said before any storage is asked; libraries would proceed without credentials."""
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("something was asked"))
     with pytest.raises(InvalidInputError, match="no Airflow connection 'no_such_connection'"):
         open_path("s3://no_such_connection@bucket/x")

@@ -203,7 +203,7 @@ def test_one_job_in_trouble_is_alone(virtual):
 
 
 def test_a_key_that_rotates(virtual):
-    """A refused key is read anew once, the polls go on with the new one, and no wait ends."""
+    """A refused key is read again once, the polls use the new one, and no wait ends."""
 
     async def main():
         virtual.service.ends = {f"job{n}": 500.0 for n in range(40)}
@@ -220,7 +220,7 @@ def test_a_key_that_rotates(virtual):
 
 
 def test_a_key_that_is_revoked(virtual):
-    """A key that stays refused after it was read anew ends every wait, and is not read again for each."""
+    """A key that stays refused after it was read again ends every wait, and is not read again for each."""
 
     async def main():
         tasks = [asyncio.create_task(first_event(virtual.trigger(f"job{n}"))) for n in range(40)]
@@ -234,14 +234,14 @@ def test_a_key_that_is_revoked(virtual):
 
 
 def test_a_key_that_is_replaced_late(virtual):
-    """The new key is saved some time after the old one ended: tasks that defer meanwhile go on with it."""
+    """The new key is saved some time after the old one ended: tasks that defer meanwhile use it."""
     again = Counter()
 
     async def task(job_id):
         while (event := await first_event(virtual.trigger(job_id)))["status"] == "refused":
             again[job_id] += 1
             assert again[job_id] <= 5
-            # A worker, which reads the connection anew, sees the job at work and defers; so the poller is never empty.
+            # A worker, which reads the connection again, sees the job at work and defers; so the poller is never empty.
             await asyncio.sleep(3 + int(job_id[3:]) % 6)
         return event
 
@@ -306,18 +306,18 @@ def test_a_triggerer_whose_clock_is_behind(virtual):
     assert end < 115
 
 
-def test_a_pause_outlives_the_job_that_was_told(virtual):
-    """Retry-After is the account's: a job that comes after the told one has left waits for it too."""
+def test_a_pause_outlives_the_job_that_was_refused(virtual):
+    """Retry-After is the account's: a job that comes after the refused one has left waits for it too."""
 
     async def main():
         virtual.service.answer = lambda _, number: (
             httpx.Response(429, json={}, headers={"Retry-After": "600"}) if number == 1 else None
         )
-        told = asyncio.create_task(first_event(virtual.trigger("told")))
+        refused = asyncio.create_task(first_event(virtual.trigger("refused")))
         await asyncio.sleep(100)
         assert len(virtual.service.polls) == 1
-        told.cancel()
-        await asyncio.wait([told])
+        refused.cancel()
+        await asyncio.wait([refused])
         assert pollers() == {}
         virtual.service.ends["next"] = 0.0
         return await first_event(virtual.trigger("next"))
@@ -387,11 +387,11 @@ def test_a_thousand_jobs_at_once_behind_a_limit(virtual, retry_after):
 
 def test_retry_after_holds_the_whole_account(virtual):
     """After one 429 nobody of the account polls until its time is over; then at half the rate."""
-    told = []
+    sent_at = []
 
     def answer(job_id, number):
         if number == 100:
-            told.append(virtual.clock.monotonic())
+            sent_at.append(virtual.clock.monotonic())
             return httpx.Response(429, json={}, headers={"Retry-After": "60"})
         return None
 
@@ -401,7 +401,7 @@ def test_retry_after_holds_the_whole_account(virtual):
         return await asyncio.gather(*(first_event(virtual.trigger(f"job{n}")) for n in range(200)))
 
     assert statuses(run(main())) == {"complete": 200}
-    (at,) = told
+    (at,) = sent_at
     assert [time for time, _ in virtual.service.polls if at < time < at + 59.9] == []
 
 

@@ -606,7 +606,7 @@ def test_a_proxy(given, monkeypatch):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_tunnel(certificate, monkeypatch, scheme):
-    """TLS goes through a proxy's tunnel, which is told its password and never the key; also where it speaks TLS too."""
+    """TLS goes through a proxy's tunnel, which gets its password and never the key; also where it speaks TLS too."""
     tls = server_context(certificate)
 
     async def main():

@@ -147,7 +147,7 @@ def test_a_coroutine_that_stalls_is_cancelled(monkeypatch):
 
 
 def test_one_call_for_all_that_ask():
-    """Connecting to a root that stalls takes one thread, however many ask and give up; a later one is called anew."""
+    """Connecting to a root that stalls takes one thread, however many ask and give up; a later one is called again."""
 
     async def story(guard, stall):
         calls = [asyncio.create_task(guard.run_shared("root", stall.read)) for _ in range(20)]

@@ -55,7 +55,7 @@ def media_tab():
     return tabs.MEDIA_APP["app"]._app.state.media_tab
 
 
-def test_the_rest_of_airflow_goes_on(server, tab, proxy, monkeypatch):
+def test_the_rest_of_airflow_keeps_working(server, tab, proxy, monkeypatch):
     """With 200 reads of 20 viewers stalled, every other route responds: Airflow's, the tab's pages, other roots."""
     monkeypatch.setattr(guard, "READ_TIMEOUT_S", 600)
     monkeypatch.setattr(guard, "_MAX_WAIT_S", 600)

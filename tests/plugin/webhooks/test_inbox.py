@@ -69,7 +69,7 @@ def test_work_that_is_quick_is_done_before_the_answer():
     run(story)
 
 
-def test_work_that_is_slow_goes_on_after_the_answer():
+def test_work_that_is_slow_continues_after_the_response():
     """The answer comes within a second; repeats of the delivery meanwhile cost nothing."""
 
     async def story(inbox, database, clock):

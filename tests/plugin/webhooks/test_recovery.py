@@ -1,4 +1,4 @@
-"""A job whose answer was lost is given to the task that paid for it, by the key in its name."""
+"""A job whose response was lost is given to the task that paid for it, by the tag in its name."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_what_does_not_wait_for_the_job_is_left_alone(airflow_rows, webhooks, ta
 
 
 @pytest.mark.parametrize("type_", ["video.started", "video.paused"])
-def test_a_job_that_goes_on_resumes_nothing(airflow_rows, webhooks, type_):
+def test_a_job_that_keeps_running_resumes_nothing(airflow_rows, webhooks, type_):
     """That a job was started, or something we do not know, tells a waiting task nothing: nothing is written."""
     airflow_rows.task()
     before = airflow_rows.contents()
