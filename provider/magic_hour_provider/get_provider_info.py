@@ -146,6 +146,19 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "30",
                     },
+                    "resend_after_bad_gateway": {
+                        "description": (
+                            "Whether a paid request is sent again after Magic Hour's own HTTP 502, of which it "
+                            "documents that no job was made: twice at most, only while the balance is unchanged and "
+                            "no other Magic Hour task of the DAG run can have changed it. What other DAGs and other "
+                            "users of the account do at that moment is not seen: where paying twice must not happen, "
+                            "set it to False."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
+                    },
                     "min_credits_left": {
                         "description": (
                             "No job is submitted while the account has fewer credits than this. A minimum, not a lock: "

@@ -49,6 +49,7 @@ def answer(status: int, body: object = None, headers: dict[str, str] | None = No
         (answer(409), errors.SubmissionUnknownError, False),
         (answer(500, {"message": "oops"}), errors.SubmissionUnknownError, False),
         (answer(502), errors.SubmissionUnknownError, False),
+        (answer(502, {"message": "no job was made"}), errors.SubmissionUnknownError, False),
         (answer(502, {"id": "job1"}), errors.SubmissionUnknownError, False),
         (answer(503), errors.SubmissionUnknownError, False),
         (answer(504, b"<html>"), errors.SubmissionUnknownError, False),
@@ -73,8 +74,37 @@ def test_what_a_create_came_to(outcome, error, retryable):
     charge = Charge.UNKNOWN if failure is RequestFailure.UNKNOWN_OUTCOME else Charge.NONE
     assert caught.value.charge is charge
     assert str(caught.value).count(charge.sentence) == 1
-    claimed = isinstance(outcome, Response) and outcome.status == 502 and not outcome.body
+    claimed = isinstance(outcome, Response) and outcome.status == 502 and b"no job was made" in outcome.body
     assert getattr(caught.value, "not_created_per_docs", False) is claimed
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "own"),
+    [
+        ({"message": "upstream"}, JSON, True),
+        ({"code": "bad_gateway", "message": "upstream"}, {"content-type": "application/json; charset=utf-8"}, True),
+        ({"message": "upstream"}, {"content-type": "text/html"}, False),
+        ({"message": "upstream"}, {}, False),
+        (b"<html>", {"content-type": "text/html"}, False),
+        (b"<html>", JSON, False),
+        ({"message": "upstream", "id": "abc"}, JSON, False),
+        ({"message": "upstream", "id": None}, JSON, False),
+        ({"message": {"text": "x"}}, JSON, False),
+        ({"message": ""}, JSON, False),
+        ({"error": {"message": "x"}}, JSON, False),
+        ([{"message": "x"}], JSON, False),
+        ({"message": "Internal server error"}, JSON, False),
+        ({"message": "upstream"}, {**JSON, "x-amzn-ErrorType": "InternalServerErrorException"}, False),
+        ({"message": "An invalid response was received from the upstream server"}, JSON, False),
+        ({"message": "x", "request_id": "7"}, JSON, False),
+        ({"statusCode": 502, "message": "x"}, JSON, False),
+    ],
+)
+def test_only_the_services_own_502_claims_that_no_job_was_made(body, headers, own):
+    """A page or JSON of a gateway says nothing of what became of the request."""
+    with pytest.raises(errors.SubmissionUnknownError) as caught:
+        protocol.read_create(answer(502, body, headers), "text-to-video")
+    assert caught.value.not_created_per_docs is own
 
 
 @pytest.mark.parametrize("headers", [JSON, {}, {"content-type": "text/plain"}])

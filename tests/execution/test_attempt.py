@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException, TaskDeferred
 
 from helpers.attempts import TaskInstance
 
@@ -129,7 +129,7 @@ def test_the_response_table(airflow, fault, final, accepted, state):
 def test_refused_for_now_is_sent_again(airflow, count, status):
     """429 is obeyed and a 502 with an unchanged balance repeated: one create in the end."""
     airflow.sim.inject_fault("status", status=status, count=count)
-    assert airflow.attempt(airflow.operator(), TaskInstance())["status"] == "complete"
+    assert airflow.attempt(airflow.operator(dag=DAG("teaser")), TaskInstance())["status"] == "complete"
     assert airflow.creates() == 1
 
 
@@ -139,7 +139,7 @@ def test_a_502_is_repeated_twice_at_most(airflow):
     airflow.sim.inject_fault("status", status=502, count=9)
     ti = TaskInstance()
     with pytest.raises(AirflowFailException, match="It is unknown whether"):
-        airflow.attempt(airflow.operator(), ti)
+        airflow.attempt(airflow.operator(dag=DAG("teaser")), ti)
     assert airflow.sim.stats()["creates"] == {"accepted": 0, "refused": 3}
 
 

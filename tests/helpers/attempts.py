@@ -37,15 +37,31 @@ class TaskInstance:
             name = folder_name(self.dag_id, self.run_id, task_id, map_index)
             self.store = StoredFiles(f"{self.ledger_path}/{name}")
         self.xcoms: dict[str, Any] = {}
+        self.other_states: dict[str, dict[str, str | None]] = {}
+        """By task id: the states of other task instances of this run, by Airflow's names of them."""
+        self.other_jobs: dict[tuple[str, int], Any] = {}
+        """By task id and map index: what they pushed of their jobs."""
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Keep an XCom; only JSON survives."""
         self.xcoms[key] = json.loads(json.dumps(value))
 
     def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
-        """Return an own XCom."""
-        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
-        return self.xcoms.get(key)
+        """Return an own XCom, or another task instance's job."""
+        if (task_ids, map_indexes) == (self.task_id, self.map_index):
+            return self.xcoms.get(key)
+        assert key == "magic_hour_job"
+        return self.other_jobs.get((task_ids, map_indexes))
+
+    def get_task_states(self, dag_id: str, task_ids: list[str], run_ids: list[str]) -> dict[str, Any]:
+        """Return the states of a task's instances in this run, as Airflow names them."""
+        assert (dag_id, run_ids) == (self.dag_id, [self.run_id])
+        own = {self.task_id if self.map_index < 0 else f"{self.task_id}_{self.map_index}": "running"}
+        states: dict[str, Any] = {}
+        for task_id in task_ids:
+            states |= own if task_id == self.task_id else {}
+            states |= self.other_states.get(task_id, {})
+        return {self.run_id: states}
 
     def get_first_reschedule_date(self, context: Any) -> None:
         """Say that the sensor was never rescheduled."""

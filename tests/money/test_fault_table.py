@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException
 
 from helpers.attempts import Connected, TaskInstance
 from helpers.money_report import note
@@ -167,7 +167,7 @@ CASES = [
 )
 def test_what_a_fault_of_the_create_costs(airflow, either_ledger, fault, when, mode):
     """The attempt that meets the fault, and the attempt after it, make as many jobs as the design's table says."""
-    options = {"deferrable": mode == "deferrable", "output_path": "", "on_clear": "regenerate"}
+    options = {"deferrable": mode == "deferrable", "output_path": "", "on_clear": "regenerate", "dag": DAG("teaser")}
     operator, ti = airflow.operator("text-to-video", REQUEST, **options), TaskInstance()
     before, kept = 0, 0
     if when == "retry":
@@ -183,7 +183,10 @@ def test_what_a_fault_of_the_create_costs(airflow, either_ledger, fault, when, m
 
     with injected(airflow, fault):
         met = outcome_of(airflow, operator, ti)
-    assert met == ("success" if fault.means in (REPEATED, LATE) else fault.means)
+    means = fault.means
+    if fault.name == "HTTP 502" and when == "retry":
+        means = UNKNOWN  # the refund of the job before may come late, and would hide a charge
+    assert met == ("success" if means in (REPEATED, LATE) else means)
     assert airflow.creates() == before + (1 if met == "success" else fault.accepted)
     assert ((ti.record or {}).get("state") == "intent") is (met == UNKNOWN)
 

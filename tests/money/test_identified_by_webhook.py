@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowException, AirflowFailException
 
 from helpers.attempts import TaskInstance
 from helpers.stores import LEDGERS, Store
@@ -50,7 +50,7 @@ def test_identified_before_the_response_was_given_up(hooked):
         sleep(seconds)
 
     hooked.clock.sleep = identify
-    result = hooked.attempt(hooked.operator(request=lost("[[accepted:502]]")), ti)
+    result = hooked.attempt(hooked.operator(request=lost("[[accepted:502]]"), dag=DAG("teaser")), ti)
     assert (result["status"], result["id"]) == ("complete", ti.record["job_id"])
     assert pauses[0] == 30
     assert hooked.creates() == 1

@@ -187,8 +187,8 @@ class InvalidResponseError(MagicHourError):
 class SubmissionUnknownError(MagicHourError):
     """A create was sent, and it is unknown whether a job was created and charged.
 
-    :param not_created_per_docs: True for a 502 without an id, of which Magic Hour's documentation says that no job was
-        created (https://docs.magichour.ai/get-started/quick-start).
+    :param not_created_per_docs: True for a 502 that is Magic Hour's own error and has no id, of which its documentation
+        says that no job was created (https://docs.magichour.ai/get-started/quick-start).
     :param job_id: id of the job where it is known although it could not be recorded.
     :param created: True where the job surely exists, and only its record is missing.
     :param more: as of :class:`MagicHourError`.

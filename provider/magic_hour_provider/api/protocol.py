@@ -24,6 +24,7 @@ from magic_hour_provider.api.responses import (
     as_str,
     classify_failure,
     describe,
+    is_own_error,
     json_object,
     raise_for_status,
     rejection_error,
@@ -207,7 +208,7 @@ def read_create(outcome: Response | httpx.RequestError, tool: str | Tool) -> Sub
         f"The request was sent, but the response {what} ({describe(outcome)}).",
         next_step=library,
         status_code=outcome.status,
-        not_created_per_docs=outcome.status == 502 and not job_id,
+        not_created_per_docs=outcome.status == 502 and is_own_error(outcome),
         job_id=job_id if is_id(job_id) else None,
     )
 

@@ -60,6 +60,38 @@ def json_object(response: Response) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+# What gateways in front of a service answer in the same form, without having heard from it: AWS API Gateway
+# (https://docs.aws.amazon.com/apigateway/latest/developerguide/handle-errors-in-lambda-integration.html), Kong, APISIX.
+_GATEWAY_MESSAGES = frozenset(
+    {
+        "bad gateway",
+        "internal server error",
+        "an invalid response was received from the upstream server",
+        "endpoint request timed out",
+        "service unavailable",
+    }
+)
+_GATEWAY_HEADERS = ("x-amzn-errortype", "x-amz-apigw-id")
+
+
+def is_own_error(response: Response) -> bool:
+    """Whether an error is recognizably Magic Hour's own, and not that of a proxy or gateway on the way.
+
+    Its envelope is a JSON object with the text ``message``, since lately also ``code``, and nothing else
+    (https://docs.magichour.ai/api-reference). Anything else may come from a gateway, which cannot know what became of
+    the request.
+    """
+    kind = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    body = json_object(response)
+    if kind != "application/json" or body is None or not set(body) <= {"message", "code"}:
+        return False
+    message = as_str(body.get("message"))
+    if message is None or not isinstance(body.get("code"), str | None):
+        return False
+    from_gateway = any(response.headers.get(name) is not None for name in _GATEWAY_HEADERS)
+    return not from_gateway and message.strip().rstrip(".").lower() not in _GATEWAY_MESSAGES
+
+
 def as_str(value: Any) -> str | None:
     """Return a string that is not empty, else None."""
     return value if isinstance(value, str) and value else None

@@ -32,6 +32,7 @@ from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.ledger.run_activity import RunActivity
 from magic_hour_provider.ledger.tag import find_tag, generate_job_name
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
 
@@ -88,7 +89,7 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
         raise to_airflow_error(error) from error
     with client:
         task.attempt = attempt = JobAttempt(
-            spec, context["ti"], ledger, record, client, task.log, has_webhooks=bool(settings.webhook_secrets)
+            spec, context, ledger, record, client, task.log, has_webhooks=bool(settings.webhook_secrets)
         )
         if record is not None and record.state == "intent":
             # Airflow clears the XComs of an attempt as the next one begins, and a webhook may identify the job later.
@@ -101,7 +102,7 @@ class JobAttempt:
     """The steps of one attempt.
 
     :param spec: what the user asked for.
-    :param ti: Airflow's task instance.
+    :param context: Airflow's context.
     :param ledger: of the task instance.
     :param record: what it holds.
     :param client: the client, open.
@@ -112,7 +113,7 @@ class JobAttempt:
     def __init__(
         self,
         spec: JobSpec,
-        ti: Any,
+        context: Mapping[str, Any],
         ledger: Ledger,
         record: Record | None,
         client: MagicHourClient,
@@ -127,9 +128,9 @@ class JobAttempt:
         """The job that this attempt waits for."""
         self.intent: Intent | None = None
         """What this attempt is about to pay for."""
-        self.report = Report(ti, spec.tool.slug, spec.request.body)
+        self.report = Report(context["ti"], spec.tool.slug, spec.request.body)
         self.outcome = OutcomeHandler(spec, client, ledger, self.report, log)
-        self._ti = ti
+        self._context = context
         self._ledger = ledger
         self._client = client
         self._log = log
@@ -192,7 +193,7 @@ class JobAttempt:
     def submit(self, decision: Decision) -> Record:
         """Submit a new job, and return its record: the only step that pays."""
         spec = self.spec
-        checked = run_preflight(spec, self._client, generate_job_name(self._ti), self._log)
+        checked = run_preflight(spec, self._client, generate_job_name(self._context["ti"]), self._log)
         # Before the intent: between that and the request nothing may come that could be interrupted.
         self.report.push_intent(checked.tag, checked.name, spec.conn_id)
         self.intent = Intent(
@@ -210,6 +211,8 @@ class JobAttempt:
             spec.tool,
             checked.body,
             account=checked.account,
+            account_at=checked.account_at,
+            activity=RunActivity(self._context, decision.seen),
             resubmits=spec.on_unknown_submission == "resubmit",
             webhook_may_identify=self._webhook_may_identify(checked.name, checked.tag),
         )
@@ -252,7 +255,7 @@ class JobAttempt:
         """
         spec = self.spec
         if deadline is None:
-            deadline = Deadline.of(0.0 if is_over else spec.timeout_s, spec.execution_timeout, self._ti)
+            deadline = Deadline.of(0.0 if is_over else spec.timeout_s, spec.execution_timeout, self._context["ti"])
         end = wait_for_job(
             spec,
             self._client,

@@ -32,13 +32,15 @@ class CheckedRequest:
     :param body: as it is sent: its files are uploaded, and the job has its name.
     :param tag: what ends the name, where it is tagged.
     :param name: the job's name; None: the service names it.
-    :param account: the account just before, if it could be asked for.
+    :param account: the account just before, if it could be asked for: after the uploads, which may take long.
+    :param account_at: when it was asked for, in seconds since 1970.
     """
 
     body: dict[str, Any]
     tag: str
     name: str | None
     account: Account | None
+    account_at: float
 
 
 def run_preflight(
@@ -67,16 +69,18 @@ def run_preflight(
     if spec.output_path:
         check_folder(spec.output_path)
     # The account.
-    account = _get_account(client, log)
+    account, account_at = _get_account(client, log), clock.current().now()
     check_min_credits(account)
     tier = account.tier if account else None
     # The uploads.
     body = resolve_inputs(client, request.body, request.inputs, sources, tier=tier)
+    if request.inputs:
+        account, account_at = _get_account(client, log), clock.current().now()
     tag, name = new_tag(), body.get("name")
     if tool.accepts_name:
         name = make_job_name(name, generated_name, tag, tag_job_names)
         body = {**body, "name": name} if name else body
-    return CheckedRequest(body, tag, name, account)
+    return CheckedRequest(body, tag, name, account, account_at)
 
 
 def _read_tag_job_names() -> str:

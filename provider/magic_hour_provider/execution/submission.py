@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow.providers.common.compat.sdk import conf
+
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
@@ -17,6 +19,7 @@ from magic_hour_provider.api.errors import RequestFailure
 from magic_hour_provider.api.models import Account
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.ledger.run_activity import RunActivity
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +32,14 @@ class RetryBudget:
 
     :param connection_pauses_s: seconds to wait after each connection that still may fail to open.
     :param rate_limit_s: seconds that may still be waited on 429.
-    :param bad_gateways: 502s, of which Magic Hour documents that no job was made, that may still be repeated.
+    :param bad_gateways: Magic Hour's own 502s, of which it documents that no job was made, that may still be repeated.
     """
 
     connection_pauses_s: list[float] = field(default_factory=lambda: [2.0, 4.0])
     rate_limit_s: float = 120.0
-    bad_gateways: int = 2
+    bad_gateways: int = field(
+        default_factory=lambda: 2 if conf.getboolean("magic_hour", "resend_after_bad_gateway", fallback=True) else 0
+    )
 
     def take_connection(self) -> float | None:
         """Return the seconds to wait after a connection failed to open; None: the budget is spent."""
@@ -56,15 +61,20 @@ def submit_once(
     body: Mapping[str, Any],
     *,
     account: Account | None,
+    account_at: float,
+    activity: RunActivity,
     resubmits: bool = False,
     webhook_may_identify: bool = False,
 ) -> Record:
     """Write the intent to pay and send the paid request. The only place that does.
 
     It is sent again only after a failure that surely made no job: never delivered (three times), 429 (two minutes in
-    all), and 502, of which Magic Hour documents that no job was made, while the balance is unchanged (twice).
+    all); and twice at most after Magic Hour's own 502, of which it documents that no job was made, while the balance
+    is unchanged and no other task of this run can have changed it: a refund would hide a charge.
 
-    :param account: the account before the request, if it could be asked for.
+    :param account: the account right before the request, if it could be asked for.
+    :param account_at: when it was asked for, in seconds since 1970.
+    :param activity: the other tasks of this run; this one's own earlier jobs are settled.
     :param resubmits: whether the next attempt sends it again if the response is lost: the error says so.
     :param webhook_may_identify: whether a webhook may identify the job before the next attempt: the error says so.
     :returns: the record with the job's id, already written.
@@ -79,12 +89,14 @@ def submit_once(
             if pause is None:
                 raise
             clock.current().sleep(pause)
+            account, account_at = _get_account(client), clock.current().now()
         except errors.RateLimitedError as error:
             pause = budget.take_rate_limit(error)
             if pause is None:
                 raise
             log.info("Magic Hour asks us to slow down; sending the refused request again in %.0f s.", pause)
             clock.current().sleep(pause)
+            account, account_at = _get_account(client), clock.current().now()
         except errors.SubmissionUnknownError as error:
             if error.created:
                 raise
@@ -96,9 +108,14 @@ def submit_once(
                 return identified
             balance = get_balance(client)
             if may_repeat and account is not None and balance == account.credits:
-                budget.bad_gateways -= 1
-                log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
-                continue
+                active = activity.find_active(account_at)
+                if active is None:
+                    budget.bad_gateways -= 1
+                    log.info("HTTP 502 made no job and the balance is unchanged: sending the request again.")
+                    continue
+                log.warning(
+                    "The balance is unchanged, but %s may have changed it too, which would hide a charge.", active
+                )
             raise intent.unknown_error(
                 error.message,
                 balance=balance,
@@ -139,8 +156,13 @@ def _has_exact_balance(account: Account | None) -> bool:
 
 def get_balance(client: MagicHourClient) -> int | None:
     """Return the account's credits, or None if they cannot be had now."""
+    account = _get_account(client)
+    return account.credits if account is not None else None
+
+
+def _get_account(client: MagicHourClient) -> Account | None:
     try:
-        return client.get_account().credits
+        return client.get_account()
     except errors.MagicHourError:
         return None
 

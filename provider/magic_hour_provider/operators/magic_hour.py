@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
@@ -71,6 +71,8 @@ class MagicHourOperator(BaseOperator):
     template_fields_renderers = {"request": "json", "extra_request": "json"}
     operator_extra_links = (MagicHourLink(),)
     ui_color = "#e9e2ff"
+    submits_jobs: ClassVar[bool] = True
+    """Whether tasks of this class pay for jobs: other tasks of the run count them."""
 
     def __init__(
         self,
