@@ -45,5 +45,5 @@ Variable `magic_hour_video_of_the_week`. Needs the connection `magic_hour_defaul
             "end_seconds": 5,
             "style": {"template": "karaoke"},
         },
-        output_path="{{ params.results }}/{{ ds }}",  # a folder for each week
+        output_path="{{ params.results }}/{{ run_id }}",  # a folder for each run; ds would need a logical date
     )

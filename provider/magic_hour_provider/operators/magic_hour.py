@@ -48,8 +48,10 @@ class MagicHourOperator(BaseOperator):
     :param magic_hour_conn_id: the connection.
     :param output_path: folder for the files: any ``ObjectStoragePath`` (``s3://conn@bucket/x``). Default: the setting
         ``[magic_hour] output_path``; empty: nothing is downloaded. A template over the run, such as
-        ``s3://conn@bucket/{{ ds }}/{{ task.task_id }}/``; no ``..``, also not from a template. Nothing there is
-        overwritten. ``<tool>-<id>.json`` beside the files says what they are (``[magic_hour] sidecar``).
+        ``s3://conn@bucket/{{ run_id }}/{{ task.task_id }}/``; no ``..``, also not from a template. ``ds``, ``ts`` and
+        all others of a date are undefined in runs without a logical date, such as those that an asset triggers:
+        ``run_id`` is always there. Nothing there is overwritten. ``<tool>-<id>.json`` beside the files says what they
+        are (``[magic_hour] sidecar``).
     :param wait_for_completion: False: submit, record, return.
     :param deferrable: False: wait on the worker instead of in the triggerer.
     :param timeout: how long this attempt waits, in seconds or as a timedelta; by default what fits the tool. The job
