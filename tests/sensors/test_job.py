@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from airflow.exceptions import AirflowRescheduleException
+from airflow.exceptions import AirflowRescheduleException, TaskDeferralError
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
     AirflowTaskTimeout,
 )
+from airflow.sdk import DAG
 
 from helpers.attempts import TaskInstance
 from helpers.samples import KEY
@@ -220,3 +221,48 @@ def test_execution_timeout(airflow):
     with pytest.raises(AirflowSensorTimeout):
         airflow.attempt(later, TaskInstance())
     assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("mode", [None, "poke"])
+def test_soft_fail_skips_no_trouble(airflow, monkeypatch, mode):
+    """``soft_fail`` is about the job: a wrong key or a broken storage fails the sensor, and is retried where it may."""
+    monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
+    job = {"kind": "video", "id": submit(airflow.sim)}
+    options = {"soft_fail": True} | ({"mode": mode} if mode else {})
+    airflow.sim.advance(600)
+    airflow.sim.inject_fault("status", endpoint="download", status=500, count=None)
+    with pytest.raises(AirflowException) as broken:
+        airflow.attempt(sensor(airflow, job, **options), TaskInstance())
+    assert not isinstance(broken.value, AirflowFailException | AirflowSkipException)
+    airflow.connect(password="mhk_live_wrong")
+    with pytest.raises(AirflowFailException, match="does not accept the API key"):
+        airflow.attempt(sensor(airflow, job, **options), TaskInstance())
+    assert airflow.creates() == 1
+
+
+def test_soft_fail_after_a_deferral(airflow):
+    """After a deferral, too, trouble fails and is retried, and the end of the sensor's time skips."""
+    one = sensor(airflow, {"kind": "video", "id": submit(airflow.sim)}, soft_fail=True)
+    airflow.sim.inject_fault("status", endpoint="download", status=500, count=None)
+    with pytest.raises(AirflowException) as broken:
+        airflow.attempt(one, TaskInstance())
+    assert not isinstance(broken.value, AirflowFailException | AirflowSkipException)
+    assert len(airflow.events) == 1
+    with pytest.raises(TaskDeferralError):
+        one.resume_execution("__fail__", {"error": "Trigger failure"}, TaskInstance().context(one))
+    airflow.sim.inject_fault("job-outcome", status="stuck", count=None)
+    for options in ({"timeout": 60}, {"execution_timeout": timedelta(seconds=60)}):
+        late = sensor(airflow, {"kind": "video", "id": submit(airflow.sim)}, soft_fail=True, **options)
+        with pytest.raises(AirflowSkipException):
+            airflow.attempt(late, TaskInstance())
+    assert airflow.creates() == 3
+
+
+def test_a_mode_among_the_default_arguments(airflow):
+    """A mode of the DAG's ``default_args`` is as good as one given to the sensor itself."""
+    with DAG("d", default_args={"mode": "reschedule"}):
+        assert sensor(airflow, "x").deferrable is False
+    with DAG("e", default_args={"mode": "reschedule", "deferrable": True}):
+        assert sensor(airflow, "x").deferrable is True
+    assert sensor(airflow, "x", default_args={"mode": "poke"}).deferrable is False
+    assert sensor(airflow, "x").deferrable is True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -47,8 +48,10 @@ class MagicHourJobSensor(BaseSensorOperator):
     :param magic_hour_conn_id: the connection.
     :param output_path: folder for the files, as of the operator; default: the setting ``[magic_hour] output_path``.
     :param deferrable: wait in the triggerer, without holding a worker. Default: True, unless a ``mode`` is given.
-    :param kwargs: of every sensor: ``mode``, ``poke_interval`` (seconds; at least 10 in reschedule mode, as Airflow
-        may fail a task that returns sooner), ``timeout`` (seconds), ``soft_fail`` and so on.
+    :param mode: ``poke`` or ``reschedule``, as of every sensor.
+    :param kwargs: of every sensor: ``poke_interval`` (seconds; at least 10 in reschedule mode, as Airflow
+        may fail a task that returns sooner), ``timeout`` (seconds), ``soft_fail`` and so on. ``soft_fail``
+        skips where the job itself failed or the time is up; other trouble fails, and ``retries`` count.
     :raises AirflowFailException: the job failed, was canceled or is gone, or the input cannot work.
     :raises AirflowSensorTimeout: the sensor's ``timeout`` ended; the job keeps running.
     :raises AirflowTaskTimeout: its ``execution_timeout`` ended; the job keeps running.
@@ -66,11 +69,13 @@ class MagicHourJobSensor(BaseSensorOperator):
         magic_hour_conn_id: str = DEFAULT_CONN_ID,
         output_path: str | None = None,
         deferrable: bool | None = None,
+        mode: str | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
-        deferrable = "mode" not in kwargs if deferrable is None else deferrable
-        super().__init__(**kwargs)
+        # An argument of its own, as Airflow fills in default_args by the names of the signature.
+        deferrable = mode is None if deferrable is None else deferrable
+        super().__init__(mode=mode or "poke", **kwargs)
         if self.reschedule:
             # A sensor that comes back while its supervisor still closes the last run is marked as failed by Airflow.
             self.poke_interval = max(self.poke_interval, min_resume_delay_s())
@@ -82,6 +87,7 @@ class MagicHourJobSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self._poll_state: PollState | None = None
         self._observation: Job | MagicHourError | None = None
+        self._has_job_failed = False
 
     def _reference(self) -> JobReference:
         reference = JobReference.parse(self.job)
@@ -128,6 +134,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             report.push_job(job.id, job.kind, job.status)
             if outcome.status != COMPLETE:
                 failure = job_error(job, tool=reference.tool, paid_here=False)
+                self._has_job_failed = True
                 failure.retryable = False  # another poll would see the same: only a person can help
                 report.set_job_end(job.status, job.credits_charged)
                 report.push_failure(failure)
@@ -150,8 +157,31 @@ class MagicHourJobSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait: in the triggerer, or as the sensor's ``mode`` says."""
-        if not self.deferrable:
-            return super().execute(context)
+        with self._failing_on_trouble():
+            return self._execute_deferrable(context) if self.deferrable else super().execute(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after a deferral, as Airflow does, but for what ``soft_fail`` skips."""
+        with self._failing_on_trouble():
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    @contextmanager
+    def _failing_on_trouble(self) -> Iterator[None]:
+        """Fail where Airflow's ``soft_fail`` would skip although neither the job failed nor the time is up."""
+        try:
+            yield
+        except AirflowTaskTimeout as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException("Skipped, as execution_timeout has ended.") from error
+            raise
+        except AirflowSkipException as skip:
+            cause = skip.__cause__
+            in_time = cause is not None and not isinstance(cause, AirflowSensorTimeout | AirflowTaskTimeout)
+            if self.soft_fail and in_time and not self._has_job_failed and cause is not None:
+                raise cause from None
+            raise
+
+    def _execute_deferrable(self, context: Context) -> Any:
         try:
             found = self.poke(context)
         except AirflowException as error:
