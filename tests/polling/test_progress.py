@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.errors import RateLimitedError, ServerError
-from magic_hour_provider.api.models import Job
+from magic_hour_provider.api.models import Download, Job
 from magic_hour_provider.polling.progress import Progress
 from magic_hour_provider.polling.schedule import PollDecision, PollState, Schedule
 
@@ -26,7 +26,9 @@ def messages_of(observe, deadline: float = 7200.0) -> list[str]:
 def test_changes_age_and_next_poll():
     """Each new status is one line with the job's age, the next poll and what is left; the end counts the polls."""
     words = ("queued", "rendering", "complete")
-    lines = messages_of(lambda age: Job("abc", "video", words[int(age > 60) + int(age > 100)]))
+    lines = messages_of(
+        lambda age: Job("abc", "video", words[int(age > 60) + int(age > 100)], downloads=(Download("x"),))
+    )
     assert lines == [
         "Magic Hour job abc after 32 seconds: queued; next poll in 10 seconds, giving up in 1 hour 59 minutes.",
         "Magic Hour job abc after 1 minute 2 seconds: rendering; next poll in 10 seconds, giving up in 1 hour "
@@ -53,3 +55,11 @@ def test_failing_polls_are_said_once():
     assert len(lines) <= 14
     still = messages_of(lambda age: faults[0] if int(age / 300) % 2 else Job("abc", "video", "queued"), deadline=900)
     assert len(still) <= 5
+
+
+def test_links_that_are_missing():
+    """A complete job without links says so once, and is complete when they are there."""
+    lines = messages_of(lambda age: Job("abc", "video", "complete", downloads=(Download("x"),) if age > 100 else ()))
+    assert len(lines) == 2
+    assert "complete, but without links to all of its files; next poll in" in lines[0]
+    assert lines[1].endswith(": complete; 8 polls.")

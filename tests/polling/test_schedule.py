@@ -10,7 +10,7 @@ import pytest
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS
-from magic_hour_provider.api.models import Job
+from magic_hour_provider.api.models import Download, Job
 from magic_hour_provider.polling.schedule import Outcome, PollDecision, PollState, Schedule
 
 ACTIVE = Job("a", "video", "rendering")
@@ -91,7 +91,7 @@ def test_a_deadline_before_the_first_poll_is_obeyed():
 @pytest.mark.parametrize("status", ["complete", "error", "canceled", "gone"])
 def test_a_final_status_ends_the_wait(status):
     """Every final status ends the wait with itself and its code."""
-    job = Job("a", "video", status, error_code="c")
+    job = Job("a", "video", status, error_code="c", downloads=(Download("x"),))
     assert make().next_action(job, 100.0) == PollDecision(outcome=Outcome(status, "c"))
 
 
@@ -173,4 +173,16 @@ def test_the_last_poll_falls_on_the_deadline():
     assert state.next_action(ACTIVE, 100.0) == PollDecision(103.0)
     assert state.next_action(ACTIVE, 103.0) == PollDecision(outcome=Outcome("timeout"))
     assert state.next_action(errors.ConnectionFailedError("x"), 104.0) == PollDecision(outcome=Outcome("timeout"))
-    assert state.next_action(Job("a", "video", "complete"), 104.0) == PollDecision(outcome=Outcome("complete"))
+    assert state.next_action(Job("a", "video", "complete", downloads=(Download("x"),)), 104.0) == PollDecision(
+        outcome=Outcome("complete")
+    )
+
+
+@pytest.mark.parametrize("links", [(), (None,), (Download("x"), None)])
+def test_missing_links_are_waited_for_until_the_deadline(links):
+    """A complete job without links to all of its files is polled again; at the deadline it is complete."""
+    state, job = make(deadline=200), Job("a", "image", "complete", downloads=links)
+    assert 100 < state.next_action(job, 100.0).next_poll_at <= 200
+    assert state.next_action(job, 200.0) == PollDecision(outcome=Outcome("complete"))
+    unwanted = PollState(state.schedule, submitted_at=0, deadline=200, needs_files=False)
+    assert unwanted.next_action(job, 100.0) == PollDecision(outcome=Outcome("complete"))

@@ -130,8 +130,8 @@ class Job:
     :param kind: ``video``, ``image``, ``audio`` or ``face-detection``.
     :param status: the service's word, also one we do not know; ``gone`` when the job is marked as deleted.
     :param credits_charged: settled once complete; refunded on failure.
-    :param downloads: signed links, in the service's order.
-    :param faces: of a face detection: the paths of the faces found, in order.
+    :param downloads: signed links, in the service's order; None keeps the place of a file whose link is missing.
+    :param faces: of a face detection: the paths of the faces found, in order; None keeps the place of one without.
     """
 
     id: str
@@ -139,11 +139,11 @@ class Job:
     status: str
     name: str | None = None
     credits_charged: int | None = None
-    downloads: tuple[Download, ...] = ()
+    downloads: tuple[Download | None, ...] = ()
     error_code: str | None = None
     error_message: str | None = None
     created_at: str | None = None
-    faces: tuple[str, ...] = ()
+    faces: tuple[str | None, ...] = ()
 
     @classmethod
     def gone(cls, kind: str, job_id: str) -> Job:
@@ -154,6 +154,15 @@ class Job:
     def ended(self) -> bool:
         """Whether the job has reached a status it will not leave; one we do not know counts as still active."""
         return self.status in ENDED
+
+    @property
+    def missing_files(self) -> tuple[int, ...]:
+        """Places, from 0, of the files that a complete job has no link to yet; a face detection has no files."""
+        if self.status != COMPLETE or self.kind == "face-detection":
+            return ()
+        if not self.downloads:
+            return (0,)
+        return tuple(index for index, link in enumerate(self.downloads) if link is None)
 
 
 @dataclass(frozen=True)

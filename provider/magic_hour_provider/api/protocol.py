@@ -31,6 +31,8 @@ from magic_hour_provider.api.responses import (
     transport_error,
 )
 
+_MAX_FILES = 1000  # of one job; a larger count is no count
+
 
 @dataclass(frozen=True)
 class Request:
@@ -160,8 +162,12 @@ def saved_items_request(
 # -- responses --------------------------------------------------------------------------------------------------------
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _rows(value: Any) -> list[dict[str, Any]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+    return [row for row in _list(value) if isinstance(row, dict)]
 
 
 def _read_object(response: Response, doing: str) -> dict[str, Any]:
@@ -224,16 +230,29 @@ def read_job(response: Response, kind: str, job_id: str) -> Job:
         status=GONE if body.get("enabled") is False else as_str(body.get("status")) or "unknown",
         name=as_str(body.get("name")),
         credits_charged=as_int(body.get("credits_charged")),
-        downloads=tuple(
-            Download(row["url"], as_str(row.get("expires_at")))
-            for row in _rows(body.get("downloads"))
-            if isinstance(row.get("url"), str)
-        ),
+        downloads=_read_downloads(body),
         error_code=as_str(error.get("code")),
         error_message=as_str(error.get("message")),
         created_at=as_str(body.get("created_at")),
-        faces=tuple(row["path"] for row in _rows(body.get("faces")) if isinstance(row.get("path"), str)),
+        faces=tuple(as_str(row.get("path")) if isinstance(row, dict) else None for row in _list(body.get("faces"))),
     )
+
+
+def _read_downloads(body: Mapping[str, Any]) -> tuple[Download | None, ...]:
+    """Return a job's links, each in its place: an entry without one (null, an error) is None.
+
+    A job of several images says how many there are (``image_count``): those at the end may be missing too.
+    """
+    links = [_read_link(row) for row in _list(body.get("downloads"))]
+    count = as_int(body.get("image_count")) or 0
+    if links and len(links) < count <= _MAX_FILES:
+        links += [None] * (count - len(links))
+    return tuple(links)
+
+
+def _read_link(row: Any) -> Download | None:
+    url = as_str(row.get("url")) if isinstance(row, dict) else None
+    return Download(url, as_str(row.get("expires_at"))) if url and url.strip() else None
 
 
 def read_deleted(response: Response, kind: str, job_id: str) -> None:

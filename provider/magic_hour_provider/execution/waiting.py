@@ -56,7 +56,13 @@ def wait_for_job(
     ends_at = min(now, deadline.at) if is_over else deadline.at
     schedule = Schedule.of(spec.polling_class, spec.tool)
     submitted_at = record.submitted_at if record.submitted_at is not None else now
-    state = PollState(schedule, submitted_at=submitted_at, deadline=ends_at, tolerate_invalid=tolerate_invalid)
+    state = PollState(
+        schedule,
+        submitted_at=submitted_at,
+        deadline=ends_at,
+        tolerate_invalid=tolerate_invalid,
+        needs_files=bool(spec.output_path),
+    )
     first = now if poll_now else state.first_poll_at(now)
     until = ends_at
     if spec.deferrable:

@@ -69,6 +69,14 @@ def _output_reference(one: Input, job: Job) -> str:
         return str(one.value)
     if len(job.downloads) < 2:
         return page
+    link = job.downloads[one.index]
+    if link is None:
+        raise TransferError(
+            f"{one.label} got the result of Magic Hour job {job.id}, to whose file {one.index + 1} Magic Hour gives no "
+            "link yet.",
+            charge=Charge.NONE,
+            next_step=f"A retry asks again. See {page}",
+        )
     if "index" not in one.value:
         log.info(
             "%s: Magic Hour job %s has %s files, and the first is used; for the third, give {**result, 'index': 2}.",
@@ -77,13 +85,12 @@ def _output_reference(one: Input, job: Job) -> str:
             len(job.downloads),
         )
     # A library address names a job, not one of its files: those are told apart by a link of their own.
-    return job.downloads[one.index].url
+    return link.url
 
 
 def _extension(job: Job, index: int) -> str:
-    if index >= len(job.downloads):
-        return ""
-    return urlsplit(job.downloads[index].url).path.rpartition(".")[2].lower()
+    link = job.downloads[index] if index < len(job.downloads) else None
+    return urlsplit(link.url).path.rpartition(".")[2].lower() if link else ""
 
 
 def _check_job(one: Input, job: Job) -> None:

@@ -236,6 +236,7 @@ class MagicHourOperator(BaseOperator):
             deferred_at=now,
             deadline=deadline.at,
             polling=deferral.polling,
+            needs_files=bool(self.output_path),
         )
         kwargs = {"deadline": deadline.at, "by_execution_timeout": deadline.by_execution_timeout}
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)

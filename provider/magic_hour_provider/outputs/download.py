@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
@@ -89,17 +90,15 @@ def download_outputs(
     :raises InvalidInputError: another file has the name already; nothing is overwritten.
     """
     if not job.downloads:
-        raise TransferError(
-            f"Magic Hour job {job.id} is complete but names no files yet.",
-            charge=Charge.KEPT,
-            next_step="A retry downloads them and pays nothing.",
-        )
+        raise _missing_links_error(job, "a link to any file")
     target, stem, count = _open_folder(job, folder), file_stem(tool, job), len(job.downloads)
     known = {row.get("index"): row for row in stored}
     files = {index: kept for index in range(count) if (kept := _find_stored(known.get(index), folder))}
     missing = [index for index in range(count) if index not in files]
     if not missing:
         return [files[index] for index in range(count)]
+    without_link = [index for index in missing if job.downloads[index] is None]
+    missing = [index for index in missing if index not in without_link]
     links, stop, memory = _Links(client, job), threading.Event(), MemoryBudget(_MEMORY)
 
     def download(index: int) -> StoredFile:
@@ -119,9 +118,21 @@ def download_outputs(
         raise not_stored_error(job, target, error) from error
     if len(missing) == 1:
         add(download(missing[0]))
-    else:
+    elif missing:
         _download_parallel(download, missing, add, stop)
+    if without_link:
+        numbers = ", ".join(str(index + 1) for index in without_link)
+        raise _missing_links_error(job, f"a link to file{'s' if len(without_link) > 1 else ''} {numbers} of {count}")
     return [files[index] for index in range(count)]
+
+
+def _missing_links_error(job: Job, what: str) -> TransferError:
+    return TransferError(
+        f"Magic Hour job {job.id} is complete, but Magic Hour gave no {what.removeprefix('a ')}.",
+        charge=Charge.KEPT,
+        next_step="The files that have one are stored. A retry asks for the missing ones again and pays nothing. See "
+        f"{library_url(job.kind, job.id)}",
+    )
 
 
 def _download_parallel(
@@ -194,6 +205,13 @@ class _Links:
         self.job = job
         self._lock = threading.Lock()
 
+    def get(self, index: int) -> Download:
+        """Return the link of a file."""
+        link = self.job.downloads[index]
+        if link is None:
+            raise TransferError("Magic Hour gives no link to it.")
+        return link
+
     def refresh(self, index: int, old: Download) -> Download:
         """Return another link than the one that has expired or was rejected."""
         with self._lock:
@@ -204,19 +222,23 @@ class _Links:
                     raise TransferError(
                         f"the link is not good any more, and there is no other: {error.message}"
                     ) from None
-                if again.status != COMPLETE or len(again.downloads) < len(self.job.downloads):
+                new = again.downloads[index] if index < len(again.downloads) else None
+                if again.status != COMPLETE or new is None:
                     raise TransferError(
                         f"the link is not good any more, and the job, now {again.status}, has no other."
                     )
-                self.job = again
-            return self.job.downloads[index]
+                # A link that is missing this time takes no other file's away.
+                links = (*again.downloads, *self.job.downloads[len(again.downloads) :])
+                links = tuple(link or before for link, before in zip(links, self.job.downloads, strict=False))
+                self.job = replace(again, downloads=links)
+            return self.get(index)
 
 
 def _download_one(client: MagicHourClient, links: _Links, index: int, output: StagedOutput) -> StoredFile:
     job = output.job
     try:
         received = client.download(
-            links.job.downloads[index],
+            links.get(index),
             output,
             on_start=output.start,
             refresh_link=lambda old: links.refresh(index, old),

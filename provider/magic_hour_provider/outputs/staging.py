@@ -92,7 +92,8 @@ class StagedOutput:
 
         :param size: bytes of the file, if known.
         """
-        self._path = self._folder / f"{self._name}.{extension_of(self.job.downloads[self.index].url, content_type)}"
+        link = self.job.downloads[self.index]
+        self._path = self._folder / f"{self._name}.{extension_of(link.url if link else '', content_type)}"
         with self._storage_errors():
             if not exists(self._path.fs, self._path.path):
                 self._acquired = self._memory.acquire(max_buffer_size(self._path, size))

@@ -46,8 +46,11 @@ class Progress:
             if decision.outcome is not None or now - self._failure_logged_at >= _HEARTBEAT_S:
                 news, self._failure_logged_at = f"poll failed: {str(observation).rstrip('.')}", now
         else:
-            news = observation.status if observation.status != self.status else None
-            self.status = sys.intern(observation.status)  # ten thousand jobs share a few words
+            status = observation.status
+            if observation.missing_files and decision.outcome is None:
+                status = f"{status}, but without links to all of its files"
+            news = status if status != self.status else None
+            self.status = sys.intern(status)  # ten thousand jobs share a few words
         if decision.outcome is not None:
             return self.on_end(news or f"no longer waited for ({decision.outcome.status})", now)
         if news is None and now - self._logged_at < _HEARTBEAT_S:

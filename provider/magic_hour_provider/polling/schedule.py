@@ -108,12 +108,19 @@ class PollState:
     :param deadline: when to give up, in seconds of that clock.
     :param tolerate_invalid: False: a response that cannot be read ends the wait at once, as earlier ones could not
         be read for long.
+    :param needs_files: False: nobody wants the job's files, so that one without links to all of them has ended too.
     """
 
-    __slots__ = ("_invalid", "deadline", "failed_polls", "schedule", "submitted_at")
+    __slots__ = ("_invalid", "_needs_files", "deadline", "failed_polls", "schedule", "submitted_at")
 
     def __init__(
-        self, schedule: Schedule, *, submitted_at: float, deadline: float, tolerate_invalid: bool = True
+        self,
+        schedule: Schedule,
+        *,
+        submitted_at: float,
+        deadline: float,
+        tolerate_invalid: bool = True,
+        needs_files: bool = True,
     ) -> None:
         self.schedule = schedule
         self.submitted_at = submitted_at
@@ -121,6 +128,7 @@ class PollState:
         self.failed_polls = 0
         """Failed polls in a row."""
         self._invalid = 0 if tolerate_invalid else _MAX_INVALID
+        self._needs_files = needs_files
 
     def first_poll_at(self, now: float, *, not_before: float = 0.0) -> float:
         """Return the time of the first poll: early in the job's life, at once where that time has passed.
@@ -134,14 +142,15 @@ class PollState:
         """Decide what follows a poll.
 
         Failed polls (network, 429, 5xx) are tolerated until the deadline, with exponential backoff, and invalid
-        responses for about ten minutes. A last poll falls on the deadline itself.
+        responses for about ten minutes. A last poll falls on the deadline itself. A complete job without links to all
+        of its files is polled again until then.
 
         :param observation: what the poll saw.
         :param now: the time.
         """
         age = max(0.0, now - self.submitted_at)
         if isinstance(observation, Job):
-            if observation.ended:
+            if observation.ended and not (self._needs_files and observation.missing_files and now < self.deadline):
                 return PollDecision(outcome=Outcome(observation.status, observation.error_code))
             self.failed_polls = self._invalid = 0
             interval = self.schedule.interval_s(age)

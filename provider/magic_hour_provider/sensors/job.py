@@ -29,7 +29,7 @@ from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
-from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, PollState, Schedule
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
 from magic_hour_provider.times import parse_time
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s
 
@@ -86,6 +86,7 @@ class MagicHourJobSensor(BaseSensorOperator):
         )
         self.deferrable = deferrable
         self._poll_state: PollState | None = None
+        self._deadline: float | None = None
         self._observation: Job | MagicHourError | None = None
         self._has_job_failed = False
 
@@ -121,8 +122,12 @@ class MagicHourJobSensor(BaseSensorOperator):
                     submitted_at=self._started(context),
                     deadline=float("inf"),
                     tolerate_invalid=tolerate_invalid,
+                    needs_files=bool(self.output_path),
                 )
-            outcome = self._poll_state.next_action(observation, clock.current().now()).outcome
+            now = clock.current().now()
+            outcome = self._poll_state.next_action(observation, now).outcome
+            if outcome is None and self._gives_up_on_links(observation, context, now):
+                outcome = Outcome(COMPLETE)  # the files that have a link are stored, and the others named
             if outcome is None:
                 status = observation.status if isinstance(observation, Job) else None
                 self.log.info("Magic Hour job %s: %s", reference.id, status or observation)
@@ -143,6 +148,12 @@ class MagicHourJobSensor(BaseSensorOperator):
             report.push_end(job.status, credits_charged=job.credits_charged)
         emit_outlet_events(self.outlets, context, result)
         return result
+
+    def _gives_up_on_links(self, observation: Job | MagicHourError, context: Mapping[str, Any], now: float) -> bool:
+        """Whether a complete job has links that are missing, and the time is up in which it is polled for them."""
+        if not isinstance(observation, Job) or not observation.missing_files:
+            return False
+        return now >= (self._deadline if self._deadline is not None else self._started(context) + self.timeout)
 
     def _started(self, context: Mapping[str, Any]) -> float:
         ti = context["ti"]
@@ -201,6 +212,7 @@ class MagicHourJobSensor(BaseSensorOperator):
     ) -> dict[str, Any]:
         """Resume after the trigger's event; the worker polls itself."""
         self._poll_state = None
+        self._deadline = clock.current().now() if event["status"] == TIMEOUT else deadline
         found = self._poke(context, tolerate_invalid=event["status"] != REFUSED)
         if found.is_done and isinstance(found.xcom_value, dict):
             return found.xcom_value
@@ -231,6 +243,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             submitted_at=self._submitted_at(now),
             deferred_at=now,
             deadline=deadline.at,
+            needs_files=bool(self.output_path),
         )
         kwargs = {"deadline": deadline.at, "by_execution_timeout": deadline.by_execution_timeout}
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)

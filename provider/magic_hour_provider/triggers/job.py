@@ -40,6 +40,7 @@ class MagicHourJobTrigger(BaseTrigger):
     :param deferred_at: time of the deferral, in seconds since 1970.
     :param deadline: when to give up, in seconds since 1970. It stays the same when the triggerer restarts.
     :param polling: name of the polling class, where the request made it another one than the tool's default.
+    :param needs_files: False: the job's files are stored nowhere, so that nobody waits for a link that is missing.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class MagicHourJobTrigger(BaseTrigger):
         deferred_at: float,
         deadline: float,
         polling: str | None = None,
+        needs_files: bool = True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kind = kind
@@ -62,6 +64,7 @@ class MagicHourJobTrigger(BaseTrigger):
         self.deferred_at = deferred_at
         self.deadline = deadline
         self.polling = polling
+        self.needs_files = needs_files
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments.
@@ -71,6 +74,8 @@ class MagicHourJobTrigger(BaseTrigger):
         arguments = {name: getattr(self, name) for name in _ALWAYS}
         if self.polling is not None:
             arguments["polling"] = self.polling
+        if not self.needs_files:
+            arguments["needs_files"] = False
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -107,7 +112,10 @@ class MagicHourJobTrigger(BaseTrigger):
         left = min(self.deadline - now, self.deadline - self.deferred_at)
         schedule = _schedule(self.tool, self.kind, self.polling)
         state = PollState(
-            schedule, submitted_at=monotonic - max(0.0, now - self.submitted_at), deadline=monotonic + left
+            schedule,
+            submitted_at=monotonic - max(0.0, now - self.submitted_at),
+            deadline=monotonic + left,
+            needs_files=self.needs_files,
         )
         job = PolledJob(self.kind, self.job_id, state, monotonic, not_before=not_before)
         # A poll before an event may be sent would be in vain.
