@@ -86,3 +86,25 @@ def test_an_object_has_its_content_type(sim, bucket):
     (key,) = bucket.keys()
     assert bucket.client.head_object(Bucket=bucket.name, Key=key)["ContentType"] == "image/png"
     assert sim.stats()["creates"]["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "extension"),
+    [
+        ("a/output.PNG", "image/jpeg", "png"),
+        ("a/output", "video/quicktime", "mov"),
+        ("a/output", "image/jpg", "jpg"),
+        ("a/output", "audio/ogg", "ogg"),
+        ("a/clip", "video/mp4", "mp4"),
+        ("v1.2/file", "audio/flac", "flac"),
+        ("a/mp4", "image/png", "png"),
+        ("a/abcde", "", "bin"),
+        ("a/.mp4", "image/png", "png"),
+        ("a/get.php", "image/webp", "webp"),
+        ("a/page.html", "", "html"),
+        ("", "audio/x-wav", "wav"),
+    ],
+)
+def test_the_extension_of_a_file(path, content_type, extension):
+    """It is the link's if media have it, else the content type's; a segment without a dot is no extension."""
+    assert extension_of(f"https://s.example/{path}?x=a.gif", content_type) == extension

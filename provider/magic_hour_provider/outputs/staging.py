@@ -23,8 +23,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TYPES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "video/mp4": "mp4"}
-_TYPES |= {"video/webm": "webm", "audio/mpeg": "mp3", "audio/wav": "wav", "audio/x-wav": "wav", "audio/mp4": "m4a"}
+# Each extension, with the types that are its own.
+_TYPES_OF = {
+    "png": "image/png image/apng image/x-png",
+    "jpg": "image/jpeg image/jpg image/pjpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "avif": "image/avif",
+    "heic": "image/heic image/heif",
+    "bmp": "image/bmp image/x-ms-bmp",
+    "tiff": "image/tiff",
+    "mp4": "video/mp4 application/mp4",
+    "m4v": "video/x-m4v",
+    "mov": "video/quicktime",
+    "webm": "video/webm audio/webm",
+    "mkv": "video/x-matroska video/matroska application/x-matroska",
+    "avi": "video/x-msvideo video/avi video/msvideo",
+    "mpg": "video/mpeg",
+    "ogv": "video/ogg",
+    "3gp": "video/3gpp",
+    "mp3": "audio/mpeg audio/mp3 audio/x-mp3 audio/mpeg3",
+    "wav": "audio/wav audio/x-wav audio/wave audio/vnd.wave audio/x-pn-wav",
+    "m4a": "audio/mp4 audio/m4a audio/x-m4a",
+    "aac": "audio/aac audio/x-aac audio/aacp",
+    "ogg": "audio/ogg application/ogg audio/vorbis",
+    "opus": "audio/opus",
+    "flac": "audio/flac audio/x-flac",
+    "aiff": "audio/aiff audio/x-aiff",
+}
+_EXTENSIONS = {content_type: extension for extension, types in _TYPES_OF.items() for content_type in types.split()}
+_KNOWN = {*_TYPES_OF, "jpeg", "apng", "heif", "tif", "mpeg", "oga", "aif", "svg"}
 
 
 class NotStoredError(TransferError):
@@ -161,8 +189,7 @@ class StagedOutput:
 
 
 def extension_of(url: str, content_type: str) -> str:
-    """Return the extension of a file: its link's, or else the one that its type has."""
-    suffix = urlsplit(url).path.rpartition("/")[2].rpartition(".")[2].lower()
-    if re.fullmatch(r"[a-z0-9]{2,5}", suffix):
-        return suffix
-    return _TYPES.get(content_type, "bin")
+    """Return the extension of a file: its link's, if media have it, or else the one that its type has."""
+    stem, _, suffix = urlsplit(url).path.rpartition("/")[2].rpartition(".")
+    suffix = suffix.lower() if stem and re.fullmatch(r"(?i)[a-z0-9]{2,5}", suffix, re.ASCII) else ""
+    return suffix if suffix in _KNOWN else _EXTENSIONS.get(content_type) or suffix or "bin"

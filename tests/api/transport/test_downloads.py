@@ -270,7 +270,7 @@ def listening(reply: bytes):
         thread.join()
 
 
-REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Type: image/png\r\nConnection: close\r\n\r\ndata"
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Type: image/png\r\nConnection: close\r\n\r\nda\x00\x01"
 
 
 @pytest.mark.parametrize(
@@ -329,3 +329,84 @@ def test_a_compressed_answer_is_unpacked():
         target = io.BytesIO()
         client.download(Download(f"http://127.0.0.1:{port}/a.png"), target)
     assert target.getvalue() == FILE
+
+
+TEXTS = {
+    "text": b"Access denied: try again later",
+    "Latin-1": "Accès refusé".encode("latin-1"),
+    "JSON": b'{"error": "denied"}',
+    "JSON after a mark": b'\xef\xbb\xbf{"error": "denied"}',
+    "XML": b'<?xml version="1.0"?><Error/>',
+    "HTML after a mark": b"\xef\xbb\xbf<!doctype html><p>no</p>",
+    "HTML of 16 bits": "<!doctype html>".encode("utf-16"),
+    "a long text": b"no " * 1000,
+}
+
+
+@pytest.mark.parametrize("content_type", ["", "image/png", "video/mp4", "application/octet-stream"])
+@pytest.mark.parametrize("body", TEXTS.values(), ids=TEXTS)
+def test_a_text_is_no_media_whatever_it_is_called(body, content_type):
+    """Error texts with status 200 are no files: a fresh link is asked for, and nothing of the text is kept."""
+    answer = httpx.Response(200, content=body, headers={"content-type": content_type})
+    client, _ = answers(answer, part(0))
+    assert fetched(client, refresh_link=lambda old: Download("https://s.example/b.png")) == FILE
+    client, _ = answers(answer)
+    with pytest.raises(TransferError, match="web page or a text"):
+        fetched(client)
+
+
+def test_a_text_that_comes_in_pieces():
+    """A break in its first bytes does not make it a file."""
+    text, etag = b"Access denied, sorry", '"one"'
+    pieces = [
+        httpx.Response(206, content=text[:9], headers={"content-range": f"bytes 0-19/{len(text)}", "etag": etag}),
+        httpx.Response(206, content=text[9:], headers={"content-range": f"bytes 9-19/{len(text)}", "etag": etag}),
+    ]
+    client, _ = answers(*pieces, part(0))
+    assert fetched(client, refresh_link=lambda old: Download("https://s.example/b.png")) == FILE
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "text/css; charset=utf-8", "application/problem+json", "application/javascript", "application/zip"],
+)
+def test_a_type_that_is_no_media(content_type):
+    """It is refused whatever the link's extension is."""
+    client, _ = answers(part(0, **{"content-type": content_type}))
+    with pytest.raises(TransferError, match="web page or a text"):
+        fetched(client)
+
+
+@pytest.mark.parametrize("unit", ["Bytes", "BYTES", "bytes "])
+def test_the_unit_of_a_range_in_any_case(unit):
+    """A part is a part however its unit is written."""
+    first, second = part(0, 100), part(100)
+    for one in (first, second):
+        one.headers["content-range"] = one.headers["content-range"].replace("bytes", unit, 1)
+    client, sent = answers(first, second)
+    assert fetched(client) == FILE
+    assert [request.headers["range"] for request in sent] == ["bytes=0-", "bytes=100-"]
+
+
+def test_a_storage_that_takes_no_ranges(clock):
+    """A 416 to the first byte leads to one request without a range, at once."""
+    client, sent = answers(httpx.Response(416), whole())
+    assert fetched(client) == FILE
+    assert ["range" in request.headers for request in sent] == [True, False]
+    assert sum(clock.waits) == 0
+    client, sent = answers(httpx.Response(416), httpx.Response(416))
+    with pytest.raises(TransferError, match="HTTP 416"):
+        fetched(client)
+    assert len(sent) == 2
+
+
+def test_what_google_decompressed_on_the_way():
+    """Its checksum is of what is stored, and not of what comes."""
+    hashes = f"crc32c=AAAAAA==,md5={b64(hashlib.md5(b'compressed'))}"
+    client, sent = answers(whole(**{"x-goog-hash": hashes, "x-goog-stored-content-encoding": "gzip"}))
+    assert fetched(client) == FILE
+    assert len(sent) == 1
+    plain = {"x-goog-hash": hashes, "x-goog-stored-content-encoding": "identity"}
+    client, _ = answers(*[whole(**plain) for _ in range(5)])
+    with pytest.raises(TransferError, match="checksum"):
+        fetched(client)

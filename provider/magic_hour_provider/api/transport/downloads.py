@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import logging
 import re
@@ -28,7 +29,14 @@ _MAX_PAUSE_S = 30.0
 _MAX_RETRY_AFTER_S = 120.0  # a worker does not wait longer
 _MAX_REDIRECTS = 5
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-_NO_MEDIA = ("text/html", "application/xhtml+xml", "text/xml", "application/xml", "application/json")
+# Types of media, and those that storages give to bytes of which they know nothing.
+_MEDIA = re.compile(
+    r"(?:image|video|audio)/.*|application/(?:mp4|ogg|x-matroska)|[^/]*|(?:application|binary)/octet-stream"
+)
+_UNKNOWN = re.compile(r"application/(?:x-|force-)?(?:download|binary|unknown)")
+_HEAD = 512  # bytes of a file's beginning that tell media from text
+_TEXT_CONTROLS = b"\t\n\f\r\x1b"
+_NO_FILE = "A download link gave a web page or a text where a media file was expected."
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -130,6 +138,7 @@ class _Transfer:
         self._on_start: Callable[[str, int | None], object] | None = on_start
         self._refresh_link = refresh_link
         self._furthest = 0
+        self._takes_ranges = True
         self._begin()
 
     def _begin(self) -> None:
@@ -138,6 +147,7 @@ class _Transfer:
         self._total: int | None = None
         self._etag = ""
         self._content_type = ""
+        self._head = b""
         self._expected: list[tuple[Any, bytes]] = []
 
     def _restart(self) -> None:
@@ -175,7 +185,9 @@ class _Transfer:
         if self._size and not self._etag:
             self._restart()  # nothing would tell whether the rest belongs to what is here
         # From the start too: the answer to a range says how long the whole file is, whatever becomes of the rest.
-        headers = {"Range": f"bytes={self._size}-", "Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity"}
+        if self._size or self._takes_ranges:
+            headers["Range"] = f"bytes={self._size}-"
         if self._size:
             headers["If-Range"] = self._etag
         try:
@@ -212,9 +224,14 @@ class _Transfer:
         if status in (200, 206):
             return False
         if status == 416:
-            length = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("content-range", ""))
+            length = re.fullmatch(r"(?i)bytes\s+\*/(\d+)", response.headers.get("content-range", ""))
             if length is not None and int(length[1]) == self._size:
                 return True
+            if self._size == 0:
+                if not self._takes_ranges:
+                    raise _LinkRejectedError("Magic Hour's storage refused a download (HTTP 416).", status_code=416)
+                self._takes_ranges = False
+                raise _TransientError("Magic Hour's storage takes no request for a part of a file.", wait=0.0)
             self._restart()
             raise _TransientError("A file changed while it was being downloaded.")
         what = f"Magic Hour's storage refused a download (HTTP {status})."
@@ -225,9 +242,9 @@ class _Transfer:
     def _read_head(self, response: httpx.Response) -> None:
         headers = response.headers
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if content_type in _NO_MEDIA:
-            raise _LinkRejectedError("A download link gave a web page where a media file was expected.")
-        part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("content-range", ""))
+        if not _MEDIA.fullmatch(content_type) and not _UNKNOWN.fullmatch(content_type):
+            raise _LinkRejectedError(_NO_FILE)
+        part = re.fullmatch(r"(?i)bytes\s+(\d+)-\d+/(\d+|\*)", headers.get("content-range", ""))
         if response.status_code == 206:
             other = self._size and (headers.get("etag") or self._etag) != self._etag
             if part is None or int(part[1]) != self._size or other:
@@ -247,14 +264,15 @@ class _Transfer:
             self._total = int(headers["content-length"])
 
     def _read_body(self, response: httpx.Response) -> None:
-        for chunk in response.iter_bytes():
+        for chunk in _join_head(response.iter_bytes()):
             if self._size == 0:
                 # Media never begin like that; pages and error texts do, whatever type they are sent as.
-                if chunk.lstrip()[:1] == b"<":
-                    raise _LinkRejectedError("A download link gave a web page where a media file was expected.")
+                if _is_page(chunk) or (len(chunk) >= _HEAD and _is_text(chunk[:_HEAD])):
+                    raise _LinkRejectedError(_NO_FILE)
                 if self._on_start is not None:
                     self._on_start(self._content_type, self._total)
                     self._on_start = None
+            self._head += chunk[: _HEAD - len(self._head)]
             self._sink.write(chunk)
             self._sha256.update(chunk)
             for digest, _ in self._expected:
@@ -271,7 +289,41 @@ class _Transfer:
             size = self._size
             self._restart()
             raise _TransientError(f"{size} bytes came that are not the file: its length or checksum is another.")
+        if _is_text(self._head):  # a short one, or one whose beginning came in pieces
+            self._restart()
+            raise _LinkRejectedError(_NO_FILE)
         return Received(self._size, self._sha256.hexdigest(), self._content_type)
+
+
+def _join_head(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the chunks, the first ones joined until they tell media from text."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= _HEAD:
+            yield head
+            break
+    else:
+        if head:
+            yield head
+    yield from chunks
+
+
+def _is_page(head: bytes) -> bool:
+    """Whether bytes begin as HTML and XML do, behind a byte order mark too."""
+    return _without_mark(head).lstrip()[:1] == b"<"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a text: the headers of all media have control characters."""
+    head = _without_mark(head)
+    return bool(head) and not any(byte < 0x20 and byte not in _TEXT_CONTROLS for byte in head)
+
+
+def _without_mark(head: bytes) -> bytes:
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return head.decode("utf-16", "replace").encode("utf-8", "replace")
+    return head.removeprefix(codecs.BOM_UTF8)
 
 
 class _ExactURL(httpx.URL):
