@@ -88,6 +88,13 @@ def test_a_client_of_http_trusts_nobody(sim):
     assert (context.verify_mode, context.check_hostname, context.get_ca_certs()) == (ssl.CERT_REQUIRED, True, [])
 
 
+def test_a_proxy_with_tls_is_verified():
+    """An API without TLS behind a proxy with TLS: both clients read certificates for the proxy."""
+    options = TransportOptions(KEY, "http://magic-hour.example", proxy="https://proxy.example:3128")
+    assert http.api_context(options).get_ca_certs()
+    assert http.session_context(options) is not None
+
+
 def test_options_show_no_secret():
     """Neither the key nor the proxy's password is in what a traceback may show."""
     options = TransportOptions(KEY, proxy="http://user:s3cret@proxy:3128")

@@ -132,15 +132,19 @@ def _load_context(verify: bool | str, *key: object) -> ssl.SSLContext:  # noqa: 
 def api_context(options: TransportOptions) -> ssl.SSLContext:
     """Return the TLS context for the API; for an address without TLS one that trusts nobody, which costs nothing."""
     # A path that is wrong is said now, not when the files of a paid job are downloaded.
-    if httpx.URL(options.base_url).scheme == "https" or isinstance(options.verify, str):
+    if _uses_tls(options) or isinstance(options.verify, str):
         return ssl_context(options.verify)
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def session_context(options: TransportOptions) -> ssl.SSLContext | None:
     """Return the TLS context of an event loop's session; None where neither the API nor the proxy uses TLS."""
-    schemes = (httpx.URL(one).scheme for one in (options.base_url, proxy_of(options)) if one)
-    return ssl_context(options.verify) if "https" in schemes else None
+    return ssl_context(options.verify) if _uses_tls(options) else None
+
+
+def _uses_tls(options: TransportOptions) -> bool:
+    """Whether the API or the proxy before it uses TLS."""
+    return any(httpx.URL(one).scheme == "https" for one in (options.base_url, proxy_of(options)) if one)
 
 
 def new_client(**options: Any) -> httpx.Client:
