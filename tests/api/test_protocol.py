@@ -310,3 +310,27 @@ def test_a_404_that_is_not_the_apis_says_nothing_about_the_job():
         protocol.read_job(answer(404, b"<html>", {"content-type": "text/html"}), "video", "abc")
     with pytest.raises(errors.NotFoundError):
         protocol.read_job(answer(404, {"message": "no"}), "video", "abc")
+
+
+@pytest.mark.parametrize("bad", ["\\ud83d", "\\udc00", "\\u0000", "a\\ud83d\\u0000b"])
+def test_texts_of_the_service_can_be_stored(bad):
+    """Half a character pair and NUL, which no database takes, are replaced in every text of an answer."""
+    raw = '{"id": "abc", "status": "error", "name": "x%", "error": {"code": "c%", "message": "m%"}, "created_at": "t%"}'
+    job = protocol.read_job(Response(200, {}, raw.replace("%", bad).encode()), "video", "abc")
+    texts = (job.name, job.error_code, job.error_message, job.created_at)
+    for text in texts:
+        assert "\ufffd" in text
+        assert "\x00" not in text
+        text.encode()
+    saved, _ = protocol.read_saved_items(Response(200, {}, f'{{"items": [{{"name": ["{bad}"]}}]}}'.encode()))
+    assert "\ufffd" in saved[0]["name"][0]
+    with pytest.raises(errors.RequestRejectedError) as caught:
+        protocol.read_account(Response(400, {}, f'{{"message": "no {bad}"}}'.encode()))
+    caught.value.message.encode()
+    assert "\x00" not in caught.value.message
+
+
+def test_a_pair_of_characters_stays():
+    """What is a whole character is left as it is."""
+    body = b'{"id": "abc", "status": "queued", "name": "\\ud83d\\ude00"}'
+    assert protocol.read_job(Response(200, {}, body), "video", "abc").name == "\U0001f600"

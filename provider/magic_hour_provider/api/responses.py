@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from magic_hour_provider.times import parse_http_date
 
 _MAX_SHOWN = 300  # characters of an unexpected response shown to a person
 _MAX_RETRY_AFTER_S = 3600.0
+_UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,19 @@ def describe(response: Response) -> str:
 
 def json_object(response: Response) -> dict[str, Any] | None:
     """Return the JSON object of the body, whatever its content type; None if it holds none."""
+    return parse_object(response.body)
+
+
+def parse_object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in a body, its texts cleaned as :func:`clean_text` does; None if it holds none.
+
+    A byte order mark, a byte that is no UTF-8 or a control character in a text hides nothing else: the id beside it
+    may be that of a paid job.
+    """
     try:
-        value = json.loads(response.body)
+        value = json.loads(body.decode(json.detect_encoding(body), "replace"), strict=False)
+        if b"\\u" in body or b"\0" in body:
+            value = _clean(value)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -90,6 +103,19 @@ def is_own_error(response: Response) -> bool:
         return False
     from_gateway = any(response.headers.get(name) is not None for name in _GATEWAY_HEADERS)
     return not from_gateway and message.strip().rstrip(".").lower() not in _GATEWAY_MESSAGES
+
+
+def clean_text(text: str) -> str:
+    """Return a text that every database, log and file takes: half character pairs and NUL are replaced."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, list):
+        return [_clean(element) for element in value]
+    return {clean_text(key): _clean(inner) for key, inner in value.items()} if isinstance(value, dict) else value
 
 
 def as_str(value: Any) -> str | None:

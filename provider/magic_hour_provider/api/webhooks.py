@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 from magic_hour_provider.api.errors import InvalidInputError, SignatureError
 from magic_hour_provider.api.models import COMPLETE, ERROR, is_id, library_url
-from magic_hour_provider.api.responses import as_int, as_str
+from magic_hour_provider.api.responses import as_int, as_str, parse_object
 
 __all__ = [
     "SIGNATURE_HEADER",
@@ -38,8 +37,6 @@ TOLERANCE_S: Final = 300.0
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{64}")
 _TIMESTAMP = re.compile(r"[0-9]{1,15}")
 _TYPE = re.compile(r"([a-z0-9_-]{1,64})\.([a-z0-9._-]{1,64})")
-# What no database takes in a text: half a character pair, and NUL.
-_UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 _STATUS_OF_EVENT = {"started": "rendering", "completed": COMPLETE, "errored": ERROR}
 
 
@@ -148,12 +145,8 @@ def read_delivery(body: bytes) -> Delivery:
 
     :raises InvalidInputError: it is no delivery.
     """
-    try:
-        envelope = json.loads(body)
-    except (ValueError, RecursionError):
-        envelope = None
-    envelope = envelope if isinstance(envelope, dict) else {}
-    named = _TYPE.fullmatch((_text(envelope.get("type")) or "").lower())
+    envelope = parse_object(body) or {}
+    named = _TYPE.fullmatch((as_str(envelope.get("type")) or "").lower())
     job: Any = next((envelope[key] for key in ("payload", "object") if isinstance(envelope.get(key), dict)), {})
     job_id = job.get("id")
     if named is None or not is_id(job_id):
@@ -168,12 +161,12 @@ def read_delivery(body: bytes) -> Delivery:
         kind=kind,
         event=event,
         id=job_id,
-        name=_text(job.get("name")),
-        status=_text(job.get("status")) or _STATUS_OF_EVENT.get(event, ""),
+        name=as_str(job.get("name")),
+        status=as_str(job.get("status")) or _STATUS_OF_EVENT.get(event, ""),
         credits_charged=as_int(job.get("credits_charged")),
-        error_code=_text(error.get("code")) if isinstance(error, dict) else None,
-        job_type=_text(job.get("type")),
-        created_at=_text(job.get("created_at")),
+        error_code=as_str(error.get("code")) if isinstance(error, dict) else None,
+        job_type=as_str(job.get("type")),
+        created_at=as_str(job.get("created_at")),
     )
 
 
@@ -187,8 +180,3 @@ def _only(headers: Mapping[str, str], name: str) -> str:
     """Return the header's value; an empty text where it is missing or given twice."""
     values = [value for key, value in headers.items() if key.lower() == name]
     return values[0] if len(values) == 1 else ""
-
-
-def _text(value: object) -> str | None:
-    text = as_str(value)
-    return None if text is None else _UNSTORABLE.sub("\ufffd", text)
