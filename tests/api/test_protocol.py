@@ -55,7 +55,7 @@ def answer(status: int, body: object = None, headers: dict[str, str] | None = No
         (answer(504, b"<html>"), errors.SubmissionUnknownError, False),
         (answer(200, {}), errors.SubmissionUnknownError, False),
         (answer(200, {"id": ""}), errors.SubmissionUnknownError, False),
-        (answer(200, {"id": 7}), errors.SubmissionUnknownError, False),
+        (answer(200, {"id": 7.5}), errors.SubmissionUnknownError, False),
         (answer(200, {"id": "../account"}), errors.SubmissionUnknownError, False),
         (answer(200, [1]), errors.SubmissionUnknownError, False),
         (answer(200), errors.SubmissionUnknownError, False),
@@ -334,3 +334,48 @@ def test_a_pair_of_characters_stays():
     """What is a whole character is left as it is."""
     body = b'{"id": "abc", "status": "queued", "name": "\\ud83d\\ude00"}'
     assert protocol.read_job(Response(200, {}, body), "video", "abc").name == "\U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("body", "job_id"),
+    [
+        (b'\xef\xbb\xbf{"id": "abc"}', "abc"),
+        (b'{"id": "abc", "name": "caf\xe9"}', "abc"),
+        (b'{"id": "abc", "name": "a\x01\nb"}', "abc"),
+        ('{"id": "abc"}'.encode("utf-16"), "abc"),
+        (b'{"id": 12345}', "12345"),
+        (b'{"id": " abc\\n"}', "abc"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 502])
+def test_an_odd_answer_loses_no_paid_id(body, job_id, status):
+    """A byte order mark, a byte that is no UTF-8, a control character or a number for an id: the id counts."""
+    if status == 200:
+        assert protocol.read_create(Response(status, {}, body), "lip-sync").id == job_id
+        return
+    with pytest.raises(errors.SubmissionUnknownError) as caught:
+        protocol.read_create(Response(status, {}, body), "lip-sync")
+    assert caught.value.job_id == job_id
+    assert not caught.value.not_created_per_docs
+
+
+@pytest.mark.parametrize("job_id", [b"true", b"1.5", b"-1", b"null", b"[1]", b'"../x"', b'""'])
+def test_what_is_no_id(job_id):
+    """The outcome is unknown: nothing is sent again."""
+    with pytest.raises(errors.SubmissionUnknownError) as caught:
+        protocol.read_create(Response(200, {}, b'{"id": %s}' % job_id), "lip-sync")
+    assert caught.value.job_id is None
+
+
+def test_an_error_that_is_text():
+    """A job's error given as text is the reason of its failure."""
+    job = protocol.read_job(answer(200, {"status": "error", "error": "The face is too small."}), "video", "abc")
+    assert job.error_message == "The face is too small."
+    assert "The face is too small" in str(job_error(job))
+
+
+def test_retry_after_is_measured_against_the_responses_own_date():
+    """Both dates are of the service's clock; ours may be another."""
+    headers = {"retry-after": "Mon, 23 Nov 2020 00:00:30 GMT", "date": "Mon, 23 Nov 2020 00:00:00 GMT"}
+    assert retry_after(headers) == 30
+    assert retry_after(headers | {"date": "soon"}) == 0

@@ -324,7 +324,7 @@ def test_texts_can_be_stored():
         b'{"type":"video.completed"}',
         b'{"type":"video.completed","payload":null}',
         b'{"type":"video.completed","payload":{"id":null}}',
-        b'{"type":"video.completed","payload":{"id":5}}',
+        b'{"type":"video.completed","payload":{"id":5.5}}',
         b'{"type":"video.completed","payload":{"id":"../account"}}',
         b'{"type":"video.completed","payload":{"id":"%s"}}' % (b"a" * 200),
         b'{"type":"video.completed","project":{"id":"abc"}}',
@@ -348,3 +348,9 @@ def test_no_body_makes_reading_fall_over(body):
 def test_the_samples_follow_their_schemas(event):
     """The documented samples, which these tests rest on, are what the published description says."""
     jsonschema.validate(json.loads(SAMPLES[event]["raw_body"]), CONTRACT["events"][event]["schema"])
+
+
+def test_a_numeric_id_and_an_odd_byte():
+    """What the clients read of a job's id, a delivery's reader reads too."""
+    body = b'\xef\xbb\xbf{"type": "video.completed", "payload": {"id": 123, "name": "caf\xe9"}}'
+    assert read_delivery(body).id == "123"

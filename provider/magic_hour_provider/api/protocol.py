@@ -17,9 +17,10 @@ import httpx
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import BASE_URL, KINDS, Tool, get_tool
 from magic_hour_provider.api.errors import Charge, RequestFailure, describe_error
-from magic_hour_provider.api.models import GONE, Account, Download, Job, Submission, UploadLink, check_id, is_id
+from magic_hour_provider.api.models import GONE, Account, Download, Job, Submission, UploadLink, check_id
 from magic_hour_provider.api.responses import (
     Response,
+    as_id,
     as_int,
     as_str,
     classify_failure,
@@ -196,8 +197,8 @@ def read_create(outcome: Response | httpx.RequestError, tool: str | Tool) -> Sub
     tool = get_tool(tool)
     doing = f"submitting {tool.slug}"
     body = json_object(outcome) or {} if isinstance(outcome, Response) else {}
-    job_id = body.get("id")
-    if isinstance(outcome, Response) and outcome.ok and is_id(job_id):
+    job_id = as_id(body.get("id"))
+    if isinstance(outcome, Response) and outcome.ok and job_id is not None:
         return Submission(id=job_id, kind=tool.kind, credits_charged=as_int(body.get("credits_charged")))
     known = classify_failure(outcome) is not RequestFailure.UNKNOWN_OUTCOME
     library = "Look for the job at https://magichour.ai/my-library before it is submitted again."
@@ -209,13 +210,13 @@ def read_create(outcome: Response | httpx.RequestError, tool: str | Tool) -> Sub
         )
     if known:
         raise rejection_error(outcome, doing, charge=Charge.NONE)
-    what = f"is an error that names job {job_id}" if is_id(job_id) else "names no job that can be polled"
+    what = f"is an error that names job {job_id}" if job_id is not None else "names no job that can be polled"
     raise errors.SubmissionUnknownError(
         f"The request was sent, but the response {what} ({describe(outcome)}).",
         next_step=library,
         status_code=outcome.status,
         not_created_per_docs=outcome.status == 502 and is_own_error(outcome),
-        job_id=job_id if is_id(job_id) else None,
+        job_id=job_id,
     )
 
 
@@ -223,7 +224,7 @@ def read_job(response: Response, kind: str, job_id: str) -> Job:
     """Parse one poll of a job."""
     body = _read_object(response, f"polling {kind} job {job_id}")
     error: Any = body.get("error")
-    error = error if isinstance(error, dict) else {}
+    error = error if isinstance(error, dict) else {"message": error}
     return Job(
         id=job_id,
         kind=kind,

@@ -13,7 +13,7 @@ import httpx
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.errors import Charge, RequestFailure, describe_error
-from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, library_url
+from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, is_id, library_url
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.times import parse_http_date
 
@@ -95,6 +95,10 @@ def is_own_error(response: Response) -> bool:
     the request.
     """
     kind = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    try:
+        json.loads(response.body)  # as it came: json_object forgives what the service itself would not send
+    except (ValueError, RecursionError):
+        return False
     body = json_object(response)
     if kind != "application/json" or body is None or not set(body) <= {"message", "code"}:
         return False
@@ -123,6 +127,13 @@ def as_str(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def as_id(value: Any) -> str | None:
+    """Return a job's id that may go into a path, else None; a number is one too, as its digits."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = text.strip() if isinstance(text, str) else text
+    return text if is_id(text) else None
+
+
 def as_int(value: Any) -> int | None:
     """Return a number as an integer; None for anything else, also for JSON's numbers that are too large to be one."""
     try:
@@ -136,7 +147,8 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
 
     An hour is the most that is obeyed: a day is a fault, and would keep a job's end from its task.
 
-    :param now: the time, in seconds since 1970; None: by the machine's clock, as the service knows no other.
+    :param now: the time, in seconds since 1970; None: by the response's own ``Date``, as the two are of one clock;
+        without it by the machine's.
     """
     text = (headers.get("retry-after") or "").strip()
     try:
@@ -146,6 +158,8 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
     moment = parse_http_date(text)
     if moment is None:
         return None
+    if now is None:
+        now = parse_http_date((headers.get("date") or "").strip())
     return min(_MAX_RETRY_AFTER_S, max(0.0, moment - (time.time() if now is None else now)))
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from magic_hour_provider.api.errors import InvalidInputError, SignatureError
-from magic_hour_provider.api.models import COMPLETE, ERROR, is_id, library_url
-from magic_hour_provider.api.responses import as_int, as_str, parse_object
+from magic_hour_provider.api.models import COMPLETE, ERROR, library_url
+from magic_hour_provider.api.responses import as_id, as_int, as_str, parse_object
 
 __all__ = [
     "SIGNATURE_HEADER",
@@ -148,8 +148,8 @@ def read_delivery(body: bytes) -> Delivery:
     envelope = parse_object(body) or {}
     named = _TYPE.fullmatch((as_str(envelope.get("type")) or "").lower())
     job: Any = next((envelope[key] for key in ("payload", "object") if isinstance(envelope.get(key), dict)), {})
-    job_id = job.get("id")
-    if named is None or not is_id(job_id):
+    job_id = as_id(job.get("id"))
+    if named is None or job_id is None:
         raise InvalidInputError(
             "This is no delivery of Magic Hour: it must be a JSON object with a type, such as 'video.completed', and "
             "a payload with a job's id. It was left alone."
