@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -134,6 +135,11 @@ class _Transport:
 
     async def aclose(self) -> None:
         self.service.closed += 1
+
+
+def statuses(events: list[dict]) -> Counter:
+    """Count how waits ended."""
+    return Counter(event["status"] for event in events)
 
 
 class Virtual:

@@ -7,16 +7,15 @@ import contextvars
 import gc
 import tracemalloc
 import weakref
-from collections import Counter, deque
+from collections import deque
 from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from helpers.attempts import first_event
-from helpers.virtual_time import run
+from helpers.virtual_time import run, statuses
 from magic_hour_provider.api.transport.http import MAX_CONNECTIONS
-from magic_hour_provider.triggers import poll_metrics as metrics_module
 from magic_hour_provider.triggers import poller as poller_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 from magic_hour_provider.triggers.polled_job import PolledJob
@@ -26,11 +25,6 @@ from magic_hour_provider.triggers.poller import JobPoller
 def pollers() -> dict[str, JobPoller]:
     """Return this loop's pollers."""
     return poller_module._pollers.get(asyncio.get_running_loop(), {})
-
-
-def statuses(events: list[dict]) -> Counter:
-    """Count how waits ended."""
-    return Counter(event["status"] for event in events)
 
 
 def test_a_day_of_one_long_job(virtual):
@@ -202,66 +196,6 @@ def test_one_job_in_trouble_is_alone(virtual):
     assert virtual.clients == 1
 
 
-def test_a_key_that_rotates(virtual):
-    """A refused key is read again once, the polls use the new one, and no wait ends."""
-
-    async def main():
-        virtual.service.ends = {f"job{n}": 500.0 for n in range(40)}
-        tasks = [asyncio.create_task(first_event(virtual.trigger(f"job{n}"))) for n in range(40)]
-        await asyncio.sleep(100)
-        virtual.service.keys, virtual.key = ("mhk_live_two",), "mhk_live_two"
-        await asyncio.sleep(100)
-        virtual.service.keys, virtual.key = ("mhk_live_three",), "mhk_live_three"
-        return await asyncio.gather(*tasks)
-
-    assert statuses(run(main())) == {"complete": 40}
-    assert (virtual.readings, virtual.clients) == (3, 3)
-    assert virtual.service.closed == 3
-
-
-def test_a_key_that_is_revoked(virtual):
-    """A key that stays refused after it was read again ends every wait, and is not read again for each."""
-
-    async def main():
-        tasks = [asyncio.create_task(first_event(virtual.trigger(f"job{n}"))) for n in range(40)]
-        await asyncio.sleep(100)
-        virtual.service.keys = ()
-        return await asyncio.gather(*tasks)
-
-    assert statuses(run(main())) == {"refused": 40}
-    assert virtual.readings == 2
-    assert virtual.clients == 1
-
-
-def test_a_key_that_is_replaced_late(virtual):
-    """The new key is saved some time after the old one ended: tasks that defer meanwhile use it."""
-    again = Counter()
-
-    async def task(job_id):
-        while (event := await first_event(virtual.trigger(job_id)))["status"] == "refused":
-            again[job_id] += 1
-            assert again[job_id] <= 5
-            # A worker, which reads the connection again, sees the job at work and defers; so the poller is never empty.
-            await asyncio.sleep(3 + int(job_id[3:]) % 6)
-        return event
-
-    async def main():
-        virtual.service.ends = {f"job{n}": 500.0 for n in range(100)}
-        tasks = []
-        for number in range(100):
-            tasks.append(asyncio.create_task(task(f"job{number}")))
-            await asyncio.sleep(1)
-        virtual.service.keys = ("mhk_live_two",)
-        await asyncio.sleep(30)
-        virtual.key = "mhk_live_two"
-        return await asyncio.gather(*tasks), virtual.clock.monotonic()
-
-    events, end = run(main())
-    assert statuses(events) == {"complete": 100}
-    assert end < 540
-    assert again.total() >= 50, "that is what the new key is late for"
-
-
 def test_a_service_in_trouble_is_not_asked_faster(virtual):
     """Polls that fail with a 5xx, or bring no answer at all, do not raise the rate."""
 
@@ -274,22 +208,6 @@ def test_a_service_in_trouble_is_not_asked_faster(virtual):
 
     run(main())
     assert sum(time < 60 for time, _ in virtual.service.polls) <= 620
-
-
-def test_figures_that_cannot_be_sent(virtual, monkeypatch, caplog):
-    """Metrics inform: where they fail the wait ends as it would have, with a line in the log."""
-
-    def broken(*_, **__):
-        raise OSError("metrics backend")
-
-    monkeypatch.setattr(metrics_module, "stats", SimpleNamespace(gauge=broken, incr=broken, timing=broken))
-
-    async def main():
-        virtual.service.ends["abc"] = 50.0
-        return await first_event(virtual.trigger("abc"))
-
-    assert run(main())["status"] == "complete"
-    assert any("metrics of waiting jobs" in line for line in caplog.messages)
 
 
 def test_a_triggerer_whose_clock_is_behind(virtual):
@@ -325,20 +243,6 @@ def test_a_pause_outlives_the_job_that_was_refused(virtual):
     assert run(main())["status"] == "complete"
     (first, _), (second, _) = virtual.service.polls
     assert second - first >= 600
-
-
-def test_one_job_of_another_account(virtual):
-    """A job that only this key may not see ends after a second poll; the others do not notice."""
-
-    async def main():
-        virtual.service.ends["mine"] = 200.0
-        virtual.service.answer = lambda job_id, _: httpx.Response(403, json={}) if job_id == "theirs" else None
-        return await asyncio.gather(*(first_event(virtual.trigger(job_id)) for job_id in ("mine", "theirs")))
-
-    mine, theirs = run(main())
-    assert (mine["status"], theirs["status"]) == ("complete", "refused")
-    assert len(virtual.service.times("theirs")) == 2
-    assert virtual.clients == 1
 
 
 def test_a_service_that_stalls_keeps_nobody_beyond_the_deadline(virtual):
@@ -428,44 +332,3 @@ def test_the_log_of_a_trigger_is_its_own(virtual, monkeypatch):
     assert statuses(run(main())) == {"complete": 2}
     assert polled_by == {"nobody"}
     assert written_by == {("one", "one"), ("two", "two")}
-
-
-def test_the_figures(virtual, monkeypatch):
-    """Polls, failing ones, 429s, watched jobs and the delay of the event go to Airflow's metrics, from a thread."""
-    sent, threads = [], set()
-
-    class Stats:
-        def __getattr__(self, name):
-            def note(metric, value, *, tags):
-                import threading
-
-                threads.add(threading.current_thread() is threading.main_thread())
-                sent.append((name, metric, value, tags))
-
-            return note
-
-    monkeypatch.setattr("magic_hour_provider.triggers.poll_metrics.stats", Stats())
-    answers = {2: httpx.Response(503, json={}), 3: httpx.Response(429, json={}, headers={"Retry-After": "5"})}
-
-    async def main():
-        virtual.service.ends["abc"] = 120.0
-        virtual.service.answer = lambda _, number: answers.get(number)
-        return await first_event(virtual.trigger("abc"))
-
-    assert run(main())["status"] == "complete"
-    totals = Counter()
-    for name, metric, value, tags in sent:
-        assert tags == {"conn_id": "magic_hour_default"}
-        if name == "incr":
-            totals[metric] += value
-    assert totals == {
-        "magic_hour.polls": len(virtual.service.polls),
-        "magic_hour.poll_failures": 2,
-        "magic_hour.rate_limited": 1,
-    }
-    watched = [value for name, metric, value, _ in sent if (name, metric) == ("gauge", "magic_hour.active_jobs")]
-    assert watched[0] == 1
-    assert watched[-1] == 0
-    (delay,) = [value for name, metric, value, _ in sent if metric == "magic_hour.completion_latency"]
-    assert 0 < delay.total_seconds() <= 10
-    assert threads == {False}
