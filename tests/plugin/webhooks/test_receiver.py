@@ -122,7 +122,18 @@ def test_a_right_content_type(airflow_rows, webhooks, content_type):
 
 
 @pytest.mark.parametrize(
-    "conn_id", ["magic_hour_none", "magic_hour_unlisted", "no_such_connection", "x" * 300, "%2e%2e", "a b"]
+    "conn_id",
+    [
+        "magic_hour_none",
+        "magic_hour_unlisted",
+        "no_such_connection",
+        "x" * 300,
+        "%2e%2e",
+        "a b",
+        "%00",
+        "%ed%a0%80",
+        "9" * 5000,
+    ],
 )
 def test_no_secret_is_configured(webhooks, unchanged, conn_id):
     """503, which Magic Hour repeats: for a connection without a secret, and for any that the setting does not list."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ def make_media_app() -> FastAPI:
     # Airflow does not authenticate what plugins mount. A dependency of the application is one of each of its routes,
     # of the static files too: who may not read the DAG's XComs gets nothing at all.
     allowed = Depends(requires_access_dag("GET", DagAccessEntity.XCOM))
-    app = FastAPI(title="Magic Hour media", dependencies=[allowed], openapi_url=None)
+    app = FastAPI(title="Magic Hour media", dependencies=[Depends(_check_ids), allowed], openapi_url=None)
     tab = app.state.media_tab = MediaTab()
     app.add_api_route(_RUN, _static_page("run.html"), methods=["GET"])
     app.add_api_route(_TASK, _static_page("task.html"), methods=["GET"])
@@ -181,11 +182,16 @@ def _static_file(name: str) -> Response:
     return _static(name)
 
 
+def _check_ids(request: Request) -> None:
+    # The first of all checks, as PostgreSQL fails queries with it, also those for who may read a DAG.
+    if any("\0" in str(value) for value in request.path_params.values()):
+        raise HTTPException(404, "There is no such page.")
+
+
 def _parse_map_index(map_index: str) -> int:
     """Return a map index; Airflow's UI leaves ``{MAP_INDEX}`` as it is where a task is not mapped."""
     if map_index == "{MAP_INDEX}":
         return -1
-    try:
-        return int(map_index)
-    except ValueError:
-        raise HTTPException(404, "There is no such task instance.") from None
+    if re.fullmatch(r"-1|[0-9]{1,9}", map_index) is None:  # nor one that no database takes
+        raise HTTPException(404, "There is no such task instance.")
+    return int(map_index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,13 @@ from magic_hour_provider.plugin.media_tab.sanitize import safe_text
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.media_tab.task_details import error_of, file_of, job_of
 
+log = logging.getLogger(__name__)
+
 NOT_OUR_OPERATOR = "This task runs no Magic Hour operator, so it has no media to show."
 PAGE, MAX_PAGE = 120, 1000
 """Number of tiles of a contact sheet in one response."""
+UNREADABLE = "The values of this task cannot be shown. The API server's log says why."
+_NOT_READABLE = "The XComs of the task %s [%s] cannot be shown in the Media tab."
 
 
 def task_page(
@@ -25,16 +30,21 @@ def task_page(
     :param now: the time, in seconds since 1970.
     :param live: whether the run is active.
     """
+    page: dict[str, Any] = {"now": now, "live": False, "empty_reason": None, "job": None, "error": None, "files": []}
     if task is None:
-        return {"now": now, "live": False, "empty_reason": NOT_OUR_OPERATOR, "job": None, "error": None, "files": []}
-    files = [file_of(task, index, problems) for index in range(len(task.media))]
-    page = _head(task) | {"now": now, "live": live and task.live, "job": job_of(task), "files": files}
-    page["error"] = error_of(task)
-    return page | {"empty_reason": None if files or page["error"] else _empty_reason(task, page)}
+        return page | {"empty_reason": NOT_OUR_OPERATOR}
+    page |= _head(task) | {"live": live and task.live}
+    try:
+        page["job"], page["error"] = job_of(task), error_of(task)
+        page["files"] = [file_of(task, index, problems) for index in range(len(task.media))]
+        return page | {"empty_reason": None if page["files"] or page["error"] else _empty_reason(task, page)}
+    except Exception:  # anybody may have written these values
+        log.exception(_NOT_READABLE, task.task_id, task.map_index)
+        return page | {"job": None, "files": [], "error": {"message": UNREADABLE, "charge": None, "next_step": None}}
 
 
 def _head(task: TaskSnapshot) -> dict[str, Any]:
-    head = {"task_id": task.task_id, "map_index": task.map_index, "label": task.label}
+    head = {"task_id": task.task_id, "map_index": task.map_index, "label": safe_text(task.label)}
     return head | {"state": task.state, "stage": task.stage}
 
 
@@ -77,12 +87,16 @@ def run_page(
 def _tile(
     task: TaskSnapshot, index: int | None, kind: str | None, problems: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    job, error = job_of(task), error_of(task)
     names = ("title", "prompt", "credits", "submitted_at", "expected_at", "library_url")
-    tile = _head(task) | {"kind": safe_text(kind)} | {name: job[name] if job else None for name in names}
-    tile["message"] = error["message"] if error else None
-    has_file = index is not None and index < len(task.media)  # it may have fewer than the summary knew
-    tile["file"] = file_of(task, index or 0, problems) if has_file else None
-    if not has_file and error is None and task.stage == "succeeded":
-        tile["message"] = _empty_reason(task, {"job": job, "live": False})
-    return tile
+    tile: dict[str, Any] = _head(task) | {"kind": kind, "message": None, "file": None} | dict.fromkeys(names)
+    try:
+        job, error = job_of(task), error_of(task)
+        if index is not None and index < len(task.media):  # it may have fewer than the summary knew
+            tile["file"] = file_of(task, index, problems)
+        elif error is None and task.stage == "succeeded":
+            tile["message"] = _empty_reason(task, {"job": job, "live": False})
+        tile |= {name: job[name] for name in names} if job else {}
+        return tile | ({"message": error["message"]} if error else {})
+    except Exception:  # anybody may have written these values
+        log.exception(_NOT_READABLE, task.task_id, task.map_index)
+        return tile | {"message": UNREADABLE, "file": None}

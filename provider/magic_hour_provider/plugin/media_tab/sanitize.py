@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from magic_hour_provider.api.redaction import redact
 
+_HALF_PAIR = re.compile("[\ud800-\udfff]")  # no response can be encoded with it
 _MAX_TEXT = 4000  # characters
 _MAX_DEPTH = 12
 _MAX_WIDTH = 200
@@ -25,7 +27,7 @@ def to_safe_json(value: Any, depth: int = 0) -> Any:
         }
     if isinstance(value, list | tuple) and depth < _MAX_DEPTH:
         return [to_safe_json(inner, depth + 1) for inner in value[:_MAX_WIDTH]]
-    return redact(value, limit=_MAX_TEXT) if isinstance(value, str) else "…"
+    return _HALF_PAIR.sub("\ufffd", redact(value, limit=_MAX_TEXT)) if isinstance(value, str) else "…"
 
 
 def safe_text(value: Any) -> str | None:

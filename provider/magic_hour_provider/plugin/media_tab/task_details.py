@@ -83,7 +83,7 @@ def _expected_at(task: TaskSnapshot) -> float | None:
     """Return when an active job should end, by its tool's median duration; None if that is not known."""
     job = task.job
     tool, submitted = TOOLS.get(str(job.get("tool"))), parse_time(job.get("submitted_at"))
-    if tool is None or submitted is None or job.get("ended_at") or job.get("status") in ENDED or not task.live:
+    if tool is None or submitted is None or job.get("ended_at") or str(job.get("status")) in ENDED or not task.live:
         return None
     return submitted + (tool.median_s or tool.polling_class(as_mapping(job.get("request"))).median_s)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import Text, and_, case, cast, func, select
+from sqlalchemy import LargeBinary, Text, and_, case, cast, func, select
 
 from magic_hour_provider.plugin.media_tab.database.dag_tasks import MediaTasks, load_media_tasks
 from magic_hour_provider.plugin.media_tab.database.run_summary import (
@@ -108,8 +108,8 @@ def _load_entries(session: Session, dag_run_id: int, tasks: MediaTasks, *conditi
         .where(*conditions, instances.c.task_id.in_(tasks))
     )
     rows = session.connection().execute(query).all()
-    for row, uris in zip(rows, _parse_lists([row[-1] for row in rows]), strict=True):
-        yield Entry(*row[:4], tasks[row[0]].makes_media, JobValues._make(row[4:-1]), uris)
+    for row, uris in zip(rows, _parse_lists([_decode(row[-1]) for row in rows]), strict=True):
+        yield Entry(*row[:4], tasks[row[0]].makes_media, JobValues._make(map(_decode, row[4:-1])), uris)
 
 
 def load_snapshots(
@@ -181,11 +181,19 @@ def _text(session: Session, xcom: Any, value: Any) -> Any:
 
 
 def _if_readable(session: Session, xcom: Any, value: Any) -> Any:
-    """Return a part of an XCom, or nothing where SQLite cannot parse it: it would refuse the whole query."""
+    """Return a part of an XCom; SQLite would refuse the whole query where it cannot parse one.
+
+    There it comes as bytes: a text may hold half a surrogate pair, which would fail the query too.
+    """
     if session.get_bind().dialect.name != "sqlite":
         return value
     stored = cast(xcom.c.value, Text)
-    return case((and_(func.length(stored) <= _MAX_VALUE, func.json_valid(stored) == 1), value))
+    is_readable = and_(func.length(stored) <= _MAX_VALUE, func.json_valid(stored) == 1)
+    return cast(case((is_readable, value)), LargeBinary)
+
+
+def _decode(value: Any) -> str | None:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _parse_lists(texts: Sequence[str | None]) -> list[list[str] | None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from magic_hour_provider.api.catalog import KINDS
 from magic_hour_provider.api.models import CANCELED, ERROR, is_id
 from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
 from magic_hour_provider.plugin.media_tab.sanitize import safe_number
@@ -157,7 +158,7 @@ def summarize_run(entries: Iterable[Entry], *, live: bool) -> RunSummary:
         stage, files = stage_of(state), listed or ()
         kinds: tuple[str | None, ...] = tuple([expected_kind(uri.rpartition("/")[2]) for uri in files])
         if not kinds and makes_media and stage != "skipped":
-            kinds = (job.kind,)
+            kinds = (job.kind if job.kind in KINDS else None,)
         tasks.append(TaskSummary(task_id, map_index, state, label, makes_media, stage, kinds, bool(files)))
         uris.update(files)
         # Of those that know a job, one that has submitted it knows most.

@@ -178,7 +178,7 @@ def _file_info(location: FileLocation, details: Mapping[str, Any], head: bytes) 
     return FileInfo(
         int(details["size"]),
         float(modified) if isinstance(modified, int | float) else None,
-        hashlib.sha256(repr(sorted(details.items(), key=str)).encode()).hexdigest()[:32],
+        hashlib.sha256(repr(sorted(details.items(), key=str)).encode(errors="backslashreplace")).hexdigest()[:32],
         sniff_served_type(location.name, head),
     )
 

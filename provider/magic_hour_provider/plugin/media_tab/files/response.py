@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 READ_SIZE = 512 * 1024
 """Bytes read at a time."""
 
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _HEADERS = {
     "accept-ranges": "bytes",
     "cache-control": "private, no-cache",  # cached by the browser, and revalidated: the viewer may have changed
@@ -105,7 +105,7 @@ async def respond_with_file(
 
 def _disposition(location: FileLocation, info: FileInfo, download: bool) -> str:
     disposition = "attachment" if download or info.content_type is None else "inline"
-    return f"{disposition}; filename*=utf-8''{quote(location.name, safe='')}"
+    return f"{disposition}; filename*=utf-8''{quote(location.name.encode(errors='replace'), safe='')}"
 
 
 async def _stream(reader: FileReader, start: int, end: int) -> AsyncIterator[bytes]:

@@ -113,9 +113,13 @@ def _parse_uri(uri: str) -> tuple[str, str, tuple[str, ...]] | None:
         authority, slash, rest = rest.partition("/")
         bucket, rest = authority.rpartition("@")[2], slash + rest
     if scheme in _LOCAL:
-        # First of all: paths are compared after links and dots are resolved, on both sides.
-        absolute = not bucket and "\0" not in rest and rest.startswith("/")
-        return ("", "", Path(os.path.realpath(rest)).parts[1:]) if absolute else None
+        if bucket or not rest.startswith("/"):
+            return None
+        try:
+            # First of all: paths are compared after links and dots are resolved, on both sides.
+            return "", "", Path(os.path.realpath(rest)).parts[1:]
+        except ValueError:  # a character that no path can have
+            return None
     key = rest.removeprefix("/").removesuffix("/")
     parts = tuple(key.split("/")) if key else ()
     if not bucket or any(part in ("", ".", "..") for part in parts):
