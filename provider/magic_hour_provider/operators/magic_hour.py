@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
     from magic_hour_provider.execution.spec import Deferral, JobSpec, Stoppable
 
+_OWN_TASK = (
+    "Make it a task of its own in the DAG, give it what a @task returns (request=build_request()), and for several "
+    "jobs map it: MagicHourOperator.partial(...).expand(request=build_requests())."
+)
 _TEMPLATED = ("request", "extra_request", "output_path")
 
 
@@ -170,7 +174,9 @@ class MagicHourOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or resume the one that an earlier attempt paid for."""
         from magic_hour_provider.execution.attempt import run
+        from magic_hour_provider.hooks.own_task import check_own_task
 
+        check_own_task(self, context, _OWN_TASK)
         return self._finish(run(self, context), context)
 
     def execute_complete(

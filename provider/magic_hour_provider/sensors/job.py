@@ -26,6 +26,7 @@ from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.hooks.own_task import check_own_task
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
@@ -193,6 +194,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             raise
 
     def _execute_deferrable(self, context: Context) -> Any:
+        check_own_task(self, context, "Make it a task of its own in the DAG, or give it deferrable=False.")
         try:
             found = self.poke(context)
         except AirflowException as error:
