@@ -23,7 +23,7 @@ from magic_hour_provider.execution.report import Report
 from magic_hour_provider.execution.spec import Deferral, JobSpec, JobTask
 from magic_hour_provider.execution.submission import get_balance, submit_once
 from magic_hour_provider.execution.waiting import wait_for_job
-from magic_hour_provider.hooks.exceptions import to_airflow_error
+from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.inputs.fields import with_values
 from magic_hour_provider.inputs.sources import input_fingerprint
@@ -78,7 +78,7 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
         ledger = Ledger.open(context, str(task.output_path or ""), task.output_template)
         record = ledger.read()
     except errors.MagicHourError as error:
-        raise to_airflow_error(error) from error
+        raise to_airflow_error(error) from find_cause(error)
     try:
         spec = task.job_spec()
         hook = MagicHourHook(spec.conn_id)
@@ -86,7 +86,7 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
         client = hook.get_conn(settings)
     except errors.MagicHourError as error:
         add_earlier_payment(error, ledger, record)
-        raise to_airflow_error(error) from error
+        raise to_airflow_error(error) from find_cause(error)
     with client:
         task.attempt = attempt = JobAttempt(
             spec, context, ledger, record, client, task.log, has_webhooks=bool(settings.webhook_secrets)
@@ -156,7 +156,7 @@ class JobAttempt:
             )
             self.report.push_failure(error)
             self._has_failed = True
-            raise to_airflow_error(error) from error
+            raise to_airflow_error(error) from find_cause(error)
 
     def _webhook_may_identify(self, name: str | None, tag: str) -> bool:
         """Whether a webhook may identify a job whose response was lost, before the next attempt: by its name."""

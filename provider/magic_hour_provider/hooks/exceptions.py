@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowTaskTimeout,
+)
 
 from magic_hour_provider.api.errors import Charge, ExecutionTimedOutError, MagicHourError
 
@@ -19,3 +24,9 @@ def to_airflow_error(error: MagicHourError) -> AirflowException | AirflowTaskTim
     if not error.retryable:
         return AirflowFailException(str(error))
     return AirflowTaskTimeout(str(error)) if isinstance(error, ExecutionTimedOutError) else AirflowException(str(error))
+
+
+def find_cause(error: MagicHourError) -> BaseException | None:
+    """Return what says more than the error itself, for the log: a storage's exception, say; None: nothing does."""
+    cause = error.__cause__
+    return None if isinstance(cause, MagicHourError | AirflowNotFoundException) else cause

@@ -25,7 +25,7 @@ from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.transport.streaming import Readable
 from magic_hour_provider.api.transport.uploads import UploadSource, upload_all
 from magic_hour_provider.execution.report import Report
-from magic_hour_provider.hooks.exceptions import to_airflow_error
+from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.inputs.fields import Input, to_uri
 from magic_hour_provider.inputs.sources import check_inputs, check_sizes
@@ -58,7 +58,7 @@ class _FilesOperator(BaseOperator):
             with MagicHourHook(self.magic_hour_conn_id).get_conn() as client:
                 yield client
         except MagicHourError as error:
-            raise to_airflow_error(error) from error
+            raise to_airflow_error(error) from find_cause(error)
 
 
 class MagicHourUploadOperator(_FilesOperator):

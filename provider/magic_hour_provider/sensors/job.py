@@ -24,7 +24,7 @@ from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.report import Report
-from magic_hour_provider.hooks.exceptions import to_airflow_error
+from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.own_task import check_own_task
 from magic_hour_provider.links import MagicHourLink
@@ -107,7 +107,7 @@ class MagicHourJobSensor(BaseSensorOperator):
         try:
             result = self._poll_job(context, tolerate_invalid=tolerate_invalid)
         except MagicHourError as error:
-            raise to_airflow_error(error) from error
+            raise to_airflow_error(error) from find_cause(error)
         return PokeReturnValue(result is not None, result)
 
     def _poll_job(self, context: Mapping[str, Any], *, tolerate_invalid: bool) -> dict[str, Any] | None:
