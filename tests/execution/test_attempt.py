@@ -289,6 +289,37 @@ def test_a_request_that_became_invalid_does_not_stop_the_paid_job(airflow):
 
 
 @both_ledgers
+def test_a_request_that_is_none_any_more_does_not_hide_the_paid_job(airflow):
+    """The ledger is read before the request: the error names the job, and the next attempt resumes it."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    ti.next_attempt()
+    airflow.start(operator, ti)
+    operator.request = "a template that rendered to text"
+    with pytest.raises(
+        AirflowException, match=r"must be a dict.*has submitted Magic Hour job.*stays charged"
+    ) as caught:
+        airflow.attempt(operator, ti)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert ti.record["job_id"] in str(caught.value)
+    operator.request = VIDEO
+    assert airflow.attempt(operator, ti)["id"] == ti.record["job_id"]
+    assert airflow.creates() == 1
+
+
+@both_ledgers
+def test_a_request_that_is_none_any_more_does_not_hide_a_lost_response(airflow):
+    """The ledger is read before the request: the error says what may have been paid for, and is final."""
+    airflow.sim.inject_fault("close-after-accept")
+    ti, operator = TaskInstance(), airflow.operator()
+    for request in (operator.request, "a template that rendered to text"):
+        operator.request = request
+        with pytest.raises(AirflowFailException, match=r"(?s)It is unknown.*magic_hour\.adopt") as caught:
+            airflow.attempt(operator, ti)
+    assert "must be a dict" in str(caught.value)
+    assert airflow.creates() == 1
+
+
+@both_ledgers
 def test_a_link_signed_again_is_the_same_input(airflow):
     """After a clear the same object with a fresh signature is the same request, and not paid again."""
     ti = TaskInstance()
