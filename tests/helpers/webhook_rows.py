@@ -86,6 +86,7 @@ class Airflow:
         kind: str = "video",
         trigger: str = TRIGGER_CLASSPATH,
         waits_for: str | None = None,
+        conn_id: str = "magic_hour_default",
         keys: tuple[str, ...] | None = None,
         created_at: float | None = None,
         said: Any = None,
@@ -94,6 +95,7 @@ class Airflow:
 
         :param deferred_at: in seconds since 1970; a minute ago if not given.
         :param waits_for: the job that its trigger waits for, if another one.
+        :param conn_id: the connection with which its trigger polls.
         :param keys: of its XComs, if others than those that the operator pushes.
         :param created_at: when the API server wrote its trigger, in seconds since 1970, if its clock differs.
         :param said: the value of its XComs.
@@ -104,7 +106,7 @@ class Airflow:
         with create_session(scoped=False) as session:
             trigger_id = None
             if state == "deferred":
-                kwargs = trigger_arguments(waits_for or job_id, deferred_at, kind=kind)
+                kwargs = trigger_arguments(waits_for or job_id, deferred_at, kind=kind, conn_id=conn_id)
                 created = datetime.fromtimestamp(min(created_at or deferred_at, time.time()), UTC)
                 row = self.trigger(classpath=trigger, kwargs=kwargs, created_date=created)
                 session.add(row)

@@ -16,7 +16,7 @@ from helpers.clocks import HeldClock
 from helpers.waiting import until
 from magic_hour_provider.api.webhooks import sign
 
-SECRET = "whsec_testsonly"
+SECRET, OTHER_SECRET = "whsec_testsonly", "whsec_anotheraccount"
 
 
 class Webhooks:
@@ -25,18 +25,26 @@ class Webhooks:
     :param url: of the server.
     :param inbox: of the receiver.
     :param triggerer: on the same database.
+    :param receiver: what verifies its requests.
     """
 
-    def __init__(self, url: str, clock: HeldClock, inbox: Any = None, triggerer: Any = None) -> None:
-        self.clock, self.inbox, self._triggerer = clock, inbox, triggerer
+    def __init__(
+        self, url: str, clock: HeldClock, inbox: Any = None, triggerer: Any = None, receiver: Any = None
+    ) -> None:
+        self.clock, self.inbox, self.receiver, self._triggerer = clock, inbox, receiver, triggerer
         self.http = httpx.Client(base_url=url, timeout=20, trust_env=False, verify=False)
 
     def send(
-        self, type_: str = "video.completed", job_id: str = "job1", path: str = "/magic-hour/webhook", **payload: Any
+        self,
+        type_: str = "video.completed",
+        job_id: str = "job1",
+        path: str = "/magic-hour/webhook",
+        secret: str = SECRET,
+        **payload: Any,
     ) -> httpx.Response:
         """Send a delivery as Magic Hour does."""
         body = self.body(type_, job_id, **payload)
-        return self.post(body, sign(body, SECRET, int(self.clock.now())), path)
+        return self.post(body, sign(body, secret, int(self.clock.now())), path)
 
     def deliver(self, *args: Any, **payload: Any) -> None:
         """Send a delivery that is accepted, and wait until its work is done: a busy machine answers before that."""

@@ -12,7 +12,7 @@ from helpers.clocks import HeldClock, MovableTime
 from helpers.database import DIALECTS, airflow_on
 from helpers.samples import KEY
 from helpers.webhook_rows import Airflow, Triggerer
-from helpers.webhooks import SECRET, Webhooks, serving
+from helpers.webhooks import OTHER_SECRET, SECRET, Webhooks, serving
 from magic_hour_provider.clock import override
 
 
@@ -62,13 +62,15 @@ def webhooks(
         "DEFAULT": {"webhook_secret": SECRET},
         "ROTATED": {"webhook_secret": f"whsec_next {SECRET}"},
         "UNLISTED": {"webhook_secret": SECRET},
+        "OTHER": {"webhook_secret": OTHER_SECRET},
         "NONE": {},
     }.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_MAGIC_HOUR_{name}", json.dumps(connection | {"extra": extra}))
-    conn_ids = "magic_hour_default, magic_hour_rotated, magic_hour_none"
+    conn_ids = "magic_hour_default, magic_hour_rotated, magic_hour_other, magic_hour_none"
     monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__WEBHOOK_CONN_IDS", conn_ids)
     root = Starlette()
     inbox = Inbox()
-    root.mount("/magic-hour", make_webhook_app(inbox=inbox))
+    app = make_webhook_app(inbox=inbox)
+    root.mount("/magic-hour", app)
     with serving(root) as url:
-        yield Webhooks(url, clock, inbox, triggerer)
+        yield Webhooks(url, clock, inbox, triggerer, receiver=app.state.receiver)

@@ -10,11 +10,12 @@ import socket
 import sys
 from urllib.parse import urlsplit
 
-import psutil
+import httpx
 import pytest
 
-from helpers.webhooks import SECRET
+from helpers.webhooks import SECRET, until
 from magic_hour_provider.api.webhooks import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
+from magic_hour_provider.plugin.webhooks import bodies as module
 
 # None of this differs between databases.
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -162,32 +163,78 @@ def test_something_else_that_magic_hour_signs(webhooks, unchanged, body):
     assert webhooks.post(body, sign(body, SECRET, int(webhooks.clock.now()))).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "path", ["/webhook", "/webhook/", "/webhook/magic_hour_default", "/webhook/magic_hour_default/"]
+)
+def test_a_slash_at_the_end(airflow_rows, webhooks, path):
+    """An address is the same with and without it: a delivery is never redirected."""
+    assert webhooks.send("video.started", path=f"/magic-hour{path}").status_code in (200, 202)
+
+
 def test_there_is_no_other_route(webhooks):
     """No documentation, no other method and no other address."""
-    for path in ("/", "/docs", "/openapi.json", "/redoc", "/webhook/a/b", "/webhook/", "/media"):
+    for path in ("/", "/docs", "/openapi.json", "/redoc", "/webhook/a/b", "/webhook//", "/media"):
         assert webhooks.http.post(f"/magic-hour{path}").status_code == 404, path
     for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert webhooks.http.request(method, "/magic-hour/webhook").status_code == 405
 
 
-def test_bodies_that_do_not_end(webhooks):
-    """Two hundred strangers that stop just before 1 MiB take little memory together, and keep no delivery out."""
-    webhooks.send("video.started")
+@pytest.mark.parametrize(("strangers", "size"), [(600, 0), (600, 60_000), (40, MIB - 10)])
+def test_bodies_that_do_not_end(webhooks, strangers, size):
+    """Strangers that stop after any number of bytes take little together, are closed, and keep no delivery out."""
+    webhooks.deliver("video.started")
+    bodies = webhooks.receiver._bodies
+    most = [0, 0]
+    make_room = bodies._make_room
+
+    def counted(body, more):
+        make_room(body, more)
+        most[:] = max(most[0], len(bodies._bodies)), max(most[1], sum(len(one.data) for one in bodies._bodies.values()))
+
+    bodies._make_room = counted
     address = (webhooks.http.base_url.host, webhooks.http.base_url.port)
     head = b"POST /magic-hour/webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    whole = head + b"Content-Length: %d\r\n\r\n" % MIB + b"x" * (MIB - 10)
-    before = psutil.Process().memory_info().rss
-    strangers = [socket.create_connection(address) for _ in range(200)]
-    try:
-        for one in strangers:
-            one.settimeout(1)
-            with contextlib.suppress(OSError):  # refused, and closed
-                one.sendall(whole)
+    begun = head + b"Content-Length: %d\r\n\r\n" % MIB + b"x" * size
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(address)) for _ in range(strangers)]
+        for one in connections:
+            one.settimeout(20)
+            with contextlib.suppress(OSError):  # dropped already, and closed
+                one.sendall(begun)
         webhooks.deliver("video.started", "job2")
-        assert psutil.Process().memory_info().rss - before < 100 * MIB
-    finally:
-        for one in strangers:
-            one.close()
+        until(lambda: len(bodies._bodies) + len(closed(connections)) >= strangers)
+        assert most[0] <= module._MAX_BODIES
+        assert most[1] <= module._MAX_BYTES
+        assert bodies._bytes == sum(len(one.data) for one in bodies._bodies.values())
+        if strangers > module._MAX_BODIES:
+            assert b"HTTP/1.1 503" in closed(connections)[0]
+    until(lambda: not bodies._bodies)
+    assert bodies._bytes == 0
+
+
+def closed(connections):
+    """Return what was sent to those whose connections the server has closed."""
+    found = []
+    for one in connections:
+        with contextlib.suppress(BlockingIOError):
+            sent = one.recv(65536, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            if sent:
+                found.append(sent)
+    return found
+
+
+def test_a_body_that_arrives_too_slowly(webhooks, monkeypatch):
+    """408, and its place is free."""
+    monkeypatch.setattr(module, "_TIMEOUT_S", 0.05)
+
+    def pieces():
+        yield b"{"
+        until(lambda: not webhooks.receiver._bodies._bodies)
+        yield b"}"
+
+    with contextlib.suppress(httpx.WriteError, httpx.ReadError):  # closed while it was still being sent
+        assert webhooks.post(pieces(), {}).status_code == 408
+    assert webhooks.receiver._bodies._bytes == 0
 
 
 def test_ten_thousand_junk_requests(webhooks, unchanged, caplog):

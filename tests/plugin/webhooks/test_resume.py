@@ -18,7 +18,7 @@ from sqlalchemy.orm import sessionmaker
 
 from helpers.waiting import until
 from helpers.webhook_rows import TRIGGER_CLASSPATH
-from helpers.webhooks import Webhooks, serving
+from helpers.webhooks import OTHER_SECRET, SECRET, Webhooks, serving
 from magic_hour_provider.plugin.webhooks.receiver import make_webhook_app
 from magic_hour_provider.plugin.webhooks.resume import GRACE_S, tasks_with_job
 
@@ -73,6 +73,29 @@ def test_what_does_not_wait_for_the_job_is_left_alone(airflow_rows, webhooks, ta
     webhooks.deliver()
     webhooks.let_time_pass()
     assert airflow_rows.contents() == before
+
+
+@pytest.mark.parametrize(
+    ("conn_id", "path", "secret", "is_resumed"),
+    [
+        ("magic_hour_default", "magic_hour_other", OTHER_SECRET, False),
+        ("magic_hour_other", "magic_hour_default", SECRET, False),
+        ("magic_hour_none", "magic_hour_default", SECRET, False),
+        ("no_such_connection", "magic_hour_default", SECRET, False),
+        ("magic_hour_other", "magic_hour_other", OTHER_SECRET, True),
+        ("magic_hour_rotated", "magic_hour_default", SECRET, True),
+        ("magic_hour_unlisted", "magic_hour_default", SECRET, True),
+    ],
+)
+def test_a_task_of_another_account(airflow_rows, webhooks, caplog, conn_id, path, secret, is_resumed):
+    """Who knows one account's secret resumes no task of another one, whatever job id he signs."""
+    ti = airflow_rows.task(conn_id=conn_id)
+    before = airflow_rows.contents()
+    webhooks.deliver(path=f"/magic-hour/webhook/{path}", secret=secret)
+    webhooks.let_time_pass()
+    assert resumed(airflow_rows, ti) == is_resumed
+    assert is_resumed or airflow_rows.contents() == before
+    assert any("another webhook_secret" in line for line in caplog.messages) == (not is_resumed)
 
 
 @pytest.mark.parametrize("type_", ["video.started", "video.paused"])

@@ -24,7 +24,9 @@ class DeliveryState:
     :param first_seen_at: when each trigger was first seen, by its id, in seconds since 1970: a worker's clock that is
         ahead of ours delays its task once and no longer.
     :param handoffs: what was done so far, by the id of the placeholder trigger.
+    :param same_account: whether a task's connection belongs to the delivery's account, by the connection's id.
     """
 
     first_seen_at: dict[int, float] = field(default_factory=dict)
     handoffs: dict[int, Handoff] = field(default_factory=dict)
+    same_account: dict[str, bool] = field(default_factory=dict)

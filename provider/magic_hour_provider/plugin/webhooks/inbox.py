@@ -146,7 +146,7 @@ def process_delivery(
     def resume() -> float | None:
         from magic_hour_provider.plugin.webhooks.resume import resume_tasks
 
-        result = resume_tasks(delivery, state, now)
+        result = resume_tasks(delivery, conn_id, state, now)
         for task in result.resumed:
             log.info("Magic Hour job %s %s: resumed %s.", delivery.id, delivery.event, task)
         return result.delay_s

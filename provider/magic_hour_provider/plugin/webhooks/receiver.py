@@ -6,7 +6,6 @@ changes when something happens, never what: the worker polls the job itself.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from fastapi import FastAPI, Request
@@ -16,16 +15,12 @@ from starlette.responses import JSONResponse, Response
 from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.errors import InvalidInputError, SignatureError
 from magic_hour_provider.api.webhooks import read_delivery, verify
+from magic_hour_provider.plugin.webhooks.bodies import MAX_BODY, ArrivingBodies, ArrivingBody, DroppedBodyError
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE
 from magic_hour_provider.plugin.webhooks.inbox import Inbox, InboxFullError
 from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets
 
 log = logging.getLogger(__name__)
-
-MAX_BODY = 1024 * 1024  # bytes
-_BODY_TIMEOUT_S = 10.0
-_SMALL = 64 * 1024  # bytes; a real delivery is smaller
-_MAX_BUFFERED = 16 * 1024 * 1024  # bytes beyond that, of all bodies that are arriving
 
 
 class RejectedRequestError(Exception):
@@ -40,6 +35,12 @@ class RejectedRequestError(Exception):
         self.status = status
         self.detail = detail
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the response: where the body was not read to its end, nobody waits for the rest of it."""
+        headers = {} if self.status == 401 else {"connection": "close"}
+        return headers | ({"retry-after": "10"} if self.status == 503 else {})
+
 
 class Receiver:
     """Verifies requests, and puts Magic Hour's deliveries into the inbox."""
@@ -48,15 +49,14 @@ class Receiver:
         self._secrets = secrets
         self._inbox = inbox
         self._rejected, self._logged_at = 0, 0.0
-        self._buffered = 0
+        self._bodies = ArrivingBodies()
 
     async def respond(self, request: Request, conn_id: str) -> Response:
         """Respond to one delivery: 2xx within a second if it is Magic Hour's, whether or not a task waits for it."""
         try:
             body = await self._read_verified(request, conn_id)
         except RejectedRequestError as error:
-            headers = {"retry-after": "10"} if error.status == 503 else None
-            return JSONResponse({"detail": error.detail}, error.status, headers=headers)
+            return JSONResponse({"detail": error.detail}, error.status, headers=error.headers)
         try:
             done = await self._inbox.accept(read_delivery(body), conn_id)
         except InvalidInputError as error:
@@ -72,46 +72,24 @@ class Receiver:
         content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if content_type != "application/json":
             raise RejectedRequestError(415, "A delivery is application/json.")
-        secrets = await self._secrets.get(conn_id)
-        if not secrets:
-            raise RejectedRequestError(503, "No webhook secret is configured for this address.")
         try:
-            async with asyncio.timeout(_BODY_TIMEOUT_S):
-                body = await self._read(request)
+            async with self._bodies.arriving() as body:
+                secrets = await self._secrets.get(conn_id)
+                if not secrets:
+                    raise RejectedRequestError(503, "No webhook secret is configured for this address.")
+                data = await _read(request, body)
+        except DroppedBodyError:
+            raise RejectedRequestError(503, "Busy: send it again.") from None
         except TimeoutError:
             raise RejectedRequestError(408, "The body did not arrive.") from None
         except ClientDisconnect:
             raise RejectedRequestError(400, "The body did not arrive whole.") from None
         try:
-            verify(body, request.headers, secrets, clock.current().now())
+            verify(data, request.headers, secrets, clock.current().now())
         except SignatureError:
             self._log_rejected(conn_id)
             raise RejectedRequestError(401, "The signature or its timestamp is not valid.") from None
-        return body
-
-    async def _read(self, request: Request) -> bytes:
-        """Return the raw body, and stop where it gets too large, whatever its declared length.
-
-        The sender is not known yet: what many large bodies take together is bounded as well.
-        """
-        too_large = RejectedRequestError(413, "A delivery is at most 1 MiB.")
-        declared = request.headers.get("content-length", "0")
-        if not declared.isdecimal() or int(declared[:20]) > MAX_BODY:
-            raise too_large
-        body, buffered = bytearray(), 0
-        try:
-            async for piece in request.stream():
-                if len(body) + len(piece) > MAX_BODY:
-                    raise too_large
-                more = max(0, len(body) + len(piece) - _SMALL) - buffered
-                if self._buffered + more > _MAX_BUFFERED:
-                    raise RejectedRequestError(503, "Busy: send it again.")
-                self._buffered += more
-                buffered += more
-                body += piece
-            return bytes(body)
-        finally:
-            self._buffered -= buffered
+        return data
 
     def _log_rejected(self, conn_id: str) -> None:
         """Log rejected requests, at most once a minute: anybody can send them."""
@@ -127,16 +105,32 @@ class Receiver:
             self._rejected, self._logged_at = 0, now
 
 
+async def _read(request: Request, body: ArrivingBody) -> bytes:
+    """Return the raw body, and stop where it gets too large, whatever its declared length."""
+    too_large = RejectedRequestError(413, "A delivery is at most 1 MiB.")
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared[:20]) > MAX_BODY:
+        raise too_large
+    async for piece in request.stream():
+        if len(body.data) + len(piece) > MAX_BODY:
+            raise too_large
+        body.add(piece)
+    return bytes(body.data)
+
+
 def make_webhook_app(secrets: WebhookSecrets | None = None, inbox: Inbox | None = None) -> FastAPI:
     """Return the application, to be mounted at ``/magic-hour``."""
     receiver = Receiver(secrets or WebhookSecrets(), inbox or Inbox())
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.receiver = receiver
 
     @app.post("/webhook")
+    @app.post("/webhook/")
     async def receive_for_default_connection(request: Request) -> Response:
         return await receiver.respond(request, DEFAULT_CONN_ID)
 
     @app.post("/webhook/{conn_id}")
+    @app.post("/webhook/{conn_id}/")
     async def receive_for_connection(request: Request, conn_id: str) -> Response:
         return await receiver.respond(request, conn_id)
 

@@ -19,7 +19,7 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.ledger.record import KEY, Record
 from magic_hour_provider.ledger.tag import find_tag
-from magic_hour_provider.plugin.webhooks.secrets import load_webhook_secrets
+from magic_hour_provider.plugin.webhooks.secrets import is_same_account
 from magic_hour_provider.times import parse_time
 from magic_hour_provider.xcoms import intent_xcom
 
@@ -61,11 +61,8 @@ def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | No
 
 
 def _shares_secret(intent: Any, conn_id: str) -> bool:
-    """Whether an intent's connection is this one, or shares a secret with it: one webhook serves a whole account."""
     own = intent.get("conn_id") if isinstance(intent, dict) else None
-    if not isinstance(own, str):
-        return False
-    return own == conn_id or not set(load_webhook_secrets(own)).isdisjoint(load_webhook_secrets(conn_id))
+    return isinstance(own, str) and is_same_account(own, conn_id)
 
 
 def _complete_intent(

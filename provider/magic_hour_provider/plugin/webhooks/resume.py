@@ -35,6 +35,7 @@ from magic_hour_provider.api.models import COMPLETE, ERROR
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE, lock_row
 from magic_hour_provider.plugin.webhooks.delivery_state import DeliveryState, Handoff
+from magic_hour_provider.plugin.webhooks.secrets import is_same_account
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s, resume_delay_s
 from magic_hour_provider.xcoms import submitted_xcom
 
@@ -66,9 +67,12 @@ class ResumeResult:
     delay_s: float | None = None
 
 
-def resume_tasks(delivery: Delivery, state: DeliveryState, now: float) -> ResumeResult:
+def resume_tasks(delivery: Delivery, conn_id: str, state: DeliveryState, now: float) -> ResumeResult:
     """Resume every task that is deferred until this job ends; each takes at least two calls.
 
+    Only tasks of the delivery's account: any other account may have a job of this id, and its own secret.
+
+    :param conn_id: the connection whose secret signed the delivery.
     :param now: the time, in seconds since 1970.
     :raises DATABASE_UNAVAILABLE: the database does not answer; a retry may succeed.
     """
@@ -82,7 +86,7 @@ def resume_tasks(delivery: Delivery, state: DeliveryState, now: float) -> Resume
     resumed, delays = [], []
     for ti_id, ti_state in owners:
         if ti_state == TaskInstanceState.DEFERRED:
-            result = _resume_task(ti_id, event, state, now)
+            result = _resume_task(ti_id, event, conn_id, state, now)
             if isinstance(result, str):
                 resumed.append(result)
             elif result is not None:
@@ -106,13 +110,17 @@ def tasks_with_job(job_id: str) -> Any:
     return columns.join(XComModel, same_task).where(XComModel.key == submitted_xcom(job_id))
 
 
-def _resume_task(ti_id: Any, event: dict[str, Any], state: DeliveryState, now: float) -> str | float | None:
+def _resume_task(
+    ti_id: Any, event: dict[str, Any], conn_id: str, state: DeliveryState, now: float
+) -> str | float | None:
     """Return the name of the task that was resumed, or the seconds that it must be left alone, or None."""
     try:
+        if not _is_of_account(ti_id, event, conn_id, state):
+            return None
         with create_session(scoped=False) as session:
             ti = lock_row(session, TaskInstance, ti_id)
             trigger = _job_trigger(session, ti, event)
-            if ti is None or trigger is None:
+            if ti is None or trigger is None or not state.same_account.get(trigger.kwargs["conn_id"]):
                 return None
             handoff = state.handoffs.get(trigger.id)
             if handoff is None:
@@ -140,6 +148,26 @@ def _resume_task(ti_id: Any, event: dict[str, Any], state: DeliveryState, now: f
     except Exception:
         log.exception("The task that waits for Magic Hour job %s is left to its trigger.", event["id"])
         return None
+
+
+def _is_of_account(ti_id: Any, event: dict[str, Any], conn_id: str, state: DeliveryState) -> bool:
+    """Whether a task's connection belongs to the delivery's account. Without a lock: secrets may come slowly."""
+    with create_session(scoped=False) as session:
+        trigger = _job_trigger(session, session.get(TaskInstance, ti_id), event)
+        own = trigger.kwargs["conn_id"] if trigger is not None else None
+    if own is None:
+        return False
+    if own not in state.same_account:
+        state.same_account[own] = is_same_account(own, conn_id)
+        if not state.same_account[own]:
+            log.warning(
+                "The task that waits for Magic Hour job %s is left to its trigger: its connection %r has another "
+                "webhook_secret than %r.",
+                event["id"],
+                own,
+                conn_id,
+            )
+    return state.same_account[own]
 
 
 def _job_trigger(session: Session, ti: TaskInstance | None, event: dict[str, Any]) -> Trigger | None:

@@ -87,3 +87,8 @@ def load_webhook_secrets(conn_id: str) -> tuple[str, ...]:
     except InvalidInputError as error:
         log.error("In the Airflow connection %r: %s", conn_id, error)
         return ()
+
+
+def is_same_account(conn_id: str, other: str) -> bool:
+    """Return whether two connections are one, or share a webhook secret: one webhook serves a whole account. Blocks."""
+    return conn_id == other or not set(load_webhook_secrets(conn_id)).isdisjoint(load_webhook_secrets(other))
