@@ -74,7 +74,9 @@ class Loopback:
             return _ok({"run_id": int(job), "state": {**state, "state_message": ""}, "tasks": []})
         if kind == "/api":
             return _ok({"status": {"code": 200}, "data": {"id": int(job), "status": 10 if ended else 3}})
-        return _ok({"id": job, "status": "complete" if ended else "rendering", "enabled": True, "credits_charged": 5})
+        links = [{"url": "https://files.example/1.mp4", "expires_at": None}] if ended else []
+        status = "complete" if ended else "rendering"
+        return _ok({"id": job, "status": status, "enabled": True, "credits_charged": 5, "downloads": links})
 
     def _too_fast(self) -> bool:
         now = time.monotonic()

@@ -112,8 +112,9 @@ class Service:
             raise special
         if special is not None:
             return special
-        status = "complete" if loop.time() >= self.ends.get(job_id, float("inf")) else "rendering"
-        return httpx.Response(200, json={"id": job_id, "status": status, "credits_charged": 5, "downloads": []})
+        has_ended = loop.time() >= self.ends.get(job_id, float("inf"))
+        status, links = ("complete", [{"url": "https://files.example/1.mp4"}]) if has_ended else ("rendering", [])
+        return httpx.Response(200, json={"id": job_id, "status": status, "credits_charged": 5, "downloads": links})
 
     def times(self, job_id: str) -> list[float]:
         """Return when a job was polled."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from magic_hour_provider import clock
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.errors import ServerError
-from magic_hour_provider.api.models import Job
+from magic_hour_provider.api.models import Download, Job
 from magic_hour_provider.polling.blocking import poll_until
 from magic_hour_provider.polling.schedule import Outcome, PollState, Schedule
 
-ACTIVE, COMPLETE = Job("abc", "video", "rendering"), Job("abc", "video", "complete")
+ACTIVE = Job("abc", "video", "rendering")
+COMPLETE = Job("abc", "video", "complete", downloads=(Download("https://files.example/1.mp4"),))
 
 
 class Service:
