@@ -110,7 +110,7 @@ def test_a_backfill_pays_once_a_day(world, runs):
 INTERRUPTIONS = {
     "marked_failed": "No longer waiting for Magic Hour job",
     "marked_success": "No longer waiting for Magic Hour job",
-    "out_of_time": "Stopped waiting for Magic Hour job",
+    "out_of_time": "when the task's execution_timeout ended",
     "out_of_patience": "was still",
 }
 
