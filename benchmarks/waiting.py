@@ -166,7 +166,7 @@ def connect(server: Server, home: Path, authority: Path) -> None:
         os.environ[f"LOOPBACK_{scheme.upper()}"] = str(port)
         address = f"{scheme}://127.0.0.1:{port}"
         # As many polls as asked for: here all sides keep the same interval.
-        _connection(f"magic_hour_{scheme}", "magic_hour", host=address, extra={"max_polls_per_second": 100_000})
+        _connection(f"magic_hour_{scheme}", "magic_hour", host=address, extra={"max_polls_per_second": 80_000})
         _connection(f"magic_hour_{scheme}_polite", "magic_hour", host=address)
         _connection(f"databricks_{scheme}", "databricks", host="127.0.0.1", schema=scheme, port=port)
     _connection("dbt_https", "dbt_cloud", host=f"127.0.0.1:{server.ports['https']}", login="1")

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-# What real answers weigh: a poll a job of one file. The peers' answers are padded to the same size.
+# What real responses weigh: a poll of a job of one file. The peers' are padded to the same size.
 _ANSWER_BYTES = 600
 
 

@@ -58,8 +58,8 @@ def cells() -> Iterator[Cell]:
 
 
 def _schedules() -> Iterator[tuple[str, Schedule]]:
-    for name, pace in POLLING_CLASSES.items():
-        yield name, Schedule.of(pace)
+    for name, polling_class in POLLING_CLASSES.items():
+        yield name, Schedule.of(polling_class)
     for slug, tool in TOOLS.items():
         classes = sorted(set(tool.polling_by[1].values())) if tool.polling_by else [tool.polling]
         for name in classes:

@@ -75,7 +75,7 @@ def _magic_hour(ask: Round) -> Wait:
         # As the peers: the same interval at any age, and no care for the account from the first poll on.
         fixed = Schedule(ask.interval_s, ask.interval_s, ask.interval_s)
         job._schedule = lambda *_: fixed  # type: ignore[assignment]
-        rate_limiter._START_RATE = 100_000.0
+        rate_limiter._START_RATE = 80_000.0
     # With a fixed interval: submitted long enough ago for a first poll at once, as the peers take it.
     then = time.time() - 60 if ask.interval_s else time.time()
     conn_id = f"magic_hour_{ask.scheme}" + ("" if ask.interval_s else "_polite")

@@ -1,4 +1,4 @@
-"""What a task's log says while a job is waited for."""
+"""Messages for a task's log while its job is polled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from magic_hour_provider.polling.schedule import PollDecision, PollState, Schedu
 
 
 def messages_of(observe, deadline: float = 7200.0) -> list[str]:
-    """Return the sentences of a wait; ``answers`` gives what a poll an age sees."""
+    """Return the messages of a wait; ``observe`` gives what a poll at an age sees."""
     tool = TOOLS["lip-sync"]
     state = PollState(Schedule.of(tool.polling_class(), tool), submitted_at=0.0, deadline=deadline)
     progress, messages = Progress("abc", state, 0.0), []
@@ -47,8 +47,8 @@ def test_a_long_wait_is_no_line_per_poll():
     assert lines[-1].startswith("Magic Hour job abc after 2 hours: no longer waited for (timeout); ")
 
 
-def test_failing_polls_are_said_once():
-    """The first failing poll gives its reason; hundreds more add only what the sign of life says."""
+def test_failed_polls_are_reported_once():
+    """The first failed poll gives its reason; hundreds more add only what the message of every ten minutes says."""
     faults = (ServerError("Magic Hour has a fault."), RateLimitedError("Slower, please."))
     lines = messages_of(lambda age: faults[int(age > 70)] if age > 60 else Job("abc", "video", "queued"))
     assert "poll failed: Magic Hour has a fault; next poll in 10 seconds" in lines[1]

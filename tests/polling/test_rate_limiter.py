@@ -1,4 +1,4 @@
-"""The rate of an account, by the numbers: no clock, no server but a few lines."""
+"""The rate limiter by the numbers, against a server of a few lines."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def session_context(options: TransportOptions) -> ssl.SSLContext | None:
 
 def _uses_tls(options: TransportOptions) -> bool:
     """Whether the API or the proxy before it uses TLS."""
-    return any(httpx.URL(one).scheme == "https" for one in (options.base_url, proxy_of(options)) if one)
+    return any(one.lower().startswith("https://") for one in (options.base_url, proxy_of(options)) if one)
 
 
 def new_client(**options: Any) -> httpx.Client:
