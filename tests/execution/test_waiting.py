@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from helpers.attempts import TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
 both_ledgers = pytest.mark.usefixtures("either_ledger")
@@ -244,6 +245,22 @@ def test_the_operators_timeout_before_execution_timeout(airflow):
     operator = airflow.operator("text-to-video", VIDEO, timeout=300, execution_timeout=timedelta(hours=1))
     with pytest.raises(AirflowException, match="when this attempt's timeout ended"):
         airflow.attempt(operator, TaskInstance())
+    assert airflow.creates() == 1
+
+
+def test_a_users_own_class_resumes_with_what_it_knows(airflow):
+    """An operator that overrides ``execute_complete`` as its documentation shows it is resumed, not failed."""
+
+    class Noted(MagicHourOperator):
+        def execute_complete(self, context, event, deadline=None):
+            return super().execute_complete(context, event, deadline)
+
+    operator = Noted(task_id="make", tool="text-to-video", request=VIDEO)
+    deferred = airflow.start(operator, ti := TaskInstance())
+    assert deferred.kwargs.keys() == {"deadline"}
+    airflow.sim.advance(3600)
+    event = {"kind": "video", "id": deferred.trigger.job_id, "status": "complete", "error_code": None}
+    assert operator.execute_complete(ti.context(operator), event, **deferred.kwargs)["status"] == "complete"
     assert airflow.creates() == 1
 
 

@@ -244,7 +244,9 @@ class MagicHourOperator(BaseOperator):
             polling=deferral.polling,
             needs_files=bool(self.output_path),
         )
-        kwargs = {"deadline": deadline.at, "by_execution_timeout": deadline.by_execution_timeout}
+        kwargs: dict[str, Any] = {"deadline": deadline.at}
+        if deadline.by_execution_timeout:  # else left out: users' own classes override the method without it
+            kwargs["by_execution_timeout"] = True
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
     def on_kill(self) -> None:

@@ -247,7 +247,9 @@ class MagicHourJobSensor(BaseSensorOperator):
             deadline=deadline.at,
             needs_files=bool(self.output_path),
         )
-        kwargs = {"deadline": deadline.at, "by_execution_timeout": deadline.by_execution_timeout}
+        kwargs: dict[str, Any] = {"deadline": deadline.at}
+        if deadline.by_execution_timeout:  # else left out: users' own classes override the method without it
+            kwargs["by_execution_timeout"] = True
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
     def _submitted_at(self, now: float) -> float:
