@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 NOT_OUR_OPERATOR = "This task runs no Magic Hour operator, so it has no media to show."
 PAGE, MAX_PAGE = 120, 1000
 """Number of tiles of a contact sheet in one response."""
-UNREADABLE = "The values of this task cannot be shown. The API server's log says why."
+_UNREADABLE = "The values of this task cannot be shown. The API server's log says why."
 _NOT_READABLE = "The XComs of the task %s [%s] cannot be shown in the Media tab."
 
 
@@ -40,7 +40,7 @@ def task_page(
         return page | {"empty_reason": None if page["files"] or page["error"] else _empty_reason(task, page)}
     except Exception:  # anybody may have written these values
         log.exception(_NOT_READABLE, task.task_id, task.map_index)
-        return page | {"job": None, "files": [], "error": {"message": UNREADABLE, "charge": None, "next_step": None}}
+        return page | {"job": None, "files": [], "error": {"message": _UNREADABLE, "charge": None, "next_step": None}}
 
 
 def _head(task: TaskSnapshot) -> dict[str, Any]:
@@ -99,4 +99,4 @@ def _tile(
         return tile | ({"message": error["message"]} if error else {})
     except Exception:  # anybody may have written these values
         log.exception(_NOT_READABLE, task.task_id, task.map_index)
-        return tile | {"message": UNREADABLE, "file": None}
+        return tile | {"message": _UNREADABLE, "file": None}
