@@ -240,7 +240,7 @@ def test_storage_never_sees_the_key():
         seen.append(dict(request.headers))
         if request.url.path == "/a":
             return httpx.Response(302, headers={"location": "https://other.example/b"})
-        return httpx.Response(200, content=b"data", headers={"content-type": "video/mp4"})
+        return httpx.Response(200, content=b"\x00\x01\x02\x03", headers={"content-type": "video/mp4"})
 
     with MagicHourClient(api_key=KEY, transport=httpx.MockTransport(answer)) as client:
         received = client.download(Download("https://s.example/a?sig=1"), io.BytesIO())

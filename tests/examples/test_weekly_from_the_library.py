@@ -35,7 +35,7 @@ def weekly(load_example: Any) -> Any:
 
 
 def test_it_waits_and_then_pays_once(magic_hour_simulator, started, weekly, returned, caplog, tmp_path):
-    """The sensor waits for the video, deferred; one job more is paid for, and its file is in the week's folder."""
+    """The sensor waits for the video, deferred; one job more is paid for, and its file is in the run's folder."""
     made_by_hand = started("the shop window, in snow")
     with caplog.at_level("INFO", "airflow.sdk.definitions.dag"):
         run = weekly.test(logical_date=SUNDAY, run_conf={"results": str(tmp_path)})
@@ -43,8 +43,9 @@ def test_it_waits_and_then_pays_once(magic_hour_simulator, started, weekly, retu
     video, subtitled = returned(run, "video"), returned(run, "subtitled")
     assert (run.state, video["id"], video["files"]) == ("success", made_by_hand, [])
     assert magic_hour_simulator.stats()["creates"]["accepted"] == 2
-    assert subtitled["files"] == [f"{tmp_path}/2026-11-22/auto-subtitle-generator-{subtitled['id']}-1.mp4"]
-    assert (tmp_path / "2026-11-22" / f"auto-subtitle-generator-{subtitled['id']}-1.mp4").stat().st_size > 1000
+    stored = tmp_path / run.run_id / f"auto-subtitle-generator-{subtitled['id']}-1.mp4"
+    assert subtitled["files"] == [str(stored)]
+    assert stored.stat().st_size > 1000
 
 
 def test_a_video_that_failed_costs_no_more(magic_hour_simulator, started, weekly, tmp_path):
