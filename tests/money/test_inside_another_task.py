@@ -18,7 +18,7 @@ def test_an_operator_inside_another_task_pays_for_nothing(airflow, task_id, tool
     outer = task(task_id="outer")(lambda: None)().operator
     ti = TaskInstance("outer")
     operator = airflow.operator(tool, request, task_id=task_id)
-    with pytest.raises(AirflowFailException, match=r"inside the task 'outer'.*Nothing was sent.*task of its own"):
+    with pytest.raises(AirflowFailException, match=r"inside the task 'outer'.*nothing was charged.*task of its own"):
         operator.execute(ti.context(outer))
     assert ti.record is None
     assert airflow.creates() == 0

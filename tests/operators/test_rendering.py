@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 from decimal import Decimal
 from enum import Enum
@@ -133,6 +134,13 @@ def test_none_is_not_paid_for_as_text(airflow, fields, field, native, typed):
     with pytest.raises(AirflowFailException, match=rf"`{field}`.* is None, as its template .*{{{{".replace("[", r"\[")):
         airflow.attempt(operator, TaskInstance())
     assert airflow.sim.stats()["creates"]["accepted"] == 0
+
+
+def test_a_run_without_a_value_does_not_fail_the_next_one(airflow):
+    """Airflow copies a task shallowly for each run: what one run lacks says nothing of another."""
+    operator = make("On {{ params.place }} at dawn")
+    render(copy.copy(operator), params={"place": None})
+    assert sent(airflow, operator, params={"place": "a beach"})["style"]["prompt"] == "On a beach at dawn"
 
 
 def test_a_param_without_a_value_is_no_earlier_task(airflow):

@@ -137,7 +137,9 @@ def find_unsendable(value: Any, passed_over: Collection[_Path] = (), path: _Path
     if path in passed_over or value is None or isinstance(value, bool | int):
         return
     if isinstance(value, str):
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
             yield f"`{format_path(path)}` holds half of a character (a lone surrogate), which cannot be sent"
     elif isinstance(value, float):
         if not math.isfinite(value):

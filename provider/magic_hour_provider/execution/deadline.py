@@ -33,3 +33,10 @@ class Deadline:
         started_at = ti.start_date.timestamp() if ti.start_date is not None else now
         limit = started_at + execution_timeout.total_seconds()
         return cls(limit, by_execution_timeout=True) if limit <= now + timeout_s else cls(now + timeout_s)
+
+    def to_kwargs(self) -> dict[str, Any]:
+        """Return the arguments of ``execute_complete`` that bring it through a deferral.
+
+        ``by_execution_timeout`` is there only where it is true: users' own classes override the method without it.
+        """
+        return {"deadline": self.at} | ({"by_execution_timeout": True} if self.by_execution_timeout else {})

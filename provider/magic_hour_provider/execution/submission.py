@@ -74,7 +74,7 @@ def submit_once(
 
     :param account: the account right before the request, if it could be asked for.
     :param account_at: when it was asked for, in seconds since 1970.
-    :param activity: the other tasks of this run; this one's own earlier jobs are settled.
+    :param activity: what else may have changed the balance: other tasks of this run, and this one's earlier job.
     :param resubmits: whether the next attempt sends it again if the response is lost: the error says so.
     :param webhook_may_identify: whether a webhook may identify the job before the next attempt: the error says so.
     :returns: the record with the job's id, already written.

@@ -22,8 +22,7 @@ def check_own_task(operator: Any, context: Mapping[str, Any], way: str) -> None:
         return
     error = InvalidInputError(
         f"{type(operator).__name__}(task_id={operator.task_id!r}) is executed inside the task {running.task_id!r}. "
-        "Airflow keeps one record and one deferral per task, so two of them there would share a paid job. Nothing was "
-        "sent.",
+        "Airflow keeps one record and one deferral per task, so two of them there would share a paid job.",
         next_step=way,
     )
     raise to_airflow_error(error)

@@ -110,7 +110,7 @@ class MagicHourOperator(BaseOperator):
         self.attempt: Stoppable | None = None
         self._init_error: InvalidInputError | None = None
         self._argument_errors: tuple[str, ...] = ()
-        self._render_errors: list[str] = []
+        self._render_errors: tuple[str, ...] = ()  # no list: Airflow copies a task shallowly for each run
         templates = {"request": self.request, "extra_request": extra_request, "output_path": self.output_path}
         self._xcom_paths = tuple(find_xcom_paths(templates))
         # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once
@@ -164,7 +164,7 @@ class MagicHourOperator(BaseOperator):
         renderer = TemplateRenderer(context, env, resolved, lambda other: airflow(other, context, env, resolved))
         field = next((name for name in self.template_fields if getattr(self, name, None) is content), "")
         value = renderer.render(content, (field,))
-        self._render_errors += renderer.errors
+        self._render_errors += tuple(renderer.errors)
         for secret in find_link_secrets(value):
             from airflow.sdk.log import mask_secret
 
@@ -244,10 +244,7 @@ class MagicHourOperator(BaseOperator):
             polling=deferral.polling,
             needs_files=bool(self.output_path),
         )
-        kwargs: dict[str, Any] = {"deadline": deadline.at}
-        if deadline.by_execution_timeout:  # else left out: users' own classes override the method without it
-            kwargs["by_execution_timeout"] = True
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=deadline.to_kwargs())
 
     def on_kill(self) -> None:
         """Say what becomes of the job: it keeps running, as there is no cancel API."""

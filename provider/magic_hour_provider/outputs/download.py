@@ -90,7 +90,7 @@ def download_outputs(
     :raises InvalidInputError: another file has the name already; nothing is overwritten.
     """
     if not job.downloads:
-        raise _missing_links_error(job, "a link to any file")
+        raise _missing_links_error(job, "link to any file", "Nothing is stored yet.")
     target, stem, count = _open_folder(job, folder), file_stem(tool, job), len(job.downloads)
     known = {row.get("index"): row for row in stored}
     files = {index: kept for index in range(count) if (kept := _find_stored(known.get(index), folder))}
@@ -122,16 +122,16 @@ def download_outputs(
         _download_parallel(download, missing, add, stop)
     if without_link:
         numbers = ", ".join(str(index + 1) for index in without_link)
-        raise _missing_links_error(job, f"a link to file{'s' if len(without_link) > 1 else ''} {numbers} of {count}")
+        what = f"link to file{'s' if len(without_link) > 1 else ''} {numbers} of {count}"
+        raise _missing_links_error(job, what, "The other files are stored.")
     return [files[index] for index in range(count)]
 
 
-def _missing_links_error(job: Job, what: str) -> TransferError:
+def _missing_links_error(job: Job, what: str, stored: str) -> TransferError:
     return TransferError(
-        f"Magic Hour job {job.id} is complete, but Magic Hour gave no {what.removeprefix('a ')}.",
+        f"Magic Hour job {job.id} is complete, but Magic Hour gave no {what}. {stored}",
         charge=Charge.KEPT,
-        next_step="The files that have one are stored. A retry asks for the missing ones again and pays nothing. See "
-        f"{library_url(job.kind, job.id)}",
+        next_step=f"A retry asks for what is missing and pays nothing. See {library_url(job.kind, job.id)}",
     )
 
 

@@ -247,10 +247,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             deadline=deadline.at,
             needs_files=bool(self.output_path),
         )
-        kwargs: dict[str, Any] = {"deadline": deadline.at}
-        if deadline.by_execution_timeout:  # else left out: users' own classes override the method without it
-            kwargs["by_execution_timeout"] = True
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=deadline.to_kwargs())
 
     def _submitted_at(self, now: float) -> float:
         """Return when the job was submitted, as its age decides the polling interval; now, if that is not known."""
