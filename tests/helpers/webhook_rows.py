@@ -147,11 +147,16 @@ class Airflow:
         with create_session(scoped=False) as session:
             return Row(*session.execute(sa.select(*columns).where(self.ti.id == ti_id)).one())
 
-    def intent(self, tag: str, conn_id: str = "magic_hour_default", **fields: Any) -> None:
-        """Add the record of a task's intent, and the XCom that tells whose it is."""
+    def intent(self, tag: str, conn_id: str | None = "magic_hour_default", xcom: Any = None, **fields: Any) -> None:
+        """Add the record of a task's intent, and the XCom that tells whose it is.
+
+        :param conn_id: as the record names it; None: it is of an older version.
+        :param xcom: the value of the XCom.
+        """
         record = Record("intent", "text-to-video", "video", tag, {"style.prompt": "abc"}, name=f"teaser #{tag}")
-        self.store(record.to_json() | fields)
-        self.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{tag}",), said={"conn_id": conn_id})
+        self.store(record.to_json() | {"conn_id": conn_id} | fields)
+        xcom = {"conn_id": conn_id} if xcom is None else xcom
+        self.task(task_id="lost", state="up_for_retry", keys=(f"magic_hour.intent.{tag}",), said=xcom)
 
     def store(self, value: Any) -> None:
         """Put a value where the task ``lost`` keeps its record."""

@@ -203,6 +203,7 @@ class JobAttempt:
             self._fingerprint,
             tag=checked.tag,
             name=checked.name,
+            conn_id=spec.conn_id,
             balance=checked.account.credits if checked.account else None,
         )
         self.record = record = submit_once(

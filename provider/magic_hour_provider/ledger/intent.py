@@ -29,6 +29,7 @@ class Intent:
     :param fingerprint: of the request.
     :param tag: what ends the job's name.
     :param name: the job's name, if it gets one.
+    :param conn_id: the connection: a webhook delivery completes the intents of its own account alone.
     :param balance: credits before the request, if known.
     """
 
@@ -41,12 +42,13 @@ class Intent:
         *,
         tag: str,
         name: str | None = None,
+        conn_id: str | None = None,
         balance: int | None = None,
     ) -> None:
         previous = decision.seen
         history = previous.past() if previous is not None else []
         self.record = ledger.new_record(
-            tool, "intent", fingerprint, tag=tag, name=name, balance=balance, history=history
+            tool, "intent", fingerprint, tag=tag, name=name, conn_id=conn_id, balance=balance, history=history
         )
         self.is_written = False
         """Whether it is in the ledger now."""

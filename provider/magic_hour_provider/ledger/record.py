@@ -51,6 +51,7 @@ class Record:
         may pay again.
     :param tag: what ends the job's name.
     :param fingerprint: SHA-256 of each request field; the request itself is not stored.
+    :param conn_id: the connection; None in records of older versions.
     :param balance: credits before the request, if known.
     :param files: what was stored: ``{"uri", "size", "sha256"}`` each.
     :param reason: the sentence of a failure.
@@ -67,6 +68,7 @@ class Record:
     max_tries: int = 0
     written_at: str = ""
     name: str | None = None
+    conn_id: str | None = None
     balance: int | None = None
     job_id: str | None = None
     submitted_at: float | None = None

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.ledger.tag import find_tag, make_job_name, new_tag
 
@@ -94,6 +95,26 @@ def test_a_store_of_the_servers_own(airflow_rows, webhooks, monkeypatch, caplog)
 def test_a_task_of_another_connection(airflow_rows, webhooks, conn_id, found, caplog):
     """It gets the job only if its connection shares a secret with the delivery's: that is the same account."""
     airflow_rows.intent(KEY, conn_id)
+    webhooks.deliver("video.started", "paid", name=NAME)
+    assert airflow_rows.record()["job_id"] == ("paid" if found else None)
+    assert any("another webhook_secret" in line for line in caplog.messages) == (not found)
+
+
+@pytest.mark.parametrize("xcom", ["s3://xcoms/teaser/manual/lost/8a7b", ["odd"], {"conn_id": "magic_hour_none"}, 7])
+def test_the_value_of_the_xcom_is_not_needed(airflow_rows, webhooks, xcom):
+    """An XCom backend may keep it elsewhere, and anybody may have written it: the record says what counts."""
+    airflow_rows.intent(KEY, xcom=xcom)
+    webhooks.deliver("video.started", "paid", name=NAME)
+    assert airflow_rows.record()["job_id"] == "paid"
+
+
+@pytest.mark.parametrize(
+    ("own", "found"),
+    [("magic_hour_default", True), ("magic_hour_rotated", True), ("magic_hour_other", False), ("x", False)],
+)
+def test_a_record_that_does_not_name_its_connection(airflow_rows, webhooks, own, found, caplog):
+    """Those of older versions know it by its fingerprint, if it is one of the setting's."""
+    airflow_rows.intent(KEY, None, xcom="s3://xcoms/lost", fingerprint=compute_fingerprint({"a": 1}, connection=own))
     webhooks.deliver("video.started", "paid", name=NAME)
     assert airflow_rows.record()["job_id"] == ("paid" if found else None)
     assert any("another webhook_secret" in line for line in caplog.messages) == (not found)
