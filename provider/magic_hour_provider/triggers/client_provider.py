@@ -110,7 +110,7 @@ class ClientProvider:
 
         :param generation: the generation that was polled with.
         """
-        if generation != self.generation or self._rejected:
+        if generation != self.generation:
             return True
         if clock.current().monotonic() < self._final_until:
             return False
