@@ -114,7 +114,14 @@ def put_media(folder: Path, stored: str) -> None:
         put_run(dag)
         media = [{"uri": uri, "index": number, "size": 200_008} for number, uri in enumerate(uris)]
         put_task(
-            dag_id, "make", "success", {"magic_hour_job": REPORT | {"id": dag_id}, "return_value": {"media": media}}
+            dag_id,
+            "make",
+            "success",
+            {
+                "magic_hour_job": REPORT | {"id": dag_id},
+                "return_value": {"media": media},
+                f"magic_hour.job.{dag_id}": {},
+            },
         )
 
 

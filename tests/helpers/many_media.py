@@ -13,6 +13,7 @@ from helpers.airflow_rows import put_run, put_task
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator.rendering.images import draw_landscape
 from magic_hour_provider.simulator.rendering.video import write_video
+from magic_hour_provider.xcoms import submitted_xcom
 
 PICTURE = {"image_count": 1, "style": {"prompt": "a lighthouse"}}
 COUNT, FILMS = 200, 20
@@ -29,12 +30,13 @@ def main(folder: Path) -> None:
     put_run(dag, "many")
     for number in range(COUNT):
         source = folder / ("film.mp4" if number % 10 == 9 else f"{number % 8}.png")
-        uri = folder / f"{number}-of-many{source.suffix}"
+        uri = folder / f"ai-image-generator-job{number}-1{source.suffix}"
         shutil.copy(source, uri)
         request = {"image_count": 1, "style": {"prompt": f"lighthouse number {number}"}}
         report = {"tool": "ai-image-generator", "kind": "image", "id": f"job{number}", "request": request}
         report |= {"status": "complete", "credits_charged": 5}
         xcoms = {"return_value": report | {"media": [{"uri": str(uri)}]}, "magic_hour_job": report}
+        xcoms[submitted_xcom(f"job{number}")] = {}
         put_task("tab_many", "make", "success", xcoms, map_index=number, run_id="many")
 
 

@@ -12,10 +12,12 @@ from airflow.sdk import DAG, task
 from starlette.testclient import TestClient
 
 from helpers.airflow_rows import RUN, forget_tasks, make_app, put_run, put_task, token
+from magic_hour_provider.api.models import is_id
 from magic_hour_provider.operators.files import MagicHourDeleteOperator, MagicHourUploadOperator
 from magic_hour_provider.operators.image import MagicHourAIImageGeneratorOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.plugin.media_tab.database import run_cache
+from magic_hour_provider.xcoms import submitted_xcom
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 MP4 = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 4000
@@ -79,7 +81,9 @@ class Tab:
         return answer.json()
 
     def put(self, task_id: str, state: str | None, map_index: int = -1, **xcoms: Any) -> None:
-        """Set a task's state and XComs."""
+        """Set a task's state and XComs; it has also reported each job that they name, as operators do."""
+        named = (value.get("id") for value in xcoms.values() if isinstance(value, dict))
+        xcoms |= {submitted_xcom(job_id): {} for job_id in named if is_id(job_id)}
         put_task(self.dag_id, task_id, state, xcoms, map_index=map_index)
 
     def result(self, *names: str, **more: Any) -> dict[str, Any]:
@@ -100,8 +104,8 @@ def tab(api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tab
     """A run whose tasks have not started, and a folder that may be shown."""
     root = tmp_path / "media"
     root.mkdir()
-    (root / "a.png").write_bytes(PNG)
-    (root / "film.mp4").write_bytes(MP4)
+    (root / "a-abc123-1.png").write_bytes(PNG)
+    (root / "film-abc123-1.mp4").write_bytes(MP4)
     monkeypatch.setitem(os.environ, "AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", str(root))
     monkeypatch.setattr(run_cache, "_KEPT_S", 0)  # tests ask for what they have just written
     monkeypatch.setattr(run_cache, "_TIMES_LOADING", 0)

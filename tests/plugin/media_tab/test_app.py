@@ -29,7 +29,7 @@ def addresses(tab) -> list[str]:
 
 def test_every_route_asks_who_it_is(tab, monkeypatch):
     """Nobody: 401; a user without a role: 403; one whom the auth manager refuses this DAG's XComs: 403. All routes."""
-    tab.put("make", "success", return_value=tab.result("a.png"))
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png"))
     asked = []
     for url in (urls := addresses(tab)):
         assert tab.api.get(url).status_code == 401, url

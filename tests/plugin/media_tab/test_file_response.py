@@ -26,8 +26,8 @@ from magic_hour_provider.plugin.media_tab.files.roots import (
 @pytest.fixture
 def film(tab):
     """The tab, with a task that made a film; the film's bytes are ``film.body``."""
-    tab.put("make", "success", return_value=tab.result("film.mp4"))
-    tab.body = (tab.files / "film.mp4").read_bytes()
+    tab.put("make", "success", return_value=tab.result("film-abc123-1.mp4"))
+    tab.body = (tab.files / "film-abc123-1.mp4").read_bytes()
     return tab
 
 
@@ -37,7 +37,7 @@ def test_a_whole_file(film):
     assert (answer.status_code, answer.content == film.body) == (200, True)
     head = answer.headers
     assert (head["content-type"], head["content-length"]) == ("video/mp4", str(len(film.body)))
-    assert head["content-disposition"] == "inline; filename*=utf-8''film.mp4"
+    assert head["content-disposition"] == "inline; filename*=utf-8''film-abc123-1.mp4"
     assert (head["accept-ranges"], head["x-content-type-options"]) == ("bytes", "nosniff")
     assert head["cache-control"] == "private, no-cache"
     assert "sandbox" in head["content-security-policy"]
@@ -90,7 +90,7 @@ def test_a_head_and_a_known_file(film):
     assert film.file(**{"if-none-match": tag}).status_code == 304
     assert film.file(range="bytes=0-1", **{"if-range": tag}).status_code == 206
     assert film.file(range="bytes=0-1", **{"if-range": '"older"'}).status_code == 200
-    os.utime(film.files / "film.mp4", (1, 1))
+    os.utime(film.files / "film-abc123-1.mp4", (1, 1))
     assert film.file(**{"if-none-match": tag}).status_code == 200
 
 
@@ -153,8 +153,9 @@ def test_reading_is_never_the_event_loops_work(film, monkeypatch):
 def test_the_type_is_from_a_fixed_list(tab, name, head, kind):
     """Name and first bytes have to agree; what is not on the list is a download of no particular type."""
     assert sniff_served_type(name, head) == kind
-    (tab.files / name).write_bytes(head)
-    tab.put("make", "success", return_value=tab.result(str(tab.files / name)))
+    stored = tab.files / f"x-abc123-1{name[1:] if '.' in name else ''}"
+    stored.write_bytes(head)
+    tab.put("make", "success", return_value=tab.result(str(stored)))
     answer = tab.file()
     how = answer.headers["content-disposition"].partition(";")[0]
     assert (answer.status_code, answer.content) == (200, head)
@@ -164,11 +165,11 @@ def test_the_type_is_from_a_fixed_list(tab, name, head, kind):
 
 def test_a_download_keeps_its_name(tab):
     """Asked for as a download any file is an attachment; a hostile name cannot break out of its header."""
-    name = 'a "quoted"; filename=evil.html\r\n.png'
+    name = 'a "quoted"; filename=evil.html\r\n-abc123-1.png'
     (tab.files / name).write_bytes(b"\x89PNG\r\n\x1a\n")
     tab.put("make", "success", return_value=tab.result(str(tab.files / name)))
     header = tab.file(query="?download=true").headers["content-disposition"]
-    assert header == "attachment; filename*=utf-8''a%20%22quoted%22%3B%20filename%3Devil.html%0D%0A.png"
+    assert header == "attachment; filename*=utf-8''a%20%22quoted%22%3B%20filename%3Devil.html%0D%0A-abc123-1.png"
 
 
 # What is refused
@@ -192,15 +193,15 @@ def outside(tab) -> dict[str, str]:
         "link": f"{inside}/link.png",
         "folder that is a link": f"{inside}/folder/secret.png",
         "name that begins alike": f"{inside}-too/b.png",
-        "host": f"file://localhost{inside}/a.png",
+        "host": f"file://localhost{inside}/a-abc123-1.png",
         "connection": f"file://evil@{inside}/../secret.png",
-        "other scheme": f"http://127.0.0.1:9{inside}/a.png",
+        "other scheme": f"http://127.0.0.1:9{inside}/a-abc123-1.png",
         "chain": f"simplecache::file://{secret}",
         "relative": "secret.png/../secret.png",
         "nothing": "/",
         "the root itself": inside,
-        "null": f"{inside}/a.png\0",
-        "bucket": "s3://media/a.png",
+        "null": f"{inside}/a-abc123-1.png\0",
+        "bucket": "s3://media/a-abc123-1.png",
         "/etc/passwd": "/etc/passwd",
         "process": "/proc/self/environ",
     }
@@ -220,19 +221,20 @@ def test_what_lies_outside_the_roots(tab):
 
 def test_an_xcom_that_was_forged_by_hand(tab):
     """Airflow's REST API writes XComs as texts: those are read as what they are, and refused as any other."""
+    tab.put("make", "success", magic_hour_job={"id": "abc123"})
     secret = outside(tab)["plainly"]
     path = f"/api/v2/dags/campaign/dagRuns/{tab.path(None).rpartition('/')[2]}/taskInstances/make/xcomEntries"
     body = {"key": "return_value", "value": tab.result() | {"media": [{"uri": secret}]}}
     assert tab.api.post(path, json=body, headers=tab.headers).status_code == 201
     assert tab.file().status_code == 403
-    corrected = {"value": tab.result("a.png")}
+    corrected = {"value": tab.result("a-abc123-1.png")}
     assert tab.api.patch(f"{path}/return_value", json=corrected, headers=tab.headers).status_code == 200
     assert tab.file().status_code == 200
 
 
 def test_a_task_that_is_not_ours(tab):
     """A file below a root is not served for a task of another operator, whatever its XComs say."""
-    tab.put("plain", "success", return_value=tab.result("a.png"), magic_hour_job={"tool": "x", "request": {}})
+    tab.put("plain", "success", return_value=tab.result("a-abc123-1.png"), magic_hour_job={"tool": "x", "request": {}})
     assert tab.file(task_id="plain").status_code == 404
     details = tab.details("plain")
     assert (details["files"], details["job"]) == ([], None)
@@ -241,20 +243,20 @@ def test_a_task_that_is_not_ours(tab):
 
 def test_a_users_own_class_is_ours(tab):
     """A class that inherits from one of our operators is known by its links, not by its module."""
-    tab.put("theirs", "success", return_value=tab.result("a.png"))
+    tab.put("theirs", "success", return_value=tab.result("a-abc123-1.png"))
     assert tab.file(task_id="theirs").status_code == 200
 
 
-@pytest.mark.parametrize("index", ["1", "-1", "99999999999999999999", "a.png", "..%2f..%2fsecret.png", "0%00"])
+@pytest.mark.parametrize("index", ["1", "-1", "99999999999999999999", "a-abc123-1.png", "..%2f..%2fsecret.png", "0%00"])
 def test_the_path_holds_an_index_and_nothing_else(tab, index):
     """There is no file of another number, and no way to name one."""
-    tab.put("make", "success", return_value=tab.result("a.png"))
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png"))
     assert tab.get(f"{tab.path()}/files/{index}").status_code in (404, 422)
 
 
 def test_a_file_that_the_api_server_cannot_see(tab):
     """A worker's own disk: one sentence, on the page and for the file."""
-    tab.put("make", "success", return_value=tab.result("only-on-the-worker.png"))
+    tab.put("make", "success", return_value=tab.result("only-on-the-worker-abc123-1.png"))
     (file,) = tab.details()["files"]
     assert file["problem"].startswith("The API server cannot see this file")
     answer = tab.file()
@@ -263,9 +265,9 @@ def test_a_file_that_the_api_server_cannot_see(tab):
 
 def test_what_is_no_plain_file(tab):
     """Folders, pipes and devices are not opened."""
-    (tab.files / "folder.png").mkdir()
-    os.mkfifo(tab.files / "pipe.png")
-    for name in ("folder.png", "pipe.png"):
+    (tab.files / "folder-abc123-1.png").mkdir()
+    os.mkfifo(tab.files / "pipe-abc123-1.png")
+    for name in ("folder-abc123-1.png", "pipe-abc123-1.png"):
         tab.put("make", "success", return_value=tab.result(name))
         assert tab.file().status_code == 404
 
@@ -312,7 +314,7 @@ def test_the_roots_by_setting(monkeypatch):
 def test_without_roots_nothing_is_shown(tab, monkeypatch):
     """The page says what an administrator can do."""
     monkeypatch.delenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS")
-    tab.put("make", "success", return_value=tab.result("a.png"))
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png"))
     (file,) = tab.details()["files"]
     assert "[magic_hour] media_roots" in file["problem"]
     assert tab.file().status_code == 403
@@ -324,7 +326,7 @@ def test_a_root_that_is_a_link(tab, monkeypatch):
     link.symlink_to(tab.files)
     monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", str(link))
     for folder in (link, tab.files):
-        tab.put("make", "success", return_value=tab.result(str(folder / "a.png")))
+        tab.put("make", "success", return_value=tab.result(str(folder / "a-abc123-1.png")))
         assert tab.file().status_code == 200
 
 
@@ -334,19 +336,19 @@ S3 = MediaRoot("s3://good@media/campaigns", "s3", "media", ("campaigns",))
 @pytest.mark.parametrize(
     ("uri", "path"),
     [
-        ("s3://good@media/campaigns/a.png", "media/campaigns/a.png"),
-        ("s3://evil@media/campaigns/x/a.png", "media/campaigns/x/a.png"),
+        ("s3://good@media/campaigns/a-abc123-1.png", "media/campaigns/a-abc123-1.png"),
+        ("s3://evil@media/campaigns/x/a-abc123-1.png", "media/campaigns/x/a-abc123-1.png"),
         ("s3://media/campaigns/a%20b?c#d.png", "media/campaigns/a%20b?c#d.png"),
         ("s3://media/campaigns", None),
-        ("s3://media/campaigns-too/a.png", None),
-        ("s3://media/a.png", None),
-        ("s3://other/campaigns/a.png", None),
-        ("s3://media/campaigns/../a.png", None),
-        ("s3://media/campaigns/./a.png", None),
-        ("s3://media//campaigns/a.png", None),
-        ("gs://media/campaigns/a.png", None),
-        ("S3://media/campaigns/a.png", None),
-        ("/media/campaigns/a.png", None),
+        ("s3://media/campaigns-too/a-abc123-1.png", None),
+        ("s3://media/a-abc123-1.png", None),
+        ("s3://other/campaigns/a-abc123-1.png", None),
+        ("s3://media/campaigns/../a-abc123-1.png", None),
+        ("s3://media/campaigns/./a-abc123-1.png", None),
+        ("s3://media//campaigns/a-abc123-1.png", None),
+        ("gs://media/campaigns/a-abc123-1.png", None),
+        ("S3://media/campaigns/a-abc123-1.png", None),
+        ("/media/campaigns/a-abc123-1.png", None),
     ],
 )
 def test_a_bucket_as_root(uri, path):

@@ -36,8 +36,8 @@ def bucket(tab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="key", aws_secret_access_key="x"
         )
         s3.create_bucket(Bucket="media")
-        s3.put_object(Bucket="media", Key="campaigns/film.mp4", Body=FILM)
-        s3.put_object(Bucket="media", Key="private/film.mp4", Body=FILM)
+        s3.put_object(Bucket="media", Key="campaigns/film-abc123-1.mp4", Body=FILM)
+        s3.put_object(Bucket="media", Key="private/film-abc123-1.mp4", Body=FILM)
         yield
     finally:
         server.stop()
@@ -45,7 +45,7 @@ def bucket(tab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_file_in_a_bucket(tab, bucket):
     """It streams, whole and in ranges, with the root's connection, also where the XCom names another one."""
-    for uri in ("s3://good@media/campaigns/film.mp4", "s3://evil@media/campaigns/film.mp4"):
+    for uri in ("s3://good@media/campaigns/film-abc123-1.mp4", "s3://evil@media/campaigns/film-abc123-1.mp4"):
         tab.put("make", "success", return_value=tab.result(uri))
         whole, part = tab.file(), tab.file(range="bytes=700000-1500000")
         assert (whole.status_code, whole.content == FILM) == (200, True)
@@ -58,9 +58,9 @@ def test_a_file_in_a_bucket(tab, bucket):
 @pytest.mark.parametrize(
     ("uri", "status", "words"),
     [
-        ("s3://good@media/private/film.mp4", 403, "media_roots"),
-        ("s3://good@media/campaigns/../private/film.mp4", 403, "media_roots"),
-        ("s3://good@media/campaigns/gone.mp4", 404, "not in the storage any more"),
+        ("s3://good@media/private/film-abc123-1.mp4", 403, "media_roots"),
+        ("s3://good@media/campaigns/../private/film-abc123-1.mp4", 403, "media_roots"),
+        ("s3://good@media/campaigns/gone-abc123-1.mp4", 404, "not in the storage any more"),
     ],
 )
 def test_what_a_bucket_does_not_give(tab, bucket, uri, status, words):
@@ -73,7 +73,7 @@ def test_what_a_bucket_does_not_give(tab, bucket, uri, status, words):
 def test_a_storage_that_does_not_answer(tab, bucket, monkeypatch):
     """The person reads which setting to check, and neither a key nor an address of the network."""
     monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", "s3://evil@media/campaigns")
-    tab.put("make", "success", return_value=tab.result("s3://good@media/campaigns/film.mp4"))
+    tab.put("make", "success", return_value=tab.result("s3://good@media/campaigns/film-abc123-1.mp4"))
     answer = tab.file()
     assert (answer.status_code, "media_roots" in answer.json()["detail"]) == (502, True)
     assert "very-secret-key" not in answer.text

@@ -50,7 +50,7 @@ URIS = [
     "",
     ".",
     "..",
-    "a.png/",
+    "a-abc123-1.png/",
     "a\nb.png",
     "🦄.png",
 ]
@@ -58,7 +58,7 @@ URIS = [
 
 def good(tab, number=0):
     """Return the XComs of a task whose tile is as it should be."""
-    uri = str(tab.files / "a.png")
+    uri = str(tab.files / "a-abc123-1.png")
     job = {"tool": "ai-image-generator", "kind": "image", "id": f"good{number}", "request": {"image_count": 1}}
     job |= {"status": "complete", "credits_charged": 5}
     return {"magic_hour_job": job, "return_value": tab.result(uri, id=f"good{number}"), "files": [uri]}
@@ -72,7 +72,7 @@ def check(tab, task_id="mapped", map_index=1):
     assert max(statuses) < 500 or statuses == [200, 502], statuses
     page = json.loads(answer.content.decode())
     beside = [tile for tile in page["tiles"] if (tile["task_id"], tile["map_index"]) == ("mapped", 0)]
-    assert [tile["file"]["name"] for tile in beside] == ["a.png"]
+    assert [tile["file"]["name"] for tile in beside] == ["a-abc123-1.png"]
     assert [tile for tile in page["tiles"] if (tile["task_id"], tile["map_index"]) == (task_id, map_index)]
     assert len(answer.content) < 100_000
     return page
@@ -112,7 +112,7 @@ def test_any_name_of_a_file(tab, name):
 
 def test_a_file_whose_name_is_not_utf8(tab):
     """It is there, so it is served, with a name that a browser can save."""
-    path = os.fsencode(tab.files) + b"/ai-image-generator-abc123-\xff.png"
+    path = os.fsencode(tab.files) + b"/x\xff-abc123-1.png"
     with open(path, "wb") as file:  # noqa: PTH123 (a path of bytes)
         file.write(b"\x89PNG\r\n\x1a\n")
     uri = os.fsdecode(path)
@@ -148,7 +148,7 @@ IDS += ["%", "%2f", "%20", "0x1"]
 @pytest.mark.parametrize("odd", IDS, ids=lambda odd: odd[:12])
 def test_any_part_of_an_address(tab, odd):
     """DAG, run, task, map index, index of a file, and name of a static file: 4xx, and never a failure of the server."""
-    tab.put("make", "success", return_value=tab.result("a.png"))
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png"))
     names = {"dag": "campaign", "run": RUN, "task": "make", "map": "-1", "index": "0", "name": "style.css"}
     run = "/magic-hour/media/dags/{dag}/runs/{run}"
     routes = [run, f"{run}/details", f"{run}/tasks/{{task}}/{{map}}", f"{run}/tasks/{{task}}/{{map}}/details"]
@@ -174,7 +174,7 @@ QUERIES = ["%00", "%ed%a0%80", "x" * 5000, "9" * 5000, "-1", "", "[]", "1e3"]
 @pytest.mark.parametrize("odd", QUERIES, ids=lambda odd: odd[:8])
 def test_any_query(tab, name, odd):
     """Filters that match nothing, numbers that are none: 200 without tiles, or 422."""
-    tab.put("make", "success", return_value=tab.result("a.png"))
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png"))
     for path in (f"{tab.path(None)}/details", f"{tab.path()}/details", f"{tab.path()}/files/0"):
         assert tab.get(f"{path}?{name}={odd}").status_code in (200, 422)
 
@@ -194,7 +194,7 @@ def test_any_query(tab, name, odd):
 )
 def test_any_header(tab, header):
     """A range with thousands of digits is none: the whole file."""
-    tab.put("make", "success", return_value=tab.result("a.png"))
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png"))
     encoded = {name: value.encode("latin-1") for name, value in header.items()}
     answer = tab.api.get(f"{tab.path()}/files/0", headers=tab.headers | encoded)
-    assert (answer.status_code, len(answer.content)) == (200, (tab.files / "a.png").stat().st_size)
+    assert (answer.status_code, len(answer.content)) == (200, (tab.files / "a-abc123-1.png").stat().st_size)

@@ -44,7 +44,7 @@ def server(tab, proxy, monkeypatch) -> Iterator[str]:
     uri = bucket.write("ai-image-generator-abc123-1.png", PNG)
     monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", f"{bucket.uri}, {tab.files}")
     tab.put("make", "success", return_value=tab.result(uri))
-    tab.put("theirs", "success", return_value=tab.result("a.png"))
+    tab.put("theirs", "success", return_value=tab.result("a-abc123-1.png"))
     monkeypatch.setattr(tabs.MEDIA_APP["app"], "_app", None)  # one of this server's own event loop
     with serving(make_app()) as url:
         yield url
@@ -157,7 +157,7 @@ def test_a_disk_that_stalls(server, tab, monkeypatch):
 def test_an_object_that_is_replaced_while_it_is_sent(server, tab, proxy, monkeypatch):
     """The response breaks off: no viewer gets a file that is half of one and half of another."""
     bucket = s3.Bucket(proxy.url)
-    uri = bucket.write("film.mp4", b"a" * 3000)
+    uri = bucket.write("film-abc123-1.mp4", b"a" * 3000)
     monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", bucket.uri)
     tab.put("make", "success", return_value=tab.result(uri))
     monkeypatch.setattr(response, "READ_SIZE", 1000)
@@ -168,7 +168,7 @@ def test_an_object_that_is_replaced_while_it_is_sent(server, tab, proxy, monkeyp
         async def replacing(reader, start, end):
             async for chunk in stream(reader, start, end):
                 if not replaced:
-                    replaced.append(await asyncio.to_thread(bucket.write, "film.mp4", b"b" * 3000))
+                    replaced.append(await asyncio.to_thread(bucket.write, "film-abc123-1.mp4", b"b" * 3000))
                 yield chunk
 
         monkeypatch.setattr(response, "_stream", replacing)

@@ -31,7 +31,7 @@ def job(**more) -> dict:
 
 def test_a_finished_task(tab):
     """Tool, prompt, model, credits, times, polls, id and library address, and the file with its size."""
-    tab.put("make", "success", return_value=tab.result("a.png"), magic_hour_job=job())
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png"), magic_hour_job=job())
     page = tab.details()
     assert (page["stage"], page["live"], page["error"], page["empty_reason"]) == ("succeeded", False, None, None)
     shown = page["job"]
@@ -41,7 +41,7 @@ def test_a_finished_task(tab):
     assert shown["library_url"] == "https://magichour.ai/my-library?imageId=abc123"
     assert {"name": "aspect_ratio", "value": "16:9"} in shown["fields"]
     (file,) = page["files"]
-    assert (file["name"], file["kind"], file["size"], file["problem"]) == ("a.png", "image", 9, None)
+    assert (file["name"], file["kind"], file["size"], file["problem"]) == ("a-abc123-1.png", "image", 9, None)
 
 
 def test_a_job_under_way():
@@ -131,9 +131,9 @@ def test_what_made_no_file(tab, result, shown, empty_reason):
 
 def test_files_of_the_keys_alone(tab):
     """A task whose result is its own still shows the files that were pushed key by key."""
-    uri = str(tab.files / "a.png")
-    tab.put("make", "success", return_value="mine", files=[uri])
-    assert [file["name"] for file in tab.details()["files"]] == ["a.png"]
+    uri = str(tab.files / "a-abc123-1.png")
+    tab.put("make", "success", return_value="mine", files=[uri], magic_hour_job=job())
+    assert [file["name"] for file in tab.details()["files"]] == ["a-abc123-1.png"]
     assert tab.file().status_code == 200
 
 
@@ -166,7 +166,7 @@ def test_values_that_nobody_should_trust(tab, what, state):
 def test_a_hostile_id_makes_no_address(tab):
     """The library address is made from a plain id and a known kind, never taken over."""
     shown = job(id="x'><script>", kind="image", library_url="javascript:alert(1)")
-    tab.put("make", "success", return_value=tab.result("a.png", id="x y"), magic_hour_job=shown)
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png", id="x y"), magic_hour_job=shown)
     assert (tab.details()["job"]["library_url"], tab.details()["job"]["id"]) == (None, None)
 
 
@@ -177,7 +177,7 @@ def test_no_secret_reaches_a_page(tab):
     """Signed links, keys and passwords are cut wherever they stand in an XCom: in requests, sentences and addresses."""
     secret = f"see {SIGNED} with mhk_live_0123456789 and Bearer abc.def s3://key:password@bucket/x"
     shown = job(request={"style": {"prompt": secret}, "link": SIGNED}, name=secret, error=secret, status=secret)
-    media = [{"uri": SIGNED}, {"uri": "s3://key:password@bucket/a.png"}]
+    media = [{"uri": SIGNED}, {"uri": "s3://key:password@bucket/a-abc123-1.png"}]
     tab.put("make", "failed", return_value=tab.result() | {"media": media}, magic_hour_job=shown)
     for path in (tab.path(), tab.path(None)):
         text = tab.get(f"{path}/details").text
@@ -191,13 +191,13 @@ def test_no_secret_reaches_a_page(tab):
 
 def test_a_run(tab):
     """Tiles come by task, in the order in which tasks run, and by map index; each says what it is."""
-    tab.put("make", "success", return_value=tab.result("a.png", "film.mp4"), magic_hour_job=job())
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png", "film-abc123-1.mp4"), magic_hour_job=job())
     tab.put("mapped", "deferred", 0, magic_hour_job=job(id="m0", kind="video", status="rendering", ended_at=None))
     tab.put("mapped", "failed", 1, magic_hour_job=job(id="m1", kind="video", status="error", error="It failed."))
     tab.put("mapped", "skipped", 2)
     tab.put("upload", "success", return_value={"file_path": "api-assets/x"})
     tab.put("delete", "success", return_value={"id": "x", "kind": "image", "deleted": True})
-    tab.put("plain", "success", return_value=tab.result("a.png"))
+    tab.put("plain", "success", return_value=tab.result("a-abc123-1.png"))
     page = tab.details(None)
     seen = [(t["task_id"], t["map_index"], t["stage"], t["kind"], bool(t["file"])) for t in page["tiles"]]
     assert seen == [
@@ -218,17 +218,28 @@ def test_a_run(tab):
 
 def test_the_totals(tab):
     """Each file and each job counts once, also where a sensor reports it again; refunded jobs cost nothing."""
-    tab.put("make", "success", return_value=tab.result("a.png"), magic_hour_job=job())
-    tab.put("theirs", "success", return_value=tab.result("a.png"), magic_hour_job=job(request={}, credits_charged=5))
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png"), magic_hour_job=job())
+    tab.put(
+        "theirs",
+        "success",
+        return_value=tab.result("a-abc123-1.png"),
+        magic_hour_job=job(request={}, credits_charged=5),
+    )
     tab.put("mapped", "failed", 0, magic_hour_job=job(id="m0", status="error", credits_charged=100, error="x"))
-    tab.put("mapped", "success", 1, return_value=tab.result("film.mp4", id="m1"), magic_hour_job=job(id="m1"))
+    tab.put("mapped", "success", 1, return_value=tab.result("film-abc123-1.mp4", id="m1"), magic_hour_job=job(id="m1"))
     totals = tab.details(None)["totals"]
     assert totals == {"files": 2, "credits": 10, "seconds": 51}
 
 
 def test_filters_and_parts(tab):
     """Kind and state choose tiles, offset and limit a part of them; the sums stay those of the whole run."""
-    tab.put("make", "success", return_value=tab.result("a.png", "film.mp4", "film.mp4"), magic_hour_job=job())
+    names = ("a-abc123-1.png", "film-abc123-1.mp4", "film-abc123-1.mp4")
+    tab.put(
+        "make",
+        "success",
+        return_value=tab.result(*names),
+        magic_hour_job=job(),
+    )
     tab.put("mapped", "failed", 1, magic_hour_job=job(id="m1", kind="video", status="error", error="It failed."))
     films = tab.details(None, kind="video")
     assert (films["matching"], films["with_file"], films["totals"]["files"]) == (3, 2, 2)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.utils.session import create_session
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from magic_hour_provider.plugin.media_tab.database.ownership import find_other_owners
 from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_run, load_snapshots, load_task
 from magic_hour_provider.plugin.media_tab.database.run_cache import RunCache
 from magic_hour_provider.plugin.media_tab.database.run_summary import RunSummary, Selection, iterate_uris
@@ -108,16 +109,25 @@ class MediaTab:
         task_id: str,
         map_index: str,
         index: int,
+        user: GetUserDep,
         download: bool = False,
     ) -> Response:
         """Return a stored file, or a part of it."""
 
+        def check_owner(task: TaskSnapshot, name: str) -> None:
+            with create_session(scoped=False) as session:
+                others = find_other_owners(session, dag_id, run_id, task, name)
+            if not all(_may_read(request, user, other) for other in others):
+                raise FileNotShownError(
+                    "This file is not shown: it is of a job of another DAG, which you may not read."
+                )
+
         async def respond() -> Response:
             task, _ = await self._load_task(dag_id, run_id, task_id, map_index)
-            media = task.media if task else []
-            if not 0 <= index < len(media):
+            if task is None or not 0 <= index < len(task.media):
                 raise HTTPException(404, "This task instance has no such file.")
-            location = await self._storage.locate(media[index][0])
+            location = await self._storage.locate(task.media[index][0])
+            await self._in_thread(lambda: check_owner(task, location.name))
             return await respond_with_file(request, self._storage, location, download=download)
 
         try:
@@ -180,6 +190,14 @@ def _static_page(name: str) -> Any:
 
 def _static_file(name: str) -> Response:
     return _static(name)
+
+
+def _may_read(request: Request, user: Any, dag_id: str) -> bool:
+    try:
+        requires_access_dag("GET", DagAccessEntity.XCOM, dag_id)(request, user)
+    except HTTPException:
+        return False
+    return True
 
 
 def _check_ids(request: Request) -> None:

@@ -1,0 +1,140 @@
+"""A forged XCom shows no file of another DAG: a file belongs to the task whose job its name carries."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.models.dagrun import DagRun
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow.sdk import DAG
+from airflow.utils.session import create_session
+
+from helpers.airflow_rows import RUN, forget_tasks, put_run, put_task
+from magic_hour_provider.ledger.record import KEY, Record
+from magic_hour_provider.operators.magic_hour import MagicHourOperator
+from magic_hour_provider.plugin.media_tab.database.ownership import find_job_id
+from magic_hour_provider.xcoms import submitted_xcom
+
+PNG = b"\x89PNG\r\n\x1a\n"
+PICTURE = {"image_count": 1, "style": {"prompt": "a lighthouse"}}
+THEIRS = "cm6secretsecretsecretsecret"
+
+
+@pytest.fixture
+def secret(api, tab):
+    """A picture that a task of another DAG has made, below the same root."""
+    with DAG("secret", schedule=None) as dag:
+        MagicHourOperator(task_id="make", tool="ai-image-generator", request=PICTURE)
+    put_run(dag)
+    path = tab.files / f"ai-image-generator-{THEIRS}-1.png"
+    path.write_bytes(PNG)
+    job = {"id": THEIRS, "kind": "image", "tool": "ai-image-generator", "request": {}}
+    xcoms = {"magic_hour_job": job, "return_value": job | {"files": [str(path)]}, submitted_xcom(THEIRS): {}}
+    put_task("secret", "make", "success", xcoms)
+    yield path
+    forget_tasks("secret")
+
+
+def may_read_only(monkeypatch, dag_id):
+    """Let everybody read the XComs of one DAG alone."""
+    manager = get_auth_manager()
+    monkeypatch.setattr(manager, "is_authorized_dag", lambda *, details=None, **_: details.id == dag_id)
+
+
+def forge(tab, path, **more):
+    """Write XComs as somebody who may write those of the DAG ``campaign`` would, to see a file of another one."""
+    result = {"id": THEIRS, "kind": "image", "tool": "ai-image-generator", "media": [{"uri": str(path)}]} | more
+    tab.put("make", "success", return_value=result, magic_hour_job=result)
+
+
+def test_a_file_of_another_dag(tab, secret, monkeypatch):
+    """Whoever may read only the DAG with the forged XCom gets no byte of it; whoever may read both does."""
+    forge(tab, secret)
+    assert tab.file().content == PNG
+    may_read_only(monkeypatch, "campaign")
+    answer = tab.file()
+    assert (answer.status_code, PNG in answer.content) == (403, False)
+    assert "another DAG" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("job_id", ["abc123", "", None, "1", "png", "secret", "../x", THEIRS[:-1], THEIRS[4:], ["x"]])
+def test_a_file_of_a_job_that_is_not_the_tasks(tab, secret, monkeypatch, job_id):
+    """Its name carries another job's id: it is not shown, also to those who may read every DAG."""
+    forge(tab, secret, id=job_id)
+    answer = tab.file()
+    assert (answer.status_code, PNG in answer.content) == (403, False)
+    assert "no id of a job" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["salaries.png", "salaries-2026.png", "abc123.png", "abc123-1.png", "x-abc123.png"])
+def test_a_file_that_no_job_has_made(tab, name):
+    """Other files below a root are none of a task's, whatever its XComs say."""
+    (tab.files / name).write_bytes(PNG)
+    tab.put("make", "success", return_value=tab.result(str(tab.files / name)))
+    assert tab.file().status_code == 403
+
+
+def test_a_job_that_two_dags_handle(tab, secret, monkeypatch):
+    """The DAG that reported a job first owns it: its viewers see its files, also after another DAG waited for it."""
+    put_task("campaign", "theirs", "success", {submitted_xcom("shared"): {}})
+    put_task("secret", "make", "success", {submitted_xcom("shared"): {}})
+    path = tab.files / "ai-image-generator-shared-1.png"
+    path.write_bytes(PNG)
+    tab.put("make", "success", return_value=tab.result(str(path), id="shared"))
+    may_read_only(monkeypatch, "campaign")
+    assert tab.file().content == PNG
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow before 3.3 has no task state store")
+@pytest.mark.parametrize(
+    ("record", "status"),
+    [
+        ({"job_id": "abc123"}, 200),
+        ({"job_id": "other", "history": [{"job_id": "abc123"}]}, 200),
+        ({"job_id": "other"}, 403),
+        ({"state": "intent"}, 403),
+        ("unreadable", 200),
+        ({"__airflow_state_ref__": "s3://elsewhere"}, 200),
+    ],
+    ids=str,
+)
+def test_a_task_with_a_record(tab, record, status):
+    """What was paid for is known by the record, which no XCom changes; what cannot be read says nothing."""
+    from airflow.models.task_state_store import TaskStateStoreModel
+
+    is_record = isinstance(record, dict) and "__airflow_state_ref__" not in record
+    whole = Record("submitted", "ai-image-generator", "image", "ABCDEFGH", {}).to_json()
+    with create_session() as session:
+        where = {"dag_id": "campaign", "run_id": RUN, "task_id": "make", "map_index": -1}
+        session.query(TaskStateStoreModel).filter_by(**where).delete()
+        run = session.query(DagRun).filter_by(dag_id="campaign", run_id=RUN).one()
+        value = json.dumps(whole | record if is_record else record)
+        session.add(TaskStateStoreModel(dag_run_id=run.id, key=KEY, value=value, **where))
+    try:
+        tab.put("make", "success", return_value=tab.result("a-abc123-1.png"))
+        assert tab.file().status_code == status
+    finally:
+        with create_session() as session:
+            session.query(TaskStateStoreModel).filter_by(**where).delete()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("ai-image-generator-abc-1.png", "abc"),
+        ("image-abc-12.mp4", "abc"),
+        ("my-tool-x-abc-1", "abc"),
+        ("ai-image-generator-abc-1.png.html", None),
+        ("ai-image-generator-abc-.png", None),
+        ("ai-image-generator-xabc-1.png", None),
+        ("-abc-1.png", None),
+        ("abc-1.png", None),
+        ("x-abc-1-2.png", None),
+        ("", None),
+    ],
+)
+def test_the_id_in_a_name(name, found):
+    """It stands between the tool and the file's number, whole."""
+    assert find_job_id(name, ["abc"]) == found
