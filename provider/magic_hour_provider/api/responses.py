@@ -53,6 +53,9 @@ def describe(response: Response) -> str:
     return f"HTTP {response.status}, {kind}, {f'body {text!r}' if text else 'an empty body'}"
 
 
+_DECODER = json.JSONDecoder(strict=False)  # json.loads would make one for each response
+
+
 def json_object(response: Response) -> dict[str, Any] | None:
     """Return the JSON object of the body, whatever its content type; None if it holds none."""
     return parse_object(response.body)
@@ -65,7 +68,7 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
     may be that of a paid job.
     """
     try:
-        value = json.loads(body.decode(json.detect_encoding(body), "replace"), strict=False)
+        value = _DECODER.decode(body.decode(json.detect_encoding(body), "replace"))
         if b"\\u" in body or b"\0" in body:
             value = _clean(value)
     except (ValueError, RecursionError):

@@ -63,6 +63,7 @@ class JobPoller:
         self._polls: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Handle | None = None
         self._timer_at = float("inf")
+        self._full = False
         self._checked_at = clock.current().monotonic()
         self._closing: asyncio.Task[None] | None = None
 
@@ -113,7 +114,8 @@ class JobPoller:
             self._check(now)
             while self._due and self._due[0][0] <= now:
                 if len(self._polls) >= MAX_CONNECTIONS:
-                    return  # the next one that ends calls again
+                    self._full = True  # the next poll that ends sets the timer
+                    return
                 if self.rate.next_at > now:
                     self.rate.on_wait(now)
                     break
@@ -207,8 +209,9 @@ class JobPoller:
         job.in_flight = False
         if not task.cancelled() and (failure := task.exception()) is not None:
             job.fail(failure)
-        if self._due:
-            self._set_timer(max(self._due[0][0], clock.current().monotonic()))
+        if self._full:
+            self._full = False
+            self._set_timer(clock.current().monotonic())
 
     async def _close(self) -> None:
         if self._timer is not None:

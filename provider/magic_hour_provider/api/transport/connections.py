@@ -8,6 +8,7 @@ all of its requests at every change, 1.2 ms per poll with many in flight; an aio
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from inspect import signature
 from typing import Any
@@ -43,11 +44,11 @@ class _SafeRequest(aiohttp.ClientRequest):
     aiohttp would return that response for this request, as if it were this job's (seen with 3.14).
     """
 
-    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+    def send(self, conn: aiohttp.connector.Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
         if conn.protocol is None or conn.protocol.should_close:
             # aiohttp closes the connection and repeats the request once.
             raise aiohttp.ServerDisconnectedError("unexpected data on a kept connection")
-        return await super().send(conn)
+        return super().send(conn)
 
 
 class SharedSession:
@@ -59,6 +60,7 @@ class SharedSession:
 
     def __init__(self, options: http.TransportOptions) -> None:
         self._base_url, self._proxy = _urls(options)
+        self._path = self._base_url.raw_path.rstrip("/")
         self._timeout_s = options.timeout
         # Before the whole time is over, so that the error says that nothing was sent.
         self._connect_s = min(0.9 * options.timeout, http.CONNECT_TIMEOUT_S)
@@ -92,16 +94,14 @@ class SharedSession:
         :raises ConnectionFailedError: the request was not sent.
         :raises ResponseLostError: no whole response came.
         """
-        url = URL(self._base_url + path, encoded=True)
+        url = self._base_url.with_path(self._path + path, encoded=True)
         async with self._slots:
             try:
-                async with self._session.get(url, proxy=self._proxy, allow_redirects=False) as response:
-                    body = bytearray()
-                    while not response.content.at_eof():
-                        body += await response.content.readany()
-                        if len(body) > _MAX_BODY:
-                            raise aiohttp.ClientPayloadError(f"the response is larger than {_MAX_BODY} bytes")
-                    return Response(response.status, response.headers, bytes(body))
+                response = await self._session.get(url, proxy=self._proxy, allow_redirects=False)
+                try:
+                    return Response(response.status, response.headers, await _read(response.content))
+                finally:
+                    response.release()  # closes the connection unless all was read
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise self._translate(error, doing) from None
 
@@ -127,13 +127,22 @@ class SharedSession:
             await asyncio.wait_for(self._session.close(), _CLOSE_TIMEOUT_S)
 
 
-def _urls(options: http.TransportOptions) -> tuple[str, URL | None]:
-    """Return the base URL in ASCII and without a user, and the proxy's, if there is one."""
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    body = await content.readany()
+    while len(body) <= _MAX_BODY:
+        if content.at_eof():
+            return body
+        body += await content.readany()
+    raise aiohttp.ClientPayloadError(f"the response is larger than {_MAX_BODY} bytes")
+
+
+def _urls(options: http.TransportOptions) -> tuple[URL, URL | None]:
+    """Return the base URL without a user, and the proxy's, if there is one."""
     proxy = http.proxy_of(options)
     try:
         base_url, proxy_url = URL(options.base_url).with_user(None), URL(proxy) if proxy else None
         if proxy_url is None or proxy_url.scheme in ("http", "https"):
-            return str(base_url).rstrip("/"), proxy_url
+            return base_url, proxy_url
     except ValueError:
         pass
     raise InvalidInputError(
