@@ -86,7 +86,7 @@ def test_a_queue_that_is_full(monkeypatch):
 
 def test_a_thread_that_is_stuck_keeps_its_slot(monkeypatch):
     """Nobody waits for it any more, but no other thread takes its place; when it returns, the slot is free."""
-    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.3)
 
     async def story(guard, stall):
         ended = []
@@ -120,7 +120,7 @@ def test_a_viewer_who_leaves():
 
 def test_a_coroutine_that_stalls_is_cancelled(monkeypatch):
     """On the file system's own event loop nothing is left of it, and its slot is free at once."""
-    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.3)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -167,13 +167,14 @@ def test_one_call_for_all_that_ask():
 
 def test_a_root_that_stalls_is_left_alone(monkeypatch):
     """Three time-outs in a row: it is not read, other roots are; some seconds later one read finds out."""
-    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.3)
     set_clock(monkeypatch, clock := SimulatedClock(MovableTime()))
 
     async def story(guard, stall):
         for _ in range(3):
             with pytest.raises(StorageUnavailableError, match="did not respond within"):
                 await guard.run_in_thread("root", stall.read)
+        monkeypatch.setattr(module, "READ_TIMEOUT_S", 30)
         for _ in range(100):
             with pytest.raises(StorageUnavailableError, match="is not asked for a few seconds"):
                 await guard.run_in_thread("root", stall.read)
@@ -190,7 +191,7 @@ def test_a_root_that_stalls_is_left_alone(monkeypatch):
 @pytest.mark.parametrize("error", [FileNotFoundError("a.png"), PermissionError("no"), ValueError("odd")])
 def test_an_error_is_a_response(error, monkeypatch):
     """A storage that says no is not a storage that stalls."""
-    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.3)
 
     def fail():
         raise error
@@ -199,9 +200,11 @@ def test_an_error_is_a_response(error, monkeypatch):
         for _ in range(2):
             with pytest.raises(StorageUnavailableError):
                 await guard.run_in_thread("root", stall.read)
+        monkeypatch.setattr(module, "READ_TIMEOUT_S", 30)
         for _ in range(10):
             with pytest.raises(type(error)):
                 await guard.run_in_thread("root", fail)
+        monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.3)
         with pytest.raises(StorageUnavailableError, match="did not respond within"):
             await guard.run_in_thread("root", stall.read)
 
