@@ -188,6 +188,29 @@ def test_a_root_that_stalls_is_left_alone(monkeypatch):
     run(story)
 
 
+def test_those_that_wait_for_a_root_that_stalls_are_refused_without_a_read(monkeypatch):
+    """Everybody who waits for a slot learns it, no work is begun for a later one, and all slots are free again."""
+    monkeypatch.setattr(module, "READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(module, "OPEN_S", 3600)
+
+    async def story(guard, stall):
+        guard.check("root")
+        reads = [asyncio.create_task(guard.run_in_thread("root", stall.read)) for _ in range(module._SLOTS + 20)]
+        await soon(lambda: stall.reading == module._SLOTS)
+        waiting = reads[module._SLOTS :]
+        await asyncio.gather(*reads[: module._SLOTS], return_exceptions=True)
+        with pytest.raises(StorageUnavailableError, match="is not asked for a few seconds"):
+            guard.check("root")
+        guard.check("another")
+        stall.release.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(result) for result in results} == {StorageUnavailableError}
+        await soon(lambda: guard._slots._value == module._SLOTS)
+        assert stall.started == module._SLOTS
+
+    run(story)
+
+
 @pytest.mark.parametrize("error", [FileNotFoundError("a.png"), PermissionError("no"), ValueError("odd")])
 def test_an_error_is_a_response(error, monkeypatch):
     """A storage that says no is not a storage that stalls."""

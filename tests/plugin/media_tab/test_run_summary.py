@@ -21,7 +21,7 @@ from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.plugin.media_tab.database import queries, run_cache
 from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_run, load_snapshots
 from magic_hour_provider.plugin.media_tab.database.run_cache import RunCache
-from magic_hour_provider.plugin.media_tab.database.run_summary import Entry, JobValues, RunSummary, summarize_run
+from magic_hour_provider.plugin.media_tab.database.run_summary import Entry, RunSummary, summarize_run
 from magic_hour_provider.plugin.media_tab.pages import run_page
 
 PROMPT = "a lighthouse at dawn"
@@ -162,8 +162,8 @@ def test_only_the_tiles_values_leave_the_database(run, monkeypatch):
 def test_a_selection_is_a_part_of_all(filters, offset, limit):
     """Pages of any size put together are the whole sheet, filtered or not."""
     names = [[f"/m/{n}-{i}.{'mp4' if i % 2 else 'png'}" for i in range(n)] for n in range(30)]
-    entries = [Entry("make", n, "success", None, True, JobValues(), uris) for n, uris in enumerate(names)]
-    entries += [Entry("last", n, "failed", None, True, JobValues(kind="image"), None) for n in range(9)]
+    entries = [Entry("make", n, "success", None, True, files=uris) for n, uris in enumerate(names)]
+    entries += [Entry("last", n, "failed", None, True, kind="image") for n in range(9)]
     summary = summarize_run(entries, live=False)
     every = summary.select(limit=10**6)
     kind, stage = filters.get("kind"), filters.get("stage")

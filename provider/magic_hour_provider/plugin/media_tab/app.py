@@ -127,6 +127,7 @@ class MediaTab:
             if task is None or not 0 <= index < len(task.media):
                 raise HTTPException(404, "This task instance has no such file.")
             location = await self._storage.locate(task.media[index][0])
+            self._storage.check(location)  # before anything else is done for it
             await self._in_thread(lambda: check_owner(task, location.name))
             return await respond_with_file(request, self._storage, location, download=download)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from sqlalchemy import LargeBinary, Text, and_, case, cast, func, select
+from sqlalchemy.exc import OperationalError
 
 from magic_hour_provider.plugin.media_tab.database.dag_tasks import MediaTasks, load_media_tasks
 from magic_hour_provider.plugin.media_tab.database.run_summary import (
+    JOB_FIELDS,
     MAX_FIELD,
     Entry,
-    JobValues,
     RunSummary,
     TaskSummary,
     summarize_run,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 _MAX_VALUE = 256 * 1024  # characters of an XCom; a longer one is none of ours
 _MAX_WHOLE = 1000  # task instances whose XComs are read whole for the summary, as their shape is not ours
+_task_id = itemgetter(0)
 _INSTANCE = ("task_id", "map_index", "state", "rendered_map_index")
 
 
@@ -68,37 +72,51 @@ def load_run(session: Session, dag_id: str, run_id: str) -> RunSummary:
     dag_run_id, live = _find_run(session, dag_id, run_id)
     in_run = (TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
     versions = session.scalars(select(TaskInstance.dag_version_id).where(*in_run).distinct()).all()
-    ours = load_media_tasks(session, dag_id, versions)
-    entries: list[tuple[int, Entry]] = []
-    for version, tasks in ours.items():
+    ordered: list[tuple[int, list[Entry]]] = []
+    for version, tasks in load_media_tasks(session, dag_id, versions).items():
         of_version = TaskInstance.dag_version_id == version  # "IS NULL" of those from before versions
-        for entry in _load_entries(session, dag_run_id, tasks, *in_run, of_version):
-            entries.append((tasks[entry.task_id].position, entry))
-    entries.sort(key=lambda one: (one[0], one[1][:2]))
-    ordered = [entry for _, entry in entries]
-    if odd := [entry for entry in ordered if _is_odd(entry)][:_MAX_WHOLE]:
+        for task_id, group in groupby(_load_entries(session, dag_run_id, tasks, *in_run, of_version), _task_id):
+            ordered.append((tasks[task_id].position, list(group)))
+    entries = [entry for _, group in sorted(ordered, key=lambda one: one[0]) for entry in group]
+    if odd := [entry for entry in entries if _is_odd(entry)][:_MAX_WHOLE]:
         whole = load_snapshots(session, dag_id, run_id, odd)
-        ordered = [Entry.from_snapshot(whole[entry[:2]]) if entry[:2] in whole else entry for entry in ordered]
-    return summarize_run(ordered, live=live)
+        entries = [Entry.from_snapshot(whole[entry[:2]]) if entry[:2] in whole else entry for entry in entries]
+    return summarize_run(entries, live=live)
 
 
 def _load_entries(session: Session, dag_run_id: int, tasks: MediaTasks, *conditions: Any) -> Iterator[Entry]:
-    """Return the light values of task instances: those of all XComs are looked up by their whole primary keys."""
+    """Return the light values of task instances, by task and map index.
+
+    The XComs are looked up by their whole primary keys.
+    """
+    query = _select_entries(session, dag_run_id, tasks, *conditions)
+    rows: list[Any]
+    try:
+        rows = list(session.connection().execute(query).all())
+    except OperationalError:  # SQLite, where a text holds half a surrogate pair
+        query = _select_entries(session, dag_run_id, tasks, *conditions, as_bytes=True)
+        rows = [_decode(row) for row in session.connection().execute(query)]
+    for row, uris in zip(rows, _parse_lists([row[-1] for row in rows]), strict=True):
+        yield Entry._make((*row[:4], tasks[row[0]].makes_media, *row[4:-1], uris))
+
+
+def _select_entries(
+    session: Session, dag_run_id: int, tasks: MediaTasks, *conditions: Any, as_bytes: bool = False
+) -> Any:
     instances, job, files, result = TaskInstance.__table__, *(XComModel.__table__.alias() for _ in range(3))
 
     def same_task(xcom: Any, key: str) -> Any:
         same = (xcom.c.task_id == instances.c.task_id, xcom.c.map_index == instances.c.map_index)
-        return and_(xcom.c.dag_run_id == dag_run_id, *same, xcom.c.key == key)
+        return and_(xcom.c.dag_run_id == dag_run_id, *same, xcom.c.key == key, *_is_readable(session, xcom))
 
-    fields = [_substring(session, job, job.c.value[name].as_string()) for name in JobValues._fields]
+    fields = [func.substr(job.c.value[name].as_string(), 1, MAX_FIELD) for name in JOB_FIELDS]
     # Where the list of files has no XCom of its own, the result has it.
-    in_result = _text(session, result, result.c.value["files"])
-    listed = case((files.c.key.is_not(None), _text(session, files, files.c.value)), else_=in_result)
-    query = (
+    listed = case((files.c.key.is_not(None), cast(files.c.value, Text)), else_=cast(result.c.value["files"], Text))
+    values = [*fields, case((func.length(listed) <= _MAX_VALUE, listed))]
+    return (
         select(
             *(instances.c[name] for name in _INSTANCE),
-            *fields,
-            case((files.c.key.is_not(None), listed), else_=in_result),
+            *(cast(value, LargeBinary) if as_bytes else value for value in values),
         )
         .select_from(
             instances.outerjoin(job, same_task(job, JOB_XCOM))
@@ -106,10 +124,20 @@ def _load_entries(session: Session, dag_run_id: int, tasks: MediaTasks, *conditi
             .outerjoin(result, and_(same_task(result, RESULT_XCOM), files.c.key.is_(None)))
         )
         .where(*conditions, instances.c.task_id.in_(tasks))
+        .order_by(instances.c.task_id, instances.c.map_index)
     )
-    rows = session.connection().execute(query).all()
-    for row, uris in zip(rows, _parse_lists([_decode(row[-1]) for row in rows]), strict=True):
-        yield Entry(*row[:4], tasks[row[0]].makes_media, JobValues._make(map(_decode, row[4:-1])), uris)
+
+
+def _is_readable(session: Session, xcom: Any) -> list[Any]:
+    """Return the condition that SQLite can parse an XCom: it would refuse the whole query where it cannot."""
+    if session.get_bind().dialect.name != "sqlite":
+        return []
+    stored = cast(xcom.c.value, Text)
+    return [func.length(stored) <= _MAX_VALUE, func.json_valid(stored) == 1]
+
+
+def _decode(row: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(value.decode(errors="replace") if isinstance(value, bytes) else value for value in row)
 
 
 def load_snapshots(
@@ -140,8 +168,7 @@ def _is_odd(entry: Entry) -> bool:
     """Whether the light values of a task that has succeeded, or reported a job, are not as ours are."""
     if not entry.makes_media:
         return False
-    job = entry.job
-    return entry.state == "success" and (entry.files is None or (job.id is None and job.kind is None))
+    return entry.state == "success" and (entry.files is None or (entry.id is None and entry.kind is None))
 
 
 def _find_run(session: Session, dag_id: str, run_id: str) -> tuple[int, bool]:
@@ -169,31 +196,6 @@ def _load_xcoms(
     for task_id, map_index, key, value in session.execute(query):
         found.setdefault((task_id, map_index), {})[key] = _parse_value(value)
     return found
-
-
-def _substring(session: Session, xcom: Any, value: Any) -> Any:
-    return _if_readable(session, xcom, func.substr(value, 1, MAX_FIELD))
-
-
-def _text(session: Session, xcom: Any, value: Any) -> Any:
-    text = cast(value, Text)
-    return _if_readable(session, xcom, case((func.length(text) <= _MAX_VALUE, text)))
-
-
-def _if_readable(session: Session, xcom: Any, value: Any) -> Any:
-    """Return a part of an XCom; SQLite would refuse the whole query where it cannot parse one.
-
-    There it comes as bytes: a text may hold half a surrogate pair, which would fail the query too.
-    """
-    if session.get_bind().dialect.name != "sqlite":
-        return value
-    stored = cast(xcom.c.value, Text)
-    is_readable = and_(func.length(stored) <= _MAX_VALUE, func.json_valid(stored) == 1)
-    return cast(case((is_readable, value)), LargeBinary)
-
-
-def _decode(value: Any) -> str | None:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _parse_lists(texts: Sequence[str | None]) -> list[list[str] | None]:

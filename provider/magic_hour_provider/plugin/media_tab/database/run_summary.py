@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,12 +22,23 @@ _WITH_SECONDS = re.compile(r"([0-9-]{10}[T ][0-9]{2}:[0-9]{2}:)([0-5][0-9])(.{0,
 _EMPTY = (None, "", "{}", "[]", "null", "false", "0")
 
 
-class JobValues(NamedTuple):
-    """Fields of an operator's report, as texts; None for what it does not say.
+JOB_FIELDS = ("id", "kind", "status", "credits_charged", "submitted_at", "ended_at", "request")
+"""Fields of an operator's report that are counted."""
 
-    :param request: its beginning.
+
+class Entry(NamedTuple):
+    """What the summary of a run is made from, for one task instance: flat, as there are many.
+
+    :param id: of its job; this and the following as texts, and None where the operator did not report it.
+    :param request: the beginning of it.
+    :param files: URIs; None where there is no list of them.
     """
 
+    task_id: str
+    map_index: int
+    state: str | None
+    label: str | None
+    makes_media: bool
     id: str | None = None
     kind: str | None = None
     status: str | None = None
@@ -35,6 +46,15 @@ class JobValues(NamedTuple):
     submitted_at: str | None = None
     ended_at: str | None = None
     request: str | None = None
+    files: Sequence[str] | None = None
+
+    @classmethod
+    def from_snapshot(cls, task: TaskSnapshot) -> Entry:
+        """Take the values from whole XComs; the operator's report comes before the result."""
+        values = {**task.result, **task.job, "request": task.job.get("request") or None}
+        texts = (None if values.get(name) is None else str(values[name])[:MAX_FIELD] for name in JOB_FIELDS)
+        uris = [uri for uri, _ in task.media]
+        return cls._make((task.task_id, task.map_index, task.state, task.label, task.makes_media, *texts, uris))
 
 
 class TaskSummary(NamedTuple):
@@ -120,29 +140,6 @@ class RunSummary:
         return Selection(tiles, counts | {"matching": matching, "with_file": with_file})
 
 
-class Entry(NamedTuple):
-    """What the summary of a run is made from, for one task instance.
-
-    :param files: URIs; None where there is no list of them.
-    """
-
-    task_id: str
-    map_index: int
-    state: str | None
-    label: str | None
-    makes_media: bool
-    job: JobValues
-    files: Sequence[str] | None
-
-    @classmethod
-    def from_snapshot(cls, task: TaskSnapshot) -> Entry:
-        """Take the values from whole XComs; the operator's report comes before the result."""
-        values = {**task.result, **task.job, "request": task.job.get("request") or None}
-        texts = (None if values.get(name) is None else str(values[name])[:MAX_FIELD] for name in JobValues._fields)
-        uris = [uri for uri, _ in task.media]
-        return cls(task.task_id, task.map_index, task.state, task.label, task.makes_media, JobValues._make(texts), uris)
-
-
 def summarize_run(entries: Iterable[Entry], *, live: bool) -> RunSummary:
     """Return the summary of a run.
 
@@ -151,28 +148,31 @@ def summarize_run(entries: Iterable[Entry], *, live: bool) -> RunSummary:
     """
     tasks: list[TaskSummary] = []
     uris: set[str] = set()
-    jobs: dict[str, JobValues] = {}
-    all_kinds: Counter[str | None] = Counter()
+    jobs: dict[str, Entry] = {}
+    same: dict[tuple[str | None, ...], tuple[str | None, ...]] = {}  # one object for all that are equal
+    all_kinds: defaultdict[str | None, int] = defaultdict(int)
     stages: Counter[str] = Counter()
-    for task_id, map_index, state, label, makes_media, job, listed in entries:
-        stage, files = stage_of(state), listed or ()
-        kinds: tuple[str | None, ...] = tuple([expected_kind(uri.rpartition("/")[2]) for uri in files])
-        if not kinds and makes_media and stage != "skipped":
-            kinds = (job.kind if job.kind in KINDS else None,)
-        tasks.append(TaskSummary(task_id, map_index, state, label, makes_media, stage, kinds, bool(files)))
+    for entry in entries:
+        stage, files = stage_of(entry.state), entry.files or ()
+        kinds: tuple[str | None, ...] = tuple([expected_kind(uri) for uri in files])
+        if not kinds and entry.makes_media and stage != "skipped":
+            kinds = (entry.kind if entry.kind in KINDS else None,)
+        tasks.append(TaskSummary(*entry[:5], stage, same.setdefault(kinds, kinds), bool(files)))
         uris.update(files)
         # Of those that know a job, one that has submitted it knows most.
-        if job.id is not None and (job.id not in jobs or job.request not in _EMPTY) and is_id(job.id):
-            jobs[job.id] = job
-        all_kinds.update(kinds)
+        job_id = entry.id
+        if job_id is not None and (job_id not in jobs or entry.request not in _EMPTY) and is_id(job_id):
+            jobs[job_id] = entry
+        for kind in kinds:
+            all_kinds[kind] += 1
         stages[stage] += len(kinds)
-    totals = {"files": len(uris)} | _sum_jobs(jobs)
+    totals = {"files": len(uris)} | _sum_jobs(jobs.values())
     return RunSummary(tasks, live, totals, {kind: n for kind, n in all_kinds.items() if kind}, +stages)
 
 
-def _sum_jobs(jobs: Mapping[str, JobValues]) -> dict[str, Any]:
+def _sum_jobs(jobs: Iterable[Entry]) -> dict[str, Any]:
     credits = seconds = 0.0
-    for job in jobs.values():
+    for job in jobs:
         if job.status not in (ERROR, CANCELED):
             credits += _to_number(job.credits_charged)
         start, end = _parse_time(job.submitted_at), _parse_time(job.ended_at)

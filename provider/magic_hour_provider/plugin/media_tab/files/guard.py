@@ -25,6 +25,7 @@ OPEN_S = 3.0
 _SLOTS = 4  # reads at the same time
 _MAX_WAITING = 200  # reads that wait for a slot
 _MAX_WAIT_S = 10.0  # for a slot
+_REFUSAL_S = 0.05  # between the refusals of those that waited for a slot when a root stalled
 _MAX_TIMEOUTS = 3  # in a row, after which a root counts as stalled
 
 
@@ -89,6 +90,14 @@ class ReadGuard:
         self._breakers: dict[str, CircuitBreaker] = {}
         self._shared: dict[str, Future[Any]] = {}
 
+    def check(self, root: str) -> None:
+        """Do nothing while a root is read.
+
+        :raises StorageUnavailableError: it has stalled.
+        """
+        if root in self._breakers:
+            self._breakers[root].check(clock.current().monotonic())
+
     async def run_in_thread(
         self, root: str, function: Callable[[], _T], abandoned: Callable[[Future[_T]], object] | None = None
     ) -> _T:
@@ -140,7 +149,8 @@ class ReadGuard:
         try:
             breaker.start(clock.current().monotonic())
         except StorageUnavailableError:
-            self._slots.release()
+            # One after the other: the responses to all that wait would be a burst for the server.
+            asyncio.get_running_loop().call_later(_REFUSAL_S, self._slots.release)
             raise
         future = start()
         # Not when the wait ends: a thread that is stuck still is one of the few.

@@ -25,15 +25,17 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 }
 
 
+_KINDS = {name: types[0].partition("/")[0] for name, types in _ALLOWED.items()}
+
+
 def extension(name: str) -> str:
     """Return a file name's extension in lower case, without its dot."""
     return name.rpartition(".")[2].lower() if "." in name else ""
 
 
 def expected_kind(name: str) -> str:
-    """Return ``image``, ``video`` or ``audio`` by a file name's extension; ``other`` for anything else."""
-    allowed = _ALLOWED.get(extension(name))
-    return allowed[0].partition("/")[0] if allowed else "other"
+    """Return ``image``, ``video`` or ``audio`` by the extension of a file name or URI; ``other`` for anything else."""
+    return _KINDS.get(extension(name), "other")
 
 
 def sniff_served_type(name: str, head: bytes) -> str | None:

@@ -91,6 +91,13 @@ class MediaStorage:
             return _locate(uri, folders)
         return await self._disk.run_in_thread(_LOCAL, partial(_locate, uri, folders))
 
+    def check(self, location: FileLocation) -> None:
+        """Do nothing while a file's root is read.
+
+        :raises StorageUnavailableError: it has stalled.
+        """
+        (self._disk if location.root.is_local else self._storage).check(location.root.uri)
+
     async def find_problems(self, uris: Sequence[str]) -> list[str | None]:
         """Return for each URI why its file cannot be shown; None where nothing is known against it.
 
