@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from airflow.sdk.io import attach
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from helpers.jobs import finished_job
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.outputs.download import download_outputs, file_stem, find_stored_files, store_outputs
 from magic_hour_provider.storage import writers
-from magic_hour_provider.storage.paths import checksum, open_path
+from magic_hour_provider.storage.paths import check_folder, checksum, open_path
 
 pytestmark = pytest.mark.usefixtures("clock")  # waiting moves the time
 
@@ -117,6 +120,33 @@ def test_folders_with_any_name(sim, tmp_path, bucket, folder):
     for root in (str(tmp_path), f"file://{tmp_path}/file", f"{bucket.uri}/x"):
         (media,) = download_outputs(client, job, "t", f"{root}/{folder}")
         assert checksum(open_path(media.uri)) == media.sha256
+    assert sim.stats()["creates"]["accepted"] == 1
+
+
+@pytest.mark.parametrize("folder", ["a*b", "50%?x", "[new]/ü", "{a,b}", "**"])
+def test_folders_whose_names_are_patterns(sim, place, folder):
+    """Signs that patterns are made of are signs: the file has its name in its folder, and no other file is touched."""
+    client, job = finished_job(sim, count=2)
+    check_folder(f"{place.uri}/{folder}")
+    files = download_outputs(client, job, "t", f"{place.uri}/{folder}")
+    assert [name for name in place.names() if "/" not in name and name.startswith(".")] == []
+    for file in files:
+        assert file.uri.endswith(f"/{folder}/t-{job.id}-{file.index + 1}.png")
+        assert checksum(open_path(file.uri)) == file.sha256
+    assert sim.stats()["creates"]["accepted"] == 1
+
+
+@pytest.mark.parametrize("folder", ["plain", "a*b[1]"])
+def test_a_file_system_below_another_ones_folder(sim, folder):
+    """Whether names are patterns depends on the one that does the work."""
+    client, job = finished_job(sim)
+    store = MemoryFileSystem(global_store=False, skip_instance_cache=True)
+    root = f"memory://below-{id(store)}@x"
+    attach("memory", f"below-{id(store)}", fs=DirFileSystem("/below", fs=store))
+    check_folder(f"{root}/{folder}")
+    (file,) = download_outputs(client, job, "t", f"{root}/{folder}")
+    assert [name.rpartition(f"/{folder}/")[2] for name in store.find("/")] == [f"t-{job.id}-1.png"]
+    assert checksum(open_path(file.uri)) == file.sha256
     assert sim.stats()["creates"]["accepted"] == 1
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
+from helpers.attempts import TaskInstance
 from helpers.waiting import at_once
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.storage.paths import check_folder, open_path
@@ -28,6 +32,59 @@ def test_a_folder_is_tried_and_left_as_it_was(place):
     """Nothing of the trial remains, and the folder can be written."""
     check_folder(place.uri)
     assert (place.names(), place.unfinished()) == ([], [])
+
+
+class Limited(MemoryFileSystem):
+    """A file system on which one thing is not allowed.
+
+    :param forbidden: the method that does it.
+    """
+
+    def __init__(self, forbidden):
+        super().__init__(global_store=False, skip_instance_cache=True)
+        setattr(self, forbidden, self._refuse)
+
+    def _refuse(self, *arguments, **options):
+        raise PermissionError("not allowed here")
+
+
+@pytest.mark.parametrize("forbidden", ["cp_file", "rm_file", "_open", "mkdir"])
+def test_what_the_delivery_cannot_do_is_found_before_anything_is_paid(airflow, forbidden):
+    """A file is staged, renamed and removed by way of trial: what fails would have failed after the payment."""
+    attach("memory", f"limited-{forbidden}", fs=Limited(forbidden))
+    operator = airflow.operator(output_path=f"memory://limited-{forbidden}@x/out")
+    with pytest.raises(AirflowFailException, match=r"cannot be written \(PermissionError: not allowed here\)"):
+        airflow.attempt(operator, TaskInstance())
+    assert airflow.creates() == 0
+
+
+def test_a_folder_in_which_names_cannot_be_long(tmp_path, airflow):
+    """The trial's name is as long as an output's: a path that leaves no room for it is refused for free."""
+    limit = os.pathconf(tmp_path, "PC_PATH_MAX")
+    folder = tmp_path
+    while len(os.fsencode(folder)) < limit - 300:
+        folder = folder / ("x" * 200)
+    folder = folder / ("y" * (limit - 50 - len(os.fsencode(folder)) - 1))
+    folder.mkdir(parents=True)
+    with pytest.raises(AirflowFailException, match="cannot be written"):
+        airflow.attempt(airflow.operator(output_path=str(folder)), TaskInstance())
+    assert airflow.creates() == 0
+
+
+def test_a_bucket_that_takes_no_parts(bucket, monkeypatch):
+    """What is only refused when bytes are sent is found as well, and the upload that was begun is aborted."""
+    fs = open_path(f"{bucket.uri}/out").fs
+    call = fs.call_s3
+
+    def refuse(method, *arguments, **options):
+        if method == "upload_part":
+            raise PermissionError("no checksum of this kind")
+        return call(method, *arguments, **options)
+
+    monkeypatch.setattr(fs, "call_s3", refuse)
+    with pytest.raises(InvalidInputError, match=r"cannot be written \(PermissionError: no checksum of this kind\)"):
+        check_folder(f"{bucket.uri}/out")
+    assert (bucket.keys(), bucket.unfinished()) == ([], [])
 
 
 def test_the_trial_of_a_bucket_makes_no_object(bucket):
@@ -66,6 +123,20 @@ def test_a_folder_that_climbs_out(folder):
         check_folder(folder)
 
 
+@pytest.mark.parametrize("folder", ["{}/50%?", "{}/a#", "{}/x?#y"])
+def test_a_folder_that_airflow_reads_as_another_one(place, folder):
+    """Airflow's paths drop an empty query and fragment: the files would be in another folder than the one named."""
+    with pytest.raises(InvalidInputError, match="cannot be written .*Airflow reads it as"):
+        check_folder(folder.format(place.uri))
+    assert place.names() == []
+
+
 def test_dots_in_names_are_names(tmp_path):
     """Only a whole ``..`` climbs."""
     check_folder(str(tmp_path / "v1..2" / "...x"))
+
+
+@pytest.mark.parametrize("uri", ["file:{}/x", "file://{}/x", "{}//x", "memory:///a/b", "memory://a/b;c"])
+def test_the_ways_to_write_a_path(tmp_path, uri):
+    """What only is written in another way is no other folder."""
+    check_folder(uri.format(tmp_path))

@@ -24,6 +24,7 @@ def already_exists_error(path: object) -> FileExistsError:
 
 def exists(fs: Any, path: str) -> bool:
     """Whether a name is taken, as far as its storage tells: S3 refuses to say so to those who may not list."""
+    fs.invalidate_cache()  # a listing of before would not have what another has stored since
     try:
         return bool(fs.exists(path))
     except PermissionError:

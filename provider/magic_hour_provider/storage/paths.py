@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -10,9 +11,10 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
 from magic_hour_provider.api.errors import InvalidInputError, describe_error
-from magic_hour_provider.storage.files import S3, ensure_folder
+from magic_hour_provider.storage.files import ensure_folder, remove_file
 from magic_hour_provider.storage.local import random_suffix
 from magic_hour_provider.storage.s3_writer import S3Writer
+from magic_hour_provider.storage.writers import open_writer
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -22,17 +24,25 @@ STORAGE_ERRORS = (OSError, ValueError, ImportError, AirflowException)
 
 _CHUNK = 1024 * 1024  # bytes of a stored file that are read at a time
 _BLOCK = 2 * _CHUNK  # s3fs would read 50 MiB ahead
+_LONG_NAME = 64  # characters; an output's name is ``<tool>-<id>-<number>.<extension>``
 
 
 def open_path(uri: str) -> ObjectStoragePath:
     """Return the path of a local name or of a storage URI with its own Airflow connection.
 
-    :raises InvalidInputError: there is no such connection. Without this check, storage libraries would proceed without
-        credentials and be refused, or find another account's files.
+    :raises InvalidInputError: Airflow would take it for another one; or there is no such connection. Without this
+        check, storage libraries would proceed without credentials and be refused, or find another account's files.
     """
     from airflow.sdk import ObjectStoragePath
 
-    if uri.startswith("memory://"):
+    parts = urlsplit(uri)
+    # As its object storage paths do: an empty query or fragment, of a name that ends with "?" or "#", is lost there.
+    if any(uri.count(sign) != parts.geturl().count(sign) for sign in "?#\t\r\n"):
+        raise InvalidInputError(
+            f"Airflow reads it as {parts.geturl()!r}: use a name that does not end with '?' or '#', without tabs and "
+            "line ends"
+        )
+    if parts.scheme == "memory":
         _attach_memory()
     _check_connection(uri)
     return ObjectStoragePath(uri)
@@ -98,14 +108,22 @@ def check_folder(folder: str) -> None:
 
 
 def _probe(folder: ObjectStoragePath) -> None:
+    """Store a small file as outputs will be stored, under a name as long as theirs, and remove it."""
     ensure_folder(folder)
-    path = folder / f".magic-hour-{random_suffix()}.probe"  # a name of its own: other tasks try the same folder
-    if path.protocol in S3:
-        # An upload that is never completed needs no right to delete, wakes no listener and leaves no version.
-        probe = S3Writer(path.fs, path.path)
-        probe.begin()
-        probe.abort()
-        return
-    with path.fs.open(path.path, "wb") as file:
-        file.write(b"magic hour\n")
-    path.fs.rm_file(path.path)
+    # A name of its own: other tasks try the same folder.
+    path = folder / f".magic-hour-{random_suffix()}.probe".ljust(_LONG_NAME, "_")
+    writer = open_writer(path, "text/plain")
+    try:
+        writer.write(b"magic hour\n")
+        if isinstance(writer, S3Writer):
+            # An upload that is never completed needs no right to delete, wakes no listener and leaves no version.
+            writer.send()
+        else:
+            writer.commit()
+            remove_file(path)
+            return
+    except BaseException:
+        with contextlib.suppress(Exception):  # it must not hide what could not be done
+            writer.abort()
+        raise
+    writer.abort()

@@ -82,18 +82,26 @@ class S3Writer:
         self._sent: list[dict[str, Any]] = []
         self._part = _Part()
 
-    def begin(self) -> None:
-        """Create the multipart upload; writing does so by itself when the first part is full."""
-        self._upload_id = self._fs.call_s3("create_multipart_upload", **self._address, **self._metadata)["UploadId"]
-
     def write(self, data: bytes, /) -> object:
         """Buffer the next bytes, and send each part that is full."""
         left = memoryview(data)
         while left:
             left = left[self._part.append(left) :]
             if self._part.size == PART:
-                self._send_part()
+                self.send()
         return len(data)
+
+    def send(self) -> None:
+        """Send the bytes that are buffered as a part; writing does so by itself when one is full."""
+        if self._upload_id is None:
+            created = self._fs.call_s3("create_multipart_upload", **self._address, **self._metadata)
+            self._upload_id = created["UploadId"]
+        number = len(self._sent) + 1
+        sent = self._fs.call_s3(
+            "upload_part", PartNumber=number, UploadId=self._upload_id, **self._body(), **self._address
+        )
+        self._sent.append({"PartNumber": number, "ETag": sent["ETag"]})
+        self._part.clear()
 
     def restart(self) -> None:
         """Drop the bytes and the parts that were sent."""
@@ -128,16 +136,6 @@ class S3Writer:
         self.restart()
         self._part.close()
 
-    def _send_part(self) -> None:
-        if self._upload_id is None:
-            self.begin()
-        number = len(self._sent) + 1
-        sent = self._fs.call_s3(
-            "upload_part", PartNumber=number, UploadId=self._upload_id, **self._body(), **self._address
-        )
-        self._sent.append({"PartNumber": number, "ETag": sent["ETag"]})
-        self._part.clear()
-
     def _body(self) -> dict[str, Any]:
         # The length is given apart, so that a body which is not read from its start can only fail and never pass for
         # an empty one.
@@ -149,7 +147,7 @@ class S3Writer:
             self._fs.call_s3("put_object", **self._body(), **self._address, **self._metadata, **condition)
             return
         if self._part.size:
-            self._send_part()
+            self.send()
         parts = {"Parts": self._sent}
         self._fs.call_s3(
             "complete_multipart_upload",

@@ -205,7 +205,7 @@ class RenamingWriter:
         self._file.close()
         if exists(self._fs, self._path):
             raise already_exists_error(self._path)
-        self._fs.mv(self._staging, self._path)
+        _rename(self._fs, self._staging, self._path)
 
     def abort(self) -> None:
         """Remove the staging file."""
@@ -213,3 +213,18 @@ class RenamingWriter:
             self._file.close()
         with contextlib.suppress(OSError):
             self._fs.rm_file(self._staging)
+
+
+def _rename(fs: Any, source: str, target: str) -> None:
+    """Rename a file. Where a file system has no move of its own, fsspec's would read its name as a pattern."""
+    from fsspec.spec import AbstractFileSystem
+
+    owner = fs
+    # One that shows a folder of another one leaves the move to that.
+    while isinstance(inner := getattr(owner, "fs", None), AbstractFileSystem):
+        owner = inner
+    if type(owner).mv is AbstractFileSystem.mv:
+        fs.cp_file(source, target)
+        fs.rm_file(source)
+    else:
+        fs.mv(source, target)
