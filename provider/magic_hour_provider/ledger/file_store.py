@@ -4,11 +4,13 @@ One folder per task instance, one file per key, under ``[magic_hour] ledger_path
 under the task's ``output_path``::
 
     <ledger_path>/<dag>/<task>--<run>-<hash>/magic_hour.job         what was paid for, as JSON
+                                            /magic_hour.job.<tag>   for a moment: an attempt is about to write over that
                                             /magic_hour.adopt       made by a person: the id of a job to resume
                                             /magic_hour.regenerate  made by a person: the word true
 
 The try number is in no name: all attempts of a task instance share its folder. Messages and logs give its whole name.
-Only a file that is surely not there counts as "no record"; whatever else goes wrong stops the attempt unpaid.
+Only a file that is surely not there counts as "no record"; whatever else goes wrong stops the attempt unpaid. Of two
+attempts that declare an intent at the same moment one is refused at least (:meth:`FileStore.declare`).
 """
 
 from __future__ import annotations
@@ -24,7 +26,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider.api.errors import InvalidInputError, describe_error
-from magic_hour_provider.ledger.record import KEY, RecordError, unreadable_error
+from magic_hour_provider.ledger.record import (
+    ADOPT,
+    KEY,
+    REGENERATE,
+    Record,
+    RecordError,
+    overtaken_error,
+    unreadable_error,
+)
+from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file, list_names
 from magic_hour_provider.storage.files import read_file, remove_file, replace_file
 from magic_hour_provider.storage.paths import open_path
 
@@ -114,7 +125,7 @@ class FileStore:
                 data = read_file(self._path(key))
             except FileNotFoundError:
                 return default
-        if key != KEY:
+        if key in (ADOPT, REGENERATE):
             return _parse_instruction(data, self.describe_location(key))
         try:
             return json.loads(data)
@@ -127,7 +138,52 @@ class FileStore:
         :raises RecordError: it cannot be written.
         """
         with self._translating_errors("written", key):
-            replace_file(self._path(key), json.dumps(value, indent=1).encode())
+            replace_file(self._path(key), _to_bytes(value))
+
+    def declare(self, intent: Record, previous: Record | None) -> None:
+        """Write an intent over what an attempt has decided on, unless another attempt does so at the same moment.
+
+        The first intent of all is created exclusively, where the storage can. Elsewhere, and over a record, each
+        attempt first says in a file of its own that it is about to write, and then makes sure that it is alone and the
+        record still the one that it knows: so of two, the later one at least sees the other.
+
+        :raises RecordError: another attempt is writing the record, or has written it; or it cannot be written.
+        """
+        value = intent.to_json()
+        if previous is None and self._create(KEY, value):
+            return
+        claim = f"{KEY}.{intent.tag}"
+        self.set(claim, value)
+        try:
+            with self._translating_errors("listed", KEY):
+                others = [name for name in list_names(open_path(self.folder), f"{KEY}.") if name != claim]
+            if others:
+                raise overtaken_error(self.describe_location(others[0]), is_claim=True)
+            current = self.get(KEY)
+            if (None if current is None else Record.read(current, self.describe_location(KEY))) != previous:
+                raise overtaken_error(self.describe_location(KEY))
+            self.set(KEY, value)
+        finally:
+            self.delete(claim)
+
+    def _create(self, key: str, value: Any) -> bool:
+        """Create a file where there is none; return False where the storage cannot promise that.
+
+        :raises RecordError: there is one; or it cannot be written.
+        """
+        with self._translating_errors("written", key):
+            try:
+                create_file(self._path(key), _to_bytes(value))
+            except NotExclusiveError:
+                return False
+            except FileExistsError:
+                pass
+            else:
+                return True
+        # A request that the storage's library sent again meets the file of its own first try.
+        if self.get(key) != value:
+            raise overtaken_error(self.describe_location(key))
+        return True
 
     def delete(self, key: str) -> None:
         """Remove a file; a missing one is no error.
@@ -151,6 +207,10 @@ class FileStore:
                 next_step="Nothing is paid without the record. See to the folder, its connection and its permissions; "
                 "a retry resumes from the record.",
             ) from error
+
+
+def _to_bytes(value: Any) -> bytes:
+    return json.dumps(value, indent=1).encode()
 
 
 def _parse_instruction(data: bytes, where: str) -> str | bool:

@@ -13,7 +13,7 @@ from magic_hour_provider.api.models import Submission
 from magic_hour_provider.ledger.decision import Decision
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import unknown_submission_error
-from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError
+from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, overtaken_error
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +63,11 @@ class Intent:
 
         :raises RecordError: another attempt has written the record since this one decided; nothing may be sent.
         """
-        if self._ledger.read() not in (self._previous, self.record):
-            raise RecordError(
-                f"While this attempt was on its way, another one wrote {self._ledger.describe_location(KEY)}, which "
-                "says what this task has paid for.",
-                next_step="A retry resumes from the record.",
-            )
+        current = self._ledger.read()
+        if current not in (self._previous, self.record):
+            raise overtaken_error(self._ledger.describe_location(KEY))
         self._had_regenerate = self._had_regenerate or self._ledger.is_regenerate_requested()
-        self.record = self._ledger.write(self.record)
+        self.record = self._ledger.declare(self.record, current)
         self.is_written = True
         try:
             if self._had_regenerate:

@@ -99,9 +99,21 @@ class Ledger:
 
     def write(self, record: Record) -> Record:
         """Write the record over whatever is there, and return it with the time at which it was first written."""
-        record = replace(record, written_at=record.written_at or format_time(clock.current().now()))
+        record = _with_time(record)
         self._set(KEY, record.to_json())
         return record
+
+    def declare(self, intent: Record, previous: Record | None) -> Record:
+        """Write an intent over the record on which an attempt has decided, and return it as :meth:`write` does.
+
+        :raises RecordError: another attempt is writing the record; nothing may be sent.
+        """
+        if not isinstance(self._store, FileStore):
+            # Of two attempts at the same moment Airflow lets only the one write whose task instance is current.
+            return self.write(intent)
+        intent = _with_time(intent)
+        self._store.declare(intent, previous)
+        return intent
 
     def remove(self, key: str) -> None:
         """Remove a key; a missing one is no error."""
@@ -233,6 +245,10 @@ class Ledger:
             log.warning("The record is of job %s by now; job %s is left out.", newer, record.job_id)
             return record
         return self.write(record)
+
+
+def _with_time(record: Record) -> Record:
+    return replace(record, written_at=record.written_at or format_time(clock.current().now()))
 
 
 def _never_expire() -> Any:

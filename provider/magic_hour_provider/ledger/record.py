@@ -42,6 +42,19 @@ def unreadable_error(where: str, why: object) -> InvalidInputError:
     )
 
 
+def overtaken_error(where: str, *, is_claim: bool = False) -> RecordError:
+    """Return the error of an attempt that another one has overtaken: it sends nothing.
+
+    :param where: the place that the other one wrote, for a person.
+    :param is_claim: whether that is only there while the other one writes the record.
+    """
+    return RecordError(
+        f"While this attempt was on its way, another one wrote {where}, which says what this task has paid for.",
+        next_step="A retry resumes from the record."
+        + (" If no other attempt is running, remove that file: its attempt ended before it sent anything." * is_claim),
+    )
+
+
 @dataclass(frozen=True)
 class Record:
     """One paid job of one task instance, or the intent to pay for one.

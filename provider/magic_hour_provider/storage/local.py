@@ -104,14 +104,41 @@ def replace_local_file(path: Path, data: bytes) -> None:
                 stale.unlink()
     staging = path.with_name(f".{path.name}.{random_suffix()}.tmp")
     try:
-        with staging.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(staging, data)
         staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def create_local_file(path: Path, data: bytes) -> None:
+    """Create a small file whole, synced, and only where its name is free.
+
+    :raises FileExistsError: the name is taken; nothing was changed.
+    """
+    try:
+        ensure_local_folder(path.parent)
+    except FileExistsError as error:  # what is taken is not the file's own name
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from error
+    staging = path.with_name(f".{path.name}.{random_suffix()}.tmp")
+    try:
+        _write_synced(staging, data)
+        try:
+            os.link(staging, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: not whole at once, but never over another one
+            _write_synced(path, data)
+    finally:
+        staging.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def random_suffix() -> str:

@@ -1,0 +1,75 @@
+"""Small files that are created only where their name is free: of two writers at the same moment, one is refused."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from magic_hour_provider.storage.files import OBJECT_STORES, S3, already_exists_error, exists
+from magic_hour_provider.storage.local import create_local_file, local_path
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+
+class NotExclusiveError(Exception):
+    """The storage cannot refuse a name that is taken; nothing was written."""
+
+
+def create_file(path: ObjectStoragePath, data: bytes) -> None:
+    """Create a small file, where the storage itself refuses a name that is taken.
+
+    :raises FileExistsError: the name is taken; nothing was changed.
+    :raises NotExclusiveError: the storage cannot say so.
+    """
+    if local := local_path(path):
+        create_local_file(local, data)
+    elif path.protocol in S3:
+        _put_object(path, data)
+    elif path.protocol in OBJECT_STORES:
+        _write_exclusively(path, data)
+    else:
+        raise NotExclusiveError(path.protocol)
+
+
+def list_names(folder: ObjectStoragePath, prefix: str) -> list[str]:
+    """Return the names in a folder that begin so, never from a cached listing; none where there is no folder."""
+    if local := local_path(folder):
+        return [path.name for path in local.glob(f"{prefix}*")] if local.is_dir() else []
+    folder.fs.invalidate_cache()
+    try:
+        paths = folder.fs.ls(folder.path, detail=False)
+    except FileNotFoundError:
+        return []
+    names = [str(path).rstrip("/").rpartition("/")[2] for path in paths]
+    return [name for name in names if name.startswith(prefix)]
+
+
+def _put_object(path: ObjectStoragePath, data: bytes) -> None:
+    fs = path.fs
+    bucket, key, _ = fs.split_path(path.path)
+    try:
+        fs.call_s3("put_object", Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+    except OSError as error:
+        if error.errno == errno.ENOSYS:  # compatible stores that have no conditions
+            raise NotExclusiveError(path.protocol) from error
+        if isinstance(error, FileExistsError) or not exists(fs, path.path):
+            raise
+        raise already_exists_error(path) from error
+    fs.invalidate_cache(path.path)
+
+
+def _write_exclusively(path: ObjectStoragePath, data: bytes) -> None:
+    fs = path.fs
+    try:
+        file = fs.open(path.path, "xb")
+    except (NotImplementedError, ValueError) as error:  # a library that knows no exclusive writing
+        raise NotExclusiveError(path.protocol) from error
+    try:
+        with file:
+            file.write(data)
+    except Exception as error:
+        # Each library says in its own way that the name is taken.
+        if isinstance(error, FileExistsError) or not exists(fs, path.path):
+            raise
+        raise already_exists_error(path) from error
