@@ -26,11 +26,13 @@ from magic_hour_provider.plugin.state_store import (
     get_state_store_model,
     load_record,
 )
-from magic_hour_provider.plugin.webhooks.secrets import get_webhook_conn_ids, is_same_account
+from magic_hour_provider.plugin.webhooks.secrets import find_account_difference, get_webhook_conn_ids
 from magic_hour_provider.times import parse_time
 from magic_hour_provider.xcoms import intent_xcom
 
 log = logging.getLogger(__name__)
+
+_MAX_TASKS = 20  # with one tag
 
 
 def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | None:
@@ -47,14 +49,11 @@ def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | No
     tag = find_tag(delivery.name)
     if tag is None:
         return None
-    columns = (XComModel.dag_id, XComModel.task_id, XComModel.map_index, XComModel.run_id, XComModel.dag_run_id)
-    with create_session(scoped=False) as session:
-        task = session.execute(select(*columns).where(XComModel.key == intent_xcom(tag)).limit(1)).one_or_none()
-        if task is None:
-            return None
-        name = f"{task.dag_id}.{task.task_id} [{task.map_index}] of {task.run_id}"
-        stored = _load_intent(session, task, name, tag, delivery)
-    if stored is None or not _is_of_account(stored.record, name, delivery, conn_id):
+    found = _find_intent(tag, delivery)
+    if found is None:
+        return None
+    name, stored = found
+    if not _is_of_account(stored.record, name, delivery, conn_id):
         return None
     submitted = replace(
         stored.record,
@@ -64,6 +63,18 @@ def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | No
         credits_charged=delivery.credits_charged,
     )
     return name if _replace(stored, submitted) else None
+
+
+def _find_intent(tag: str, delivery: Delivery) -> tuple[str, StoredRecord] | None:
+    """Return the task whose record is the intent of this tag, and the record. Anybody may have written such a key."""
+    columns = (XComModel.dag_id, XComModel.task_id, XComModel.map_index, XComModel.run_id, XComModel.dag_run_id)
+    tasks = select(*columns).where(XComModel.key == intent_xcom(tag)).order_by(XComModel.timestamp).limit(_MAX_TASKS)
+    with create_session(scoped=False) as session:
+        for task in session.execute(tasks).all():
+            name = f"{task.dag_id}.{task.task_id} [{task.map_index}] of {task.run_id}"
+            if (stored := _load_intent(session, task, name, tag, delivery)) is not None:
+                return name, stored
+    return None
 
 
 def _load_intent(session: Any, task: Any, name: str, tag: str, delivery: Delivery) -> StoredRecord | None:
@@ -86,15 +97,14 @@ def _load_intent(session: Any, task: Any, name: str, tag: str, delivery: Deliver
 
 def _is_of_account(record: Record, name: str, delivery: Delivery, conn_id: str) -> bool:
     own = record.conn_id or _find_connection(record, conn_id)
-    if own is not None and is_same_account(own, conn_id):
-        return True
-    log.warning(
-        "Magic Hour job %s has the tag of %s, whose connection has another webhook_secret than %r: left alone.",
-        delivery.id,
-        name,
-        conn_id,
+    difference = (
+        "its record names no connection, and was made with none of [magic_hour] webhook_conn_ids"
+        if own is None
+        else find_account_difference(own, conn_id)
     )
-    return False
+    if difference is not None:
+        log.warning("Magic Hour job %s has the tag of %s, and is left alone: %s.", delivery.id, name, difference)
+    return difference is None
 
 
 def _find_connection(record: Record, conn_id: str) -> str | None:

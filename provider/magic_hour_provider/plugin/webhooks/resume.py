@@ -35,7 +35,7 @@ from magic_hour_provider.api.models import COMPLETE, ERROR
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE, lock_row
 from magic_hour_provider.plugin.webhooks.delivery_state import DeliveryState, Handoff
-from magic_hour_provider.plugin.webhooks.secrets import is_same_account
+from magic_hour_provider.plugin.webhooks.secrets import find_account_difference
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s, resume_delay_s
 from magic_hour_provider.xcoms import submitted_xcom
 
@@ -158,14 +158,11 @@ def _is_of_account(ti_id: Any, event: dict[str, Any], conn_id: str, state: Deliv
     if own is None:
         return False
     if own not in state.same_account:
-        state.same_account[own] = is_same_account(own, conn_id)
-        if not state.same_account[own]:
+        difference = find_account_difference(own, conn_id)
+        state.same_account[own] = difference is None
+        if difference is not None:
             log.warning(
-                "The task that waits for Magic Hour job %s is left to its trigger: its connection %r has another "
-                "webhook_secret than %r.",
-                event["id"],
-                own,
-                conn_id,
+                "The task that waits for Magic Hour job %s is left to its trigger: %s.", event["id"], difference
             )
     return state.same_account[own]
 

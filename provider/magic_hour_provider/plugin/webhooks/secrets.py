@@ -89,6 +89,16 @@ def load_webhook_secrets(conn_id: str) -> tuple[str, ...]:
         return ()
 
 
-def is_same_account(conn_id: str, other: str) -> bool:
-    """Return whether two connections are one, or share a webhook secret: one webhook serves a whole account. Blocks."""
-    return conn_id == other or not set(load_webhook_secrets(conn_id)).isdisjoint(load_webhook_secrets(other))
+def find_account_difference(conn_id: str, other: str) -> str | None:
+    """Return why a connection is not known to be of another one's account; None: it is. Blocks.
+
+    It is where it is the same, or shares a webhook secret: one webhook serves a whole account.
+    """
+    if conn_id == other:
+        return None
+    secrets = load_webhook_secrets(conn_id)
+    if not secrets:
+        return f"its connection {conn_id!r} has no webhook_secret here"
+    if set(secrets).isdisjoint(load_webhook_secrets(other)):
+        return f"its connection {conn_id!r} has another webhook_secret than {other!r}"
+    return None
