@@ -126,7 +126,7 @@ def test_a_folder_that_climbs_out(folder):
 @pytest.mark.parametrize("folder", ["{}/50%?", "{}/a#", "{}/x?#y"])
 def test_a_folder_that_airflow_reads_as_another_one(place, folder):
     """Airflow's paths drop an empty query and fragment: the files would be in another folder than the one named."""
-    with pytest.raises(InvalidInputError, match="cannot be written .*Airflow reads it as"):
+    with pytest.raises(InvalidInputError, match=r"cannot be written .*Airflow reads it as"):
         check_folder(folder.format(place.uri))
     assert place.names() == []
 
