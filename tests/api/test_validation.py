@@ -27,9 +27,17 @@ def errors_of(slug: str, request: dict, *, rendered: bool = False, extra: dict |
 @pytest.mark.parametrize(
     ("slug", "request_", "words"),
     [
-        ("lip-sync", LIP | {"end_second": 5}, "`end_second` is not a field of lip-sync: did you mean `end_seconds`?"),
+        ("lip-sync", LIP | {"end_second": 5}, "`end_second` is not a field of lip-sync (did you mean `end_seconds`?)"),
         ("lip-sync", LIP | {"prompt": "x"}, "`prompt` is not a field of lip-sync (it has `assets`"),
         ("text-to-video", {"end_seconds": 5, "prompt": "x"}, "did you mean `style.prompt`?"),
+        ("text-to-video", {"end_seconds": 5, "Prompt": "x"}, "did you mean `style.prompt`?"),
+        ("text-to-video", {"end_seconds": 5, "promt": "x"}, "did you mean `style.prompt`?"),
+        (
+            "text-to-video",
+            {"style": {"end_seconds": 5}},
+            "`style.end_seconds` is not a field of text-to-video (did you",
+        ),
+        ("face-swap", {"new_face": "x"}, "did you mean `assets.face_mappings[].new_face`?"),
         ("lip-sync", LIP | {"style": {"mode": "pro"}}, "`style.mode` is not a field"),
         ("lip-sync", {k: v for k, v in LIP.items() if k != "end_seconds"}, "`end_seconds` is missing"),
         ("lip-sync", LIP | {"assets": {"video_source": "file"}}, "`assets.audio_file_path` is missing"),

@@ -200,7 +200,7 @@ def test_a_storage_that_does_not_answer(forgotten):
         ("https://magichour.ai/my-library?videoId=abc", "takes image files"),
         ({"kind": "image", "id": "abc", "index": -1}, "whole number from 0"),
         ({"kind": "image", "id": "abc", "index": "1"}, "whole number from 0"),
-        ({"file_path": "api-assets/x/1.mp4", "extension": "mp4"}, "got the upload of a 'mp4'"),
+        ({"file_path": "api-assets/x/1.mp4", "extension": "mp4"}, "got the upload of a .mp4 file"),
         ("photo", r"no extension.*takes image files \(png"),
         ("photo.gif", "takes image files .*is none"),
         ("clip.mp4", "takes image files"),

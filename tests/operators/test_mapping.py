@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -251,10 +252,29 @@ def test_all_slips_of_a_typed_call_are_named_at_once():
     with pytest.raises(InvalidInputError) as caught:
         MagicHourTextToVideoOperator(task_id="t", end_second=3, style={"promt": 1}, ouput_path="x")  # type: ignore[call-arg]
     for words in (
-        "`end_second` is not a field of text-to-video or an argument of MagicHourTextToVideoOperator: did you mean "
-        "`end_seconds`?",
+        "`end_second` is not a field of text-to-video or an argument of MagicHourTextToVideoOperator "
+        "(did you mean `end_seconds`?)",
         "did you mean `output_path`?",
         "`end_seconds` is missing",
-        "`style.promt` is not a field of text-to-video: did you mean `style.prompt`?",
+        "`style.promt` is not a field of text-to-video (did you mean `style.prompt`?)",
     ):
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"request": {"style": STYLE}}, "give a dict as **request, or use MagicHourOperator(tool='text-to-video', "),
+        ({"tool": "lip-sync", "style": STYLE, "end_seconds": 3}, "(it is always 'text-to-video' here)"),
+        ({"prompt": "x", "end_seconds": 3}, "(did you mean `style.prompt`?)"),
+        ({"promt": "x", "end_seconds": 3}, "(did you mean `style.prompt`?)"),
+    ],
+)
+@pytest.mark.parametrize("make", [MagicHourTextToVideoOperator, MagicHourTextToVideoOperator.partial])
+@pytest.mark.filterwarnings("ignore:.*was never mapped")
+def test_arguments_of_another_level(make, arguments, words):
+    """A field given one level too high, and the request given whole: the message says where it belongs."""
+    with DAG("slips", schedule=None), pytest.raises(InvalidInputError, match=re.escape(words)) as caught:
+        make(task_id="t", **arguments)
+    assert "extra_request`?" not in str(caught.value)
+    assert "request" not in arguments or "is missing" not in str(caught.value)

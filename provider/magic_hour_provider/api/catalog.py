@@ -168,9 +168,9 @@ def get_tool(tool: str | Tool) -> Tool:
     if isinstance(tool, str) and tool in TOOLS:
         return TOOLS[tool]
     near = get_close_matches(str(tool).lower().replace("_", "-").replace(" ", "-"), TOOLS, n=3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the tools are {', '.join(TOOLS)}."
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the tools are {', '.join(TOOLS)}"
     raise InvalidInputError(
-        f"{tool!r} is not a Magic Hour tool this version knows: {hint}",
+        f"{tool!r} is not a Magic Hour tool this version knows ({hint}).",
         next_step="For a tool newer than this package pass Tool(slug, kind, path).",
     )
 

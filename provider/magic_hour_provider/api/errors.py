@@ -6,6 +6,7 @@ knows whether a retry can help, and what is known of the request that failed.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any
 
@@ -74,11 +75,11 @@ class MagicHourError(Exception):
         status_code: int | None = None,
         code: str | None = None,
     ) -> None:
-        self.message = redact(message)
+        self.message = _tidy(redact(message))
         super().__init__(self.message)
         if charge is not None:
             self.charge = charge
-        self.next_step = None if next_step is None else redact(next_step)
+        self.next_step = None if next_step is None else _tidy(redact(next_step))
         self.status_code = status_code
         self.code = code
 
@@ -90,9 +91,9 @@ class MagicHourError(Exception):
 
         :param charge: what all of it together means for the charge.
         """
-        self.message = " ".join(filter(None, (self.message, message and redact(message))))
+        self.message = " ".join(filter(None, (self.message, message and _tidy(redact(message)))))
         self.charge = charge
-        self.next_step = " ".join(filter(None, (self.next_step, next_step and redact(next_step)))) or None
+        self.next_step = " ".join(filter(None, (self.next_step, next_step and _tidy(redact(next_step))))) or None
 
 
 class InvalidInputError(MagicHourError, ValueError):
@@ -278,3 +279,16 @@ def describe_error(error: BaseException) -> str:
     """Name an exception's class and message, for the middle of another error's message."""
     text = error.message if isinstance(error, MagicHourError) else str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def with_article(noun: str) -> str:
+    """Return a noun with its article, ``a`` or ``an``, by its first letter."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+# A sentence that ends twice, as what it ends with is quoted: "it failed: no face.." or "did you mean `x`?.".
+_TWO_ENDS = re.compile(r"((?<!\.)\.|\.{3}|[!?…])([`'\"]?)\.(?=\s|\Z)")
+
+
+def _tidy(text: str) -> str:
+    return _TWO_ENDS.sub(r"\1\2", text).replace(".). ", "). ")

@@ -22,7 +22,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError
 
 from magic_hour_provider.api.catalog import TOOLS, Tool
-from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.errors import InvalidInputError, with_article
 
 _Path = tuple[str | int, ...]
 
@@ -151,8 +151,26 @@ def find_unsendable(value: Any, passed_over: Collection[_Path] = (), path: _Path
         for index, inner in enumerate(value):
             yield from find_unsendable(inner, passed_over, (*path, index))
     else:
-        kind = type(value).__name__
-        yield f"`{format_path(path)}` is {'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}, which cannot be sent"
+        yield f"`{format_path(path)}` is {with_article(type(value).__name__)}, which cannot be sent"
+
+
+def suggest_fields(tool: Tool, name: object, path: _Path = ()) -> list[str]:
+    """Return the paths of the fields that a wrong name may mean: of this very name, else nearly of it.
+
+    :param path: where the name stands in the request.
+    """
+    word, everywhere = str(name).casefold(), [(where, last.casefold()) for where, last in _field_paths(tool.schema, "")]
+    beside = {one.casefold(): format_path((*path, one)) for one in _schema_at(tool.schema, path).get("properties", ())}
+    return (
+        [where for where, last in everywhere if last == word]
+        or [beside[one] for one in get_close_matches(word, beside, n=2, cutoff=0.7)]
+        or [where for where, last in everywhere if get_close_matches(word, [last], cutoff=0.8)]
+    )[:3]
+
+
+def format_hint(near: Sequence[str]) -> str:
+    """Return the question whether one of these names is meant; empty where there are none."""
+    return f"did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
 
 
 # -- internals --------------------------------------------------------------------------------------------------------
@@ -211,24 +229,19 @@ def _schema_at(schema: Mapping[str, Any], path: _Path) -> Mapping[str, Any]:
 
 def _unknown_fields(tool: Tool, request: Mapping[str, Any], path: _Path) -> Iterator[str]:
     known = _schema_at(tool.schema, path)["properties"]
-    everywhere = dict(_field_names(tool.schema, ""))
     sdk_names = {inner.get("x-sdk-name") for inner in known.values()}
     for name in _value_at(request, path):
-        if name in known or name in sdk_names:
-            continue
-        near = [format_path((*path, one)) for one in get_close_matches(str(name), known, n=2, cutoff=0.7)]
-        near = near or [where for where, last in everywhere.items() if last == name]
-        hint = f": did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
-        hint = hint or f" (it has {', '.join(f'`{one}`' for one in known)})"
-        yield f"`{format_path((*path, name))}` is not a field of {tool.slug}{hint}"
+        if name not in known and name not in sdk_names:
+            hint = format_hint(suggest_fields(tool, name, path)) or f"it has {', '.join(f'`{one}`' for one in known)}"
+            yield f"`{format_path((*path, name))}` is not a field of {tool.slug} ({hint})"
 
 
-def _field_names(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+def _field_paths(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
     for name, inner in schema.get("properties", {}).items():
         where = f"{path}.{name}".lstrip(".")
         yield where, name
-        yield from _field_names(inner, where)
-        yield from _field_names(inner.get("items", {}), f"{where}[]")
+        yield from _field_paths(inner, where)
+        yield from _field_paths(inner.get("items", {}), f"{where}[]")
 
 
 def _missing_fields(error: ValidationError, path: _Path, extra: Mapping[str, Any] | None) -> Iterator[str]:

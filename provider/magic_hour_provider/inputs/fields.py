@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
-from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.errors import InvalidInputError, with_article
 from magic_hour_provider.api.models import check_id, library_url, parse_library_url
 from magic_hour_provider.times import parse_time
 
@@ -99,7 +99,7 @@ class Input:
     def _check_job(self, kind: str, job_id: str) -> None:
         check_id(job_id)
         if library_url(kind, job_id) is None:
-            raise InvalidInputError(f"{self.label} got the result of a {kind} job, which has no file to use.")
+            raise InvalidInputError(f"{self.label} got the result of {with_article(kind)} job: it has no file to use.")
         # What an image tool makes may be a GIF, and that tool's may be a clip: its file tells.
         if kind not in self.field.accepts and not (kind == "image" and "video" in self.field.accepts):
             raise InvalidInputError(
@@ -119,7 +119,9 @@ class Input:
                 next_step="Run the task that uploads it again.",
             )
         if isinstance(extension, str) and not self.accepts(extension):
-            raise InvalidInputError(f"{self.label} takes {self.accepted_types}; it got the upload of a {extension!r}.")
+            raise InvalidInputError(
+                f"{self.label} takes {self.accepted_types}; it got the upload of a .{extension} file."
+            )
 
     @property
     def accepted_types(self) -> str:

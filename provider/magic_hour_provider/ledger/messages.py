@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from magic_hour_provider.api.errors import SubmissionUnknownError
+from magic_hour_provider.api.errors import SubmissionUnknownError, with_article
 from magic_hour_provider.ledger.record import ADOPT, REGENERATE, Record, describe_task_state
 
 
 def describe_job(record: Record) -> str:
     """Describe the job of a record for a person, by its name."""
-    return f"a {record.tool} job named {record.name!r}" if record.name else f"a {record.tool} job without a name"
+    return f"{with_article(record.tool)} job {f'named {record.name!r}' if record.name else 'without a name'}"
 
 
 def unknown_submission_error(

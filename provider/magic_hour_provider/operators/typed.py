@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from magic_hour_provider.api.catalog import get_tool
-from magic_hour_provider.api.validation import Findings, check_request, normalize_request
+from magic_hour_provider.api.validation import (
+    Findings,
+    check_request,
+    format_hint,
+    normalize_request,
+    suggest_fields,
+)
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
 if TYPE_CHECKING:
@@ -27,6 +33,13 @@ class _NotGiven:
     def __repr__(self) -> str:
         return self._shown
 
+
+_WHOLE_REQUEST = {
+    "request": "its fields are arguments of their own here: give a dict as **request, or use "
+    "MagicHourOperator(tool='{slug}', request=...)",
+    "tool": "it is always '{slug}' here",
+}
+"""Arguments of the operator that runs any tool, and what stands for them in a typed one."""
 
 _REQUIRED, _OPTIONAL = _NotGiven("<required>"), _NotGiven("None")
 
@@ -64,7 +77,7 @@ class MagicHourToolOperator(MagicHourOperator):
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
         argument_errors = self.find_argument_errors({**kwargs, **given}, mapped=mapped)
         if argument_errors and not mapped:
-            _refuse(self.slug, argument_errors, request, kwargs.get("extra_request"))
+            _refuse(self.slug, argument_errors, request, kwargs.get("extra_request"), later="request" in kwargs)
         known = _arguments(type(self))
         super().__init__(tool=self.slug, request=request, **{name: kwargs[name] for name in kwargs if name in known})
         self._argument_errors = tuple(argument_errors)  # of a mapped task: raised by execute, not retried
@@ -101,9 +114,7 @@ class MagicHourToolOperator(MagicHourOperator):
         known, argument_errors = _arguments(cls), []
         for name in arguments:
             if name not in known:
-                near = get_close_matches(name, known, n=2, cutoff=0.7)
-                hint = f": did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else ""
-                argument_errors.append(f"`{name}` is not a field of {cls.slug} or an argument of {cls.__name__}{hint}")
+                argument_errors.append(_unknown_argument(cls, name))
             elif mapped and arguments[name] is None and name in cls.request_fields:
                 # On the worker nobody could tell it from an earlier task's missing output.
                 argument_errors.append(
@@ -127,6 +138,19 @@ def _arguments(operator: type[MagicHourToolOperator]) -> frozenset[str]:
         if issubclass(owner, BaseOperator) and "__init__" in vars(owner):
             names.update(signature(owner.__init__).parameters)
     return frozenset(names - {"self", "given", "tool", "request", "kwargs"})
+
+
+def _unknown_argument(operator: type[MagicHourToolOperator], name: str) -> str:
+    """Say that the operator has no such argument, and what may be meant."""
+    tool = get_tool(operator.slug)
+    hint = _WHOLE_REQUEST.get(name)
+    if hint is None:
+        fields = suggest_fields(tool, name)
+        # The field of this very name, or what is nearest among the fields and all other arguments.
+        exact = [one for one in fields if one.rpartition(".")[2] == name]
+        hint = format_hint(exact or get_close_matches(name, _arguments(operator), n=2, cutoff=0.7) or fields)
+    wrong = f"`{name}` is not a field of {operator.slug} or an argument of {operator.__name__}"
+    return wrong + (f" ({hint.format(slug=operator.slug)})" if hint else "")
 
 
 def _refuse(
