@@ -114,6 +114,7 @@ class OutcomeHandler:
             record.tool,
             self._spec.output_path,
             request=redact_values(self._spec.request.body),
+            tag=record.tag,
             stored=record.files,
             on_stored=lambda files: self._ledger.mark_stored(record, [asdict(one) for one in files]),
         )

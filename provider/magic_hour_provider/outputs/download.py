@@ -43,6 +43,7 @@ def store_outputs(
     folder: str,
     *,
     request: Any = None,
+    tag: str = "",
     stored: Sequence[Mapping[str, Any]] = (),
     on_stored: OnStored = lambda files: None,  # noqa: ARG005 (nobody asks)
 ) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def store_outputs(
     :param tool: slug of the tool; of a job made elsewhere: its kind.
     :param folder: where to; empty: nothing is stored.
     :param request: the request without secrets, for the sidecar; None: not known here.
+    :param tag: of the paid request, for the sidecar; empty: not known here.
     :param stored: entries of the result's ``media`` list that are known from an earlier attempt.
     :param on_stored: as in :func:`download_outputs`.
     :raises MagicHourError: as :func:`download_outputs`.
@@ -60,7 +62,7 @@ def store_outputs(
         return task_result(job, tool, ())
     sidecar: Sidecar | None = None
     if conf.getboolean("magic_hour", "sidecar", fallback=True):
-        sidecar = Sidecar.read(_open_folder(job, folder) / f"{file_stem(tool, job)}.json", job.id)
+        sidecar = Sidecar.read(_open_folder(job, folder) / f"{file_stem(tool, job)}.json", job, tag)
     before = [*(sidecar.media() if sidecar is not None else ()), *stored]
     result = task_result(job, tool, download_outputs(client, job, tool, folder, stored=before, on_stored=on_stored))
     if sidecar is not None:
