@@ -77,8 +77,8 @@ def test_a_job_that_is_gone_is_named_before_anything_is_paid(deleted_job):
         result = made(sim, client)
         client.delete_job("image", result["id"])
         for given, words in (
-            (result, "gone: it was deleted, or belongs to another account"),
-            (library_url("image", result["id"]), "gone"),
+            (result, "does not find: it was deleted, is another account"),
+            (library_url("image", result["id"]), "does not find"),
             ({**result, "file": "s3://b/k.png", "media": []}, "can be uploaded: give 's3://b/k.png'"),
         ):
             with pytest.raises(InvalidInputError, match=words):

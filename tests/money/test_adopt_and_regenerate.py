@@ -204,3 +204,46 @@ def test_known_credits_are_kept(airflow, either_ledger, monkeypatch):
     airflow.attempt(airflow.operator(), ti)
     assert ti.record["credits_charged"] == 10
     assert airflow.creates() == 1
+
+
+def test_a_mistyped_id_is_not_adopted(airflow, either_ledger):
+    """It would take the record's place, and the job that is looked for would be forgotten."""
+    ti, operator = TaskInstance(), airflow.operator()
+    airflow.sim.inject_fault("close-after-accept")
+    with pytest.raises(AirflowFailException, match="It is unknown whether"):
+        airflow.attempt(operator, ti)
+    before = ti.record
+    ti.store.set("magic_hour.adopt", "mistyped1")
+    ti.clear()
+    started = airflow.clock.now()
+    with pytest.raises(AirflowFailException, match=r"finds no image job of this id.*It is unknown whether") as caught:
+        airflow.attempt(operator, ti)
+    assert "magic_hour.adopt" in str(caught.value)
+    assert airflow.clock.now() - started < 10
+    assert ti.record == before
+    ti.store.set("magic_hour.adopt", airflow.sim.jobs()[0]["id"])
+    ti.clear()
+    assert airflow.attempt(operator, ti)["id"] == airflow.sim.jobs()[0]["id"]
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("own", ["intent", "generated name", "another task's"])
+def test_adopting_a_job_with_another_tag_is_not_silent(airflow, either_ledger, capsys, caplog, own):
+    """Its name says whose request it was: that of another one is adopted with a warning, the task's own without."""
+    ti, operator = TaskInstance(), airflow.operator()
+    if own == "another task's":
+        airflow.attempt(operator, TaskInstance("other"))
+    else:
+        airflow.sim.inject_fault("close-after-accept")
+        with pytest.raises(AirflowFailException):
+            airflow.attempt(operator, ti)
+    if own == "generated name":
+        ti.store.delete("magic_hour.job")
+    (job,) = airflow.sim.jobs()
+    ti.store.set("magic_hour.adopt", job["id"])
+    ti.clear()
+    capsys.readouterr()
+    assert airflow.attempt(operator, ti)["id"] == job["id"]
+    said = capsys.readouterr().out + caplog.text
+    assert ("the tag of another request" in said) == (own == "another task's")
+    assert airflow.creates() == 1

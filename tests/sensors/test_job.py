@@ -148,7 +148,7 @@ def test_reschedule(airflow):
     [
         ({"status": "error", "code": "unknown_error"}, "failed with unknown_error"),
         ({"status": "canceled"}, "was canceled"),
-        ({"status": "gone"}, "is gone"),
+        ({"status": "gone"}, "Magic Hour finds no video job .*This task pays for nothing"),
     ],
 )
 def test_a_job_that_ended_badly(airflow, monkeypatch, deferrable, fault, words):
@@ -266,3 +266,34 @@ def test_a_mode_among_the_default_arguments(airflow):
         assert sensor(airflow, "x").deferrable is True
     assert sensor(airflow, "x", default_args={"mode": "poke"}).deferrable is False
     assert sensor(airflow, "x").deferrable is True
+
+
+@pytest.mark.parametrize("mode", [None, "poke", "reschedule"])
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_an_id_that_nobody_has_submitted(airflow, monkeypatch, mode, soft_fail):
+    """A mistyped id is said at once, without a word of a payment; it is no failure of a job, which would be skipped."""
+    monkeypatch.setattr(time, "sleep", airflow.clock.sleep)
+    options = {"soft_fail": soft_fail} | ({"mode": mode} if mode else {})
+    ti, started = TaskInstance(), airflow.clock.now()
+    ti.start_date = datetime.fromtimestamp(started, UTC)
+    with pytest.raises(AirflowFailException, match="finds no video job mistyped1: the id is mistyped") as caught:
+        airflow.attempt(sensor(airflow, {"kind": "video", "id": "mistyped1"}, **options), ti)
+    assert "This task pays for nothing." in str(caught.value)
+    assert "was paid" not in str(caught.value)
+    assert (ti.xcoms["magic_hour_job"]["error_code"], ti.xcoms["magic_hour_job"]["charge"]) == (
+        "job_not_found",
+        "none",
+    )
+    assert airflow.clock.now() - started <= 15
+    assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("as_result", [False, True])
+def test_a_job_that_its_route_does_not_know_yet(airflow, as_result):
+    """A job that was submitted just now may be too new for its route: it is waited for all the same."""
+    job = {"kind": "video", "id": submit(airflow.sim)} | ({"status": "queued"} if as_result else {})
+    airflow.sim.inject_fault("status", endpoint="get-job", status=404, count=3 if as_result else 1)
+    ti = TaskInstance()
+    ti.start_date = datetime.fromtimestamp(airflow.clock.now(), UTC)
+    assert airflow.attempt(sensor(airflow, job), ti)["status"] == "complete"
+    assert airflow.creates() == 1

@@ -6,7 +6,7 @@ The facts are in ``catalog.json``; see https://docs.magichour.ai/api-reference f
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -178,3 +178,12 @@ def get_tool(tool: str | Tool) -> Tool:
 def default_polling_class(slug: str, kind: str) -> PollingClass:
     """Return the polling class of a tool where its request is not known; of a tool not known, that of its kind."""
     return (TOOLS.get(slug) or Tool(slug, kind, "/")).polling_class()
+
+
+def field_paths(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Return every field of a request's schema: its dotted path, ``[]`` for every element of a list, and its name."""
+    for name, inner in schema.get("properties", {}).items():
+        where = f"{path}.{name}".lstrip(".")
+        yield where, name
+        yield from field_paths(inner, where)
+        yield from field_paths(inner.get("items", {}), f"{where}[]")

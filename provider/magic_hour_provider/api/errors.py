@@ -254,6 +254,10 @@ class NotRetryableError(MagicHourError):
         return self.message
 
 
+class JobNotFoundError(NotRetryableError):
+    """Magic Hour does not know a job that somebody else has named: nothing tells whether it was ever made."""
+
+
 class WaitTimedOutError(MagicHourError):
     """This attempt's timeout ended, not the job: a retry resumes waiting for the same job."""
 

@@ -31,6 +31,13 @@ def is_id(job_id: object) -> TypeGuard[str]:
     return isinstance(job_id, str) and _ID.fullmatch(job_id) is not None
 
 
+def as_id(value: object) -> str | None:
+    """Return a job's id that may go into a path, else None; a number is one too, as its digits."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    text = text.strip() if isinstance(text, str) else text
+    return text if is_id(text) else None
+
+
 def check_id(job_id: object) -> str:
     """Return the id if it may go into a path.
 

@@ -17,10 +17,9 @@ import httpx
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import BASE_URL, KINDS, Tool, get_tool
 from magic_hour_provider.api.errors import Charge, RequestFailure, describe_error
-from magic_hour_provider.api.models import GONE, Account, Download, Job, Submission, UploadLink, check_id
+from magic_hour_provider.api.models import GONE, Account, Download, Job, Submission, UploadLink, as_id, check_id
 from magic_hour_provider.api.responses import (
     Response,
-    as_id,
     as_int,
     as_str,
     classify_failure,

@@ -13,7 +13,7 @@ import httpx
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.errors import Charge, RequestFailure, describe_error
-from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, is_id, library_url
+from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, library_url
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.times import parse_http_date
 
@@ -128,13 +128,6 @@ def _clean(value: Any) -> Any:
 def as_str(value: Any) -> str | None:
     """Return a string that is not empty, else None."""
     return value if isinstance(value, str) and value else None
-
-
-def as_id(value: Any) -> str | None:
-    """Return a job's id that may go into a path, else None; a number is one too, as its digits."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    text = text.strip() if isinstance(text, str) else text
-    return text if is_id(text) else None
 
 
 def as_int(value: Any) -> int | None:
@@ -328,6 +321,12 @@ def job_error(
             advice = "The same request would fail again: change it, then clear the task."
         failure.next_step = advice + see
         return failure
+    if job.status == GONE and not paid_here:
+        return errors.JobNotFoundError(
+            f"Magic Hour finds no {job.kind} job {job.id}: the id is mistyped, the job is of another kind, it is deleted, "
+            "or it belongs to another account than the connection's key. This task pays for nothing.",
+            charge=Charge.NONE,
+        )
     renewal = "clear it to make and pay for a new job" if paid_here else "make it again where it was made"
     if job.status == CANCELED:
         # Only videos can be canceled, and those are refunded in full
@@ -341,8 +340,7 @@ def job_error(
         return errors.JobCanceledError(
             f"{what} is gone: it was deleted, or the connection's key now belongs to another account.",
             charge=Charge.KEPT,
-            next_step="The task will not pay for another by itself. If the key is the cause, bring back the right one"
-            + (f', put "{job.id}" into {adopt} and clear the task' if paid_here else "")
-            + f": nothing is paid. If it is deleted, {renewal}.{see}",
+            next_step="The task will not pay for another by itself. If the key is the cause, bring back the right one, "
+            f'put "{job.id}" into {adopt} and clear the task: nothing is paid. If it is deleted, {renewal}.{see}',
         )
     return errors.InvalidResponseError(f"{what} ended as {job.status!r}, which is not known.{see}")

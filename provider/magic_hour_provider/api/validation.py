@@ -21,7 +21,7 @@ from typing import Any
 import jsonschema
 from jsonschema.exceptions import ValidationError
 
-from magic_hour_provider.api.catalog import TOOLS, Tool
+from magic_hour_provider.api.catalog import TOOLS, Tool, field_paths
 from magic_hour_provider.api.errors import InvalidInputError, with_article
 
 _Path = tuple[str | int, ...]
@@ -159,7 +159,7 @@ def suggest_fields(tool: Tool, name: object, path: _Path = ()) -> list[str]:
 
     :param path: where the name stands in the request.
     """
-    word, everywhere = str(name).casefold(), [(where, last.casefold()) for where, last in _field_paths(tool.schema, "")]
+    word, everywhere = str(name).casefold(), [(where, last.casefold()) for where, last in field_paths(tool.schema)]
     beside = {one.casefold(): format_path((*path, one)) for one in _schema_at(tool.schema, path).get("properties", ())}
     return (
         [where for where, last in everywhere if last == word]
@@ -234,14 +234,6 @@ def _unknown_fields(tool: Tool, request: Mapping[str, Any], path: _Path) -> Iter
         if name not in known and name not in sdk_names:
             hint = format_hint(suggest_fields(tool, name, path)) or f"it has {', '.join(f'`{one}`' for one in known)}"
             yield f"`{format_path((*path, name))}` is not a field of {tool.slug} ({hint})"
-
-
-def _field_paths(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    for name, inner in schema.get("properties", {}).items():
-        where = f"{path}.{name}".lstrip(".")
-        yield where, name
-        yield from _field_paths(inner, where)
-        yield from _field_paths(inner.get("items", {}), f"{where}[]")
 
 
 def _missing_fields(error: ValidationError, path: _Path, extra: Mapping[str, Any] | None) -> Iterator[str]:

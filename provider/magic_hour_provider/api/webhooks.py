@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from magic_hour_provider.api.errors import InvalidInputError, SignatureError
-from magic_hour_provider.api.models import COMPLETE, ERROR, library_url
-from magic_hour_provider.api.responses import as_id, as_int, as_str, parse_object
+from magic_hour_provider.api.models import COMPLETE, ERROR, as_id, library_url
+from magic_hour_provider.api.responses import as_int, as_str, parse_object
 
 __all__ = [
     "SIGNATURE_HEADER",

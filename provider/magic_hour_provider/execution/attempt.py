@@ -16,9 +16,9 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import Job, check_id
 from magic_hour_provider.execution.deadline import Deadline
-from magic_hour_provider.execution.failures import add_earlier_payment, describe_stop, judge_failure
+from magic_hour_provider.execution.failures import add_earlier_payment, charge_before, describe_stop, judge_failure
 from magic_hour_provider.execution.outcome import OutcomeHandler, TaskResult
-from magic_hour_provider.execution.preflight import run_preflight
+from magic_hour_provider.execution.preflight import check_adopted_job, run_preflight
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.execution.spec import Deferral, JobSpec, JobTask
 from magic_hour_provider.execution.submission import get_balance, submit_once
@@ -31,7 +31,7 @@ from magic_hour_provider.ledger.decision import Decision
 from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.ledger.record import ADOPT, Record
 from magic_hour_provider.ledger.run_activity import RunActivity
 from magic_hour_provider.ledger.tag import find_tag, generate_job_name
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
@@ -172,17 +172,36 @@ class JobAttempt:
             host=self._client.base_url,
             tool=spec.tool.slug,
         )
-        decision = self._ledger.decide(
-            record,
-            spec.tool,
-            self._fingerprint,
-            on_clear=spec.on_clear,
-            on_unknown=spec.on_unknown_submission,
-            balance=get_balance(self._client) if record is not None and record.state == "intent" else None,
-        )
+        try:
+            decision = self._ledger.decide(
+                record,
+                spec.tool,
+                self._fingerprint,
+                on_clear=spec.on_clear,
+                on_unknown=spec.on_unknown_submission,
+                balance=get_balance(self._client) if record is not None and record.state == "intent" else None,
+                check_adopted=self._check_adopted,
+            )
+        except errors.MagicHourError as error:
+            if error.charge in (None, errors.Charge.NONE):
+                error.charge = charge_before(record)
+            raise
         if decision.log_message:
             self._log.info(decision.log_message)
         return decision
+
+    def _check_adopted(self, job_id: str) -> None:
+        record = self.seen
+        past = [] if record is None else [record.tag, *(str(one.get("key")) for one in record.history)]
+        check_adopted_job(
+            self._client,
+            self.spec.tool.kind,
+            job_id,
+            tags=past,
+            generated_name=generate_job_name(self._context["ti"]),
+            place=self._ledger.describe_location(ADOPT),
+            log=self._log,
+        )
 
     def resume(self, record: Record, seen: Record | None) -> Record:
         """Resume a job that is paid for, and return its record."""

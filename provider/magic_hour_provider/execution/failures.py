@@ -10,6 +10,16 @@ from magic_hour_provider.ledger.messages import unknown_submission_error
 from magic_hour_provider.ledger.record import Record
 
 
+def charge_before(record: Record | None) -> Charge:
+    """Return what is known of the charge before an attempt pays for anything.
+
+    :param record: what the ledger holds.
+    """
+    if record is None:
+        return Charge.NONE
+    return {"intent": Charge.UNKNOWN, "submitted": Charge.KEPT, "delivered": Charge.KEPT}.get(record.state, Charge.NONE)
+
+
 def add_earlier_payment(error: errors.MagicHourError, ledger: Ledger, record: Record | None) -> None:
     """Add to the error of an attempt that could not begin what was paid for before it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,13 @@ from airflow.providers.common.compat.sdk import conf
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.models import Account
+from magic_hour_provider.api.models import GONE, Account
 from magic_hour_provider.api.protocol import check_create_body
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.inputs.upload import resolve_inputs
-from magic_hour_provider.ledger.tag import make_job_name, new_tag
+from magic_hour_provider.ledger.tag import find_tag, make_job_name, new_tag
 from magic_hour_provider.storage.paths import check_folder
 
 if TYPE_CHECKING:
@@ -81,6 +82,43 @@ def run_preflight(
         name = make_job_name(name, generated_name, tag, tag_job_names)
         body = {**body, "name": name} if name else body
     return CheckedRequest(body, tag, name, account, account_at)
+
+
+def check_adopted_job(
+    client: MagicHourClient,
+    kind: str,
+    job_id: str,
+    *,
+    tags: Collection[str],
+    generated_name: str,
+    place: str,
+    log: FilteringBoundLogger,
+) -> None:
+    """Poll a job that a person wants the task to resume, before it takes the place of what is recorded.
+
+    :param tags: of the task's own requests.
+    :param generated_name: as of :func:`run_preflight`.
+    :param place: where the person put the id.
+    :raises InvalidInputError: Magic Hour does not know it.
+    """
+    job = client.find_job(kind, job_id)
+    if job.status == GONE:
+        raise errors.InvalidInputError(
+            f"{place[:1].upper()}{place[1:]} names {job_id}, and Magic Hour finds no {kind} job of this id: it is "
+            "mistyped, deleted, or of another account than the connection's key. Nothing was adopted.",
+            next_step="Put the right id there, or remove it, and clear the task.",
+        )
+    tag = find_tag(job.name)
+    if tag is None or tag in tags or job.name == make_job_name(None, generated_name, tag, "all"):
+        return
+    log.warning(
+        "Job %s is adopted, although its name %r ends with the tag of another request (#%s): it may be another task's, "
+        "which then has it too. If it is not the one that is meant, put the right id into %s and clear the task.",
+        job_id,
+        job.name,
+        tag,
+        place,
+    )
 
 
 def _read_tag_job_names() -> str:

@@ -100,7 +100,7 @@ def _check_job(one: Input, job: Job) -> None:
         stored = isinstance(one.value, Mapping) and one.value.get("file")
         instead = f"What was stored can be uploaded: give {one.value['file']!r}." if stored else None
         raise InvalidInputError(
-            f"{what}, which is gone: it was deleted, or belongs to another account than the connection's key.",
+            f"{what}, which Magic Hour does not find: it was deleted, is another account's, or its id is mistyped.",
             next_step=instead,
         )
     if not job.ended:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Protocol
 
@@ -158,16 +158,21 @@ class Ledger:
         on_clear: str,
         on_unknown: str,
         balance: int | None = None,
+        check_adopted: Callable[[str], object] = lambda job_id: None,  # noqa: ARG005 (nobody looks)
     ) -> Decision:
         """Decide what this attempt does; see :func:`.decision.decide`. What a person asked for by hand comes first.
 
         :param record: what this ledger holds, as it was just read.
+        :param check_adopted: refuses the id of a job that cannot be adopted, by an error: it takes the record's place.
         :raises InvalidInputError: what a person asked for cannot work.
         :raises MagicHourError: as :func:`.decision.decide`.
         """
         if adopt := self._get(ADOPT):
+            job_id = self._parse_adopted_id(adopt, tool)
+            if record is None or record.job_id != job_id:
+                check_adopted(job_id)
             # Written over without a paid request in between: so what is there is read once more.
-            adopted = self._adopt(self.read(), tool, fingerprint, self._parse_adopted_id(adopt, tool))
+            adopted = self._adopt(self.read(), tool, fingerprint, job_id)
             message = f"Resuming Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid."
             return Decision(adopted, adopted, message)
         if self.is_regenerate_requested():

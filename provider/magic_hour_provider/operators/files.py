@@ -229,7 +229,12 @@ class MagicHourDeleteOperator(_JobOperator):
         with self._client() as client:
             reference, job = self._poll_job(client, context)
             if job.status == GONE:
-                self.log.info("Magic Hour job %s is gone already; nothing is left to delete.", job.id)
+                self.log.warning(
+                    "Magic Hour finds no %s job %s, so nothing was deleted: it is deleted already, or the id is "
+                    "mistyped, of another kind or of another account than the connection's key.",
+                    job.kind,
+                    job.id,
+                )
                 return {"id": job.id, "kind": job.kind, "deleted": False}
             if not job.ended:
                 raise NotRetryableError(

@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
 from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.catalog import KINDS
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
+from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, NotFoundError
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.deadline import Deadline
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+_SECOND_LOOK_S = 10.0
+
+
 class MagicHourJobSensor(BaseSensorOperator):
     """Waits until a Magic Hour job ends, stores its files, and returns the same object as the operators.
 
@@ -53,7 +56,7 @@ class MagicHourJobSensor(BaseSensorOperator):
     :param kwargs: of every sensor: ``poke_interval`` (seconds; at least 10 in reschedule mode, as Airflow
         may fail a task that returns sooner), ``timeout`` (seconds), ``soft_fail`` and so on. ``soft_fail``
         skips where the job itself failed or the time is up; other trouble fails, and ``retries`` count.
-    :raises AirflowFailException: the job failed, was canceled or is gone, or the input cannot work.
+    :raises AirflowFailException: the job failed, was canceled or is not found, or the input cannot work.
     :raises AirflowSensorTimeout: the sensor's ``timeout`` ended; the job keeps running.
     :raises AirflowTaskTimeout: its ``execution_timeout`` ended; the job keeps running.
     """
@@ -127,6 +130,13 @@ class MagicHourJobSensor(BaseSensorOperator):
                 )
             now = clock.current().now()
             outcome = self._poll_state.next_action(observation, now).outcome
+            if outcome is None and isinstance(observation, NotFoundError) and not self._is_task_result():
+                # A job may be too new for its route, but not for long; an id that nobody has submitted is never found.
+                clock.current().sleep(_SECOND_LOOK_S)
+                observation = self._observation = _observe(client, reference)
+                now = clock.current().now()
+                is_missing = isinstance(observation, NotFoundError)
+                outcome = Outcome(GONE) if is_missing else self._poll_state.next_action(observation, now).outcome
             if outcome is None and self._gives_up_on_links(observation, context, now):
                 outcome = Outcome(COMPLETE)  # the files that have a link are stored, and the others named
             if outcome is None:
@@ -140,7 +150,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             report.push_job(job.id, job.kind, job.status)
             if outcome.status != COMPLETE:
                 failure = job_error(job, tool=reference.tool, paid_here=False)
-                self._has_job_failed = True
+                self._has_job_failed = isinstance(observation, Job)
                 failure.retryable = False  # another poll would see the same: only a person can help
                 report.set_job_end(job.status, job.credits_charged)
                 report.push_failure(failure)
@@ -149,6 +159,10 @@ class MagicHourJobSensor(BaseSensorOperator):
             report.push_end(job.status, credits_charged=job.credits_charged)
         emit_outlet_events(self.outlets, context, result)
         return result
+
+    def _is_task_result(self) -> bool:
+        """Whether the job was named by the result of the task that submitted it: it surely exists."""
+        return isinstance(self.job, Mapping) and "status" in self.job
 
     def _gives_up_on_links(self, observation: Job | MagicHourError, context: Mapping[str, Any], now: float) -> bool:
         """Whether a complete job has links that are missing, and the time is up in which it is polled for them."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOT_ITS_FILE = "This file is not shown: its name holds no id of a job that this task has reported."
-_OUTPUT = re.compile(r"(?s)(.+)-[0-9]{1,6}(?:\.[A-Za-z0-9]{1,9})?")  # <tool>-<job id>-<number>.<extension>
+_OUTPUT = re.compile(r"(?s)\A(.+)-[0-9]{1,6}(?:\.[A-Za-z0-9]{1,9})?\Z")  # <tool>-<job id>-<number>.<extension>
 
 
 def find_job_id(name: str, job_ids: Iterable[str]) -> str | None:
