@@ -323,7 +323,7 @@ def job_error(
         return failure
     if job.status == GONE and not paid_here:
         return errors.JobNotFoundError(
-            f"Magic Hour finds no {job.kind} job {job.id}: the id is mistyped, the job is of another kind, it is deleted, "
+            f"Magic Hour finds no {job.kind} job {job.id}: the id is mistyped, the job is of another kind or deleted, "
             "or it belongs to another account than the connection's key. This task pays for nothing.",
             charge=Charge.NONE,
         )
