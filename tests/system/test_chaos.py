@@ -198,3 +198,17 @@ def test_a_triggerer_of_two_and_a_scheduler_killed(world, runs):
     assert (ti["state"], ti["try_number"], len(jobs)) == ("success", 2, 1)
     assert "Not paid again" in airflow.task_log(dag_id, run_id, "on_the_worker", 2)
     noted(jobs, "scheduler with its workers, while waiting on one", "success at attempt 2")
+
+
+def test_a_bad_gateway(world):
+    """Magic Hour's own 502, a balance that is unchanged, and no other task of the run has begun: sent again, one job.
+
+    Last, as any other job of the account would change the balance.
+    """
+    world.sim.inject_fault("status", status=502, prompt="behind a bad gateway")
+    run_id = world.airflow.trigger("bad_gateway")
+    assert world.airflow.wait_for_run("bad_gateway", run_id, 240) == "success"
+    assert "sending the request again" in world.airflow.task_log("bad_gateway", run_id, "make", 1)
+    jobs = jobs_of(world, "bad_gateway", "make") + jobs_of(world, "bad_gateway", "later")
+    assert len(jobs) == 2
+    noted(jobs, "nothing killed: HTTP 502, then another task", "success")

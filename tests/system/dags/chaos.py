@@ -118,6 +118,13 @@ with DAG("interrupted", schedule=None):
 with DAG("run_out_of_time", schedule=None, dagrun_timeout=timedelta(seconds=15)):
     MagicHourOperator(task_id="make", tool="text-to-video", request=video(60), **RETRY)
 
+with DAG("bad_gateway", schedule=None):
+    request = {"image_count": 1, "style": {"prompt": "behind a bad gateway"}}
+    (
+        MagicHourOperator(task_id="make", tool="ai-image-generator", request=request)
+        >> MagicHourOperator.partial(task_id="later", tool="ai-image-generator").expand(request=[PICTURE])
+    )
+
 with DAG("mapped", schedule=None, max_active_runs=2):
     MagicHourOperator.partial(task_id="make", tool="ai-image-generator").expand(
         request=[PICTURE, PICTURE, {"image_count": 1, "style": {"prompt": "another"}}]
