@@ -126,10 +126,11 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "ledger_path": {
                         "description": (
-                            "Airflow 3.1 and 3.2: folder for the records of what was paid for, which all workers of "
-                            "one Airflow, and no other Airflow, share: an absolute path or any ObjectStoragePath, no "
-                            "template. Empty: .magic-hour-ledger under the task's output_path. Not used where Airflow "
-                            "has its task state store (3.3 and later)."
+                            "Folder for the records of what was paid for, which all workers of one Airflow, and no "
+                            "other Airflow, share: an absolute path or any ObjectStoragePath, no template. Where "
+                            "Airflow has its task state store (3.3 and later) it is a second place, which a task that "
+                            "was cleared during its paid request can still write; before, without it the records are "
+                            "in .magic-hour-ledger under the task's output_path."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",

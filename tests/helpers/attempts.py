@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -31,6 +32,8 @@ class TaskInstance:
     def __init__(self, task_id: str = "make", map_index: int = -1) -> None:
         self.task_id, self.map_index = task_id, map_index
         self.try_number, self.max_tries, self.clear_number = 0, 0, 0
+        self.id = uuid.uuid4()
+        self._ti_context_from_server = SimpleNamespace(xcom_keys_to_clear=[])
         self.start_date = None
         self.store: Store | StoredFiles | None = Store()
         if self.ledger_path is not None:
@@ -67,8 +70,10 @@ class TaskInstance:
         """Say that the sensor was never rescheduled."""
 
     def next_attempt(self) -> None:
-        """Begin an attempt: Airflow clears its XComs."""
+        """Begin an attempt: Airflow gives it an id of its own, and clears the XComs of the one before."""
         self.try_number += 1
+        self.id = uuid.uuid4()
+        self._ti_context_from_server = SimpleNamespace(xcom_keys_to_clear=list(self.xcoms))
         self.xcoms = {}
 
     def clear(self, retries: int = 0) -> None:

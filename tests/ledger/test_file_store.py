@@ -150,18 +150,18 @@ def test_the_record_under_output_path(airflow):
     ti.next_attempt()
     assert isinstance(airflow.start(operator, ti), TaskDeferred)
     assert airflow.attempt(operator, ti)["status"] == "complete"
-    (path,) = (airflow.output / "out" / ".magic-hour-ledger").rglob("magic_hour.*")
+    (path,) = (airflow.output / "out" / ".magic-hour-ledger").rglob("magic_hour.job*")
     assert json.loads(path.read_text())["state"] == "delivered"
     assert airflow.creates() == 1
 
 
-def test_the_task_state_store_wins(airflow, tmp_path):
-    """Where Airflow has one, ``ledger_path`` is not used."""
+def test_the_record_is_in_every_place(airflow, tmp_path):
+    """Where Airflow has a task state store, ``ledger_path`` is the second place: one record, and one create."""
     airflow.setting("ledger_path", str(tmp_path / "ledger"))
     ti = TaskInstance()
     airflow.attempt(airflow.operator(), ti)
+    assert open_file_store(ti, "", None).get(KEY) == ti.record
     assert ti.record["state"] == "delivered"
-    assert not (tmp_path / "ledger").exists()
     assert airflow.creates() == 1
 
 

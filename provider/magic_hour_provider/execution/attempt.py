@@ -31,6 +31,7 @@ from magic_hour_provider.ledger.decision import Decision
 from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.messages import LostRecordError
 from magic_hour_provider.ledger.record import ADOPT, Record
 from magic_hour_provider.ledger.run_activity import RunActivity
 from magic_hour_provider.ledger.tag import find_tag, generate_job_name
@@ -183,6 +184,8 @@ class JobAttempt:
                 check_adopted=self._check_adopted,
             )
         except errors.MagicHourError as error:
+            if isinstance(error, LostRecordError):
+                self.report.keep_earlier(error.tags, error.job_ids)
             if error.charge in (None, errors.Charge.NONE):
                 error.charge = charge_before(record)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from magic_hour_provider import clock
@@ -22,6 +22,9 @@ from magic_hour_provider.times import format_time
 from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, intent_xcom, submitted_xcom
 
 log = logging.getLogger(__name__)
+
+SUBMITTING = "submitting"
+"""The status of a task whose paid request may be under way."""
 
 _MAX_REQUEST = 16 * 1024  # bytes of JSON
 
@@ -76,8 +79,17 @@ class Report:
         self._facts["status"] = status
 
     def push_intent(self, tag: str, name: str | None, conn_id: str) -> None:
-        """Push that a request is about to be sent; its tag finds the task instance (XCom keys are indexed)."""
+        """Push that a request is about to be sent; its tag finds the task instance (XCom keys are indexed).
+
+        It also is what other tasks of the run know of this one while nobody knows whether it has a job.
+        """
         self._push(intent_xcom(tag), {"tool": self._facts["tool"], "name": name, "conn_id": conn_id})
+        self._push(JOB_XCOM, {**self._facts, "name": name, "status": SUBMITTING})
+
+    def keep_earlier(self, tags: Iterable[str], job_ids: Iterable[str]) -> None:
+        """Push the keys of an earlier attempt again: Airflow removes them, and the next attempt must find them too."""
+        for key in (*map(intent_xcom, tags), *map(submitted_xcom, job_ids)):
+            self._push(key, {"tool": self._facts["tool"]})
 
     def push_job(
         self,

@@ -8,13 +8,19 @@ whatever happens to a task, a worker or a store; each names the test that fails 
    ``test_without_a_written_intent_nothing_is_sent``
 2. An intent is withdrawn only after a failure of which it is sure that no job was made, and then always.
    ``test_what_a_fault_of_the_create_costs``
-3. Just before each paid request the record is read once more: it must be the one on which the attempt decided.
-   ``test_an_attempt_overtaken_before_its_request_sends_nothing``
+3. Just before each paid request the record is read once more: it must be the one on which the attempt decided. Of two
+   attempts that declare an intent at the same moment one is refused at least.
+   ``test_an_attempt_overtaken_before_its_request_sends_nothing``,
+   ``test_of_two_that_declare_at_once_one_is_refused``
 4. The id of a paid job is written before anything else is done, and no later writer hides it.
    ``test_an_execution_timeout_during_the_request_waits_for_the_record``, ``test_two_paid_jobs_are_both_in_the_record``,
    ``test_a_late_failure_does_not_hide_the_next_job``
-5. A record that cannot be read is an error, never "no record".
-   ``test_a_record_that_cannot_be_read_is_an_error``
+5. A record that cannot be read is an error, never "no record". A missing one means that nothing was paid for only if
+   every place keeps the attempt's mark and nothing else is left that shows a paid request: an earlier attempt's mark or
+   its XCom keys. A record of a deleted run is another run's.
+   ``test_a_record_that_cannot_be_read_is_an_error``, ``test_an_older_api_server_during_an_upgrade``,
+   ``test_a_record_that_is_lost_beside_its_mark``, ``test_a_record_that_is_lost_with_its_mark``,
+   ``test_a_run_that_was_deleted_and_made_again_pays_nothing``
 6. A retry never pays for another job while there is one that is not refunded, not even for another request. Only a
    clear or a person may ask for that; a clear counts once.
    ``test_the_decision_of_an_attempt``, ``test_a_clear_counts_once``

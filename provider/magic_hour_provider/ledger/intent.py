@@ -12,7 +12,7 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.models import Submission
 from magic_hour_provider.ledger.decision import Decision
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.messages import unknown_submission_error
+from magic_hour_provider.ledger.messages import forgetful_place_error, unknown_submission_error
 from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, overtaken_error
 
 log = logging.getLogger(__name__)
@@ -63,13 +63,18 @@ class Intent:
 
         :raises RecordError: another attempt has written the record since this one decided; nothing may be sent.
         """
-        current = self._ledger.read()
-        if current not in (self._previous, self.record):
+        is_first = self._previous is None
+        unproven = self._ledger.find_markless_place() if is_first else None
+        if self._ledger.read() not in (self._previous, self.record):
             raise overtaken_error(self._ledger.describe_location(KEY))
+        if unproven is not None:
+            raise forgetful_place_error(unproven)
         self._had_regenerate = self._had_regenerate or self._ledger.is_regenerate_requested()
-        self.record = self._ledger.declare(self.record, current)
+        self.record = self._ledger.write(self.record, declares=True)
         self.is_written = True
         try:
+            if is_first:
+                self._ledger.mark_declared(self.record.tag)
             if self._had_regenerate:
                 # Before the request: one that outlived it would pay again.
                 self._ledger.remove(REGENERATE)
@@ -90,6 +95,7 @@ class Intent:
             if self._previous is not None:
                 self._ledger.write(self._previous)
             else:
+                self._ledger.mark_declared(None)
                 self._ledger.remove(KEY)
         except Exception:  # any failure of the store: what the service said must not be lost over it
             log.exception(
@@ -115,7 +121,7 @@ class Intent:
         pause = 1.0
         while True:
             try:
-                current = self._ledger.read()
+                current = self._ledger.read(tolerant=True)
                 if current is not None and current.tag != paid.tag:
                     log.error("Another attempt has recorded job %s: it goes into the history.", current.job_id)
                     paid = replace(paid, history=current.past())
@@ -142,7 +148,7 @@ class Intent:
     def find_identified(self) -> Record | None:
         """Return the record if a webhook has completed it meanwhile (``plugin.webhooks.recovery``), else None."""
         try:
-            current = self._ledger.read()
+            current = self._ledger.read(tolerant=True)
         except Exception:  # any failure of the store: what is known of the lost response must not be lost over it
             log.exception("The record of the paid request #%s could not be read.", self.record.tag)
             return None

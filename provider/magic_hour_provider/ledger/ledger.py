@@ -5,33 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import Any
 
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.models import check_id, parse_library_url
 from magic_hour_provider.ledger.decision import Decision, RetryState, decide
-from magic_hour_provider.ledger.file_store import FileStore, open_file_store
-from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, State, describe_task_state
+from magic_hour_provider.ledger.file_store import open_file_store
+from magic_hour_provider.ledger.messages import LostRecordError, deleted_run_error
+from magic_hour_provider.ledger.places.mark import ATTEMPT, AttemptMark, EarlierXComs
+from magic_hour_provider.ledger.places.several import Places, Store
+from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, State, overtaken_error
 from magic_hour_provider.times import format_time
 
 log = logging.getLogger(__name__)
-
-_MISSING = object()
-
-
-class Store(Protocol):
-    """Airflow's task state store, or something like it. Rows outlive retries and clears."""
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value, or the default if there is no such key."""
-
-    def set(self, key: str, value: Any, *, retention: Any) -> None:
-        """Write a JSON value."""
-
-    def delete(self, key: str) -> None:
-        """Remove a key; a missing one is no error."""
 
 
 class Ledger:
@@ -39,13 +27,26 @@ class Ledger:
 
     :param store: Airflow's task state store, or files in its place, or None where there is neither.
     :param retry_state: where this attempt stands.
-    :param older: the files in which an Airflow before 3.3 kept the record: read where the store has none.
+    :param second: files beside Airflow's own store: what an Airflow before 3.3 has written there counts, and a process
+        whose task instance was cleared can still write there.
+    :param mark: of this attempt; None: it leaves none.
+    :param earlier: what the attempt before has pushed.
     """
 
-    def __init__(self, store: Store | None, retry_state: RetryState, *, older: Store | None = None) -> None:
-        self._store = store
-        self._older = older
+    def __init__(
+        self,
+        store: Store | None,
+        retry_state: RetryState,
+        *,
+        second: Store | None = None,
+        mark: AttemptMark | None = None,
+        earlier: EarlierXComs | None = None,
+    ) -> None:
+        self._places = Places(store, second)
         self.retry_state = retry_state
+        self._mark = None if mark is None else replace(mark, places=self._places.names)
+        self._earlier = earlier or EarlierXComs()
+        self._in_airflow = False
 
     @classmethod
     def open(cls, context: Mapping[str, Any], output_path: str = "", output_template: Any = None) -> Ledger:
@@ -55,70 +56,63 @@ class Ledger:
         :param output_template: the same before it was rendered.
         :raises InvalidInputError: the setting ``ledger_path`` cannot work.
         """
-        store, older = context.get("task_state_store"), None
+        ti, store, second = context["ti"], context.get("task_state_store"), None
         if store is None:
-            store = open_file_store(context["ti"], output_path, output_template)
+            store = open_file_store(ti, output_path, output_template)
         else:
-            # What was paid for before Airflow was upgraded, if the setting still says where that is written.
-            older = open_file_store(context["ti"], "", None)
+            second = open_file_store(ti, "", None)
         if store is None:
             log.warning(
                 "Nothing keeps a record of what this task pays for: if this attempt is lost, a retry pays for a new "
                 "job. Set [magic_hour] ledger_path, upgrade to Airflow 3.3, or set retries=0, where paying twice "
                 "matters."
             )
-        return cls(store, RetryState.of(context), older=older)
+        state = RetryState.of(context)
+        mark = AttemptMark.of(context, state.clear_number)
+        return cls(store, state, second=second, mark=mark, earlier=EarlierXComs.of(ti))
 
     @property
     def is_ephemeral(self) -> bool:
         """Whether nothing outlives this attempt: there is no store."""
-        return self._store is None
+        return len(self._places) == 0
 
     @property
     def in_airflow(self) -> bool:
         """Whether the record is in Airflow's own store, where the API server can complete it."""
-        return self._store is not None and not isinstance(self._store, FileStore)
+        return any(not place.is_files for place in self._places)
 
     def describe_location(self, key: str) -> str:
         """Name a key's place for a person."""
-        store = self._store
-        return store.describe_location(key) if isinstance(store, FileStore) else describe_task_state(key)
+        return self._places.describe_location(key)
 
     # -- read and write ----------------------------------------------------------------------------------------------
 
-    def read(self) -> Record | None:
-        """Return the record, or None if nothing was ever recorded.
+    def read(self, *, tolerant: bool = False) -> Record | None:
+        """Return the record, or None if every place says that there is none.
 
-        :raises InvalidInputError: there is one that cannot be read.
+        :param tolerant: whether one place that can be read is enough.
+        :raises MagicHourError: there is one that cannot be read, or two of different jobs.
         """
-        value = self._get(KEY, _MISSING)
-        if value is _MISSING and self._older is not None:
-            value = self._older.get(KEY, _MISSING)
-        # None is a row whose value is lost (a storage backend's missing blob), which is not "no record".
-        return None if value is _MISSING else Record.read(value, self.describe_location(KEY))
-
-    def write(self, record: Record) -> Record:
-        """Write the record over whatever is there, and return it with the time at which it was first written."""
-        record = _with_time(record)
-        self._set(KEY, record.to_json())
+        record, self._in_airflow = self._places.read(tolerant=tolerant)
         return record
 
-    def declare(self, intent: Record, previous: Record | None) -> Record:
-        """Write an intent over the record on which an attempt has decided, and return it as :meth:`write` does.
+    def write(self, record: Record, *, declares: bool = False) -> Record:
+        """Write the record, and return it with the time at which it was first written.
 
-        :raises RecordError: another attempt is writing the record; nothing may be sent.
+        :param declares: whether it is an intent, over what was read last: it must be in every place. Of any other
+            record one place is enough: the one that knows most counts.
+        :raises RecordError: it cannot be written, or another attempt is writing an intent: nothing may be sent.
         """
-        if not isinstance(self._store, FileStore):
-            # Of two attempts at the same moment Airflow lets only the one write whose task instance is current.
-            return self.write(intent)
-        intent = _with_time(intent)
-        self._store.declare(intent, previous)
-        return intent
+        record = replace(record, written_at=record.written_at or format_time(clock.current().now()))
+        if declares:
+            self._places.declare(record)
+        else:
+            self._places.set(KEY, record.to_json())
+        return record
 
     def remove(self, key: str) -> None:
         """Remove a key; a missing one is no error."""
-        if self._store is not None:
-            self._store.delete(key)
+        self._places.delete(key)
 
     def new_record(self, tool: Tool, state: State, fingerprint: dict[str, str], **more: Any) -> Record:
         """Return a record of this attempt, not yet written."""
@@ -133,19 +127,90 @@ class Ledger:
 
     def is_regenerate_requested(self) -> bool:
         """Whether a person has asked for a new job; it may be written with or without quotes."""
-        value = self._get(REGENERATE)
+        value = self._places.find(REGENERATE)
         return value is True or (isinstance(value, str) and value.strip().lower() == "true")
 
     def request_regenerate(self) -> None:
         """Ask for a new job, as a person did before the request that was refused."""
-        self._set(REGENERATE, True)
+        self._places.set(REGENERATE, True)
 
-    def _get(self, key: str, default: Any = None) -> Any:
-        return self._store.get(key, default) if self._store is not None else default
+    # -- "no record": is it true? ------------------------------------------------------------------------------------
 
-    def _set(self, key: str, value: Any) -> None:
-        if self._store is not None:
-            self._store.set(key, value, retention=_never_expire())
+    def mark_beginning(self) -> None:
+        """Leave this attempt's mark in every place, before anything is paid for.
+
+        :raises RecordError: a place could not be written.
+        """
+        self.mark_declared(None)
+
+    def mark_declared(self, tag: str | None) -> None:
+        """Note in this attempt's mark that its paid request is declared, so that its record cannot get lost unseen.
+
+        :param tag: of the request; None: it is withdrawn.
+        :raises RecordError: a place could not be written.
+        """
+        self._write_mark(tag=tag)
+
+    def find_markless_place(self) -> str | None:
+        """Name a place that has not this attempt's mark any more: what forgets it would forget a record too."""
+        if self._mark is None:
+            return None
+        for place in self._places:
+            if place.get(ATTEMPT) != self._mark.to_json():
+                return place.describe_location(ATTEMPT)
+        return None
+
+    def _write_mark(self, **changed: Any) -> None:
+        if self._mark is None:
+            return
+        self._mark = replace(self._mark, **changed)
+        if unwritten := self._places.set(ATTEMPT, self._mark.to_json()):
+            raise unwritten[0]
+
+    def _check_absence(self) -> None:
+        """Make sure that a missing record means that nothing was paid for, as far as anything is left that says more.
+
+        :raises LostRecordError: an earlier attempt had a record.
+        """
+        if self._mark is None or self.is_ephemeral:
+            return
+        lost = self._find_lost(self._mark)
+        if lost is None:
+            return
+        if self.read() is not None:  # missing for a moment
+            raise overtaken_error(self.describe_location(KEY))
+        raise lost
+
+    def _find_lost(self, own: AttemptMark) -> LostRecordError | None:
+        tags, job_ids = self._earlier.tags, self._earlier.job_ids
+        if job_ids:
+            why = f"an earlier attempt had Magic Hour job {', '.join(job_ids)}"
+            return LostRecordError(why, self.describe_location, job_ids=job_ids, tags=tags)
+        # Airflow's own store ends with its run: there a first attempt has no mark to find.
+        asked = [place for place in self._places if place.is_files or own.try_number > 1]
+        marks = {place.name: AttemptMark.read(place.get(ATTEMPT)) for place in asked}
+        left = [mark for mark in marks.values() if mark is not None]
+        declared = tuple(dict.fromkeys(mark.tag for mark in left if mark.tag)) or (() if left else tags)
+        if declared:
+            why = f"an earlier attempt has declared the paid request #{', #'.join(declared)}"
+            return LostRecordError(why, self.describe_location, tags=declared)
+        for place in asked:
+            if marks[place.name] is None and any(mark.is_missing_from(place.name, own.clear_number) for mark in left):
+                where = place.describe_location(ATTEMPT)
+                return LostRecordError(f"{where}, which an earlier attempt wrote, is gone", self.describe_location)
+        return None
+
+    def _check_own_run(self, record: Record) -> None:
+        """Make sure that a record is of this DAG run: files outlive a run that is deleted, Airflow's store does not.
+
+        :raises InvalidInputError: it is of another run of the same id.
+        """
+        if self._mark is None or self._in_airflow:
+            return
+        for place in self._places:
+            if place.is_files and self._mark.finds_deleted_run(AttemptMark.read(place.get(ATTEMPT))):
+                self._write_mark(refused=True)
+                raise deleted_run_error(record, place.describe_location(KEY), self.describe_location)
 
     # -- decide ------------------------------------------------------------------------------------------------------
 
@@ -167,7 +232,7 @@ class Ledger:
         :raises InvalidInputError: what a person asked for cannot work.
         :raises MagicHourError: as :func:`.decision.decide`.
         """
-        if adopt := self._get(ADOPT):
+        if adopt := self._places.find(ADOPT):
             job_id = self._parse_adopted_id(adopt, tool)
             if record is None or record.job_id != job_id:
                 check_adopted(job_id)
@@ -176,8 +241,14 @@ class Ledger:
             message = f"Resuming Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid."
             return Decision(adopted, adopted, message)
         if self.is_regenerate_requested():
+            self.mark_beginning()
             message = f"A new job is made and paid for, as {self.describe_location(REGENERATE)} asks."
             return Decision(seen=record, log_message=message)
+        if record is None:
+            self._check_absence()
+            self.mark_beginning()
+        else:
+            self._check_own_run(record)
         return decide(
             record,
             self.retry_state,
@@ -215,6 +286,7 @@ class Ledger:
             files=same.files if same else [],
         )
         adopted = self.write(adopted)
+        self.mark_beginning()
         # The other one first: whoever finds the job wants no new one, and left alone it would pay at the next retry.
         self.remove(REGENERATE)
         self.remove(ADOPT)
@@ -244,21 +316,9 @@ class Ledger:
 
     def _write_if_current(self, record: Record) -> Record:
         """Write what became of a job, unless the record is another job's by now: it must not fall back."""
-        current = self.read()
+        current = self.read(tolerant=True)
         if current is not None and current.job_id != record.job_id:
             newer = current.job_id or current.tag
             log.warning("The record is of job %s by now; job %s is left out.", newer, record.job_id)
             return record
         return self.write(record)
-
-
-def _with_time(record: Record) -> Record:
-    return replace(record, written_at=record.written_at or format_time(clock.current().now()))
-
-
-def _never_expire() -> Any:
-    try:
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-    except ImportError:  # before Airflow 3.3 nothing expires
-        return None
-    return NEVER_EXPIRE

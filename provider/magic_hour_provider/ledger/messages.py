@@ -1,12 +1,12 @@
-"""The error of a submission whose outcome is unknown: what is known, and what a person can do."""
+"""The errors of an attempt that may not pay: what is known, and what a person can do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from magic_hour_provider.api.errors import SubmissionUnknownError, with_article
-from magic_hour_provider.ledger.record import ADOPT, REGENERATE, Record, describe_task_state
+from magic_hour_provider.api.errors import Charge, InvalidInputError, SubmissionUnknownError, with_article
+from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError, describe_task_state
 
 
 def describe_job(record: Record) -> str:
@@ -53,3 +53,62 @@ def unknown_submission_error(
         "task" + ("." if resubmits else ", or set on_unknown_submission='resubmit', which may pay twice."),
         **more,
     )
+
+
+def deleted_run_error(record: Record, where: str, describe_location: Callable[[str], str]) -> InvalidInputError:
+    """Return the error of a run whose first attempt finds the record of a run of the same id.
+
+    :param record: of that run.
+    :param where: its place, for a person.
+    :param describe_location: names a key's place for a person.
+    """
+    old = f"job {record.job_id}" if record.job_id else f"the paid request #{record.tag}"
+    wanted = f'put "{record.job_id}", with the quotes,' if record.job_id else "put the job's id, in double quotes,"
+    return InvalidInputError(
+        f"The first attempt of this DAG run found a record already, in {where}: of {describe_job(record)}, {old} of "
+        f"{record.written_at} (UTC). So the run, or this task of it, was deleted and made again with the same id. "
+        "Nothing was sent, as the job of before may be the one that is wanted.",
+        next_step=f"To use that one, {wanted} into {describe_location(ADOPT)}; for a new job put true into "
+        f"{describe_location(REGENERATE)}; then clear the task. See {record.page or 'https://magichour.ai/my-library'}",
+    )
+
+
+def forgetful_place_error(where: str) -> RecordError:
+    """Return the error of a place that has not what was just written there.
+
+    :param where: the place, for a person.
+    """
+    return RecordError(
+        f"{where[:1].upper()}{where[1:]} is not what this attempt wrote there: it does not keep what it is given, "
+        "or another attempt has begun. Its word that nothing was paid for before is not enough to pay.",
+        next_step="A retry reads it again.",
+    )
+
+
+class LostRecordError(RecordError):
+    """The record is missing, and something is left that shows that there was one.
+
+    :param job_ids: of the jobs that are known.
+    :param tags: of the paid requests that are known.
+    """
+
+    charge = Charge.UNKNOWN
+
+    def __init__(
+        self,
+        why: str,
+        describe_location: Callable[[str], str],
+        *,
+        job_ids: tuple[str, ...] = (),
+        tags: tuple[str, ...] = (),
+    ) -> None:
+        self.job_ids, self.tags = job_ids, tags
+        known = f'"{job_ids[0]}", with the quotes,' if job_ids else "the job's id, in double quotes,"
+        super().__init__(
+            f"There is no record of what this task has paid for in {describe_location(KEY)}, but {why}. So the record "
+            "is lost, or cannot be read now, as while Airflow's API server is upgraded. Nothing was sent, as that "
+            "might pay twice.",
+            next_step=f"A retry reads the record again. If it stays away, put {known} into {describe_location(ADOPT)}, "
+            f"or true into {describe_location(REGENERATE)} for a new job, and clear the task. See "
+            "https://magichour.ai/my-library",
+        )

@@ -38,7 +38,8 @@ def unreadable_error(where: str, why: object) -> InvalidInputError:
     return InvalidInputError(
         f"{where[:1].upper()}{where[1:]}, which says what this task has paid for, cannot be read: {why}. Nothing was "
         "sent, as that might pay twice.",
-        next_step="See what is there; if the job it names is not wanted, delete it and clear the task.",
+        next_step=f"See what is there; if the job it names is not wanted, delete it, put true into {REGENERATE!r} "
+        "beside it, and clear the task.",
     )
 
 
@@ -117,6 +118,19 @@ class Record:
         stored = self.to_json()
         brief = {name: stored[name] for name in names}
         return [*self.history, {name: value for name, value in brief.items() if value is not None}][-_HISTORY:]
+
+    def is_of_same_job(self, other: Record) -> bool:
+        """Whether both are of one job, or one is the intent of the other."""
+        if self.job_id is not None and other.job_id is not None:
+            return self.job_id == other.job_id
+        return bool(self.tag) and self.tag == other.tag
+
+    def supersedes(self, other: Record) -> bool:
+        """Whether the other one is in this one's history."""
+        return any(
+            past.get("job_id") == other.job_id if other.job_id is not None else past.get("key") == other.tag
+            for past in self.history
+        )
 
     @property
     def page(self) -> str | None:

@@ -1,0 +1,96 @@
+"""The mark that an attempt leaves as it begins: it shows that a place keeps what it is given, and how far it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from magic_hour_provider.xcoms import INTENT_PREFIX, SUBMITTED_PREFIX
+
+ATTEMPT = "magic_hour.attempt"
+
+
+@dataclass(frozen=True)
+class AttemptMark:
+    """The beginning of one attempt, written beside the record.
+
+    :param id: Airflow's id of the task instance: a retry or a clear gives it another one, the same try keeps it.
+    :param try_number: 1 is the first attempt of a run.
+    :param clear_number: how often something in the DAG run was cleared.
+    :param places: where it was written: a place that was added later has no mark of it.
+    :param tag: of the paid request that was declared; None: none was, or it was withdrawn.
+    :param refused: whether it found the record of a deleted run: only a person can say what becomes of that.
+    """
+
+    id: str
+    try_number: int
+    clear_number: int
+    places: list[str]
+    tag: str | None = None
+    refused: bool = False
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any], clear_number: int) -> AttemptMark:
+        """Return the mark of the attempt that runs."""
+        ti = context["ti"]
+        return cls(str(getattr(ti, "id", "")), getattr(ti, "try_number", None) or 0, clear_number, [])
+
+    @classmethod
+    def read(cls, value: Any) -> AttemptMark | None:
+        """Read what a place holds; None: nothing that could be a mark."""
+        try:
+            return cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
+        except TypeError:
+            return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a place holds of it; :meth:`read` reads it back."""
+        return asdict(self)
+
+    def finds_deleted_run(self, before: AttemptMark | None) -> bool:
+        """Whether the record that this attempt finds in a file is of a run that was deleted and made again.
+
+        A first attempt finds none of its own run, unless the same try was begun before: a resumed task does not ask,
+        and every retry, clear and restored task has a higher try number (Airflow 3.3.2, ``models/dagrun.py``,
+        ``schedule_tis``). ``start_date`` says nothing, as each clear of a finished run resets it.
+
+        :param before: the mark beside the record.
+        """
+        if before is not None and before.refused:
+            return True
+        return self.try_number <= 1 and (before is None or not self.id or before.id != self.id)
+
+    def is_missing_from(self, place: str, clear_number: int) -> bool:
+        """Whether a place that has no such mark has lost it since: a clear may discard what Airflow's store has."""
+        return place in self.places and self.clear_number == clear_number
+
+
+@dataclass(frozen=True)
+class EarlierXComs:
+    """What the attempt before pushed, by its keys: Airflow names them to the next one, which removes them.
+
+    :param tags: of the requests that it was about to pay for.
+    :param job_ids: of the jobs that it had.
+    """
+
+    tags: tuple[str, ...] = ()
+    job_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, ti: Any) -> EarlierXComs:
+        """Read them from what Airflow's API server said as this attempt began.
+
+        :param ti: Airflow's task instance.
+        """
+        if conf.getboolean("state_store", "clear_on_success", fallback=False):
+            return cls()  # where records go with a success, XComs without a record are nothing odd
+        # Tested on Airflow 3.3.2; an Airflow without this attribute names none.
+        keys = getattr(getattr(ti, "_ti_context_from_server", None), "xcom_keys_to_clear", None) or ()
+        return cls(tuple(_suffixes(keys, INTENT_PREFIX)), tuple(_suffixes(keys, SUBMITTED_PREFIX)))
+
+
+def _suffixes(keys: Any, prefix: str) -> Iterator[str]:
+    return (key.removeprefix(prefix) for key in keys if isinstance(key, str) and key.startswith(prefix))
