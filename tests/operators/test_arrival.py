@@ -49,7 +49,7 @@ def test_an_upstream_value_arrives_at_the_simulator(airflow, slug):
         expand = operator_class.partial(task_id="expand", **rest).expand(**{first: before.output})
         ways = [
             (plain, request[first]),
-            (partial.expand(output_path=["a"]).unmap({"output_path": "a"}), request[first]),
+            (partial.expand(output_path=["/a"]).unmap({"output_path": "/a"}), request[first]),
         ]
         ways.append((expand.unmap({first: request[first]}), None))
         if key is not None:

@@ -240,14 +240,6 @@ class JobAttempt:
             webhook_may_identify=self._webhook_may_identify(checked.name, checked.tag),
         )
         self._push_job(record, "queued")
-        self._log.info(
-            "Submitted Magic Hour job %s (%s), charged %s credits. It keeps running and stays charged whatever happens "
-            "to this task; see %s",
-            record.job_id,
-            record.tool,
-            record.credits_charged,
-            record.page or "no page for this kind",
-        )
         return record
 
     def _push_job(self, record: Record, status: str) -> None:

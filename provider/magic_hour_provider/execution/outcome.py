@@ -115,6 +115,7 @@ class OutcomeHandler:
             self._spec.output_path,
             request=redact_values(self._spec.request.body),
             tag=record.tag,
+            may_be_empty=self._spec.may_store_nothing,
             stored=record.files,
             on_stored=lambda files: self._ledger.mark_stored(record, [asdict(one) for one in files]),
         )

@@ -78,6 +78,7 @@ class JobSpec:
     :param on_unknown_submission: ``fail`` or ``resubmit``.
     :param on_clear: ``reuse`` or ``regenerate``.
     :param execution_timeout: Airflow's limit of one attempt; None: there is none.
+    :param may_store_nothing: False: nobody said that ``output_path`` should be empty.
     """
 
     tool: Tool
@@ -90,6 +91,7 @@ class JobSpec:
     on_unknown_submission: str
     on_clear: str
     execution_timeout: timedelta | None = None
+    may_store_nothing: bool = True
 
     @property
     def polling_class(self) -> PollingClass:

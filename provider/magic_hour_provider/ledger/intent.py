@@ -116,7 +116,14 @@ class Intent:
             credits_charged=submission.credits_charged,
         )
         # First of all, and in words: whatever happens to this process now, the id can be read in its log.
-        log.info("Magic Hour accepted job %s (%s). See %s", submission.id, paid.tool, paid.page or "Magic Hour")
+        log.info(
+            "Submitted Magic Hour job %s (%s), charged %s credits. It keeps running and stays charged whatever happens "
+            "to this task; see %s",
+            submission.id,
+            paid.tool,
+            paid.credits_charged,
+            paid.page or "no page for this kind",
+        )
         end = clock.current().now() + _WRITE_S
         pause = 1.0
         while True:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import PurePath
 from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.validation import check_request, format_path, normalize_request
+from magic_hour_provider.storage.local import check_absolute
 
 ArgumentPath = tuple[str | int, ...]
 """Where a value stands among the arguments: the argument's name, then keys and indexes."""
@@ -38,6 +40,9 @@ def check_options(options: Mapping[str, Any]) -> None:
         value = options.get(name, choices[0])
         if value not in choices and not _is_xcom(value):
             raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")
+    folder = options.get("output_path")
+    if isinstance(folder, str | PurePath):
+        check_absolute(str(folder).strip())
     timeout = options.get("timeout")
     if timeout is not None and not _is_xcom(timeout) and not to_seconds(timeout) > 0:
         raise InvalidInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -32,6 +33,7 @@ from magic_hour_provider.inputs.sources import check_inputs, check_sizes
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
+from magic_hour_provider.storage.local import check_absolute
 from magic_hour_provider.storage.paths import check_folder
 from magic_hour_provider.times import format_time
 
@@ -184,11 +186,13 @@ class MagicHourDownloadOperator(_JobOperator):
         super().__init__(job=job, **kwargs)
         configured = conf.get("magic_hour", "output_path", fallback="")
         self.output_path = output_path if output_path is not None else configured
+        if isinstance(output_path, str | PurePath) and not getattr(self, "_BaseOperator__from_mapped", False):
+            check_absolute(str(output_path).strip())
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Store the files."""
         with self._client() as client:
-            folder = str(self.output_path or "")
+            folder = str(self.output_path or "").strip()
             if not folder:
                 raise InvalidInputError(
                     "There is no folder to store files in: set output_path, or [magic_hour] output_path."

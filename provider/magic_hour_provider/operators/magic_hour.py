@@ -99,7 +99,7 @@ class MagicHourOperator(BaseOperator):
         super().__init__(**kwargs)
         self.request = request
         self.magic_hour_conn_id = magic_hour_conn_id
-        self.output_path = output_path if output_path is not None else _configured_output_path()
+        self.output_path = _clean(output_path) if output_path is not None else _configured_output_path()
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.timeout = timeout
@@ -107,6 +107,7 @@ class MagicHourOperator(BaseOperator):
         self.on_unknown_submission = on_unknown_submission
         self.on_clear = on_clear
         self.output_template = self.output_path  # rendering replaces the attribute
+        self._may_store_nothing = isinstance(output_path, str) and not self.output_path
         self.attempt: Stoppable | None = None
         self._init_error: InvalidInputError | None = None
         self._argument_errors: tuple[str, ...] = ()
@@ -118,7 +119,7 @@ class MagicHourOperator(BaseOperator):
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
         try:
             self.tool = get_tool(tool)
-            check_options(vars(self))
+            check_options({**vars(self), "output_path": output_path})
         except InvalidInputError as error:
             if not mapped:
                 raise
@@ -164,6 +165,8 @@ class MagicHourOperator(BaseOperator):
         renderer = TemplateRenderer(context, env, resolved, lambda other: airflow(other, context, env, resolved))
         field = next((name for name in self.template_fields if getattr(self, name, None) is content), "")
         value = renderer.render(content, (field,))
+        if field == "output_path":
+            value = _clean(value)
         self._render_errors += tuple(renderer.errors)
         for secret in find_link_secrets(value):
             from airflow.sdk.log import mask_secret
@@ -211,13 +214,14 @@ class MagicHourOperator(BaseOperator):
             tool=self.tool,
             request=prepare_request(self.tool, self.request, extra, errors),
             conn_id=self.magic_hour_conn_id,
-            output_path=str(self.output_path or ""),
+            output_path=str(_clean(self.output_path) or ""),
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
             timeout=to_seconds(self.timeout) if self.timeout is not None else None,
             on_unknown_submission=self.on_unknown_submission,
             on_clear=self.on_clear,
             execution_timeout=self.execution_timeout,
+            may_store_nothing=self._may_store_nothing,
         )
 
     def _finish(self, outcome: dict[str, Any] | Deferral, context: Context) -> dict[str, Any]:
@@ -254,4 +258,9 @@ class MagicHourOperator(BaseOperator):
 
 
 def _configured_output_path() -> str:
-    return str(conf.get("magic_hour", "output_path", fallback="") or "")
+    return str(conf.get("magic_hour", "output_path", fallback="") or "").strip()
+
+
+def _clean(output_path: Any) -> Any:
+    """Return it without the blanks and line ends that a file or a variable has left around it."""
+    return output_path.strip() if isinstance(output_path, str) else output_path

@@ -44,6 +44,7 @@ def store_outputs(
     *,
     request: Any = None,
     tag: str = "",
+    may_be_empty: bool = True,
     stored: Sequence[Mapping[str, Any]] = (),
     on_stored: OnStored = lambda files: None,  # noqa: ARG005 (nobody asks)
 ) -> dict[str, Any]:
@@ -54,11 +55,20 @@ def store_outputs(
     :param folder: where to; empty: nothing is stored.
     :param request: the request without secrets, for the sidecar; None: not known here.
     :param tag: of the paid request, for the sidecar; empty: not known here.
+    :param may_be_empty: False: nobody said that the folder should be empty, so a warning says that nothing is stored.
     :param stored: entries of the result's ``media`` list that are known from an earlier attempt.
     :param on_stored: as in :func:`download_outputs`.
     :raises MagicHourError: as :func:`download_outputs`.
     """
     if not folder or job.kind == "face-detection":
+        if not may_be_empty and job.kind != "face-detection":
+            log.warning(
+                "No file of Magic Hour job %s is stored, as there is no output_path here and none in the settings. "
+                "MagicHourDownloadOperator(job=...) stores them for no credits; output_path='' says that this is "
+                "intended. They are at %s",
+                job.id,
+                library_url(job.kind, job.id),
+            )
         return task_result(job, tool, ())
     sidecar: Sidecar | None = None
     if conf.getboolean("magic_hour", "sidecar", fallback=True):
@@ -96,6 +106,8 @@ def download_outputs(
     target, stem, count = _open_folder(job, folder), file_stem(tool, job), len(job.downloads)
     known = {row.get("index"): row for row in stored}
     files = {index: kept for index in range(count) if (kept := _find_stored(known.get(index), folder))}
+    for one in files.values():
+        log.info("%s is there already (%s).", one.uri, _size(one))
     missing = [index for index in range(count) if index not in files]
     if not missing:
         return [files[index] for index in range(count)]
@@ -109,6 +121,7 @@ def download_outputs(
 
     def add(one: StoredFile) -> None:
         files[one.index] = one
+        log.info("Stored %s (%s).", one.uri, _size(one))
         if len(files) < count:
             on_stored([files[index] for index in sorted(files)])
 
@@ -127,6 +140,10 @@ def download_outputs(
         what = f"link to file{'s' if len(without_link) > 1 else ''} {numbers} of {count}"
         raise _missing_links_error(job, what, "The other files are stored.")
     return [files[index] for index in range(count)]
+
+
+def _size(file: StoredFile) -> str:
+    return f"{file.size / 1e6:,.1f} MB" if file.size >= 100_000 else f"{file.size / 1e3:,.1f} kB"
 
 
 def _missing_links_error(job: Job, what: str, stored: str) -> TransferError:
@@ -178,7 +195,7 @@ def _open_folder(job: Job, folder: str) -> ObjectStoragePath:
         return open_folder(folder)
     except InvalidInputError as error:
         raise InvalidInputError(
-            f"The files of Magic Hour job {job.id} have no place: {error.message}.",
+            f"The files of Magic Hour job {job.id} have no place: {error.message.rstrip('.')}.",
             charge=Charge.KEPT,
             next_step=f"Fix output_path and clear the task. See {library_url(job.kind, job.id)}",
         ) from None

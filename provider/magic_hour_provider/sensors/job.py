@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -31,6 +32,7 @@ from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
+from magic_hour_provider.storage.local import check_absolute
 from magic_hour_provider.times import parse_time
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s
 
@@ -88,6 +90,9 @@ class MagicHourJobSensor(BaseSensorOperator):
         self.output_path = (
             output_path if output_path is not None else conf.get("magic_hour", "output_path", fallback="")
         )
+        self._may_store_nothing = isinstance(output_path, str) and not output_path.strip()
+        if isinstance(output_path, str | PurePath) and not getattr(self, "_BaseOperator__from_mapped", False):
+            check_absolute(str(output_path).strip())
         self.deferrable = deferrable
         self._poll_state: PollState | None = None
         self._deadline: float | None = None
@@ -101,6 +106,10 @@ class MagicHourJobSensor(BaseSensorOperator):
                 f"{reference.kind!r} is not a kind of Magic Hour job: use one of {', '.join(KINDS)}."
             )
         return reference
+
+    @property
+    def _folder(self) -> str:
+        return str(self.output_path or "").strip()
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once. A poll that fails is tolerated: the sensor's timeout bounds them."""
@@ -116,6 +125,7 @@ class MagicHourJobSensor(BaseSensorOperator):
     def _poll_job(self, context: Mapping[str, Any], *, tolerate_invalid: bool) -> dict[str, Any] | None:
         """Return the task's result, or None while the job is active."""
         reference = self._reference()
+        check_absolute(self._folder)
         report = Report(context["ti"], reference.tool, {})
         with MagicHourHook(self.magic_hour_conn_id).get_conn() as client:
             observation = self._observation = _observe(client, reference)
@@ -126,7 +136,7 @@ class MagicHourJobSensor(BaseSensorOperator):
                     submitted_at=self._started(context),
                     deadline=float("inf"),
                     tolerate_invalid=tolerate_invalid,
-                    needs_files=bool(self.output_path),
+                    needs_files=bool(self._folder),
                 )
             now = clock.current().now()
             outcome = self._poll_state.next_action(observation, now).outcome
@@ -155,7 +165,7 @@ class MagicHourJobSensor(BaseSensorOperator):
                 report.set_job_end(job.status, job.credits_charged)
                 report.push_failure(failure)
                 raise failure
-            result = store_outputs(client, job, reference.tool, str(self.output_path or ""))
+            result = store_outputs(client, job, reference.tool, self._folder, may_be_empty=self._may_store_nothing)
             report.push_end(job.status, credits_charged=job.credits_charged)
         emit_outlet_events(self.outlets, context, result)
         return result
@@ -259,7 +269,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             submitted_at=self._submitted_at(now),
             deferred_at=now,
             deadline=deadline.at,
-            needs_files=bool(self.output_path),
+            needs_files=bool(self._folder),
         )
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=deadline.to_kwargs())
 

@@ -11,11 +11,38 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from magic_hour_provider.api.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 _STALE_S = 3600.0  # age of a staging file whose writer is surely gone
 _NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
+
+
+def check_absolute(folder: str) -> None:
+    """Refuse a folder that would lie below whatever folder the worker happens to run in.
+
+    :param folder: a path or a storage URI; of a template, what stands before its first ``{``.
+    :raises InvalidInputError: it is a relative path.
+    """
+    literal, is_template, _ = folder.partition("{")
+    scheme, is_uri, rest = literal.partition("://")
+    if is_uri:
+        host = rest.partition("/")[0].rpartition("@")[2]
+        relative = scheme.lower() in ("file", "local") and host not in ("", "~")
+        hint = f"After file:// the whole path follows: file:///{rest}"
+    else:
+        first, is_path, _ = literal.removeprefix("file:").partition("/")
+        # Of a template it may not be known yet.
+        relative = bool(first) and not (is_template and (not is_path or ":" in first))
+        hint = "Write the whole path, beginning with /, or a storage URI such as s3://connection@bucket/folder"
+    if relative:
+        raise InvalidInputError(
+            f"output_path {folder[:200]!r} is a relative path: files would be stored below whatever folder the worker "
+            "runs in.",
+            next_step=f"{hint}.",
+        )
 
 
 def local_path(path: ObjectStoragePath) -> Path | None:

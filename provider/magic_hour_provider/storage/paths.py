@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 
 from magic_hour_provider.api.errors import InvalidInputError, describe_error
 from magic_hour_provider.storage.files import ensure_folder, remove_file
-from magic_hour_provider.storage.local import random_suffix
+from magic_hour_provider.storage.local import check_absolute, random_suffix
 from magic_hour_provider.storage.s3_writer import S3Writer
 from magic_hour_provider.storage.writers import open_writer
 
@@ -76,15 +76,20 @@ def _attach_memory() -> None:
 def open_folder(folder: str) -> ObjectStoragePath:
     """Return the path of a folder for files.
 
-    :raises InvalidInputError: it climbs out of itself with ``..``, as a template may make it do; or as
+    :raises InvalidInputError: it is relative; it climbs out of itself with ``..``, as a template may make it do; or as
         :func:`open_path`.
     """
+    _check_words(folder)
+    return open_path(folder)
+
+
+def _check_words(folder: str) -> None:
     if ".." in re.split(r"[/\\]", folder):
         raise InvalidInputError(
             f"output_path {folder!r} has '..' in it, so files would leave the folder that it begins with: write the "
             "folder that is meant, and check what its templates were filled with"
         )
-    return open_path(folder)
+    check_absolute(folder)
 
 
 def checksum(path: ObjectStoragePath) -> str:
@@ -101,8 +106,9 @@ def check_folder(folder: str) -> None:
 
     :raises InvalidInputError: they cannot.
     """
+    _check_words(folder)
     try:
-        _probe(open_folder(folder))
+        _probe(open_path(folder))
     except Exception as error:  # each storage library has errors of its own
         raise InvalidInputError(f"output_path {folder!r} cannot be written ({describe_error(error)}).") from error
 
