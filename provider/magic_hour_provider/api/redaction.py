@@ -8,7 +8,9 @@ bounded, is possessive, or consumes all that it has scanned.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from urllib.parse import unquote
 
 MAX_LENGTH = 16 * 1024
 """Characters that a text is shortened to where nothing else is said."""
@@ -21,7 +23,7 @@ _LINK = re.compile(r"(?i)(https?:(?:\\?/){2})(?:[^\s/@?#]*@)?([^\s?#]*+)([?#]\S*
 # Percent-encoded once or more often, as in a redirect's parameter or a doubly encoded log line.
 _ENCODED_LINK = re.compile(r"(?i)https?%(?:25){0,4}3A\S*+")
 _ENCODED_QUERY = re.compile(r"(?i)%(?:25){0,4}(?:3F|23)")
-_PARAMETER = r"x-(?:amz|goog)-[\w-]{1,64}|(?:access_|auth_|id_)?token|signature|sig"
+_PARAMETER = r"x-(?:amz|goog|oss|ms)-[\w-]{1,64}|(?:[a-z]{1,16}_)?token|signature|sig"
 _SECRETS = (
     (re.compile(r"(?i)\bbearer\s++[\w.~+/=-]++"), "Bearer ***"),
     (re.compile(r"mhk_\w++"), "mhk_***"),
@@ -57,28 +59,46 @@ def _without_encoded_query(match: re.Match[str]) -> str:
     return match.group(0) if query is None else f"{match.group(0)[: query.start()]}?***"
 
 
+# Names of what opens a link: S3, CloudFront, Google, Azure, Alibaba, Akamai, Dropbox and their kind.
+_OPENING_NAME = (
+    r"(?:[a-z0-9]{1,32}[_-]){0,4}(?:token|signature|secret|password|passwd|sig|hmac|jwt|auth|apikey|api[_-]key|hdnts|hdnea"
+    r"|rlkey|policy(?=[=%][^\s&]{40}))"
+)
+# Its value ends where the next parameter begins, in a link that is itself a parameter too.
+_OPENING_VALUE = r"((?:[^\s&#\x22'<>\\%]|%(?!(?:25){0,4}26)){5,8192})"
 _LINK_SECRETS = re.compile(
-    r"(?i)[?&](?:x-(?:amz|goog)-signature|x-amz-security-token|(?:access_|auth_|id_)?token|signature|sig)=([^\s&#\"'<>]{5,8192})"
+    rf"(?i)(?:[?&;#]|%(?:25){{0,4}}(?:3F|26)){_OPENING_NAME}(?:=|%(?:25){{0,4}}3D){_OPENING_VALUE}"
+    # A user's password, or a token in the place of the user.
     r"|(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,31}://[^\s/@:?#]{0,256}:([^\s/@?#]{5,1024})@"
+    r"|(?<![a-z0-9+.-])https?://([^\s/@:?#]{16,1024})@"
 )
 _MAX_DEPTH = 20
 _MAX_SEARCHED = 256 * 1024  # characters of one text; Airflow shows 4,096 of a rendered field
 
 
 def find_link_secrets(value: object) -> list[str]:
-    """Return what opens the signed links in a text, or in JSON: signatures, tokens, passwords in addresses.
+    """Return what opens the signed links in a value: signatures, policies, tokens, passwords in addresses.
 
-    Of S3, CloudFront, Google and Azure; anything shorter than five characters is none, as masking it would hide
-    ordinary words too.
+    It is text or bytes, a container of any depth, or an object that is shown as text, such as an asset. Anything
+    shorter than five characters is no secret, as masking it would hide ordinary words too.
     """
-    return list(_find_link_secrets(value, 0))
+    return list(dict.fromkeys(_find_link_secrets(value, 0)))
 
 
 def _find_link_secrets(value: object, depth: int) -> Iterator[str]:
+    if isinstance(value, bytes | bytearray):
+        value = bytes(value[:_MAX_SEARCHED]).decode(errors="replace")
     if isinstance(value, str):
         for found in _LINK_SECRETS.finditer(value, 0, _MAX_SEARCHED):
-            yield found[1] or found[2]
-    elif depth < _MAX_DEPTH:
-        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple | set) else ()
-        for element in inner:
+            secret = found[1] or found[2] or found[3]
+            yield secret
+            if (decoded := unquote(secret)) != secret:
+                yield decoded  # as a client shows it
+    elif isinstance(value, Mapping | list | tuple | set | frozenset):
+        inner = [*value, *value.values()] if isinstance(value, Mapping) else value
+        for element in inner if depth < _MAX_DEPTH else ():
             yield from _find_link_secrets(element, depth + 1)
+    elif not isinstance(value, int | float | Sequence | None):
+        # What Airflow shows of any other object; of its lazy lists it shows no elements.
+        with suppress(Exception):
+            yield from _find_link_secrets(str(value), depth)

@@ -32,12 +32,12 @@ _MAX_REQUEST = 16 * 1024  # bytes of JSON
 def redact_values(value: Any) -> Any:
     """Return a request, or a part of it, as JSON without anything secret: the queries of signed links are cut."""
     if isinstance(value, Mapping):
-        return {str(name): redact_values(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
+        return {redact(str(name)): redact_values(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [redact_values(inner) for inner in value]
-    if isinstance(value, str):
-        return redact(value)
-    return value if isinstance(value, int | float | bool | None) else str(value)
+    if isinstance(value, bytes | bytearray):
+        return f"{len(value)} bytes"
+    return value if isinstance(value, int | float | bool | None) else redact(str(value))
 
 
 def _shorten(request: Any) -> Any:

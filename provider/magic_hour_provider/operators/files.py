@@ -28,6 +28,7 @@ from magic_hour_provider.api.transport.uploads import UploadSource, upload_all
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.inputs.fields import Input, to_uri
 from magic_hour_provider.inputs.sources import check_inputs, check_sizes
 from magic_hour_provider.links import MagicHourLink
@@ -53,6 +54,15 @@ class _FilesOperator(BaseOperator):
         kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
         self.magic_hour_conn_id = magic_hour_conn_id
+
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render as Airflow does; what opens signed links is kept out of Airflow's UI and logs."""
+        mask_link_secrets(content)
+        value = super().render_template(content, context, jinja_env, seen_oids)
+        mask_link_secrets(value)
+        return value
 
     @contextmanager
     def _client(self) -> Iterator[MagicHourClient]:

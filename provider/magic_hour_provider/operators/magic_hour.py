@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.errors import InvalidInputError
-from magic_hour_provider.api.redaction import find_link_secrets
+from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.operators.arguments import (
     check_body,
@@ -161,6 +161,7 @@ class MagicHourOperator(BaseOperator):
         """
         from magic_hour_provider.operators.rendering import TemplateRenderer
 
+        mask_link_secrets(content)  # first: Airflow logs a template that cannot be rendered
         env, resolved, airflow = jinja_env or self.get_template_env(), seen_oids or set(), super().render_template
         renderer = TemplateRenderer(context, env, resolved, lambda other: airflow(other, context, env, resolved))
         field = next((name for name in self.template_fields if getattr(self, name, None) is content), "")
@@ -168,10 +169,7 @@ class MagicHourOperator(BaseOperator):
         if field == "output_path":
             value = _clean(value)
         self._render_errors += tuple(renderer.errors)
-        for secret in find_link_secrets(value):
-            from airflow.sdk.log import mask_secret
-
-            mask_secret(secret)
+        mask_link_secrets(value)
         return value
 
     def execute(self, context: Context) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.hooks.own_task import check_own_task
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
@@ -98,6 +99,15 @@ class MagicHourJobSensor(BaseSensorOperator):
         self._deadline: float | None = None
         self._observation: Job | MagicHourError | None = None
         self._has_job_failed = False
+
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render as Airflow does; what opens signed links is kept out of Airflow's UI and logs."""
+        mask_link_secrets(content)
+        value = super().render_template(content, context, jinja_env, seen_oids)
+        mask_link_secrets(value)
+        return value
 
     def _reference(self) -> JobReference:
         reference = JobReference.parse(self.job)
