@@ -77,7 +77,7 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
     """Open what an attempt needs, the ledger first, and turn its errors into Airflow's."""
     try:
         ledger = Ledger.open(context, str(task.output_path or ""), task.output_template)
-        record = ledger.read()
+        record = ledger.complete_from_xcoms(ledger.read())
     except errors.MagicHourError as error:
         raise to_airflow_error(error) from find_cause(error)
     try:
@@ -227,6 +227,7 @@ class JobAttempt:
             name=checked.name,
             conn_id=spec.conn_id,
             balance=checked.account.credits if checked.account else None,
+            announce=lambda paid: self._push_job(paid, "queued"),
         )
         self.record = record = submit_once(
             self.intent,

@@ -12,9 +12,11 @@ whatever happens to a task, a worker or a store; each names the test that fails 
    attempts that declare an intent at the same moment one is refused at least.
    ``test_an_attempt_overtaken_before_its_request_sends_nothing``,
    ``test_of_two_that_declare_at_once_one_is_refused``
-4. The id of a paid job is written before anything else is done, and no later writer hides it.
+4. The id of a paid job is written before anything else is done, and no later writer hides it. One place is enough, and
+   where there is none left the key of an XCom.
    ``test_an_execution_timeout_during_the_request_waits_for_the_record``, ``test_two_paid_jobs_are_both_in_the_record``,
-   ``test_a_late_failure_does_not_hide_the_next_job``
+   ``test_a_late_failure_does_not_hide_the_next_job``, ``test_the_file_record_is_read_by_the_next_attempt``,
+   ``test_the_xcom_key_is_read_by_the_next_attempt``
 5. A record that cannot be read is an error, never "no record". A missing one means that nothing was paid for only if
    every place keeps the attempt's mark and nothing else is left that shows a paid request: an earlier attempt's mark or
    its XCom keys. A record of a deleted run is another run's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, ov
 
 log = logging.getLogger(__name__)
 
+_FIRST_PAUSE_S = 1.0
 _WRITE_S = 120.0  # how long a record is tried to be written once a job is paid for
 
 
@@ -31,6 +33,7 @@ class Intent:
     :param name: the job's name, if it gets one.
     :param conn_id: the connection: a webhook delivery completes the intents of its own account alone.
     :param balance: credits before the request, if known.
+    :param announce: says elsewhere which job was paid for, where its record cannot be written at once.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Intent:
         name: str | None = None,
         conn_id: str | None = None,
         balance: int | None = None,
+        announce: Callable[[Record], None] | None = None,
     ) -> None:
         previous = decision.seen
         history = previous.past() if previous is not None else []
@@ -54,6 +58,7 @@ class Intent:
         """Whether it is in the ledger now."""
         self._ledger = ledger
         self._previous = previous
+        self._announce = announce
         self._had_regenerate = False
 
     def write(self) -> None:
@@ -125,7 +130,7 @@ class Intent:
             paid.page or "no page for this kind",
         )
         end = clock.current().now() + _WRITE_S
-        pause = 1.0
+        pause = _FIRST_PAUSE_S
         while True:
             try:
                 current = self._ledger.read(tolerant=True)
@@ -134,6 +139,9 @@ class Intent:
                     paid = replace(paid, history=current.past())
                 return self._ledger.write(paid)
             except Exception as error:  # any failure of the store: the job is paid for already
+                if pause == _FIRST_PAUSE_S and self._announce is not None:
+                    # Airflow may have given the task instance to another attempt, and takes no record of this one.
+                    self._announce(paid)
                 if clock.current().now() + pause > end:
                     failure = self._unrecorded_error(paid, error)
                     log.error(str(failure))

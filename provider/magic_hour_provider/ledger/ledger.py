@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from airflow.providers.common.compat.sdk import conf
+
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
@@ -134,6 +136,20 @@ class Ledger:
         """Ask for a new job, as a person did before the request that was refused."""
         self._places.set(REGENERATE, True)
 
+    def complete_from_xcoms(self, record: Record | None) -> Record | None:
+        """Complete an intent with the job that its attempt pushed but could not record, and return the record.
+
+        A clear or a heartbeat timeout during the paid request gives the task instance another id: the old process can
+        write nothing into Airflow's store any more, but XComs, whose keys Airflow names to the next attempt.
+
+        :param record: as it was read.
+        """
+        tags, job_ids = self._earlier.tags, self._earlier.job_ids
+        if record is None or record.state != "intent" or record.tag not in tags or len(job_ids) != 1:
+            return record
+        log.info("The attempt before could not record its job any more; its XComs name it: %s.", job_ids[0])
+        return self.write(replace(record, state="submitted", job_id=job_ids[0], submitted_at=clock.current().now()))
+
     # -- "no record": is it true? ------------------------------------------------------------------------------------
 
     def mark_beginning(self) -> None:
@@ -182,7 +198,9 @@ class Ledger:
         raise lost
 
     def _find_lost(self, own: AttemptMark) -> LostRecordError | None:
-        tags, job_ids = self._earlier.tags, self._earlier.job_ids
+        # Where records go with a success, XComs without one are nothing odd.
+        forgets = conf.getboolean("state_store", "clear_on_success", fallback=False)
+        tags, job_ids = ((), ()) if forgets else (self._earlier.tags, self._earlier.job_ids)
         if job_ids:
             why = f"an earlier attempt had Magic Hour job {', '.join(job_ids)}"
             return LostRecordError(why, self.describe_location, job_ids=job_ids, tags=tags)

@@ -16,7 +16,8 @@ def describe_job(record: Record) -> str:
 
 def unknown_submission_error(
     record: Record,
-    why: str = "An earlier attempt ended while it was sending the paid request.",
+    why: str = "An earlier attempt ended while it was sending the paid request; if a response still came, that "
+    "attempt's log names the job.",
     *,
     balance: int | None = None,
     describe_location: Callable[[str], str] = describe_task_state,

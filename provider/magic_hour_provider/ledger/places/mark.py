@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from airflow.providers.common.compat.sdk import conf
-
 from magic_hour_provider.xcoms import INTENT_PREFIX, SUBMITTED_PREFIX
 
 ATTEMPT = "magic_hour.attempt"
@@ -85,8 +83,6 @@ class EarlierXComs:
 
         :param ti: Airflow's task instance.
         """
-        if conf.getboolean("state_store", "clear_on_success", fallback=False):
-            return cls()  # where records go with a success, XComs without a record are nothing odd
         # Tested on Airflow 3.3.2; an Airflow without this attribute names none.
         keys = getattr(getattr(ti, "_ti_context_from_server", None), "xcom_keys_to_clear", None) or ()
         return cls(tuple(_suffixes(keys, INTENT_PREFIX)), tuple(_suffixes(keys, SUBMITTED_PREFIX)))
