@@ -415,3 +415,77 @@ def test_stopping_says_that_the_job_keeps_running(airflow, capsys):
     assert "It keeps running and may still be charged" in capsys.readouterr().out
     assert airflow.sim.stats()["deletes"] == 0
     assert airflow.creates() == 1
+
+
+@both_ledgers
+@pytest.mark.parametrize("trouble", ["connection", "request"])
+def test_an_attempt_that_cannot_begin_reports_why(airflow, trouble):
+    """A missing connection and a request that is text: people and views read the reason, and that nothing was paid."""
+    ti = TaskInstance()
+    operator = airflow.operator(request="{{ request }}" if trouble == "request" else None)
+    if trouble == "connection":
+        airflow.disconnect()
+    with pytest.raises(AirflowFailException) as caught:
+        airflow.attempt(operator, ti)
+    report = ti.xcoms["magic_hour_job"]
+    assert report["error"] == str(caught.value)
+    assert (report["tool"], report["status"], report["charge"]) == ("ai-image-generator", "failed", "none")
+    assert report["error_code"] == "invalid_input"
+    assert airflow.creates() == 0
+
+
+@both_ledgers
+def test_an_attempt_that_cannot_begin_reports_the_job_of_the_one_before(airflow):
+    """Airflow has removed the XComs by which people and webhooks find it: they are there again."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    ti.next_attempt()
+    assert isinstance(airflow.start(operator, ti), TaskDeferred)
+    (paid,) = airflow.sim.jobs()
+    airflow.disconnect()
+    with pytest.raises(AirflowException, match="was paid for"):
+        airflow.attempt(operator, ti)
+    report = ti.xcoms["magic_hour_job"]
+    assert (report["id"], report["charge"]) == (paid["id"], "kept")
+    assert report["credits_charged"] == ti.record["credits_charged"] > 0
+    assert report["name"].endswith(f"#{ti.record['key']}")
+    assert f"magic_hour.job.{paid['id']}" in ti.xcoms
+    airflow.connect()
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+@both_ledgers
+def test_an_attempt_that_cannot_begin_reports_the_request_whose_response_was_lost(airflow):
+    """A webhook may still tell which job it made: the tag is there again, with its name and time."""
+    airflow.sim.inject_fault("close-after-accept")
+    ti, operator = TaskInstance(), airflow.operator()
+    with pytest.raises(AirflowFailException):
+        airflow.attempt(operator, ti)
+    tag = ti.record["key"]
+    before = ti.xcoms[f"magic_hour.intent.{tag}"]
+    airflow.disconnect()
+    with pytest.raises(AirflowFailException):
+        airflow.attempt(operator, ti)
+    after = ti.xcoms[f"magic_hour.intent.{tag}"]
+    assert {name: after[name] for name in ("tool", "name", "conn_id")} == {
+        name: before[name] for name in ("tool", "name", "conn_id")
+    }
+    assert ti.xcoms["magic_hour_job"]["charge"] == "unknown"
+    assert airflow.creates() == 1
+
+
+def test_an_attempt_that_cannot_begin_keeps_what_shows_an_earlier_payment(airflow):
+    """A store that has forgotten the record is not believed later either: the job's key outlives the attempt."""
+    ti, operator = TaskInstance(), airflow.operator("text-to-video", VIDEO)
+    ti.next_attempt()
+    airflow.start(operator, ti)
+    (paid,) = airflow.sim.jobs()
+    ti.store.rows.clear()
+    airflow.disconnect()
+    with pytest.raises(AirflowFailException):
+        airflow.attempt(operator, ti)
+    assert f"magic_hour.job.{paid['id']}" in ti.xcoms
+    airflow.connect()
+    with pytest.raises(AirflowException, match=paid["id"]):
+        airflow.attempt(operator, ti)
+    assert airflow.creates() == 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk import DAG
 
 from helpers.attempts import Given, TaskInstance
@@ -179,3 +179,49 @@ def test_what_cannot_be_sent_is_named(airflow, value, shown, place):
     with pytest.raises(AirflowFailException, match=rf"`{field}` (is|holds) {shown}"):
         airflow.attempt(operator, TaskInstance())
     assert airflow.sim.stats()["creates"]["accepted"] == 0
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("typed", [False, True])
+@pytest.mark.parametrize(
+    ("template", "field", "why"),
+    [
+        ({"prompt": "{{ nobody }}"}, "style.prompt", "'nobody' is undefined"),
+        ({"prompt": "{{ params.nothing.more }}"}, "style.prompt", "has no attribute 'nothing'"),
+        ({"prompt": "{{ unclosed"}, "style.prompt", "unexpected end"),
+        ({"output_path": "/media/{{ nobody }}"}, "output_path", "'nobody' is undefined"),
+    ],
+    ids=["name", "attribute", "syntax", "folder"],
+)
+def test_a_template_without_a_value_fails_for_good(airflow, template, field, why, native, typed):
+    """With field, template and reason, also in what views read; a retry would fail too. Nothing is paid."""
+    operator, ti = make(native=native, typed=typed, **template), TaskInstance()
+    render(operator)
+    with pytest.raises(AirflowFailException) as caught:
+        airflow.attempt(operator, ti)
+    message = str(caught.value)
+    assert field in message
+    assert why in message
+    assert repr(next(iter(template.values()))) in message
+    assert message == ti.xcoms["magic_hour_job"]["error"]
+    assert airflow.creates() == 0
+
+
+def test_a_template_without_a_value_does_not_hide_what_was_paid_for(airflow):
+    """An earlier attempt's job is named, and stays the task's: nothing is stored where the template stands."""
+    operator, ti = make(output_path=str(airflow.output / "{{ run_id }}")), TaskInstance()
+    render(operator, run_id="run")
+    ti.next_attempt()
+    first = airflow.start(operator, ti)
+    paid = ti.record["job_id"]
+    assert paid
+    broken = make(output_path=str(airflow.output / "{{ nobody }}"))
+    render(broken)
+    with pytest.raises(AirflowException, match=paid):
+        airflow.attempt(broken, ti)
+    assert not list(airflow.output.glob("*nobody*"))
+    again = make(output_path=str(airflow.output / "{{ run_id }}"))
+    render(again, run_id="run")
+    assert airflow.attempt(again, ti)["id"] == paid
+    assert first is not None
+    assert airflow.creates() == 1

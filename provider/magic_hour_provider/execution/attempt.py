@@ -16,7 +16,13 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import Job, check_id
 from magic_hour_provider.execution.deadline import Deadline
-from magic_hour_provider.execution.failures import add_earlier_payment, charge_before, describe_stop, judge_failure
+from magic_hour_provider.execution.failures import (
+    add_earlier_payment,
+    charge_before,
+    describe_stop,
+    judge_failure,
+    report_early_failure,
+)
 from magic_hour_provider.execution.outcome import OutcomeHandler, TaskResult
 from magic_hour_provider.execution.preflight import check_adopted_job, run_preflight
 from magic_hour_provider.execution.report import Report
@@ -75,10 +81,13 @@ def resume(
 @contextmanager
 def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
     """Open what an attempt needs, the ledger first, and turn its errors into Airflow's."""
+    tool = getattr(task, "tool", None)  # missing where a mapped task names one that does not exist
+    slug = tool.slug if tool is not None else ""
     try:
         ledger = Ledger.open(context, str(task.output_path or ""), task.output_template)
         record = ledger.complete_from_xcoms(ledger.read())
     except errors.MagicHourError as error:
+        report_early_failure(context["ti"], slug, error, None)
         raise to_airflow_error(error) from find_cause(error)
     try:
         spec = task.job_spec()
@@ -87,6 +96,7 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
         client = hook.get_conn(settings)
     except errors.MagicHourError as error:
         add_earlier_payment(error, ledger, record)
+        report_early_failure(context["ti"], slug, error, record)
         raise to_airflow_error(error) from find_cause(error)
     with client:
         task.attempt = attempt = JobAttempt(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.errors import Charge
+from magic_hour_provider.execution.report import Report
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import unknown_submission_error
+from magic_hour_provider.ledger.places.mark import EarlierXComs
 from magic_hour_provider.ledger.record import Record
 
 
@@ -38,6 +42,33 @@ def add_earlier_payment(error: errors.MagicHourError, ledger: Ledger, record: Re
     elif record.state == "intent":
         before = unknown_submission_error(record, describe_location=ledger.describe_location)
         error.append(before.message, charge=Charge.UNKNOWN, next_step=before.next_step)
+
+
+def report_early_failure(ti: Any, tool: str, error: errors.MagicHourError, record: Record | None) -> None:
+    """Push the error of an attempt that could not begin, and what was paid for before it.
+
+    Airflow has removed the XComs of the attempt before, by which people and webhooks find the job.
+
+    :param ti: Airflow's task instance.
+    :param tool: slug of the tool; empty where it is not known.
+    :param record: what the ledger holds.
+    """
+    report = Report(ti, record.tool if record is not None else tool, {})
+    if record is not None and record.job_id is not None:
+        report.push_job(
+            record.job_id,
+            record.kind,
+            "resumed",
+            name=record.name,
+            submitted_at=record.submitted_at,
+            credits_charged=record.credits_charged,
+        )
+    elif record is not None and record.state == "intent":
+        report.push_intent(record.tag, record.name, record.conn_id or "")
+    elif record is None:
+        earlier = EarlierXComs.of(ti)
+        report.keep_earlier(earlier.tags, earlier.job_ids)
+    report.push_failure(error)
 
 
 def judge_failure(error: errors.MagicHourError, *, has_job: bool, is_ephemeral: bool, may_learn_outcome: bool) -> None:

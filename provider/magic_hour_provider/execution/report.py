@@ -83,7 +83,9 @@ class Report:
 
         It also is what other tasks of the run know of this one while nobody knows whether it has a job.
         """
-        self._push(intent_xcom(tag), {"tool": self._facts["tool"], "name": name, "conn_id": conn_id})
+        written_at = format_time(clock.current().now())
+        intent = {"tool": self._facts["tool"], "name": name, "conn_id": conn_id, "written_at": written_at}
+        self._push(intent_xcom(tag), intent)
         self._push(JOB_XCOM, {**self._facts, "name": name, "status": SUBMITTING})
 
     def keep_earlier(self, tags: Iterable[str], job_ids: Iterable[str]) -> None:

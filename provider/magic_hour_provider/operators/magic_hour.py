@@ -169,6 +169,7 @@ class MagicHourOperator(BaseOperator):
         if field == "output_path":
             value = _clean(value)
         self._render_errors += tuple(renderer.errors)
+        self._init_error = self._init_error or renderer.failure
         mask_link_secrets(value)
         return value
 

@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.operators.arguments import ArgumentPath, format_argument
 
 if TYPE_CHECKING:
@@ -34,12 +35,15 @@ class TemplateRenderer:
         self, context: Context, env: jinja2.Environment, resolved: set[int], render_other: Callable[[Any], Any]
     ) -> None:
         # Here, as Airflow has loaded it by now; parsing a DAG file need not.
-        from jinja2 import Undefined
+        from jinja2 import TemplateSyntaxError, Undefined, UndefinedError
         from jinja2.nativetypes import NativeEnvironment
 
         self._undefined = Undefined
+        self._template_errors = TemplateSyntaxError, UndefinedError
         self.errors: list[str] = []
         """What must not be sent, in words."""
+        self.failure: InvalidInputError | None = None
+        """A template that has no value at all: nothing can be done with its field."""
         self._context = context
         self._resolved = resolved
         self._render_other = render_other
@@ -70,6 +74,18 @@ class TemplateRenderer:
         return without_enums(self._render_other(value))
 
     def _render_text(self, text: str, path: ArgumentPath) -> Any:
+        try:
+            return self._render_template(text, path)
+        except self._template_errors as error:
+            # As a retry would fail too. It is raised when the ledger has been read: it must not hide what was paid for.
+            self.failure = self.failure or InvalidInputError(
+                f"`{format_argument(path)}` cannot be rendered: in its template {_shorten(text)!r} "
+                f"{str(error)[:_MAX_SHOWN]}.",
+                next_step="Fix the template in the DAG, and clear the task.",
+            )
+            return text
+
+    def _render_template(self, text: str, path: ArgumentPath) -> Any:
         self._nones = 0
         template = self._env.from_string(text)
         # As Airflow's own (airflow/sdk/definitions/context.py): the context stays lazy.
@@ -77,8 +93,8 @@ class TemplateRenderer:
         values |= {name: value for name, value in template.globals.items() if name not in values}
         parts = list(template.root_render_func(template.new_context(values, shared=True)))
         if self._nones and path != ("extra_request",):
-            shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
-            self.errors.append(f"`{format_argument(path)}` is None, as its template {shown!r} has no value here")
+            template_text = repr(_shorten(text))
+            self.errors.append(f"`{format_argument(path)}` is None, as its template {template_text} has no value here")
         if self._native and len(parts) == 1 and not isinstance(parts[0], str | self._undefined):
             return parts[0]
         # Jinja's own native rendering would now read the text as a Python literal, also where it is a prompt.
@@ -88,6 +104,10 @@ class TemplateRenderer:
         if value is None:
             self._nones += 1
         return value.value if isinstance(value, Enum) else value
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def without_enums(value: Any) -> Any:

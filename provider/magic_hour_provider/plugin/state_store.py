@@ -6,13 +6,18 @@ Tested on Airflow 3.3.2, which has the task state store, with SQLite and Postgre
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.ledger.record import KEY, Record
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
 
 _STORED_ELSEWHERE = "__airflow_state_ref__"  # how Airflow marks a value that [workers] state_store_backend keeps
 
@@ -64,8 +69,39 @@ def load_record(session: Session, dag_run_id: int, task_id: str, map_index: int)
             model.key == KEY,
         )
     ).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _read(row)
+
+
+def load_records(
+    session: Session, dag_run_id: int, task_ids: Collection[str], map_indexes: Collection[int]
+) -> dict[tuple[str, int], Record]:
+    """Return the records of task instances by task and map index, and perhaps of a few more combinations.
+
+    Those that are kept elsewhere, or cannot be read, are left out.
+    """
+    from sqlalchemy import select
+
+    model = get_state_store_model()
+    if model is None:
+        return {}
+    rows = session.execute(
+        select(model.id, model.value, model.task_id, model.map_index).where(
+            model.dag_run_id == dag_run_id,
+            model.task_id.in_(task_ids),
+            model.map_index.in_(map_indexes),
+            model.key == KEY,
+        )
+    )
+    records = {}
+    for row in rows:
+        try:
+            records[row.task_id, row.map_index] = _read(row).record
+        except (StoredElsewhereError, InvalidInputError) as error:
+            log.debug("The record of %s [%s] is not read: %s", row.task_id, row.map_index, error)
+    return records
+
+
+def _read(row: Any) -> StoredRecord:
     try:
         value = json.loads(row.value)
     except (ValueError, RecursionError):

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from datetime import UTC, datetime
 
 import pytest
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.models.dagrun import DagRun
+from airflow.models.xcom import XComModel
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from airflow.sdk import DAG
 from airflow.utils.session import create_session
 
-from helpers.airflow_rows import RUN, forget_tasks, put_run, put_task
-from magic_hour_provider.ledger.record import KEY, Record
+from helpers.airflow_rows import forget_tasks, put_record, put_run, put_task
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
-from magic_hour_provider.plugin.media_tab.database.ownership import find_job_id
+from magic_hour_provider.plugin.media_tab.database.ownership import find_job_ids
 from magic_hour_provider.xcoms import submitted_xcom
 
 PNG = b"\x89PNG\r\n\x1a\n"
 PICTURE = {"image_count": 1, "style": {"prompt": "a lighthouse"}}
+with_records = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow before 3.3 has no task state store")
 THEIRS = "cm6secretsecretsecretsecret"
 
 
@@ -49,9 +49,10 @@ def forge(tab, path, **more):
     tab.put("make", "success", return_value=result, magic_hour_job=result)
 
 
-def test_a_file_of_another_dag(tab, secret, monkeypatch):
+@pytest.mark.parametrize("job_id", [THEIRS, f"generator-{THEIRS}", f"image-generator-{THEIRS}"])
+def test_a_file_of_another_dag(tab, secret, monkeypatch, job_id):
     """Whoever may read only the DAG with the forged XCom gets no byte of it; whoever may read both does."""
-    forge(tab, secret)
+    forge(tab, secret, id=job_id)
     assert tab.file().content == PNG
     may_read_only(monkeypatch, "campaign")
     answer = tab.file()
@@ -76,6 +77,22 @@ def test_a_file_that_no_job_has_made(tab, name):
     assert tab.file().status_code == 403
 
 
+@with_records
+@pytest.mark.parametrize("job_id", [THEIRS, f"generator-{THEIRS}"])
+def test_a_file_of_another_dag_whose_task_was_cleared(tab, secret, monkeypatch, job_id):
+    """It reports its job anew, later than the forged XCom: its record says that it had the job before."""
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    put_record("secret", "make", {"job_id": THEIRS, "submitted_at": at.timestamp()})
+    forge(tab, secret, id=job_id)
+    put_record("campaign", "make", {"job_id": job_id, "submitted_at": 1.0})
+    with create_session() as session:
+        where = {"key": submitted_xcom(job_id), "dag_id": "campaign"}
+        session.query(XComModel).filter_by(**where).update({"timestamp": at.replace(day=26)})
+    may_read_only(monkeypatch, "campaign")
+    answer = tab.file()
+    assert (answer.status_code, PNG in answer.content) == (403, False)
+
+
 def test_a_job_that_two_dags_handle(tab, secret, monkeypatch):
     """The DAG that reported a job first owns it: its viewers see its files, also after another DAG waited for it."""
     put_task("campaign", "theirs", "success", {submitted_xcom("shared"): {}})
@@ -87,13 +104,15 @@ def test_a_job_that_two_dags_handle(tab, secret, monkeypatch):
     assert tab.file().content == PNG
 
 
-@pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow before 3.3 has no task state store")
+@with_records
 @pytest.mark.parametrize(
     ("record", "status"),
     [
         ({"job_id": "abc123"}, 200),
         ({"job_id": "other", "history": [{"job_id": "abc123"}]}, 200),
         ({"job_id": "other"}, 403),
+        ({"job_id": "other", "history": 5}, 403),
+        ({"job_id": ["abc123"], "history": [["abc123"], None]}, 403),
         ({"state": "intent"}, 403),
         ("unreadable", 200),
         ({"__airflow_state_ref__": "s3://elsewhere"}, 200),
@@ -102,22 +121,39 @@ def test_a_job_that_two_dags_handle(tab, secret, monkeypatch):
 )
 def test_a_task_with_a_record(tab, record, status):
     """What was paid for is known by the record, which no XCom changes; what cannot be read says nothing."""
-    from airflow.models.task_state_store import TaskStateStoreModel
+    put_record("campaign", "make", record)
+    tab.put("make", "success", return_value=tab.result("a-abc123-1.png"))
+    assert tab.file().status_code == status
 
-    is_record = isinstance(record, dict) and "__airflow_state_ref__" not in record
-    whole = Record("submitted", "ai-image-generator", "image", "ABCDEFGH", {}).to_json()
-    with create_session() as session:
-        where = {"dag_id": "campaign", "run_id": RUN, "task_id": "make", "map_index": -1}
-        session.query(TaskStateStoreModel).filter_by(**where).delete()
-        run = session.query(DagRun).filter_by(dag_id="campaign", run_id=RUN).one()
-        value = json.dumps(whole | record if is_record else record)
-        session.add(TaskStateStoreModel(dag_run_id=run.id, key=KEY, value=value, **where))
-    try:
-        tab.put("make", "success", return_value=tab.result("a-abc123-1.png"))
-        assert tab.file().status_code == status
-    finally:
-        with create_session() as session:
-            session.query(TaskStateStoreModel).filter_by(**where).delete()
+
+@with_records
+def test_xcoms_in_object_storage(tab):
+    """An XCom backend keeps every value elsewhere: files are shown by the record, as many as the job has made."""
+    names = ["a-abc123-1.png", "ai-image-generator-abc123-2.png"]
+    (tab.files / names[1]).write_bytes(PNG)
+    files = [{"uri": str(tab.files / name), "size": 9, "sha256": "0" * 64} for name in names]
+    put_record("campaign", "make", {"state": "delivered", "job_id": "abc123", "credits_charged": 7, "files": files})
+    elsewhere = "s3://xcoms/campaign/run/make/5c6f.json"
+    tab.put("make", "success", magic_hour_job=elsewhere, return_value=elsewhere, files=elsewhere, media=elsewhere)
+    page = tab.details()
+    assert [file["name"] for file in page["files"]] == names
+    assert (page["job"]["id"], page["job"]["credits"], page["empty_reason"]) == ("abc123", 7, None)
+    assert [tab.file(index).status_code for index in (0, 1, 2)] == [200, 200, 404]
+    sheet = tab.details(None)
+    assert [tile["file"]["name"] for tile in sheet["tiles"] if tile["task_id"] == "make"] == names
+    assert (sheet["totals"]["files"], sheet["totals"]["credits"]) == (2, 7)
+
+
+def test_xcoms_in_object_storage_without_a_record(tab):
+    """Before Airflow 3.3, and of a sensor or a download: the page says what it does not know, and nothing untrue."""
+    elsewhere = "s3://xcoms/campaign/run/make/5c6f.json"
+    tab.put("make", "success", magic_hour_job=elsewhere, return_value=elsewhere)
+    assert "an XCom backend keeps its XComs" in tab.details()["empty_reason"]
+    (tile,) = [tile for tile in tab.details(None)["tiles"] if tile["task_id"] == "make"]
+    assert "an XCom backend keeps its XComs" in tile["message"]
+    tab.put("make", "failed", magic_hour_job=elsewhere)
+    error = tab.details()["error"]
+    assert error["message"].startswith("What its operator reported is kept by an XCom backend")
 
 
 @pytest.mark.parametrize(
@@ -137,4 +173,10 @@ def test_a_task_with_a_record(tab, record, status):
 )
 def test_the_id_in_a_name(name, found):
     """It stands between the tool and the file's number, whole."""
-    assert find_job_id(name, ["abc"]) == found
+    assert ("abc" in find_job_ids(name)) == (found is not None)
+
+
+def test_many_hyphens_in_a_name():
+    """As long as a name can be, it is read in no time, and what can be no id is left out."""
+    assert len(find_job_ids(f"{'-' * 250}a-1.png")) == 1
+    assert len(find_job_ids(f"{'a-' * 126}1.png")) <= 128

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from helpers.airflow_rows import put_record
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.errors import Charge, MagicHourError
+from magic_hour_provider.api.models import Job
 from magic_hour_provider.api.redaction import redact
+from magic_hour_provider.api.responses import job_error
+from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.plugin.media_tab.charges import describe_reason
 from magic_hour_provider.plugin.media_tab.sanitize import to_safe_json
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.media_tab.task_details import error_of, job_of
+from magic_hour_provider.plugin.state_store import get_state_store_model
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 REQUEST = {"image_count": 1, "model": "flux", "style": {"prompt": "a lighthouse"}, "aspect_ratio": "16:9"}
@@ -105,6 +112,130 @@ def test_a_job_whose_attempt_was_ended_from_outside():
     assert shown["message"].endswith("Its log says why.")
     assert shown["charge"] == "The job was paid for, and is refunded if it fails. 120 credits."
     assert shown["next_step"].startswith("Clear the task: it resumes this job")
+
+
+def recorded(**fields) -> Record:
+    """Return a record as Airflow has it."""
+    times = {"written_at": iso(1_800_000_000), "submitted_at": 1_800_000_002.0}
+    values = {"state": "submitted", "name": "teaser.make #ABCDEFGH", "job_id": "abc123", "credits_charged": 120}
+    return replace(Record("submitted", "text-to-video", "video", "ABCDEFGH", {}), **(times | values | fields))
+
+
+@pytest.mark.parametrize("state", ["failed", "up_for_retry"])
+@pytest.mark.parametrize("xcoms", [{}, {"magic_hour_job": "s3://xcoms/5c6f.json"}], ids=["removed", "elsewhere"])
+def test_an_attempt_without_a_report_whose_job_is_in_the_record(state, xcoms):
+    """Ended from outside before it could report, or its XComs are elsewhere: job, charge and next step are known."""
+    task = TaskSnapshot("make", -1, state, xcoms=xcoms, record=recorded())
+    shown, error = job_of(task), error_of(task)
+    assert (shown["id"], shown["credits"], shown["title"]) == ("abc123", 120, "Text to Video")
+    assert shown["submitted_at"] == 1_800_000_002
+    assert shown["library_url"] == "https://magichour.ai/my-library?videoId=abc123"
+    assert error["message"].endswith("log says why.")
+    assert error["charge"] == "The job was paid for, and is refunded if it fails. 120 credits."
+    assert error["next_step"].startswith("Clear the task: it resumes this job")
+
+
+def test_a_report_comes_before_the_record():
+    """The record completes it, where it is about the same job; of another job it says nothing."""
+    same = TaskSnapshot("make", -1, "deferred", xcoms={"magic_hour_job": job(name=None)}, record=recorded())
+    assert (job_of(same)["credits"], job_of(same)["name"]) == (5, "teaser.make #ABCDEFGH")
+    other = TaskSnapshot("make", -1, "deferred", xcoms={"magic_hour_job": job(id="new", name=None)}, record=recorded())
+    assert (job_of(other)["id"], job_of(other)["name"], job_of(other)["kind"]) == ("new", None, "image")
+    early = {"tool": "text-to-video", "error": "There is no connection.", "charge": "kept", "next_step": None}
+    task = TaskSnapshot("make", -1, "failed", xcoms={"magic_hour_job": early}, record=recorded())
+    assert job_of(task)["id"] == "abc123"
+    assert error_of(task)["charge"] == "The job was paid for and stays charged. 120 credits."
+
+
+@pytest.mark.parametrize(
+    ("end", "charge"),
+    [
+        (
+            Job("abc123", "video", "error", credits_charged=0, error_code="x", error_message="No face was found"),
+            "refunds",
+        ),
+        (Job("abc123", "video", "canceled"), "refunds"),
+        (Job.gone("video", "abc123"), "stays charged"),
+    ],
+    ids=lambda value: getattr(value, "status", None),
+)
+def test_a_job_that_has_ended_by_its_record(end, charge):
+    """Its reason, charge and next step are told apart; while the next attempt is under way they are of the past."""
+    error = job_error(end, tool="text-to-video")
+    record = recorded(state="failed" if error.retryable else "ended", reason=str(error))
+    elsewhere = {"magic_hour_job": "s3://xcoms/5c6f.json"}
+    shown = error_of(TaskSnapshot("make", -1, "failed", xcoms=elsewhere, record=record))
+    assert (shown["message"], shown["next_step"]) == (error.message, error.next_step)
+    assert charge in shown["charge"]
+    task = TaskSnapshot("make", -1, "running", record=record)
+    assert (error_of(task), job_of(task)) == (None, None)
+    early = {"tool": "text-to-video", "error": "There is no connection.", "charge": "none", "next_step": None}
+    task = TaskSnapshot("make", -1, "failed", xcoms={"magic_hour_job": early}, record=record)
+    assert (job_of(task)["id"], error_of(task)["message"]) == (None, "There is no connection.")
+
+
+@pytest.mark.parametrize("where", ["record", "XCom"])
+@pytest.mark.parametrize("report", ["none", "unknown"])
+def test_a_job_whose_response_was_lost(where, report):
+    """Its name, its tag and when the request was sent: by these a person finds it."""
+    record, xcoms = recorded(state="intent", job_id=None, submitted_at=None, credits_charged=None), {}
+    if where == "XCom":
+        sent = {"tool": "text-to-video", "name": record.name, "written_at": record.written_at}
+        record, xcoms = None, {"magic_hour.intent.ABCDEFGH": sent}
+    if report == "unknown":
+        told = {"tool": "text-to-video", "error": "The response was lost.", "charge": "unknown", "next_step": "Look."}
+        xcoms["magic_hour_job"] = told
+    task = TaskSnapshot("make", -1, "failed", xcoms=xcoms, record=record)
+    shown, error = job_of(task), error_of(task)
+    assert (shown["name"], shown["tag"], shown["written_at"]) == ("teaser.make #ABCDEFGH", "ABCDEFGH", 1_800_000_000)
+    assert (shown["id"], shown["credits"]) == (None, None)
+    assert error["charge"] == "It is unknown whether a job was created and charged."
+    assert error["next_step"] == "Look." if report == "unknown" else "tag #ABCDEFGH" in error["next_step"]
+    running = TaskSnapshot("make", -1, "running", record=record)
+    assert error_of(running) is None
+
+
+def test_a_request_that_was_refused_leaves_no_lost_job():
+    """Where only XComs tell, the tag of a request that made no job is not shown."""
+    told = {"tool": "text-to-video", "error": "No credits.", "charge": "none", "next_step": None}
+    xcoms = {"magic_hour.intent.ABCDEFGH": {"tool": "text-to-video", "name": "n"}, "magic_hour_job": told}
+    task = TaskSnapshot("make", -1, "failed", xcoms=xcoms)
+    assert job_of(task)["tag"] is None
+    assert error_of(task)["charge"] == "No job was created and nothing was charged."
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("Magic Hour job abc123 (lip-sync) failed with no_source_face: No face was found.", "No face was found."),
+        ("Magic Hour job abc123 (video) was canceled in the web app.", "Canceled in the web app."),
+        ("Magic Hour job abc123 is gone: it was deleted.", "Gone: it was deleted."),
+        ("Magic Hour job abc123 (a) keeps running, but it could not be polled: no.", "Keeps running, but it could not"),
+        ("There is no Airflow connection 'x'.", "There is no Airflow connection 'x'."),
+        ("Magic Hour job ", "Magic Hour job "),
+        ("", ""),
+    ],
+)
+def test_a_card_begins_with_the_reason(message, reason):
+    """It has room for a few words, and shows the job's tool anyway."""
+    assert describe_reason(message).startswith(reason)
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, 10**400, float("nan"), "x" * 100_000, "\ud800", True, [{"uri": 5}, 7]])
+def test_any_field_of_a_record_may_hold_anything(tab, odd):
+    """Who may edit a task's state breaks one tile at the most: the pages answer."""
+    if get_state_store_model() is None:
+        pytest.skip("Airflow before 3.3 has no task state store")
+    names = [name for name in Record.__dataclass_fields__ if name not in ("state", "version", "tag")]
+    for state in ("intent", "submitted", "delivered", "failed"):
+        whole = {"state": state, "job_id": "abc123", "reason": "It failed."}
+        for changed in (dict.fromkeys(names[start::4], odd) for start in range(4)):
+            put_record("campaign", "make", whole | changed)
+            for task_state in ("success", "failed"):
+                tab.put("make", task_state)
+                assert tab.get(f"{tab.path()}/details").status_code == 200, (state, changed, task_state)
+        assert tab.get(f"{tab.path(None)}/details").status_code == 200
+        assert tab.file().status_code < 500
 
 
 @pytest.mark.parametrize("charge", [None, 5, "much", ["none"], {"a": 1}, "x" * 10_000])
@@ -229,6 +360,22 @@ def test_the_totals(tab):
     tab.put("mapped", "success", 1, return_value=tab.result("film-abc123-1.mp4", id="m1"), magic_hour_job=job(id="m1"))
     totals = tab.details(None)["totals"]
     assert totals == {"files": 2, "credits": 10, "seconds": 51}
+
+
+def test_a_run_whose_tasks_were_ended_from_outside(tab):
+    """Cards and totals have the jobs of the records, where no XCom tells of them."""
+    if get_state_store_model() is None:
+        pytest.skip("Airflow before 3.3 has no task state store")
+    paid = {"tool": "text-to-video", "kind": "video", "job_id": "m0", "credits_charged": 120}
+    put_record("campaign", "mapped", paid, map_index=0)
+    put_record("campaign", "mapped", paid | {"job_id": "m1", "credits_charged": 30}, map_index=1)
+    tab.put("mapped", "failed", 0)
+    tab.put("mapped", "deferred", 1)
+    page = tab.details(None)
+    tiles = {tile["map_index"]: tile for tile in page["tiles"] if tile["task_id"] == "mapped"}
+    assert (tiles[0]["credits"], tiles[0]["kind"], tiles[1]["credits"]) == (120, "video", 30)
+    assert tiles[0]["message"].startswith("The attempt ended before its operator could report an error.")
+    assert page["totals"]["credits"] == 150
 
 
 def test_filters_and_parts(tab):

@@ -116,7 +116,7 @@ class MediaTab:
 
         def check_owner(task: TaskSnapshot, name: str) -> None:
             with create_session(scoped=False) as session:
-                others = find_other_owners(session, dag_id, run_id, task, name)
+                others = find_other_owners(session, dag_id, task, name)
             if not all(_may_read(request, user, other) for other in others):
                 raise FileNotShownError(
                     "This file is not shown: it is of a job of another DAG, which you may not read."

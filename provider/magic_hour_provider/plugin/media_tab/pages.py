@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from magic_hour_provider.plugin.media_tab.charges import describe_reason
 from magic_hour_provider.plugin.media_tab.database.run_summary import RunSummary, Selection
 from magic_hour_provider.plugin.media_tab.sanitize import safe_text
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 NOT_OUR_OPERATOR = "This task runs no Magic Hour operator, so it has no media to show."
 PAGE, MAX_PAGE = 120, 1000
 """Number of tiles of a contact sheet in one response."""
+_KEPT_ELSEWHERE = (
+    "What this task has made is not known here: an XCom backend keeps its XComs, and Airflow has no record of its job."
+)
 _UNREADABLE = "The values of this task cannot be shown. The API server's log says why."
 _NOT_READABLE = "The XComs of the task %s [%s] cannot be shown in the Media tab."
 
@@ -58,9 +62,11 @@ def _empty_reason(task: TaskSnapshot, page: dict[str, Any]) -> str | None:
     if page["live"]:
         return "Nothing to see yet." if job is None else None
     if job is None:
-        return "This task has made no media."
+        return _KEPT_ELSEWHERE if task.is_kept_elsewhere else "This task has made no media."
     if job["faces"] is not None:
         return f"{job['faces']} face{'' if job['faces'] == 1 else 's'} found. A face detection makes no file."
+    if job["kind"] == "face-detection":
+        return "A face detection makes no file."
     if job["status"] == "complete":
         return "The files were not stored, as the task has no output_path. They are in Magic Hour's library."
     return "This task did not wait for its job. The task that does has the files."
@@ -91,12 +97,14 @@ def _tile(
     tile: dict[str, Any] = _head(task) | {"kind": kind, "message": None, "file": None} | dict.fromkeys(names)
     try:
         job, error = job_of(task), error_of(task)
-        if index is not None and index < len(task.media):  # it may have fewer than the summary knew
+        if index is None and task.media:  # it may have more files than the summary knew
+            index = 0
+        if index is not None and index < len(task.media):  # or fewer
             tile["file"] = file_of(task, index, problems)
         elif error is None and task.stage == "succeeded":
             tile["message"] = _empty_reason(task, {"job": job, "live": False})
         tile |= {name: job[name] for name in names} if job else {}
-        return tile | ({"message": error["message"]} if error else {})
+        return tile | ({"message": describe_reason(error["message"])} if error else {})
     except Exception:  # anybody may have written these values
         log.exception(_NOT_READABLE, task.task_id, task.map_index)
         return tile | {"message": _UNREADABLE, "file": None}

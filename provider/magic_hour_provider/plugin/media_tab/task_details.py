@@ -18,6 +18,8 @@ from magic_hour_provider.plugin.media_tab.sanitize import (
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot, as_mapping
 from magic_hour_provider.times import parse_time
 
+_UNREPORTED = "The attempt ended before its operator could report an error. Its log says why"
+_KEPT_ELSEWHERE = "What its operator reported is kept by an XCom backend, and not read here. The task's log says why"
 _PROMPTS = ("prompt", "text", "content", "topic", "script")
 
 
@@ -55,12 +57,14 @@ def job_of(task: TaskSnapshot) -> dict[str, Any] | None:
         "kind": kind,
         "id": job_id,
         "name": safe_text(data.get("name")),
+        "tag": safe_text(data.get("tag")),
         "status": safe_text(data.get("status")),
         "prompt": _prompt(fields),
         "model": model,
         "fields": fields,
         "credits": safe_number(data.get("credits_charged")),
         "polls": safe_number(data.get("polls")),
+        "written_at": parse_time(data.get("written_at")),
         "submitted_at": parse_time(data.get("submitted_at")),
         "ended_at": parse_time(data.get("ended_at")),
         "expected_at": _expected_at(task),
@@ -91,12 +95,12 @@ def _expected_at(task: TaskSnapshot) -> float | None:
 def error_of(task: TaskSnapshot) -> dict[str, Any] | None:
     """Return a failure's message, what it means for the charge, and the next step; None if nothing failed."""
     message = describe_failure(task.job)
-    if task.stage == "succeeded" or (message is None and task.stage != "failed"):
+    if task.stage == "succeeded" or (message is None and task.stage != "failed" and task.state != "up_for_retry"):
         return None  # the error of an earlier attempt, or one that a person overruled
     if task.state == "upstream_failed":
         return {"message": "This task did not run, as an upstream task failed.", "charge": None, "next_step": None}
     charge, next_step = describe_charge(task.job), describe_next_step(task.job)
     if message is None:
-        message = "The attempt ended before its operator could report an error. Its log says why"
+        message = _KEPT_ELSEWHERE if task.is_kept_elsewhere else _UNREPORTED
         message += "." if charge else ", and what it means for the charge."
     return {"message": message, "charge": charge, "next_step": next_step}

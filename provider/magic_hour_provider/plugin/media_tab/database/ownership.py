@@ -1,25 +1,23 @@
 """Whether a stored file belongs to a task: XComs can be forged, and all DAGs may share a media root.
 
-A file is shown with a task only if its name holds the id of a job that the task has reported, and that its record
-knows, where Airflow has one. Where another DAG reported the same job before, the viewer must be allowed to read that
-DAG's XComs too.
+A file is shown with a task only if its name holds the id of a job that the task's record knows, or, where Airflow has
+no record of the task, that the task has reported. Where another DAG had the same job before, the viewer must be allowed
+to read that DAG's XComs too.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import is_id
 from magic_hour_provider.plugin.media_tab.files.roots import FileNotShownError
-from magic_hour_provider.plugin.state_store import StoredElsewhereError, load_record
+from magic_hour_provider.plugin.state_store import load_records
 from magic_hour_provider.xcoms import submitted_xcom
 
 if TYPE_CHECKING:
@@ -27,57 +25,52 @@ if TYPE_CHECKING:
 
     from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 
-log = logging.getLogger(__name__)
-
-NOT_ITS_FILE = "This file is not shown: its name holds no id of a job that this task has reported."
+NOT_ITS_FILE = "This file is not shown: its name holds no id of a job of this task."
 _OUTPUT = re.compile(r"(?s)\A(.+)-[0-9]{1,6}(?:\.[A-Za-z0-9]{1,9})?\Z")  # <tool>-<job id>-<number>.<extension>
+_MAX_CLAIMS = 500
 
 
-def find_job_id(name: str, job_ids: Iterable[str]) -> str | None:
-    """Return the job whose output a file is, by its name as this package gives it; None if it is of none of these."""
+def find_job_ids(name: str) -> list[str]:
+    """Return all that may be the job's id in the name of an output: tools and ids may both have hyphens."""
     parts = _OUTPUT.fullmatch(name)
-    stem = parts[1][1:] if parts else ""  # a tool has a letter at least
-    return next((job_id for job_id in job_ids if stem.endswith(f"-{job_id}")), None)
+    stem = parts[1] if parts else ""
+    suffixes = (stem[place + 1 :] for place, sign in enumerate(stem) if sign == "-" and place)  # a tool has a letter
+    return [job_id for job_id in suffixes if is_id(job_id)]
 
 
-def find_other_owners(session: Session, dag_id: str, run_id: str, task: TaskSnapshot, name: str) -> list[str]:
+def find_other_owners(session: Session, dag_id: str, task: TaskSnapshot, name: str) -> set[str]:
     """Return the other DAGs whose XComs a viewer must be allowed to read to see a file of a task.
 
     :param name: of the file.
     :raises FileNotShownError: it is no file of a job of this task.
     """
-    dag_run_id = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-    job_id = find_job_id(name, _load_job_ids(session, dag_run_id or 0, task))
-    if job_id is None:
+    job_ids = find_job_ids(name)
+    if task.job_ids.isdisjoint(job_ids):
         raise FileNotShownError(NOT_ITS_FILE)
-    reported = dict(
-        session.execute(
-            select(XComModel.dag_id, func.min(XComModel.timestamp))
-            .where(XComModel.key == submitted_xcom(job_id))
-            .group_by(XComModel.dag_id)
-        )
-        .tuples()
-        .all()
-    )
-    own = reported.pop(dag_id, None)
-    return [other for other, at in reported.items() if own is None or at <= own]
+    # All that the id in the name may be: else a made-up one, such as "generator-<id>", would hide the true one's owner.
+    claims = _load_claims(session, job_ids)
+    own = min((claim.timestamp for claim in claims if claim.dag_id == dag_id), default=None)
+    return {
+        claim.dag_id
+        for claim in claims
+        if claim.dag_id != dag_id
+        and (own is None or claim.timestamp <= own or _had_before(session, claim, job_ids, own))
+    }
 
 
-def _load_job_ids(session: Session, dag_run_id: int, task: TaskSnapshot) -> set[str]:
-    """Return the jobs of a task: those of its record, or, where it has none, those that it has reported."""
-    try:
-        stored = load_record(session, dag_run_id, task.task_id, task.map_index)
-    except (StoredElsewhereError, InvalidInputError) as error:
-        log.debug("The record of %s [%s] is not read: %s", task.task_id, task.map_index, error)
-        stored = None
-    if stored is not None:
-        history = [past.get("job_id") for past in stored.record.history if isinstance(past, dict)]
-        return {job_id for job_id in (stored.record.job_id, *history) if is_id(job_id)}
-    reported = {job_id for job_id in (task.job.get("id"), task.result.get("id")) if is_id(job_id)}
-    pushed = select(XComModel.key).where(
-        XComModel.dag_run_id == dag_run_id,
-        XComModel.task_id == task.task_id,
-        XComModel.map_index == task.map_index,
-        XComModel.key.in_([submitted_xcom(job_id) for job_id in reported]),
+def _load_claims(session: Session, job_ids: Collection[str]) -> list[Any]:
+    """Return the XComs with which task instances have reported one of these jobs as theirs, the oldest first."""
+    columns = (XComModel.dag_id, XComModel.dag_run_id, XComModel.task_id, XComModel.map_index, XComModel.timestamp)
+    keys = [submitted_xcom(job_id) for job_id in job_ids]
+    query = select(*columns).where(XComModel.key.in_(keys)).order_by(XComModel.timestamp).limit(_MAX_CLAIMS)
+    return list(session.execute(query).all())
+
+
+def _had_before(session: Session, claim: Any, job_ids: Collection[str], time: datetime) -> bool:
+    """Whether a task had a job before some time, though it has reported it later: after a retry or a clear."""
+    record = load_records(session, claim.dag_run_id, [claim.task_id], [claim.map_index]).get(
+        (claim.task_id, claim.map_index)
     )
-    return {job_id for job_id in reported if submitted_xcom(job_id) in set(session.scalars(pushed))}
+    if record is None or record.job_id not in job_ids:
+        return False
+    return not isinstance(record.submitted_at, int | float) or not record.submitted_at > time.timestamp()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import LargeBinary, Text, and_, case, cast, func, select
+from sqlalchemy import LargeBinary, Text, and_, case, cast, func, or_, select
 from sqlalchemy.exc import OperationalError
 
 from magic_hour_provider.plugin.media_tab.database.dag_tasks import MediaTasks, load_media_tasks
@@ -23,7 +23,15 @@ from magic_hour_provider.plugin.media_tab.database.run_summary import (
     TaskSummary,
     summarize_run,
 )
-from magic_hour_provider.plugin.media_tab.snapshot import FILES_XCOM, KEYS, RESULT_XCOM, TaskSnapshot
+from magic_hour_provider.plugin.media_tab.snapshot import (
+    FILES_XCOM,
+    KEYS,
+    PREFIXES,
+    RESULT_XCOM,
+    TaskSnapshot,
+    stage_of,
+)
+from magic_hour_provider.plugin.state_store import load_records
 from magic_hour_provider.xcoms import JOB_XCOM
 
 if TYPE_CHECKING:
@@ -58,8 +66,9 @@ def load_task(
     if task_id not in ours:
         return None, live
     xcoms = _load_xcoms(session, dag_run_id, {task_id}, {map_index}).get((task_id, map_index), {})
+    record = load_records(session, dag_run_id, [task_id], [map_index]).get((task_id, map_index))
     makes_media = ours[task_id].makes_media
-    return TaskSnapshot(task_id, map_index, row.state, row.rendered_map_index, makes_media, xcoms), live
+    return TaskSnapshot(task_id, map_index, row.state, row.rendered_map_index, makes_media, xcoms, record), live
 
 
 def load_run(session: Session, dag_id: str, run_id: str) -> RunSummary:
@@ -151,24 +160,19 @@ def load_snapshots(
     if not tasks:
         return {}
     dag_run_id, _ = _find_run(session, dag_id, run_id)
-    xcoms = _load_xcoms(session, dag_run_id, {task.task_id for task in tasks}, {task.map_index for task in tasks})
-    return {
-        _key(task): TaskSnapshot(
-            task.task_id, task.map_index, task.state, task.label, task.makes_media, xcoms.get(_key(task), {})
-        )
-        for task in tasks
-    }
-
-
-def _key(task: TaskSummary | Entry) -> tuple[str, int]:
-    return task.task_id, task.map_index
+    task_ids, map_indexes = {task.task_id for task in tasks}, {task.map_index for task in tasks}
+    xcoms = _load_xcoms(session, dag_run_id, task_ids, map_indexes)
+    records = load_records(session, dag_run_id, task_ids, map_indexes)
+    return {key: TaskSnapshot(*task[:5], xcoms.get(key, {}), records.get(key)) for task in tasks for key in [task[:2]]}
 
 
 def _is_odd(entry: Entry) -> bool:
-    """Whether the light values of a task that has succeeded, or reported a job, are not as ours are."""
-    if not entry.makes_media:
+    """Whether the light values of a task that has begun are not as those of ours are: its record may say more."""
+    if not entry.makes_media or entry.state is None:
         return False
-    return entry.state == "success" and (entry.files is None or (entry.id is None and entry.kind is None))
+    if entry.id is None and entry.kind is None:
+        return stage_of(entry.state) in ("succeeded", "failed", "running") and entry.state != "upstream_failed"
+    return entry.state == "success" and entry.files is None
 
 
 def _find_run(session: Session, dag_id: str, run_id: str) -> tuple[int, bool]:
@@ -182,7 +186,7 @@ def _find_run(session: Session, dag_id: str, run_id: str) -> tuple[int, bool]:
 def _load_xcoms(
     session: Session, dag_run_id: int, task_ids: set[str], map_indexes: set[int]
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return the XComs of :data:`KEYS`, of these tasks and map indexes, and perhaps of a few more combinations."""
+    """Return the XComs of :data:`KEYS` and :data:`PREFIXES`, and perhaps of a few more combinations."""
     text = cast(XComModel.value, Text)
     query = select(
         XComModel.task_id, XComModel.map_index, XComModel.key, case((func.length(text) <= _MAX_VALUE, text))
@@ -190,7 +194,7 @@ def _load_xcoms(
         XComModel.dag_run_id == dag_run_id,
         XComModel.task_id.in_(task_ids),
         XComModel.map_index.in_(map_indexes),
-        XComModel.key.in_(KEYS),
+        or_(XComModel.key.in_(KEYS), *(XComModel.key.startswith(prefix, autoescape=True) for prefix in PREFIXES)),
     )
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for task_id, map_index, key, value in session.execute(query):
@@ -216,12 +220,15 @@ def _is_list_of_texts(value: Any) -> bool:
 def _parse_value(stored: str | None) -> Any:
     """Return an XCom's value. Workers store JSON; Airflow's REST API may store a text that holds JSON, up to 3.1 twice.
 
+    Where an XCom backend keeps values elsewhere, it is a text.
     It is only parsed as JSON, never deserialized: an XCom could name any class.
     """
     value: Any = stored
     try:
         for _ in range(3):
             value = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
+    except ValueError:  # a text
+        pass
+    except RecursionError:
         return None
     return value

@@ -148,6 +148,8 @@ function drawPanel() {
     ["Tool", make("code", {}, job.tool)],
     ["Job", job.id && make("span", { class: "copied" }, make("code", {}, job.id), copyButton(job.id, "Copy job id", { bare: true }))],
     ["Name", job.name],
+    ["Tag", job.id || !job.tag ? null : make("span", { class: "copied" }, make("code", {}, `#${job.tag}`), copyButton(job.tag, "Copy tag", { bare: true }))],
+    ["Sent", job.id || !job.written_at ? null : make("time", { datetime: iso(job.written_at) }, moment(job.written_at))],
     ["Library", job.library_url
       && make("span", { class: "copied" }, make("code", {}, job.library_url), copyButton(job.library_url, "Copy link", { bare: true }))],
   ].filter(([, value]) => value !== null && value !== undefined);
