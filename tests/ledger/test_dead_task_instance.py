@@ -39,7 +39,7 @@ def test_xcoms_of_a_cleared_process_are_named_to_the_next_attempt(api):
     from airflow.models.taskinstance import TaskInstance, clear_task_instances
     from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.sdk import DAG
-    from airflow.sdk.exceptions import AirflowRuntimeError
+    from airflow.sdk.api.client import ServerResponseError
     from airflow.utils.session import create_session
 
     with DAG("teaser") as dag:
@@ -52,7 +52,7 @@ def test_xcoms_of_a_cleared_process_are_named_to_the_next_attempt(api):
     with create_session() as session:
         clear_task_instances([session.get(TaskInstance, old)], session)
     if hasattr(api, "task_state_store"):
-        with pytest.raises((AirflowRuntimeError, Exception), match="404|[Nn]ot found"):
+        with pytest.raises(ServerResponseError, match=r"[Nn]ot found"):
             api.task_state_store.set(old, "magic_hour.job", {}, None)
     api.xcoms.set("teaser", RUN, "make", "magic_hour.job.paid7", {"kind": "image"})
     put_task("teaser", "make", "queued")

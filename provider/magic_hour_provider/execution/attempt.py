@@ -31,6 +31,7 @@ from magic_hour_provider.execution.submission import get_balance, submit_once
 from magic_hour_provider.execution.waiting import wait_for_job
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.hooks.own_task import warn_of_test_run
 from magic_hour_provider.inputs.fields import with_values
 from magic_hour_provider.inputs.sources import input_fingerprint
 from magic_hour_provider.ledger.decision import Decision
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 def run(task: JobTask, context: Context) -> TaskResult | Deferral:
     """Submit the task's job once, or resume the one already paid for; wait; store its files."""
+    warn_of_test_run(context, task.log)
     with open_attempt(task, context) as attempt:
         decision = attempt.decide()
         is_new = decision.record is None

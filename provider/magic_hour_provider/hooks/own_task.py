@@ -1,4 +1,4 @@
-"""Whether an operator runs as the task that Airflow runs, or inside another task's code."""
+"""How an operator is run: as the task that Airflow runs, inside another task's code, or by a test command."""
 
 from __future__ import annotations
 
@@ -26,3 +26,33 @@ def check_own_task(operator: Any, context: Mapping[str, Any], way: str) -> None:
         next_step=way,
     )
     raise to_airflow_error(error)
+
+
+def warn_of_test_run(context: Mapping[str, Any], log: Any) -> None:
+    """Say what a test command means for what is paid, if one runs the task.
+
+    :param context: Airflow's context.
+    :param log: the task's log.
+    """
+    if is_test_run(context):
+        log.warning(
+            "This attempt is run by a test command of Airflow (airflow tasks test, airflow dags test, dag.test()), whose "
+            "record ends with the test: each such test pays for a new job. airflow dags test also deletes a finished "
+            "run of the same date, and with it the record of what that run has paid for. The simulator runs the same "
+            "DAG for no credits."
+        )
+
+
+def is_test_run(context: Mapping[str, Any]) -> bool:
+    """Whether ``airflow tasks test``, ``airflow dags test`` or ``dag.test()`` runs the task.
+
+    They run it in their own process; ``dags test --use-executor`` does not, but names itself as the run's user. Tested
+    on Airflow 3.3.2.
+
+    :param context: Airflow's context.
+    """
+    from airflow.sdk.execution_time import task_runner
+
+    comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    user = getattr(context["dag_run"], "triggering_user_name", None)
+    return type(comms).__name__ == "InProcessSupervisorComms" or user == "dag_test"
