@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from magic_hour_provider.api.catalog import TOOLS
-from magic_hour_provider.api.errors import RateLimitedError, ServerError
+from magic_hour_provider.api.errors import AuthenticationError, RateLimitedError, ServerError
 from magic_hour_provider.api.models import Download, Job
 from magic_hour_provider.polling.progress import Progress
 from magic_hour_provider.polling.schedule import PollDecision, PollState, Schedule
@@ -63,3 +63,19 @@ def test_links_that_are_missing():
     assert len(lines) == 2
     assert "complete, but without links to all of its files; next poll in" in lines[0]
     assert lines[1].endswith(": complete; 8 polls.")
+
+
+def test_a_failed_poll_names_the_job_once():
+    """The line begins with the job; what the error says of the charge and of next steps is not of the poll."""
+    error = ServerError("Magic Hour has a fault when polling video job abc (HTTP 503): busy.", next_step="Try again.")
+    (line, *_) = messages_of(lambda age: error if age < 60 else Job("abc", "video", "canceled"))
+    assert line.startswith(
+        "Magic Hour job abc after 32 seconds: poll failed: Magic Hour has a fault (HTTP 503): busy; "
+    )
+    assert "Try again" not in line
+
+
+def test_the_end_of_polling_is_left_to_the_error():
+    """A refusal is the task's error, which says it in full."""
+    (line,) = messages_of(lambda _: AuthenticationError("No such key."))
+    assert line == "Magic Hour job abc after 32 seconds: no longer waited for (refused); 1 poll."

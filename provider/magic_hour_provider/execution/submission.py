@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,15 +128,15 @@ def submit_once(
 
 def _send(intent: Intent, client: MagicHourClient, tool: Tool, body: Mapping[str, Any]) -> Record:
     """Write the intent, send the request once, and write down what came of it: the job's id, or that there is none."""
-    with defer_alarm():
+    with defer_alarm() as is_alarm_pending:
         intent.write()
         try:
             submission = client.create(tool, body)
         except errors.MagicHourError as error:
             if error.failure in (RequestFailure.NEVER_DELIVERED, RequestFailure.REJECTED):
                 intent.withdraw()
-            else:
-                # Here too, as an alarm that was held back takes the place of the error.
+            elif is_alarm_pending() or getattr(error, "job_id", None):
+                # Here too: the alarm that was held back takes the place of the error, and no id may be lost on the way.
                 log.error("Paid request #%s: %s", intent.record.tag, error)
             raise
         except BaseException:
@@ -168,11 +168,13 @@ def _get_account(client: MagicHourClient) -> Account | None:
 
 
 @contextmanager
-def defer_alarm() -> Iterator[None]:
+def defer_alarm() -> Iterator[Callable[[], bool]]:
     """Hold back the alarm of Airflow's ``execution_timeout``, which raises wherever the code stands.
 
     Between the request and its record it would lose a paid job's id. The request has timeouts of its own, so the
     alarm is late by as much as those, and then raises as it would have.
+
+    :returns: of the context: a function that says whether an alarm is held back.
     """
     alarm = signal.getsignal(signal.SIGALRM)
     pending_alarm: list[tuple[Any, Any]] = []
@@ -182,7 +184,7 @@ def defer_alarm() -> Iterator[None]:
     except ValueError:  # not in the main thread: no alarm rings here
         alarm = None
     try:
-        yield
+        yield lambda: bool(pending_alarm)
     finally:
         if callable(alarm):
             signal.signal(signal.SIGALRM, alarm)

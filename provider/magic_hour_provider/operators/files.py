@@ -26,7 +26,7 @@ from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.transport.streaming import Readable
 from magic_hour_provider.api.transport.uploads import UploadSource, upload_all
 from magic_hour_provider.execution.report import Report
-from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
+from magic_hour_provider.hooks.exceptions import find_cause, one_clear_error, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.inputs.fields import Input, to_uri
@@ -96,6 +96,7 @@ class MagicHourUploadOperator(_FilesOperator):
         if type not in (None, "image", "video", "audio"):
             raise InvalidInputError(f"type must be 'image', 'video' or 'audio'; it is {type!r}.")
 
+    @one_clear_error
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 (Airflow's signature)
         """Upload the file and return its reference."""
         kinds = (self.type,) if self.type else ("image", "video", "audio", "gif")
@@ -199,6 +200,7 @@ class MagicHourDownloadOperator(_JobOperator):
         if isinstance(output_path, str | PurePath) and not getattr(self, "_BaseOperator__from_mapped", False):
             check_absolute(str(output_path).strip())
 
+    @one_clear_error
     def execute(self, context: Context) -> dict[str, Any]:
         """Store the files."""
         with self._client() as client:
@@ -238,6 +240,7 @@ class MagicHourDeleteOperator(_JobOperator):
 
     template_fields: Sequence[str] = ("job",)
 
+    @one_clear_error
     def execute(self, context: Context) -> dict[str, Any]:
         """Delete the job's output."""
         with self._client() as client:

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.hooks.exceptions import one_clear_error
 from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.operators.arguments import (
@@ -173,6 +174,7 @@ class MagicHourOperator(BaseOperator):
         mask_link_secrets(value)
         return value
 
+    @one_clear_error
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or resume the one that an earlier attempt paid for."""
         from magic_hour_provider.execution.attempt import run
@@ -181,6 +183,7 @@ class MagicHourOperator(BaseOperator):
         check_own_task(self, context, _OWN_TASK)
         return self._finish(run(self, context), context)
 
+    @one_clear_error
     def execute_complete(
         self,
         context: Context,

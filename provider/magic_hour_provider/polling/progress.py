@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.polling.schedule import PollDecision, PollState
+from magic_hour_provider.polling.schedule import TIMEOUT, PollDecision, PollState
 from magic_hour_provider.times import format_duration
 
 # A line per poll would be read by nobody: without news there is a message this often.
 _HEARTBEAT_S = 600.0
+
+
+def describe_failed_poll(error: MagicHourError, job_id: str) -> str:
+    """Return what a failed poll met, for a log line that names the job already."""
+    return f"poll failed: {re.sub(rf' when polling [a-z-]+ job {re.escape(job_id)}', '', error.message).rstrip('.')}"
 
 
 class Progress:
@@ -43,8 +49,9 @@ class Progress:
         self.polls += 1
         news = None
         if isinstance(observation, MagicHourError):
-            if decision.outcome is not None or now - self._failure_logged_at >= _HEARTBEAT_S:
-                news, self._failure_logged_at = f"poll failed: {str(observation).rstrip('.')}", now
+            is_told = decision.outcome is not None and decision.outcome.status != TIMEOUT  # by the error that follows
+            if not is_told and (decision.outcome is not None or now - self._failure_logged_at >= _HEARTBEAT_S):
+                news, self._failure_logged_at = describe_failed_poll(observation, self.job_id), now
         else:
             status = observation.status
             if observation.missing_files and decision.outcome is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -25,13 +25,14 @@ from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.report import Report
-from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
+from magic_hour_provider.hooks.exceptions import find_cause, one_clear_error, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.hooks.own_task import check_own_task
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
+from magic_hour_provider.polling.progress import describe_failed_poll
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
 from magic_hour_provider.storage.local import check_absolute
 from magic_hour_provider.times import parse_time
@@ -161,7 +162,8 @@ class MagicHourJobSensor(BaseSensorOperator):
                 outcome = Outcome(COMPLETE)  # the files that have a link are stored, and the others named
             if outcome is None:
                 status = observation.status if isinstance(observation, Job) else None
-                self.log.info("Magic Hour job %s: %s", reference.id, status or observation)
+                news = status or describe_failed_poll(cast(MagicHourError, observation), reference.id)
+                self.log.info("Magic Hour job %s: %s.", reference.id, news)
                 report.push_job(reference.id, reference.kind, status or "pending")
                 return None
             if isinstance(observation, MagicHourError) and outcome.status != GONE:
@@ -201,11 +203,13 @@ class MagicHourJobSensor(BaseSensorOperator):
         asked = self._observation.retry_after if isinstance(self._observation, MagicHourError) else None
         return max(usual, asked or 0.0)
 
+    @one_clear_error
     def execute(self, context: Context) -> Any:
         """Wait: in the triggerer, or as the sensor's ``mode`` says."""
         with self._failing_on_trouble():
             return self._execute_deferrable(context) if self.deferrable else super().execute(context)
 
+    @one_clear_error
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral, as Airflow does, but for what ``soft_fail`` skips."""
         with self._failing_on_trouble():
