@@ -15,7 +15,7 @@ from magic_hour_provider.simulator.account.details import account_details, saved
 from magic_hour_provider.simulator.account.rate_limit import RateLimit
 from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.errors import ApiError, invalid_request_error, not_found_error
-from magic_hour_provider.simulator.faults.catalog import FaultStage
+from magic_hour_provider.simulator.faults.catalog import FAULTS, FaultStage
 from magic_hour_provider.simulator.faults.queue import FaultQueue, FaultTarget
 from magic_hour_provider.simulator.jobs.factory import JobFactory, apply_job_fault
 from magic_hour_provider.simulator.jobs.facts import format_api_time
@@ -131,7 +131,7 @@ class Service:
 
     def _inject_job_faults(self, job: SimulatedJob, faults: FaultQueue) -> None:
         target = FaultTarget("create", job.tool.slug, job.text)
-        for name in ("job-duration", "job-outcome"):
+        for name in (name for name, kind in FAULTS.items() if kind.stage is FaultStage.JOB):
             queued = faults.take((FaultStage.JOB,), target, name=name)
             if queued is not None:
                 apply_job_fault(job, queued.fault)

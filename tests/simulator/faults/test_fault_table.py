@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,9 +15,13 @@ import pytest
 from helpers.simulator import IMAGE_REQUEST, KEY, connect
 from helpers.waiting import until
 from magic_hour_provider.api import errors
+from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.faults.catalog import FAULTS, WEBHOOK, FaultError, FaultStage
+from magic_hour_provider.simulator import Simulator, service
+from magic_hour_provider.simulator.faults import catalog
+from magic_hour_provider.simulator.faults.catalog import FAULTS, WEBHOOK, FaultError, FaultKind, FaultStage
+from magic_hour_provider.simulator.webhooks.queue import QueuedDelivery
+from magic_hour_provider.simulator.webhooks.registration import Webhook
 
 CREATE = "/v1/ai-image-generator"
 ITEMS = {"items": [{"type": "image", "extension": "png"}]}
@@ -226,3 +231,32 @@ def test_our_client_polls(shared: Simulator, world: Any, fault: str) -> None:
         assert client.get_job("image", job).status == "complete"
     assert shared.summary().creates == creates
     assert shared.pending_faults() == []
+
+
+@pytest.mark.parametrize("stage", [FaultStage.DELAY, FaultStage.INSTEAD, FaultStage.AFTER, FaultStage.JOB])
+def test_a_row_alone_is_no_fault(monkeypatch, stage):
+    """A fault that the catalog has and nothing carries out is an error of the simulator, not another fault."""
+    row = FaultKind(stage, (), ("create",), "does what nobody has written yet")
+    monkeypatch.setattr(catalog, "FAULTS", {**FAULTS, "brand-new": row})
+    monkeypatch.setattr(service, "FAULTS", {**FAULTS, "brand-new": row})
+    with Simulator(api_key=KEY, manual_clock=True) as sim:
+        sim.inject_fault("brand-new")
+        for status in (500, 200):
+            with connect(sim) as client:  # a server that failed closes the connection
+                assert client.post(CREATE, json=IMAGE_REQUEST).status_code == status
+
+
+@pytest.mark.parametrize("stage", [FaultStage.DELIVERY, FaultStage.SIGNATURE])
+def test_a_row_alone_is_no_fault_of_a_delivery(monkeypatch, stage):
+    """The same where the simulator sends instead of answering."""
+    row = FaultKind(stage, (), (WEBHOOK,), "does what nobody has written yet")
+    monkeypatch.setattr(catalog, "FAULTS", {**FAULTS, "brand-new": row})
+    sim = Simulator(api_key=KEY, manual_clock=True)
+    sim.inject_fault("brand-new")
+    deliveries = sim._service.webhooks
+    deliveries.add_webhook(Webhook("http://127.0.0.1:9/hook"))
+    job = SimpleNamespace(tool=TOOLS["ai-image-generator"], text="", id="a", ends_at=0.0)
+    delivery = QueuedDelivery("http://127.0.0.1:9/hook", "image.completed", job, b"{}")  # type: ignore[arg-type]
+    attempt = deliveries._schedule if stage is FaultStage.DELIVERY else deliveries.start_attempt
+    with pytest.raises(NotImplementedError, match="'brand-new' is in the catalog, but nothing says what it does"):
+        attempt(*([delivery, 0.0] if stage is FaultStage.DELIVERY else [delivery]))  # type: ignore[operator]

@@ -1,7 +1,7 @@
 """The catalog of faults: what each does, at which endpoints it can be injected, and its options.
 
-A new fault is a row of :data:`FAULTS`. What it does to a response is in :mod:`.http.fault_responses`, to a job in
-:mod:`.jobs.factory`, to a delivery in :mod:`.webhooks.queue`.
+A new fault is a row of :data:`FAULTS`, and what it does: to a response in :mod:`.http.fault_injector`, to a job in
+:mod:`.jobs.factory`, to a delivery in :mod:`.webhooks.queue`. A row alone is an error when it is injected.
 """
 
 from __future__ import annotations
@@ -165,6 +165,11 @@ class Fault:
         defaults = {field.name: field.default for field in fields(self)}
         always = ("fault", "endpoint")
         return {name: value for name, value in asdict(self).items() if name in always or value != defaults[name]}
+
+
+def unknown_effect(fault: Fault) -> NotImplementedError:
+    """Return the error of a fault that is a row of :data:`FAULTS` and nothing else: nowhere is written what it does."""
+    return NotImplementedError(f"The fault {fault.fault!r} is in the catalog, but nothing says what it does there.")
 
 
 def make_fault(options: Mapping[str, Any]) -> Fault:

@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from magic_hour_provider.simulator.errors import ApiError
-from magic_hour_provider.simulator.faults.catalog import Fault, FaultStage
+from magic_hour_provider.simulator.faults.catalog import Fault, FaultStage, unknown_effect
 from magic_hour_provider.simulator.faults.queue import FaultQueue, FaultTarget
 from magic_hour_provider.simulator.http.connections import OpenConnections
 from magic_hour_provider.simulator.http.fault_responses import (
+    CORRUPTIONS,
     CorruptedResponse,
     NoResponse,
     invalid_link_response,
@@ -75,6 +76,8 @@ class FaultInjector:
     ) -> Response:
         queued = faults.take((FaultStage.DELAY,), target, with_prompt=with_prompt)
         if queued is not None:
+            if queued.fault.fault != "latency":
+                raise unknown_effect(queued.fault)
             await self._connections.pause(request.scope, queued.fault.seconds or 0)
         queued = faults.take((FaultStage.INSTEAD, FaultStage.AFTER), target, with_prompt=with_prompt)
         if queued is None:
@@ -98,7 +101,9 @@ class FaultInjector:
             return invalid_link_response("ExpiredToken")
         if fault.fault == "status":
             return self._status_response(fault)
-        return NoResponse(self._connections, fault.hold_s)
+        if fault.fault in ("close-before-read", "stall"):
+            return NoResponse(self._connections, fault.hold_s)
+        raise unknown_effect(fault)
 
     def _respond_after(self, fault: Fault, response: Response) -> Response:
         if fault.fault == "close-after-accept":
@@ -108,7 +113,9 @@ class FaultInjector:
         if fault.fault == "no-id":
             content = json.loads(bytes(response.body))
             return json_response({name: value for name, value in content.items() if name != "id"})
-        return CorruptedResponse(self._connections, response, fault)
+        if fault.fault in CORRUPTIONS:
+            return CorruptedResponse(self._connections, response, fault)
+        raise unknown_effect(fault)
 
     def _status_response(self, fault: Fault) -> Response:
         return status_response(fault, with_code=self._service.behavior.error_code == "included")

@@ -24,6 +24,9 @@ _CODES = {
 _BODILESS = (204, 205, 304)
 _FLIPPED = bytes(255 - byte for byte in range(256))
 _PART_S = 0.05
+_CUT = ("close-mid-body", "stall-mid-body", "truncated")
+CORRUPTIONS = frozenset({*_CUT, "corrupt", "slow"})
+"""The faults that spoil the body of a response."""
 
 
 def status_response(fault: Fault, *, with_code: bool) -> Response:
@@ -74,7 +77,7 @@ class CorruptedResponse(Response):
 
     :param connections: the open connections.
     :param response: the right response.
-    :param fault: ``close-mid-body``, ``stall-mid-body``, ``truncated``, ``corrupt`` or ``slow``.
+    :param fault: one of :data:`CORRUPTIONS`.
     """
 
     def __init__(self, connections: OpenConnections, response: Response, fault: Fault) -> None:

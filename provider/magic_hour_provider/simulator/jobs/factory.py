@@ -10,7 +10,7 @@ from typing import Any
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.errors import ApiError
-from magic_hour_provider.simulator.faults.catalog import Fault
+from magic_hour_provider.simulator.faults.catalog import Fault, unknown_effect
 from magic_hour_provider.simulator.jobs.dimensions import clip_range, image_count, image_size
 from magic_hour_provider.simulator.jobs.facts import FREE_MODELS, format_api_time, main_text, searchable_text, text_at
 from magic_hour_provider.simulator.jobs.inputs import InputResolver
@@ -103,6 +103,8 @@ def apply_job_fault(job: SimulatedJob, fault: Fault) -> None:
         code = fault.code or "unknown_error"
         message = fault.message or f"An injected fault ended this job with {code}."
         job.outcome = JobOutcome(str(fault.status), code, message, fault.immediately)
+    else:
+        raise unknown_effect(fault)
 
 
 def _extension(tool: Tool, request: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from magic_hour_provider.simulator.account.accounting import Accounting, DeliveryAttempt, DeliveryOutcome
 from magic_hour_provider.simulator.behavior import Behavior
-from magic_hour_provider.simulator.faults.catalog import WEBHOOK, Fault, FaultStage
+from magic_hour_provider.simulator.faults.catalog import WEBHOOK, Fault, FaultStage, unknown_effect
 from magic_hour_provider.simulator.faults.queue import FaultQueue, FaultTarget
 from magic_hour_provider.simulator.jobs.job import SimulatedJob
 from magic_hour_provider.simulator.webhooks.registration import Webhook, job_events, sign_delivery
@@ -153,9 +153,11 @@ class DeliveryQueue:
             self._push(delivery, due + (fault.seconds or 0))
         elif fault.fault == "out-of-order-delivery":
             self._push(delivery, max(due, delivery.job.ends_at), last=True)
-        else:  # a duplicate
+        elif fault.fault == "duplicate-delivery":
             self._push(delivery, due)
             self._push(QueuedDelivery(delivery.url, delivery.type, delivery.job, delivery.body, fault.fault), due)
+        else:
+            raise unknown_effect(fault)
 
     def _push(self, delivery: QueuedDelivery, due: float, *, last: bool = False) -> None:
         if len(self._waiting) + self._sending >= _MAX_WAITING:
@@ -202,7 +204,9 @@ class DeliveryQueue:
                 delivery.fault = fault.fault
                 if fault.fault == "wrong-signature":
                     return webhook, sign_delivery(delivery.body + b" ", webhook.secret, int(now))
-                return webhook, sign_delivery(delivery.body, webhook.secret, int(now - fault.age_s))
+                if fault.fault == "expired-timestamp":
+                    return webhook, sign_delivery(delivery.body, webhook.secret, int(now - fault.age_s))
+                raise unknown_effect(fault)
             if self._behavior.webhook_repeats == "original" and delivery.headers is not None:
                 return webhook, delivery.headers
             return webhook, sign_delivery(delivery.body, webhook.secret, int(now))
