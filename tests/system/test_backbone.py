@@ -9,7 +9,6 @@ from pathlib import Path
 
 import av
 import pytest
-from airflow.sdk.execution_time import context
 from PIL import Image
 
 from helpers.samples import KEY
@@ -17,7 +16,6 @@ from helpers.waiting import until
 
 pytestmark = pytest.mark.system
 
-TASK_STATE_STORE = hasattr(context, "NEVER_EXPIRE")  # Airflow 3.3; before it the storage ledger is used
 
 GENERATING = ("edit_photo", "animate", "voice", "lip_sync", "subtitle")
 
@@ -82,8 +80,7 @@ def test_a_worker_killed_after_the_answer_was_recorded(world, runs):
     assert world.airflow.xcom(dag_id, run_id, "make")["id"] == job["id"]
     assert "Not paid again" in world.airflow.task_log(dag_id, run_id, "make", 2)
     records = [json.loads(path.read_text()) for path in (world.ledger / dag_id).rglob("magic_hour.job")]
-    kept = [(record["state"], record["job_id"]) for record in records]
-    assert kept == ([] if TASK_STATE_STORE else [("delivered", job["id"])])
+    assert [(record["state"], record["job_id"]) for record in records] == [("delivered", job["id"])]
 
 
 def test_a_triggerer_killed_while_a_task_is_deferred(world, runs):

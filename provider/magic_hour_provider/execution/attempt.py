@@ -38,7 +38,7 @@ from magic_hour_provider.ledger.decision import Decision
 from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.messages import LostRecordError
+from magic_hour_provider.ledger.places.mark import EarlierXComs
 from magic_hour_provider.ledger.record import ADOPT, Record
 from magic_hour_provider.ledger.run_activity import RunActivity
 from magic_hour_provider.ledger.tag import find_tag, generate_job_name
@@ -196,8 +196,9 @@ class JobAttempt:
                 check_adopted=self._check_adopted,
             )
         except errors.MagicHourError as error:
-            if isinstance(error, LostRecordError):
-                self.report.keep_earlier(error.tags, error.job_ids)
+            if record is None:
+                earlier = EarlierXComs.of(self._context["ti"])
+                self.report.keep_earlier(earlier.tags, earlier.job_ids)
             if error.charge in (None, errors.Charge.NONE):
                 error.charge = charge_before(record)
             raise
@@ -221,7 +222,7 @@ class JobAttempt:
     def resume(self, record: Record, seen: Record | None) -> Record:
         """Resume a job that is paid for, and return its record."""
         self.record = record = self._ledger.mark_resumed(record, seen)
-        self._push_job(record, "resumed")
+        self.report.push_record(record, "resumed")
         return record
 
     def submit(self, decision: Decision) -> Record:
@@ -239,7 +240,7 @@ class JobAttempt:
             name=checked.name,
             conn_id=spec.conn_id,
             balance=checked.account.credits if checked.account else None,
-            announce=lambda paid: self._push_job(paid, "queued"),
+            announce=lambda paid: self.report.push_record(paid, "queued"),
         )
         self.record = record = submit_once(
             self.intent,
@@ -252,18 +253,8 @@ class JobAttempt:
             resubmits=spec.on_unknown_submission == "resubmit",
             webhook_may_identify=self._webhook_may_identify(checked.name, checked.tag),
         )
-        self._push_job(record, "queued")
+        self.report.push_record(record, "queued")
         return record
-
-    def _push_job(self, record: Record, status: str) -> None:
-        self.report.push_job(
-            record.job_id or "",
-            record.kind,
-            status,
-            name=record.name,
-            submitted_at=record.submitted_at,
-            credits_charged=record.credits_charged,
-        )
 
     def wait(
         self,

@@ -55,14 +55,7 @@ def report_early_failure(ti: Any, tool: str, error: errors.MagicHourError, recor
     """
     report = Report(ti, record.tool if record is not None else tool, {})
     if record is not None and record.job_id is not None:
-        report.push_job(
-            record.job_id,
-            record.kind,
-            "resumed",
-            name=record.name,
-            submitted_at=record.submitted_at,
-            credits_charged=record.credits_charged,
-        )
+        report.push_record(record, "resumed")
     elif record is not None and record.state == "intent":
         report.push_intent(record.tag, record.name, record.conn_id or "")
     elif record is None:

@@ -18,6 +18,7 @@ from magic_hour_provider.api.errors import (
 )
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, library_url
 from magic_hour_provider.api.redaction import redact
+from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.times import format_time
 from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, intent_xcom, submitted_xcom
 
@@ -92,6 +93,17 @@ class Report:
         """Push the keys of an earlier attempt again: Airflow removes them, and the next attempt must find them too."""
         for key in (*map(intent_xcom, tags), *map(submitted_xcom, job_ids)):
             self._push(key, {"tool": self._facts["tool"]})
+
+    def push_record(self, record: Record, status: str) -> None:
+        """Push the job that a record is of; see :meth:`push_job`."""
+        self.push_job(
+            record.job_id or "",
+            record.kind,
+            status,
+            name=record.name,
+            submitted_at=record.submitted_at,
+            credits_charged=record.credits_charged,
+        )
 
     def push_job(
         self,

@@ -36,10 +36,10 @@ def warn_of_test_run(context: Mapping[str, Any], log: Any) -> None:
     """
     if is_test_run(context):
         log.warning(
-            "This attempt is run by a test command of Airflow (airflow tasks test, airflow dags test, dag.test()): its "
-            "record ends with the test: each such test pays for a new job. airflow dags test also deletes a finished "
-            "run of the same date, and with it the record of what that run has paid for. The simulator runs the same "
-            "DAG for no credits."
+            "This attempt is run by a test command of Airflow (airflow tasks test, airflow dags test, dag.test()), "
+            "whose record ends with the test: each such test pays for a new job. airflow dags test also deletes a "
+            "finished run of the same date, and with it the record of what that run has paid for. The simulator runs "
+            "the same DAG for no credits."
         )
 
 

@@ -15,10 +15,10 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.models import check_id, parse_library_url
 from magic_hour_provider.ledger.decision import Decision, RetryState, decide
 from magic_hour_provider.ledger.file_store import open_file_store
-from magic_hour_provider.ledger.messages import LostRecordError, deleted_run_error
+from magic_hour_provider.ledger.messages import deleted_run_error, lost_record_error
 from magic_hour_provider.ledger.places.mark import ATTEMPT, AttemptMark, EarlierXComs
 from magic_hour_provider.ledger.places.several import Places, Store
-from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, State, overtaken_error
+from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError, State, overtaken_error
 from magic_hour_provider.times import format_time
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ class Ledger:
     def _check_absence(self) -> None:
         """Make sure that a missing record means that nothing was paid for, as far as anything is left that says more.
 
-        :raises LostRecordError: an earlier attempt had a record.
+        :raises RecordError: an earlier attempt had a record.
         """
         if self._mark is None or self.is_ephemeral:
             return
@@ -197,13 +197,13 @@ class Ledger:
             raise overtaken_error(self.describe_location(KEY))
         raise lost
 
-    def _find_lost(self, own: AttemptMark) -> LostRecordError | None:
+    def _find_lost(self, own: AttemptMark) -> RecordError | None:
         # Where records go with a success, XComs without one are nothing odd.
         forgets = conf.getboolean("state_store", "clear_on_success", fallback=False)
         tags, job_ids = ((), ()) if forgets else (self._earlier.tags, self._earlier.job_ids)
         if job_ids:
             why = f"an earlier attempt had Magic Hour job {', '.join(job_ids)}"
-            return LostRecordError(why, self.describe_location, job_ids=job_ids, tags=tags)
+            return lost_record_error(why, self.describe_location, job_ids=job_ids)
         # Airflow's own store ends with its run: there a first attempt has no mark to find.
         asked = [place for place in self._places if place.is_files or own.try_number > 1]
         marks = {place.name: AttemptMark.read(place.get(ATTEMPT)) for place in asked}
@@ -211,11 +211,11 @@ class Ledger:
         declared = tuple(dict.fromkeys(mark.tag for mark in left if mark.tag)) or (() if left else tags)
         if declared:
             why = f"an earlier attempt has declared the paid request #{', #'.join(declared)}"
-            return LostRecordError(why, self.describe_location, tags=declared)
+            return lost_record_error(why, self.describe_location)
         for place in asked:
             if marks[place.name] is None and any(mark.is_missing_from(place.name, own.clear_number) for mark in left):
                 where = place.describe_location(ATTEMPT)
-                return LostRecordError(f"{where}, which an earlier attempt wrote, is gone", self.describe_location)
+                return lost_record_error(f"{where}, which an earlier attempt wrote, is gone", self.describe_location)
         return None
 
     def _check_own_run(self, record: Record) -> None:

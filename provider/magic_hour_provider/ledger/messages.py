@@ -86,30 +86,22 @@ def forgetful_place_error(where: str) -> RecordError:
     )
 
 
-class LostRecordError(RecordError):
-    """The record is missing, and something is left that shows that there was one.
+def lost_record_error(
+    why: str, describe_location: Callable[[str], str], *, job_ids: tuple[str, ...] = ()
+) -> RecordError:
+    """Return the error of a record that is missing, where something is left that shows that there was one.
 
+    :param why: what is left, as the end of a sentence.
+    :param describe_location: names a key's place for a person.
     :param job_ids: of the jobs that are known.
-    :param tags: of the paid requests that are known.
     """
-
-    charge = Charge.UNKNOWN
-
-    def __init__(
-        self,
-        why: str,
-        describe_location: Callable[[str], str],
-        *,
-        job_ids: tuple[str, ...] = (),
-        tags: tuple[str, ...] = (),
-    ) -> None:
-        self.job_ids, self.tags = job_ids, tags
-        known = f'"{job_ids[0]}", with the quotes,' if job_ids else "the job's id, in double quotes,"
-        super().__init__(
-            f"There is no record of what this task has paid for in {describe_location(KEY)}, but {why}. So the record "
-            "is lost, or cannot be read now, as while Airflow's API server is upgraded. Nothing was sent, as that "
-            "might pay twice.",
-            next_step=f"A retry reads the record again. If it stays away, put {known} into {describe_location(ADOPT)}, "
-            f"or true into {describe_location(REGENERATE)} for a new job, and clear the task. See "
-            "https://magichour.ai/my-library",
-        )
+    known = f'"{job_ids[0]}", with the quotes,' if job_ids else "the job's id, in double quotes,"
+    return RecordError(
+        f"There is no record of what this task has paid for in {describe_location(KEY)}, but {why}. So the record is "
+        "lost, or cannot be read now, as while Airflow's API server is upgraded. Nothing was sent, as that might pay "
+        "twice.",
+        charge=Charge.UNKNOWN,
+        next_step=f"A retry reads the record again. If it stays away, put {known} into {describe_location(ADOPT)}, or "
+        f"true into {describe_location(REGENERATE)} for a new job, and clear the task. See "
+        "https://magichour.ai/my-library",
+    )
