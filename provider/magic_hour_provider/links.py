@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
-from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM
+from magic_hour_provider.xcoms import JOB_XCOM, LINK_NAME, LINK_XCOM
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class MagicHourLink(BaseOperatorLink):
     """Opens the job's page, where a person can also cancel a video."""
 
-    name = "Open in Magic Hour"
+    name = LINK_NAME
     xcom_key = LINK_XCOM
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 (Airflow's signature)

@@ -1,12 +1,17 @@
-"""The XCom keys that a task of ours pushes beside its result."""
+"""The XCom keys that a task of ours pushes beside its result. Of the two that are unique to a task one is left."""
 
 from __future__ import annotations
+
+from typing import Any
 
 JOB_XCOM = "magic_hour_job"
 """What people and views read of a task's job: while it runs, when it is done, and after it failed."""
 
-LINK_XCOM = "magic_hour_link"
-"""The job's library address, behind the task's link."""
+LINK_NAME = "Open in Magic Hour"
+"""The name of a task's link: all of our tasks have one, also those of a user's own class."""
+
+LINK_XCOM = "library_url"
+"""The job's library address, behind the task's link: the result has it under the same key, so it is one XCom."""
 
 
 INTENT_PREFIX = "magic_hour.intent."
@@ -24,3 +29,10 @@ def intent_xcom(tag: str) -> str:
 def submitted_xcom(job_id: str) -> str:
     """Return the key pushed after a paid request: a webhook delivery finds its task by the job's id."""
     return f"{SUBMITTED_PREFIX}{job_id}"
+
+
+def delete_xcom(ti: Any, key: str) -> None:
+    """Remove an XCom of the task instance that runs."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    XCom.delete(key=key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred, XCom
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from helpers.clocks import set_clock
@@ -101,7 +101,9 @@ class Connected:
     def __init__(self, sim: Simulator, monkeypatch: pytest.MonkeyPatch, output: Path) -> None:
         self.sim, self.clock, self.output, self._patch = sim, SimulatedClock(sim), output, monkeypatch
         self.events: list[dict[str, Any]] = []
+        self._running: TaskInstance | None = None
         set_clock(monkeypatch, self.clock)
+        monkeypatch.setattr(XCom, "delete", self._delete_xcom)
         self.connect()
 
     def connect(self, **connection: Any) -> None:
@@ -130,10 +132,17 @@ class Connected:
 
     def start(self, operator: Any, ti: TaskInstance) -> Any:
         """Run the first half of an attempt: its result, or the deferral."""
+        self._running = ti
         try:
             return operator.execute(ti.context(operator))
         except TaskDeferred as deferred:
             return deferred
+
+    def _delete_xcom(self, *, key: str, task_id: str, map_index: int, **_: str) -> None:
+        ti = self._running
+        assert ti is not None
+        assert (ti.task_id, ti.map_index) == (task_id, map_index)
+        del ti.xcoms[key]
 
     def resume(self, operator: Any, ti: TaskInstance, outcome: Any) -> Any:
         """Run deferrals until there is a result."""

@@ -118,7 +118,7 @@ def test_download(airflow):
     )
     result = airflow.attempt(operator, ti)
     assert [Path(uri).name for uri in result["files"]] == [f"image-{job_id}-1.png", f"image-{job_id}-2.png"]
-    assert ti.xcoms["magic_hour_link"] == result["library_url"]
+    assert ti.xcoms["library_url"] == result["library_url"]
     assert airflow.attempt(operator, ti) == result
     assert airflow.creates() == 1
 

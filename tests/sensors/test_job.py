@@ -41,7 +41,7 @@ def test_deferred(airflow):
     assert (result["id"], result["kind"], result["tool"], result["status"]) == (job_id, "video", "video", "complete")
     assert Path(result["file"]).name == f"video-{job_id}-1.mp4"
     assert airflow.events == [{"kind": "video", "id": job_id, "status": "complete", "error_code": None}]
-    assert ti.xcoms["magic_hour_link"] == result["library_url"]
+    assert ti.xcoms["library_url"] == result["library_url"]
     assert airflow.creates() == 1
 
 

@@ -20,7 +20,7 @@ from magic_hour_provider.api.models import CANCELED, ERROR, GONE, library_url
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.times import format_time
-from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, intent_xcom, submitted_xcom
+from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, delete_xcom, intent_xcom, submitted_xcom
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class Report:
     def __init__(self, ti: Any, tool: str, request: Mapping[str, Any]) -> None:
         self._ti = ti
         self._facts: dict[str, Any] = {"tool": tool, "request": _shorten(redact_values(request)), "polls": 0}
+        self._intents: list[str] = []  # keys that this attempt has pushed
 
     def load_previous(self) -> None:
         """Take over what the attempt's first half, before the deferral, has pushed."""
@@ -87,6 +88,7 @@ class Report:
         written_at = format_time(clock.current().now())
         intent = {"tool": self._facts["tool"], "name": name, "conn_id": conn_id, "written_at": written_at}
         self._push(intent_xcom(tag), intent)
+        self._intents.append(intent_xcom(tag))
         self._push(JOB_XCOM, {**self._facts, "name": name, "status": SUBMITTING})
 
     def keep_earlier(self, tags: Iterable[str], job_ids: Iterable[str]) -> None:
@@ -129,7 +131,8 @@ class Report:
             credits_charged=credits_charged,
             status=status,
         )
-        self._push(submitted_xcom(job_id), {"kind": kind, "tool": self._facts["tool"]})
+        if self._push(submitted_xcom(job_id), {"kind": kind, "tool": self._facts["tool"]}):
+            self._remove_intents()  # the job's own key finds the task from here on
         if page:
             self._push(LINK_XCOM, page)
         self._push(JOB_XCOM, self._facts)
@@ -162,8 +165,18 @@ class Report:
         self._facts["ended_at"] = format_time(clock.current().now())
         self._push(JOB_XCOM, self._facts)
 
-    def _push(self, key: str, value: Any) -> None:
+    def _push(self, key: str, value: Any) -> bool:
         try:
             self._ti.xcom_push(key=key, value=value)
         except Exception:
             log.exception("The XCom %r could not be written; the job is not touched by that.", key)
+            return False
+        return True
+
+    def _remove_intents(self) -> None:
+        while self._intents:
+            key = self._intents.pop()
+            try:
+                delete_xcom(self._ti, key)
+            except Exception as error:  # noqa: BLE001 (a row too many harms nobody)
+                log.debug("The XCom %r could not be removed: %s", key, error)

@@ -50,9 +50,10 @@ class _FilesOperator(BaseOperator):
 
     ui_color = "#e9e2ff"
 
-    def __init__(self, *, magic_hour_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
-        kwargs.setdefault("multiple_outputs", True)
-        super().__init__(**kwargs)
+    def __init__(
+        self, *, magic_hour_conn_id: str = DEFAULT_CONN_ID, multiple_outputs: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.magic_hour_conn_id = magic_hour_conn_id
 
     def render_template(

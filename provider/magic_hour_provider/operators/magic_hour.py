@@ -69,6 +69,7 @@ class MagicHourOperator(BaseOperator):
         job; ``retries`` bound them.
     :param on_clear: what a cleared task does with the job it has paid for: ``reuse`` it, or ``regenerate``, which
         makes and pays for a new one. A retry never does.
+    :param multiple_outputs: whether the result is pushed key by key as well, as XComs of their own.
     :raises InvalidInputError: (when the DAG is parsed) the tool, the request or an option cannot work.
     :raises AirflowFailException: (when it runs) a failure that a retry cannot fix.
     :raises AirflowException: (when it runs) one that a retry may fix, without paying for a second job.
@@ -94,10 +95,10 @@ class MagicHourOperator(BaseOperator):
         extra_request: Mapping[str, Any] | None = None,
         on_unknown_submission: Literal["fail", "resubmit"] = "fail",
         on_clear: Literal["reuse", "regenerate"] = "reuse",
+        multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("multiple_outputs", True)
-        super().__init__(**kwargs)
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.request = request
         self.magic_hour_conn_id = magic_hour_conn_id
         self.output_path = _clean(output_path) if output_path is not None else _configured_output_path()

@@ -57,6 +57,7 @@ class MagicHourJobSensor(BaseSensorOperator):
     :param output_path: folder for the files, as of the operator; default: the setting ``[magic_hour] output_path``.
     :param deferrable: wait in the triggerer, without holding a worker. Default: True, unless a ``mode`` is given.
     :param mode: ``poke`` or ``reschedule``, as of every sensor.
+    :param multiple_outputs: whether the result is pushed key by key as well, as XComs of their own.
     :param kwargs: of every sensor: ``poke_interval`` (seconds; at least 10 in reschedule mode, as Airflow
         may fail a task that returns sooner), ``timeout`` (seconds), ``soft_fail`` and so on. ``soft_fail``
         skips where the job itself failed or the time is up; other trouble fails, and ``retries`` count.
@@ -78,12 +79,12 @@ class MagicHourJobSensor(BaseSensorOperator):
         output_path: str | None = None,
         deferrable: bool | None = None,
         mode: str | None = None,
+        multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("multiple_outputs", True)
-        # An argument of its own, as Airflow fills in default_args by the names of the signature.
+        # Arguments of their own, as Airflow fills in default_args by the names of the signature.
         deferrable = mode is None if deferrable is None else deferrable
-        super().__init__(mode=mode or "poke", **kwargs)
+        super().__init__(mode=mode or "poke", multiple_outputs=multiple_outputs, **kwargs)
         if self.reschedule:
             # A sensor that comes back while its supervisor still closes the last run is marked as failed by Airflow.
             self.poke_interval = max(self.poke_interval, min_resume_delay_s())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.models.serialized_dag import SerializedDagModel
 from sqlalchemy import select
 
-from magic_hour_provider.xcoms import LINK_XCOM
+from magic_hour_provider.xcoms import LINK_NAME
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -73,7 +73,7 @@ def find_media_tasks(tasks: Iterable[Any]) -> MediaTasks:
     found = {}
     for position, name in enumerate(order):
         task = by_name[name]
-        module, links = str(task._task_module), {link.xcom_key for link in task.operator_extra_links}
-        if module.startswith("magic_hour_provider.") or LINK_XCOM in links:
+        module, links = str(task._task_module), {link.name for link in task.operator_extra_links}
+        if module.startswith("magic_hour_provider.") or LINK_NAME in links:
             found[name] = MediaTask(position, task.task_type not in _NO_MEDIA)
     return found
