@@ -58,7 +58,21 @@ def test_of_two_that_declare_at_once_one_is_refused(place, before):
         else:
             assert store.get(KEY) == (None if previous is None else previous.to_json())
         assert exclusive.list_names(store._path(KEY).parent, f"{KEY}.") == []
-    assert alone or previous is not None or place.uri.startswith("memory:")
+    assert alone or place.uri.startswith("memory:")
+
+
+def test_a_bucket_that_may_not_be_listed(bucket, monkeypatch):
+    """Neither the first intent nor one over a record needs more than to read, write and delete."""
+
+    def refused(*_):
+        raise PermissionError("403 ListBucket")
+
+    monkeypatch.setattr("magic_hour_provider.ledger.file_store.list_names", refused)
+    store = FileStore(f"{bucket.uri}/ti")
+    store.declare(intent(TAGS[0]), None)
+    store.declare(intent(TAGS[1]), intent(TAGS[0]))
+    assert store.get(KEY)["key"] == TAGS[1]
+    assert bucket.keys() == [f"ti/{KEY}"]
 
 
 def test_a_storage_without_conditions(bucket, monkeypatch):
@@ -116,10 +130,10 @@ def test_a_claim_that_a_killed_attempt_left(airflow, monkeypatch, tmp_path):
     ti, operator = TaskInstance(), airflow.operator()
     with pytest.raises(AirflowException):
         airflow.attempt(operator, ti)
-    ti.store.set(f"{KEY}.AAAAAAAA", intent("AAAAAAAA").to_json())
-    with pytest.raises(AirflowException, match=r"magic_hour\.job\.AAAAAAAA.*nothing was charged.*remove that file"):
+    ti.store.set(f"{KEY}.claim", intent("AAAAAAAA").to_json())
+    with pytest.raises(AirflowException, match=r"magic_hour\.job\.claim.*nothing was charged.*remove that file"):
         airflow.attempt(operator, ti)
     assert airflow.creates() == 1
-    ti.store.delete(f"{KEY}.AAAAAAAA")
+    ti.store.delete(f"{KEY}.claim")
     assert airflow.attempt(operator, ti)["status"] == "complete"
     assert airflow.creates() == 2

@@ -4,7 +4,7 @@ One folder per task instance, one file per key, under ``[magic_hour] ledger_path
 under the task's ``output_path``::
 
     <ledger_path>/<dag>/<task>--<run>-<hash>/magic_hour.job         what was paid for, as JSON
-                                            /magic_hour.job.<tag>   for a moment: an attempt is about to write over that
+                                            /magic_hour.job.claim   for a moment: an attempt is about to write over that
                                             /magic_hour.adopt       made by a person: the id of a job to resume
                                             /magic_hour.regenerate  made by a person: the word true
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_CLAIM = f"{KEY}.claim"
 HIDDEN_FOLDER = ".magic-hour-ledger"
 
 _TEMPLATES = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)", re.DOTALL)  # an open one too, so that it is linear
@@ -143,28 +144,35 @@ class FileStore:
     def declare(self, intent: Record, previous: Record | None) -> None:
         """Write an intent over what an attempt has decided on, unless another attempt does so at the same moment.
 
-        The first intent of all is created exclusively, where the storage can. Elsewhere, and over a record, each
-        attempt first says in a file of its own that it is about to write, and then makes sure that it is alone and the
-        record still the one that it knows: so of two, the later one at least sees the other.
+        The first intent of all is created exclusively. Over a record, a claim beside it is, for the moment in which it
+        is read once more and written. Where the storage cannot create exclusively, each attempt writes a claim of its
+        own and then makes sure that there is no other: so of two, the later one at least sees the other's.
 
         :raises RecordError: another attempt is writing the record, or has written it; or it cannot be written.
         """
         value = intent.to_json()
         if previous is None and self._create(KEY, value):
             return
-        claim = f"{KEY}.{intent.tag}"
-        self.set(claim, value)
+        claim = _CLAIM
+        if not self._create(claim, value):
+            claim = f"{KEY}.{intent.tag}"
+            self.set(claim, value)
         try:
-            with self._translating_errors("listed", KEY):
-                others = [name for name in list_names(open_path(self.folder), f"{KEY}.") if name != claim]
-            if others:
+            if claim != _CLAIM and (others := self._find_claims(claim)):
                 raise overtaken_error(self.describe_location(others[0]), is_claim=True)
             current = self.get(KEY)
             if (None if current is None else Record.read(current, self.describe_location(KEY))) != previous:
                 raise overtaken_error(self.describe_location(KEY))
             self.set(KEY, value)
         finally:
-            self.delete(claim)
+            try:
+                self.delete(claim)
+            except RecordError:
+                log.exception("The claim could not be removed; the next intent needs it gone.")
+
+    def _find_claims(self, own: str) -> list[str]:
+        with self._translating_errors("listed", KEY):
+            return [name for name in list_names(open_path(self.folder), f"{KEY}.") if name != own]
 
     def _create(self, key: str, value: Any) -> bool:
         """Create a file where there is none; return False where the storage cannot promise that.
@@ -182,7 +190,7 @@ class FileStore:
                 return True
         # A request that the storage's library sent again meets the file of its own first try.
         if self.get(key) != value:
-            raise overtaken_error(self.describe_location(key))
+            raise overtaken_error(self.describe_location(key), is_claim=key == _CLAIM)
         return True
 
     def delete(self, key: str) -> None:
