@@ -6,6 +6,7 @@ import pytest
 from airflow.sdk import Connection
 
 from helpers.samples import KEY
+from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.settings import ConnectionSettings
 
@@ -59,7 +60,16 @@ def test_extras_that_cannot_work(extra):
         ConnectionSettings.from_connection(Connection(conn_id="c", password=KEY), extra)
 
 
-@pytest.mark.parametrize("proxy", ["user:s3cret@proxy:3128", "socks5://u:s3cret@proxy:1", "ftp://u:s3cret@x"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "user:s3cret@proxy:3128",
+        "socks5://u:s3cret@proxy:1",
+        "ftp://u:s3cret@x",
+        "http://u:s3cret@x:99999",
+        "http://u:s3cret@..",
+    ],
+)
 def test_a_proxy_that_cannot_work_is_not_shown(proxy):
     """A proxy's address may hold a password: the error names the field and not the value."""
     with pytest.raises(InvalidInputError, match="extra 'proxy'") as caught:
@@ -84,6 +94,9 @@ def test_the_key_is_not_shown():
         ({"host": "localhost", "port": 8765}, "http://localhost:8765"),
         ({"host": "api.example.com:8443"}, "https://api.example.com:8443"),
         ({"host": "http://127.0.0.1:1", "port": 2}, "http://127.0.0.1:1"),
+        ({"host": "https://api.magichour.ai/v1"}, "https://api.magichour.ai"),
+        ({"host": "api.magichour.ai/v1/"}, "https://api.magichour.ai"),
+        ({"host": "https://x.example./"}, "https://x.example."),
     ],
 )
 def test_hosts_of_every_form(fields, url):
@@ -94,13 +107,30 @@ def test_hosts_of_every_form(fields, url):
 
 @pytest.mark.parametrize(
     "host",
-    ["https:/example.com", "http:example.com", "http://x?y=1", "http://x#y", "http://x:99999", "http://::1", "ftp://x"],
+    [
+        *(
+            "http://user:s3cret@x",
+            "http://a b",
+            f"https://{'a' * 64}.x",
+            "https://..",
+            f"https://{'a.' * 200}x",
+            "http://a..b",
+        ),
+        "https:/example.com",
+        "http:example.com",
+        "http://x?y=1",
+        "http://x#y",
+        "http://x:99999",
+        "http://::1",
+        "ftp://x",
+    ],
 )
 def test_hosts_that_cannot_work(host):
     """What is no address is said, and not sent to."""
     conn = Connection(conn_id="c", conn_type="magic_hour", password=KEY, host=host)
-    with pytest.raises(InvalidInputError, match=r"In the Airflow connection 'c': .* address"):
+    with pytest.raises(InvalidInputError, match=r"In the Airflow connection 'c': .* address") as caught:
         ConnectionSettings.from_connection(conn, {})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_uri_with_an_underscore():
@@ -139,3 +169,11 @@ def test_verify_that_cannot_work(verify):
     """What is neither a truth value nor a path is said."""
     with pytest.raises(InvalidInputError, match="the extra 'verify' must be true, false or the path"):
         ConnectionSettings.from_connection(Connection(conn_id="c", password=KEY), {"verify": verify})
+
+
+@pytest.mark.parametrize("verify", ["/tmp/\0a", "yes", "a" * 5000])
+def test_a_path_of_certificates_that_is_none(verify):
+    """It is said when a client is opened, and not by an error of Python's."""
+    settings = ConnectionSettings.from_connection(Connection(conn_id="c", password=KEY), {"verify": verify})
+    with pytest.raises(InvalidInputError, match="The connection's 'verify' names"):
+        MagicHourClient.from_options(settings)

@@ -69,6 +69,9 @@ def check_api_key(api_key: object) -> str:
     return api_key
 
 
+MAX_PORT = 65535
+
+
 def check_base_url(base_url: str) -> str:
     """Return the base URL without a trailing slash.
 
@@ -80,11 +83,24 @@ def check_base_url(base_url: str) -> str:
         raise errors.InvalidInputError(
             f"{base_url!r} is not an address: {error}.", next_step="Use one such as https://host."
         ) from None
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.userinfo:
+        # httpx would send it in the place of the key.
+        raise errors.InvalidInputError(
+            "The address of Magic Hour holds a user or a password.", next_step="Use one such as https://host."
+        )
+    if url.scheme not in ("http", "https") or not is_host(url.host) or (url.port or 0) > MAX_PORT:
         raise errors.InvalidInputError(
             f"{base_url!r} is not an address for Magic Hour.", next_step="Use one such as https://host."
         )
     return str(base_url).rstrip("/")
+
+
+def is_host(name: str) -> bool:
+    """Whether a text can be the name or address of a machine: Python raises errors of its own for some that cannot."""
+    if ":" in name:
+        return True  # of IPv6: httpx has read it
+    labels = name.removesuffix(".").split(".")
+    return len(name) <= 253 and all(0 < len(label) <= 63 for label in labels) and not re.search(r"[\s%]", name)
 
 
 def check_create_body(tool: str | Tool, request: Mapping[str, Any]) -> None:

@@ -69,7 +69,7 @@ class MagicHourHook(BaseHook):
         if self.magic_hour_conn_id == DEFAULT_CONN_ID and key:
             return ConnectionSettings(api_key=check_api_key(key))
         raise InvalidInputError(
-            f"There is no Airflow connection {self.magic_hour_conn_id!r}.",
+            f"There is no Airflow connection {self.magic_hour_conn_id!r} that Airflow can read.",
             next_step="Make one of type Magic Hour with your API key as its password (or, for "
             f"{DEFAULT_CONN_ID!r}, set {KEY_VARIABLE} on every worker and triggerer).",
         ) from error

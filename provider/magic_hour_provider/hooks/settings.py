@@ -12,7 +12,7 @@ import httpx
 
 from magic_hour_provider.api.catalog import BASE_URL
 from magic_hour_provider.api.errors import InvalidInputError
-from magic_hour_provider.api.protocol import check_api_key, check_base_url
+from magic_hour_provider.api.protocol import MAX_PORT, check_api_key, check_base_url, is_host
 from magic_hour_provider.api.transport.http import DEFAULT_TIMEOUT_S, TransportOptions
 from magic_hour_provider.api.webhooks import split_secrets
 from magic_hour_provider.polling.rate_limiter import DEFAULT_MAX_RATE
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _ADDRESS = "Use one such as https://host."
 _LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|$)")
 """This machine: the simulator, which has no TLS."""
-_MAX_PORT = 65535
 _MAX_NUMBER = 86_400.0
 """Much more is no timeout: sockets take no number of any size."""
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
@@ -107,8 +106,10 @@ def _base_url(conn: Connection) -> str:
     name, slash, path = rest.partition("/")
     if conn.port and not re.search(r":\d+$", name):
         name = f"{name}:{conn.port}"
+    if path == "v1":
+        slash, path = "", ""  # as in Magic Hour's documentation, where it begins each path
     address = check_base_url(f"{scheme}://{name}{slash}{path}")
-    if "?" in address or "#" in address or (httpx.URL(address).port or 0) > _MAX_PORT:
+    if "?" in address or "#" in address:
         raise InvalidInputError(f"{address!r} is not an address for Magic Hour.", next_step=_ADDRESS)
     return address
 
@@ -134,7 +135,7 @@ def _proxy(value: Any) -> str | None:
         return None
     try:
         url = httpx.URL(str(value))
-        if url.scheme in ("http", "https") and url.host:
+        if url.scheme in ("http", "https") and is_host(url.host) and (url.port or 0) <= MAX_PORT:
             return str(value)
     except httpx.InvalidURL:
         pass

@@ -102,7 +102,7 @@ def ssl_context(verify: Verify = True) -> ssl.SSLContext:
     try:
         # A renewed file is read again: a triggerer runs for months.
         changed = Path(file).stat().st_mtime_ns if file else 0
-    except OSError:
+    except (OSError, ValueError):  # no such path, or none at all
         changed = 0
     return _load_context(verify, *environment, changed)
 
@@ -111,7 +111,11 @@ def ssl_context(verify: Verify = True) -> ssl.SSLContext:
 def _load_context(verify: bool | str, *key: object) -> ssl.SSLContext:  # noqa: ARG001 (the cache compares it)
     if isinstance(verify, str):
         place = Path(verify)
-        if not place.exists():
+        try:
+            exists = place.exists()
+        except OSError:  # not even a name of a file
+            exists = False
+        if not exists:
             raise InvalidInputError(
                 f"The connection's 'verify' names {verify!r}, which does not exist on this machine."
             )
