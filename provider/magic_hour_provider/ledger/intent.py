@@ -14,6 +14,7 @@ from magic_hour_provider.api.models import Submission
 from magic_hour_provider.ledger.decision import Decision
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import forgetful_place_error, unknown_submission_error
+from magic_hour_provider.ledger.places.mark import ATTEMPT
 from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, overtaken_error
 
 log = logging.getLogger(__name__)
@@ -69,17 +70,17 @@ class Intent:
         :raises RecordError: another attempt has written the record since this one decided; nothing may be sent.
         """
         is_first = self._previous is None
-        unproven = self._ledger.find_markless_place() if is_first else None
+        unproven = self._ledger.trail.find_markless_place() if is_first else None
         if self._ledger.read() not in (self._previous, self.record):
             raise overtaken_error(self._ledger.describe_location(KEY))
         if unproven is not None:
-            raise forgetful_place_error(unproven)
+            raise forgetful_place_error(unproven.describe_location(ATTEMPT))
         self._had_regenerate = self._had_regenerate or self._ledger.is_regenerate_requested()
         self.record = self._ledger.write(self.record, declares=True)
         self.is_written = True
         try:
             if is_first:
-                self._ledger.mark_declared(self.record.tag)
+                self._ledger.trail.declare(self.record.tag)
             if self._had_regenerate:
                 # Before the request: one that outlived it would pay again.
                 self._ledger.remove(REGENERATE)
@@ -100,7 +101,7 @@ class Intent:
             if self._previous is not None:
                 self._ledger.write(self._previous)
             else:
-                self._ledger.mark_declared(None)
+                self._ledger.trail.declare(None)
                 self._ledger.remove(KEY)
         except Exception:  # any failure of the store: what the service said must not be lost over it
             log.exception(

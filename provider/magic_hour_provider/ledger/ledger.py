@@ -7,18 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from airflow.providers.common.compat.sdk import conf
-
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.models import check_id, parse_library_url
 from magic_hour_provider.ledger.decision import Decision, RetryState, decide
 from magic_hour_provider.ledger.file_store import open_file_store
-from magic_hour_provider.ledger.messages import deleted_run_error, lost_record_error
-from magic_hour_provider.ledger.places.mark import ATTEMPT, AttemptMark, EarlierXComs
+from magic_hour_provider.ledger.messages import deleted_run_error
+from magic_hour_provider.ledger.places.mark import AttemptMark, EarlierXComs
 from magic_hour_provider.ledger.places.several import Places, Store
-from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError, State, overtaken_error
+from magic_hour_provider.ledger.places.trail import AttemptTrail
+from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, State, overtaken_error
 from magic_hour_provider.times import format_time
 
 log = logging.getLogger(__name__)
@@ -46,8 +45,9 @@ class Ledger:
     ) -> None:
         self._places = Places(store, second)
         self.retry_state = retry_state
-        self._mark = None if mark is None else replace(mark, places=self._places.names)
         self._earlier = earlier or EarlierXComs()
+        self.trail = AttemptTrail(self._places, mark, self._earlier)
+        """What this attempt and those before it leave beside the record."""
         self._in_airflow = False
 
     @classmethod
@@ -150,86 +150,6 @@ class Ledger:
         log.info("The attempt before could not record its job any more; its XComs name it: %s.", job_ids[0])
         return self.write(replace(record, state="submitted", job_id=job_ids[0], submitted_at=clock.current().now()))
 
-    # -- "no record": is it true? ------------------------------------------------------------------------------------
-
-    def mark_beginning(self) -> None:
-        """Leave this attempt's mark in every place, before anything is paid for.
-
-        :raises RecordError: a place could not be written.
-        """
-        self.mark_declared(None)
-
-    def mark_declared(self, tag: str | None) -> None:
-        """Note in this attempt's mark that its paid request is declared, so that its record cannot get lost unseen.
-
-        :param tag: of the request; None: it is withdrawn.
-        :raises RecordError: a place could not be written.
-        """
-        self._write_mark(tag=tag)
-
-    def find_markless_place(self) -> str | None:
-        """Name a place that has not this attempt's mark any more: what forgets it would forget a record too."""
-        if self._mark is None:
-            return None
-        for place in self._places:
-            if place.get(ATTEMPT) != self._mark.to_json():
-                return place.describe_location(ATTEMPT)
-        return None
-
-    def _write_mark(self, **changed: Any) -> None:
-        if self._mark is None:
-            return
-        self._mark = replace(self._mark, **changed)
-        if unwritten := self._places.set(ATTEMPT, self._mark.to_json()):
-            raise unwritten[0]
-
-    def _check_absence(self) -> None:
-        """Make sure that a missing record means that nothing was paid for, as far as anything is left that says more.
-
-        :raises RecordError: an earlier attempt had a record.
-        """
-        if self._mark is None or self.is_ephemeral:
-            return
-        lost = self._find_lost(self._mark)
-        if lost is None:
-            return
-        if self.read() is not None:  # missing for a moment
-            raise overtaken_error(self.describe_location(KEY))
-        raise lost
-
-    def _find_lost(self, own: AttemptMark) -> RecordError | None:
-        # Where records go with a success, XComs without one are nothing odd.
-        forgets = conf.getboolean("state_store", "clear_on_success", fallback=False)
-        tags, job_ids = ((), ()) if forgets else (self._earlier.tags, self._earlier.job_ids)
-        if job_ids:
-            why = f"an earlier attempt had Magic Hour job {', '.join(job_ids)}"
-            return lost_record_error(why, self.describe_location, job_ids=job_ids)
-        # Airflow's own store ends with its run: there a first attempt has no mark to find.
-        asked = [place for place in self._places if place.is_files or own.try_number > 1]
-        marks = {place.name: AttemptMark.read(place.get(ATTEMPT)) for place in asked}
-        left = [mark for mark in marks.values() if mark is not None]
-        declared = tuple(dict.fromkeys(mark.tag for mark in left if mark.tag)) or (() if left else tags)
-        if declared:
-            why = f"an earlier attempt has declared the paid request #{', #'.join(declared)}"
-            return lost_record_error(why, self.describe_location)
-        for place in asked:
-            if marks[place.name] is None and any(mark.is_missing_from(place.name, own.clear_number) for mark in left):
-                where = place.describe_location(ATTEMPT)
-                return lost_record_error(f"{where}, which an earlier attempt wrote, is gone", self.describe_location)
-        return None
-
-    def _check_own_run(self, record: Record) -> None:
-        """Make sure that a record is of this DAG run: files outlive a run that is deleted, Airflow's store does not.
-
-        :raises InvalidInputError: it is of another run of the same id.
-        """
-        if self._mark is None or self._in_airflow:
-            return
-        for place in self._places:
-            if place.is_files and self._mark.finds_deleted_run(AttemptMark.read(place.get(ATTEMPT))):
-                self._write_mark(refused=True)
-                raise deleted_run_error(record, place.describe_location(KEY), self.describe_location)
-
     # -- decide ------------------------------------------------------------------------------------------------------
 
     def decide(
@@ -259,14 +179,16 @@ class Ledger:
             message = f"Resuming Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid."
             return Decision(adopted, adopted, message)
         if self.is_regenerate_requested():
-            self.mark_beginning()
+            self.trail.begin()
             message = f"A new job is made and paid for, as {self.describe_location(REGENERATE)} asks."
             return Decision(seen=record, log_message=message)
         if record is None:
-            self._check_absence()
-            self.mark_beginning()
-        else:
-            self._check_own_run(record)
+            if lost := self.trail.find_lost_record():
+                # It may have been missing for a moment.
+                raise lost if self.read() is None else overtaken_error(self.describe_location(KEY))
+            self.trail.begin()
+        elif not self._in_airflow and (place := self.trail.find_deleted_run()):
+            raise deleted_run_error(record, place.describe_location(KEY), self.describe_location)
         return decide(
             record,
             self.retry_state,
@@ -304,7 +226,7 @@ class Ledger:
             files=same.files if same else [],
         )
         adopted = self.write(adopted)
-        self.mark_beginning()
+        self.trail.begin()
         # The other one first: whoever finds the job wants no new one, and left alone it would pay at the next retry.
         self.remove(REGENERATE)
         self.remove(ADOPT)

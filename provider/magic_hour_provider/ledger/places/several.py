@@ -14,7 +14,7 @@ from magic_hour_provider.ledger.record import KEY, Record, RecordError, describe
 log = logging.getLogger(__name__)
 
 _MISSING = object()
-_PROGRESS = ("intent", "submitted", "failed", "ended", "delivered")  # of two records of one job the later state counts
+_STATES = ("intent", "submitted", "failed", "ended", "delivered")  # of two records of one job the later state counts
 
 
 class Store(Protocol):
@@ -209,7 +209,7 @@ def _knows_more(one: tuple[Place, Record], other: tuple[Place, Record]) -> tuple
     """Return the place whose record is the later one."""
     first, second = one[1], other[1]
     if first.is_of_same_job(second):
-        return other if _PROGRESS.index(second.state) > _PROGRESS.index(first.state) else one
+        return other if _progress(second) > _progress(first) else one
     if second.supersedes(first):
         return other
     if first.supersedes(second):
@@ -221,6 +221,10 @@ def _knows_more(one: tuple[Place, Record], other: tuple[Place, Record]) -> tuple
         "sent, as that might pay twice.",
         next_step="Remove the one whose job is not wanted, and clear the task: it resumes the other one.",
     )
+
+
+def _progress(record: Record) -> tuple[int, int, int]:
+    return record.clear_number, record.max_tries, _STATES.index(record.state)
 
 
 def _never_expire() -> Any:
