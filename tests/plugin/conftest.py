@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.clocks import HeldClock, MovableTime
-from helpers.database import DIALECTS, airflow_on
+from helpers.database import DIALECTS, airflow_at, database_of
 from helpers.samples import KEY
 from helpers.webhook_rows import Airflow, Triggerer
 from helpers.webhooks import OTHER_SECRET, SECRET, Webhooks, serving
@@ -17,18 +17,20 @@ from magic_hour_provider.clock import override
 
 
 @pytest.fixture(scope="session", params=DIALECTS)
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Airflow's own tables in a database of their own, in place of the one in its home."""
-    with airflow_on(request.param, tmp_path_factory.mktemp("metadata")) as dialect:
-        yield dialect
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The dialect and the URL of a database with Airflow's own tables."""
+    with database_of(request.param, tmp_path_factory.mktemp("metadata")) as url:
+        yield request.param, url
 
 
 @pytest.fixture
-def airflow_rows(database: str) -> Iterator[Airflow]:
-    """Airflow's tables, without any task, asset or event."""
-    airflow = Airflow(database)
-    airflow.empty()
-    yield airflow
+def airflow_rows(database: tuple[str, str]) -> Iterator[Airflow]:
+    """Airflow's tables, without any task, asset or event, in place of those in its home: for one test."""
+    dialect, url = database
+    with airflow_at(url):
+        airflow = Airflow(dialect)
+        airflow.empty()
+        yield airflow
 
 
 @pytest.fixture
