@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import defaultdict
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from magic_hour_provider import pytest_plugin
+from magic_hour_provider import DEFAULT_CONN_ID, pytest_plugin
 from magic_hour_provider.get_provider_info import get_provider_info
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator.__main__ import _parser
@@ -44,6 +46,26 @@ def test_the_settings_are_documented():
     table = TEXT.split("| `[magic_hour]` | Default | Meaning |")[1].split("\n\n")[0]
     options = get_provider_info()["config"]["magic_hour"]["options"]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(options)
+
+
+def test_the_defaults_are_the_codes():
+    """What the code takes where Airflow knows no default is the default that is described."""
+    options = get_provider_info()["config"]["magic_hour"]["options"]
+    read = defaultdict(set)
+    for path in (ROOT / "provider").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func).startswith("conf.get")):
+                continue
+            if len(node.args) > 1 and ast.literal_eval(node.args[0]) == "magic_hour":
+                (fallback,) = (one.value for one in node.keywords if one.arg == "fallback")
+                if isinstance(fallback, ast.Constant):
+                    read[ast.literal_eval(node.args[1])].add(fallback.value)
+                else:
+                    assert ast.unparse(fallback) == "DEFAULT_CONN_ID"
+                    read[ast.literal_eval(node.args[1])].add(DEFAULT_CONN_ID)
+    assert read.keys() == options.keys()
+    for name, (default,) in read.items():
+        assert type(default)(options[name]["default"]) == default, name
 
 
 def test_the_examples_are_listed():

@@ -197,6 +197,11 @@ def test_extra_request_is_merged_deeply(airflow):
         ({"on_unknown_submission": "maybe"}, "on_unknown_submission must be one of"),
         ({"timeout": 0}, "timeout must be above 0"),
         ({"timeout": timedelta(seconds=-1)}, "timeout must be above 0"),
+        ({"timeout": float("inf")}, "timeout must be above 0 seconds, and at most a year"),
+        ({"timeout": float("nan")}, "timeout must be above 0 seconds, and at most a year"),
+        ({"timeout": 1e18}, "timeout must be above 0 seconds, and at most a year"),
+        ({"deferrable": "false"}, "deferrable must be True or False; it is the text 'false'"),
+        ({"wait_for_completion": "no"}, "wait_for_completion must be True or False"),
     ],
 )
 def test_what_can_never_work_is_refused_when_the_dag_is_parsed(options, words):

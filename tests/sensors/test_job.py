@@ -20,6 +20,7 @@ from airflow.sdk import DAG
 from helpers.attempts import TaskInstance
 from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 
 
@@ -297,3 +298,29 @@ def test_a_job_that_its_route_does_not_know_yet(airflow, as_result):
     ti.start_date = datetime.fromtimestamp(airflow.clock.now(), UTC)
     assert airflow.attempt(sensor(airflow, job), ti)["status"] == "complete"
     assert airflow.creates() == 1
+
+
+def test_a_job_is_named_with_blanks_or_by_a_number(airflow):
+    """What is copied or comes from JSON: blanks around the address or the id, and an id that is a number."""
+    job_id = submit(airflow.sim)
+    airflow.sim.advance(600)
+    for job in (f" https://magichour.ai/my-library?videoId={job_id}\n", {"kind": "video ", "id": f" {job_id} "}):
+        assert airflow.attempt(sensor(airflow, job, output_path=""), TaskInstance())["id"] == job_id
+    with pytest.raises(AirflowFailException, match="finds no video job 5"):
+        airflow.attempt(sensor(airflow, {"kind": "video", "id": 5}), TaskInstance())
+    assert airflow.creates() == 1
+
+
+def test_the_text_of_a_result_names_no_job(airflow):
+    """A template makes text of a task's result: the message says what to give instead."""
+    text = str({"id": "abc", "kind": "video", "status": "queued"})
+    with pytest.raises(AirflowFailException, match=r"names no Magic Hour job.*give task\.output itself"):
+        airflow.attempt(sensor(airflow, text), TaskInstance())
+    assert airflow.creates() == 0
+
+
+def test_a_truth_value_as_text(airflow):
+    """``"false"`` from a variable would count as true."""
+    with pytest.raises(InvalidInputError, match="deferrable must be True or False; it is the text 'false'"):
+        sensor(airflow, "x", deferrable="false")
+    assert airflow.creates() == 0

@@ -93,13 +93,19 @@ class JobReference:
 
         :raises InvalidInputError: it names none.
         """
-        if isinstance(value, str) and (parsed := parse_library_url(value)):
+        if isinstance(value, str) and (parsed := parse_library_url(value.strip())):
             return cls(*parsed, parsed[0])
         if isinstance(value, Mapping) and isinstance(value.get("kind"), str):
-            return cls(value["kind"], check_id(value.get("id")), str(value.get("tool") or value["kind"]))
+            job_id = as_id(value.get("id")) or check_id(value.get("id"))
+            return cls(value["kind"].strip(), job_id, str(value.get("tool") or value["kind"]))
+        is_text = isinstance(value, str) and value.lstrip().startswith("{")
         raise InvalidInputError(
             f"{str(value)[:120]!r} names no Magic Hour job: give a task's result, a dict with 'kind' and 'id' (the id "
-            "alone does not say of which kind it is), or the job's address in https://magichour.ai/my-library."
+            "alone does not say of which kind it is), or the job's address in https://magichour.ai/my-library.",
+            next_step="This is the text that a template makes of a task's result: give task.output itself, or set "
+            "render_template_as_native_obj on the DAG."
+            if is_text
+            else None,
         )
 
 

@@ -27,6 +27,7 @@ def to_seconds(timeout: float | timedelta) -> float:
         raise InvalidInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}.") from None
 
 
+_YEAR_S = 366 * 24 * 3600.0
 _CHOICES = {"on_unknown_submission": ("fail", "resubmit"), "on_clear": ("reuse", "regenerate")}
 
 
@@ -43,9 +44,12 @@ def check_options(options: Mapping[str, Any]) -> None:
     folder = options.get("output_path")
     if isinstance(folder, str | PurePath):
         check_absolute(str(folder).strip())
+    for name in ("deferrable", "wait_for_completion"):
+        if isinstance(options.get(name), str):
+            raise InvalidInputError(f"{name} must be True or False; it is the text {options[name]!r}.")
     timeout = options.get("timeout")
-    if timeout is not None and not _is_xcom(timeout) and not to_seconds(timeout) > 0:
-        raise InvalidInputError(f"timeout must be above 0 seconds; it is {timeout!r}.")
+    if timeout is not None and not _is_xcom(timeout) and not 0 < to_seconds(timeout) <= _YEAR_S:
+        raise InvalidInputError(f"timeout must be above 0 seconds, and at most a year; it is {timeout!r}.")
 
 
 def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:

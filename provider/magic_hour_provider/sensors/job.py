@@ -94,6 +94,8 @@ class MagicHourJobSensor(BaseSensorOperator):
             output_path if output_path is not None else conf.get("magic_hour", "output_path", fallback="")
         )
         self._may_store_nothing = isinstance(output_path, str) and not output_path.strip()
+        if isinstance(deferrable, str):
+            raise InvalidInputError(f"deferrable must be True or False; it is the text {deferrable!r}.")
         if isinstance(output_path, str | PurePath) and not getattr(self, "_BaseOperator__from_mapped", False):
             check_absolute(str(output_path).strip())
         self.deferrable = deferrable
