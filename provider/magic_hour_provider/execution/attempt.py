@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.models import Job, check_id
+from magic_hour_provider.api.models import check_id
 from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.failures import (
     add_earlier_payment,
@@ -32,10 +32,7 @@ from magic_hour_provider.execution.waiting import wait_for_job
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.own_task import warn_of_test_run
-from magic_hour_provider.inputs.fields import with_values
-from magic_hour_provider.inputs.sources import input_fingerprint
 from magic_hour_provider.ledger.decision import Decision
-from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.places.mark import EarlierXComs
@@ -178,13 +175,7 @@ class JobAttempt:
     def decide(self) -> Decision:
         """Decide from the record whether this attempt may pay."""
         spec, record = self.spec, self.seen
-        identities = [(one, input_fingerprint(one)) for one in spec.request.inputs]
-        self._fingerprint = compute_fingerprint(
-            with_values(spec.request.body, identities),
-            connection=spec.conn_id,
-            host=self._client.base_url,
-            tool=spec.tool.slug,
-        )
+        self._fingerprint = spec.fingerprint(self._client.base_url)
         try:
             decision = self._ledger.decide(
                 record,
@@ -240,7 +231,7 @@ class JobAttempt:
             name=checked.name,
             conn_id=spec.conn_id,
             balance=checked.account.credits if checked.account else None,
-            announce=lambda paid: self.report.push_record(paid, "queued"),
+            announce=self.report.push_unrecorded,
         )
         self.record = record = submit_once(
             self.intent,
@@ -279,22 +270,18 @@ class JobAttempt:
             spec,
             self._client,
             record,
+            self.report,
+            self._log,
             poll_now=poll_now,
             deadline=deadline,
             is_over=is_over,
             tolerate_invalid=tolerate_invalid,
-            on_poll=self._on_poll,
         )
         if isinstance(end, Deferral):
             return end
         return self.outcome.conclude(
             record, end.observation, end.outcome, by_execution_timeout=end.by_execution_timeout
         )
-
-    def _on_poll(self, observation: Job | errors.MagicHourError, message: str | None) -> None:
-        self.report.record_poll(observation.status if isinstance(observation, Job) else str(observation))
-        if message is not None:
-            self._log.info(message)
 
     def describe_stop(self) -> str | None:
         """Say what becomes of the job when this attempt is killed; None: it has none, or its error has said it."""

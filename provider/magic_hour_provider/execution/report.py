@@ -107,6 +107,10 @@ class Report:
             credits_charged=record.credits_charged,
         )
 
+    def push_unrecorded(self, record: Record) -> None:
+        """Push a paid job whose record cannot be written yet; its intent's key stays, and says whose job it is."""
+        self._push(submitted_xcom(record.job_id or ""), {"kind": record.kind, "tool": record.tool})
+
     def push_job(
         self,
         job_id: str,

@@ -17,6 +17,8 @@ from magic_hour_provider.api.validation import (
 )
 from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.inputs.fields import Input, find_inputs, with_values
+from magic_hour_provider.inputs.sources import input_fingerprint
+from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.record import Record
 
 if TYPE_CHECKING:
@@ -97,6 +99,15 @@ class JobSpec:
     def polling_class(self) -> PollingClass:
         """How the job is polled."""
         return self.tool.polling_class(self.request.body)
+
+    def fingerprint(self, host: str) -> dict[str, str]:
+        """Return what makes the request another one than that of an earlier attempt, with its files' identities.
+
+        :param host: base URL of the client.
+        """
+        identities = [(one, input_fingerprint(one)) for one in self.request.inputs]
+        body = with_values(self.request.body, identities)
+        return compute_fingerprint(body, connection=self.conn_id, host=host, tool=self.tool.slug)
 
     @property
     def timeout_s(self) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -13,10 +13,14 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.execution.deadline import Deadline
+from magic_hour_provider.execution.report import Report
 from magic_hour_provider.execution.spec import Deferral, JobSpec
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.polling.blocking import poll_until
 from magic_hour_provider.polling.schedule import Outcome, PollState, Schedule
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 
 @dataclass(frozen=True)
@@ -37,21 +41,29 @@ def wait_for_job(
     spec: JobSpec,
     client: MagicHourClient,
     record: Record,
+    report: Report,
+    log: FilteringBoundLogger,
     *,
     poll_now: bool,
     deadline: Deadline,
     is_over: bool,
     tolerate_invalid: bool,
-    on_poll: Callable[[Job | MagicHourError, str | None], None],
 ) -> JobEnd | Deferral:
     """Poll a job as long as this worker should.
 
+    :param report: counts the polls.
+    :param log: the task's log, which gets what is news.
     :param poll_now: whether the job may have ended already.
     :param deadline: when to give up.
     :param is_over: whether the triggerer has waited until then: one more poll, and that is the end.
     :param tolerate_invalid: False: responses could not be read for long, and one more ends the wait.
-    :param on_poll: called with what each poll saw, and the message for the task's log if that is news.
     """
+
+    def on_poll(observation: Job | MagicHourError, message: str | None) -> None:
+        report.record_poll(observation.status if isinstance(observation, Job) else str(observation))
+        if message is not None:
+            log.info(message)
+
     now = clock.current().now()
     ends_at = min(now, deadline.at) if is_over else deadline.at
     schedule = Schedule.of(spec.polling_class, spec.tool)
