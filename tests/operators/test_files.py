@@ -181,3 +181,29 @@ def test_what_names_no_job(airflow, job):
         airflow.attempt(MagicHourDeleteOperator(task_id="make", job=job), TaskInstance())
     assert airflow.sim.stats()["polls"] == 0
     assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("operator", [MagicHourUploadOperator, MagicHourDownloadOperator, MagicHourDeleteOperator])
+def test_a_failure_is_reported(airflow, operator):
+    """Without a connection, of a job that is not there, or of a file: people and views read why, and no log."""
+    given = {"source": PHOTO} if operator is MagicHourUploadOperator else {"job": {"kind": "image", "id": "x1"}}
+    given |= {"output_path": str(airflow.output)} if operator is MagicHourDownloadOperator else {}
+    airflow.disconnect()
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException, match="There is no Airflow connection") as caught:
+        airflow.attempt(operator(task_id="make", **given), ti)
+    report = ti.xcoms["magic_hour_job"]
+    assert (report["error"], report["status"], report["charge"]) == (str(caught.value), "failed", "none")
+    assert airflow.creates() == 0
+
+
+def test_a_failed_download_is_reported_with_its_job(airflow):
+    """Beside the reason stand the job and its tool, as far as the attempt knew them."""
+    job_id, ti = submit(airflow.sim), TaskInstance()
+    job = {"kind": "image", "id": job_id, "tool": "ai-image-generator"}
+    with pytest.raises(AirflowException, match="has no files yet") as caught:
+        airflow.attempt(MagicHourDownloadOperator(task_id="make", job=job, output_path=str(airflow.output)), ti)
+    report = ti.xcoms["magic_hour_job"]
+    assert (report["id"], report["tool"], report["kind"]) == (job_id, "ai-image-generator", "image")
+    assert (report["error"], report["charge"]) == (str(caught.value), "kept")
+    assert airflow.creates() == 1

@@ -323,4 +323,15 @@ def test_a_truth_value_as_text(airflow):
     """``"false"`` from a variable would count as true."""
     with pytest.raises(InvalidInputError, match="deferrable must be True or False; it is the text 'false'"):
         sensor(airflow, "x", deferrable="false")
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_missing_connection_is_reported(airflow, deferrable):
+    """People and views read why the sensor failed, and no log."""
+    airflow.disconnect()
+    ti = TaskInstance()
+    ti.start_date = datetime.fromtimestamp(airflow.clock.now(), UTC)
+    with pytest.raises(AirflowFailException, match="There is no Airflow connection") as caught:
+        airflow.attempt(sensor(airflow, {"kind": "video", "id": "x1"}, deferrable=deferrable), ti)
+    assert ti.xcoms["magic_hour_job"]["error"] == str(caught.value)
     assert airflow.creates() == 0

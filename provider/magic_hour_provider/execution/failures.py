@@ -64,6 +64,16 @@ def report_early_failure(ti: Any, tool: str, error: errors.MagicHourError, recor
     report.push_failure(error)
 
 
+def report_failure(ti: Any, error: errors.MagicHourError) -> None:
+    """Push the error of a task that pays for nothing, beside what this attempt has reported of its job.
+
+    :param ti: Airflow's task instance.
+    """
+    report = Report(ti, "", {})
+    report.load_previous()
+    report.push_failure(error)
+
+
 def judge_failure(error: errors.MagicHourError, *, has_job: bool, is_ephemeral: bool, may_learn_outcome: bool) -> None:
     """Complete the error of an attempt: what it means for the charge, and whether a retry is of use.
 

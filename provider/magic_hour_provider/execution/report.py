@@ -73,7 +73,8 @@ class Report:
             log.exception("The XCom %r could not be read; the job is not touched by that.", JOB_XCOM)
             return
         if isinstance(before, Mapping):
-            self._facts.update({name: before[name] for name in before if name not in ("tool", "request")})
+            own = [name for name in ("tool", "request") if self._facts[name]]
+            self._facts.update({name: before[name] for name in before if name not in own})
 
     def record_poll(self, status: str) -> None:
         """Count one poll and what it saw."""

@@ -25,6 +25,7 @@ from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference, li
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.api.transport.streaming import Readable
 from magic_hour_provider.api.transport.uploads import UploadSource, upload_all
+from magic_hour_provider.execution.failures import report_failure
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import find_cause, one_clear_error, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
@@ -66,11 +67,12 @@ class _FilesOperator(BaseOperator):
         return value
 
     @contextmanager
-    def _client(self) -> Iterator[MagicHourClient]:
+    def _client(self, context: Mapping[str, Any]) -> Iterator[MagicHourClient]:
         try:
             with MagicHourHook(self.magic_hour_conn_id).get_conn() as client:
                 yield client
         except MagicHourError as error:
+            report_failure(context["ti"], error)
             raise to_airflow_error(error) from find_cause(error)
 
 
@@ -98,10 +100,10 @@ class MagicHourUploadOperator(_FilesOperator):
             raise InvalidInputError(f"type must be 'image', 'video' or 'audio'; it is {type!r}.")
 
     @one_clear_error
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 (Airflow's signature)
+    def execute(self, context: Context) -> dict[str, Any]:
         """Upload the file and return its reference."""
         kinds = (self.type,) if self.type else ("image", "video", "audio", "gif")
-        with self._client() as client:
+        with self._client(context) as client:
             one = Input(("source",), FileField("source", kinds), to_uri(self.source))
             if one.uri is None:
                 raise InvalidInputError(
@@ -204,7 +206,7 @@ class MagicHourDownloadOperator(_JobOperator):
     @one_clear_error
     def execute(self, context: Context) -> dict[str, Any]:
         """Store the files."""
-        with self._client() as client:
+        with self._client(context) as client:
             folder = str(self.output_path or "").strip()
             if not folder:
                 raise InvalidInputError(
@@ -244,7 +246,7 @@ class MagicHourDeleteOperator(_JobOperator):
     @one_clear_error
     def execute(self, context: Context) -> dict[str, Any]:
         """Delete the job's output."""
-        with self._client() as client:
+        with self._client(context) as client:
             reference, job = self._poll_job(client, context)
             if job.status == GONE:
                 self.log.warning(

@@ -24,6 +24,7 @@ from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, No
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, JobReference
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.deadline import Deadline
+from magic_hour_provider.execution.failures import report_failure
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import find_cause, one_clear_error, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
@@ -133,6 +134,7 @@ class MagicHourJobSensor(BaseSensorOperator):
         try:
             result = self._poll_job(context, tolerate_invalid=tolerate_invalid)
         except MagicHourError as error:
+            report_failure(context["ti"], error)
             raise to_airflow_error(error) from find_cause(error)
         return PokeReturnValue(result is not None, result)
 
@@ -177,8 +179,7 @@ class MagicHourJobSensor(BaseSensorOperator):
                 failure = job_error(job, tool=reference.tool, paid_here=False)
                 self._has_job_failed = isinstance(observation, Job)
                 failure.retryable = False  # another poll would see the same: only a person can help
-                report.set_job_end(job.status, job.credits_charged)
-                report.push_failure(failure)
+                report.push_end(job.status, credits_charged=job.credits_charged)
                 raise failure
             result = store_outputs(client, job, reference.tool, self._folder, may_be_empty=self._may_store_nothing)
             report.push_end(job.status, credits_charged=job.credits_charged)
