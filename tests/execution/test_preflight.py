@@ -8,6 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from helpers.attempts import TaskInstance
+from magic_hour_provider.api.errors import InvalidInputError
 
 both_ledgers = pytest.mark.usefixtures("either_ledger")
 
@@ -106,4 +107,30 @@ def test_extra_request_must_be_json(airflow, extra):
     with pytest.raises(AirflowFailException, match="cannot be sent"):
         airflow.attempt(airflow.operator(extra_request=extra), ti)
     assert ti.record is None
+    assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "MAGIC_HOUR__INLINE_WAIT_SECONDS",
+        "MAGIC_HOUR__SIDECAR",
+        "MAGIC_HOUR__RESEND_AFTER_BAD_GATEWAY",
+        "MAGIC_HOUR__MIN_CREDITS_LEFT",
+        "WORKERS__MIN_HEARTBEAT_INTERVAL",
+    ],
+)
+def test_a_setting_that_cannot_be_read(airflow, monkeypatch, setting):
+    """Also one that is first needed after the payment: it is refused before, for good."""
+    monkeypatch.setenv(f"AIRFLOW__{setting}", "perhaps")
+    with pytest.raises(AirflowFailException, match=r"A setting of Airflow cannot be read.*nothing was charged"):
+        airflow.attempt(airflow.operator(), TaskInstance())
+    assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), float("nan"), 1e300, timedelta.max, -1, "soon"])
+def test_a_timeout_that_is_no_duration(airflow, timeout):
+    """It would break the wait, after the payment."""
+    with pytest.raises(InvalidInputError, match="timeout must be"):
+        airflow.operator(timeout=timeout)
     assert airflow.creates() == 0

@@ -121,13 +121,13 @@ def rendered_fields(value: Any, way: str) -> dict[str, Any]:
         elif way == "expand_kwargs":
             mapped = make().expand_kwargs([{"request": given}])
         elif way == "partial":
-            mapped = make(request=given).expand(output_path=["x"])
+            mapped = make(request=given).expand(output_path=["/x"])
         elif way == "typed":
             typed = MagicHourAIImageUpscalerOperator.partial(task_id="make", scale_factor=2)
             mapped = typed.expand(assets=[given["assets"]])
         else:
             request = given | {"assets": {"image_file_path": "https://e.example/a.png"}}
-            mapped = make(request=request, extra_request={"later": value}).expand(output_path=["x"])
+            mapped = make(request=request, extra_request={"later": value}).expand(output_path=["/x"])
     ti = MappedTaskInstance([given])
     ti._upstream_map_indexes = {"before": None}
     context = ti.context(mapped) | {"run_id": "r", "expanded_ti_count": None, "dag": mapped.dag}

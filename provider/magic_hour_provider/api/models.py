@@ -65,7 +65,7 @@ def library_url(kind: str, job_id: str) -> str | None:
 def parse_library_url(url: str) -> tuple[str, str] | None:
     """Return ``(kind, id)`` of a library address, or None if it is none."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.strip())
     except ValueError:
         return None
     if parts.hostname not in ("magichour.ai", "www.magichour.ai") or parts.path.rstrip("/") != "/my-library":

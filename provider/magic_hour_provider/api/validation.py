@@ -119,8 +119,8 @@ def to_json_values(value: Any) -> Any:
     if isinstance(value, Enum):
         return to_json_values(value.value)
     if isinstance(value, Mapping):
-        return {to_json_values(name): to_json_values(inner) for name, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        return {name.value if isinstance(name, Enum) else name: to_json_values(inner) for name, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         return [to_json_values(inner) for inner in value]
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return to_json_values(value.tolist())
@@ -146,6 +146,8 @@ def find_unsendable(value: Any, passed_over: Collection[_Path] = (), path: _Path
             yield f"`{format_path(path)}` is {value}, which cannot be sent"
     elif isinstance(value, dict):
         for name, inner in value.items():
+            if not isinstance(name, str):
+                yield f"`{format_path(path)}` has the key {_show(name)}, which is no text and cannot be sent"
             yield from find_unsendable(inner, passed_over, (*path, name))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
@@ -218,7 +220,7 @@ def _has_path(value: Any, path: Sequence[str | int], *, whole: bool) -> bool:
 
 def format_path(path: _Path) -> str:
     """Return a path as a person writes it, such as ``assets.face_mappings[0].new_face``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{str(part)[:100]}" for part in path).lstrip(".")
 
 
 def _schema_at(schema: Mapping[str, Any], path: _Path) -> Mapping[str, Any]:
@@ -246,21 +248,21 @@ def _missing_fields(error: ValidationError, path: _Path, extra: Mapping[str, Any
 
 def _type_error(error: ValidationError, path: _Path) -> str:
     wanted: Any = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-    got = repr(error.instance)
     schema: Any = error.schema
-    if schema.get("x-file"):
-        return f"`{format_path(path)}` must be a file, or left out; it is {got}"
-    return (
-        f"`{format_path(path)}` must be {' or '.join(_TYPE_NAMES[kind] for kind in wanted)}; "
-        f"it is {got if len(got) <= 60 else f'{got[:60]}…'}"
-    )
+    what = "the path or link of a file, or left out" if schema.get("x-file") else None
+    what = what or " or ".join(_TYPE_NAMES[kind] for kind in wanted)
+    return f"`{format_path(path)}` must be {what}; it is {_show(error.instance)}"
+
+
+def _show(value: Any) -> str:
+    got = f"{len(value)} bytes" if isinstance(value, bytes | bytearray | memoryview) else repr(value)
+    return got if len(got) <= 60 else f"{got[:60]}…"
 
 
 def _unlisted_value(error: ValidationError, path: _Path) -> str:
     where = format_path(path)
     limit: Any = error.validator_value
-    got = repr(error.instance)
-    got = got if len(got) <= 60 else f"{got[:60]}…"
+    got = _show(error.instance)
     if error.validator == "enum":
         near = get_close_matches(str(error.instance), [str(value) for value in limit], n=3)
         named = near if near or len(limit) > _MAX_LISTED else [str(value) for value in limit]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.sdk import AirflowConfigException, conf
 
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
@@ -57,10 +57,14 @@ def run_preflight(
     for warning in request.findings.warnings:
         log.warning("%s: %s. It is sent all the same; a refusal costs nothing.", tool.slug, redact(warning))
     request.findings.raise_errors(tool)
+    for one in request.inputs:
+        one.check(clock.current().now())
+    if not isinstance(request.body.get("name"), str | None):
+        raise errors.InvalidInputError(f"The name of a job is text; it is {request.body['name']!r}.")
     check_create_body(tool, request.body)
     # Airflow's settings.
     tag_job_names = _read_tag_job_names()
-    if conf.getboolean("state_store", "clear_on_success", fallback=False):
+    if _check_settings():
         log.warning(
             "[state_store] clear_on_success is on: once this task has succeeded its record is gone, and clearing "
             "it makes and pays for a new job."
@@ -119,6 +123,22 @@ def check_adopted_job(
         tag,
         place,
     )
+
+
+def _check_settings() -> bool:
+    """Check the settings that are first read when the job is paid for; return ``[state_store] clear_on_success``.
+
+    :raises InvalidInputError: one cannot be read.
+    """
+    try:
+        conf.getfloat("magic_hour", "inline_wait_seconds", fallback=30.0)
+        conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)
+        conf.getboolean("magic_hour", "sidecar", fallback=True)
+        conf.getboolean("magic_hour", "resend_after_bad_gateway", fallback=True)
+        conf.getint("magic_hour", "min_credits_left", fallback=0)
+        return bool(conf.getboolean("state_store", "clear_on_success", fallback=False))
+    except (AirflowConfigException, ValueError) as error:
+        raise errors.InvalidInputError(f"A setting of Airflow cannot be read: {error}") from None
 
 
 def _read_tag_job_names() -> str:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from magic_hour_provider.api.catalog import PollingClass, Tool
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.validation import (
     Findings,
     check_request,
@@ -46,7 +47,17 @@ def prepare_request(
 
     :param extra: merged deeply over it (lists replaced) and never checked.
     :param errors: what is known to be wrong with it already; comes first in the findings.
+    :raises InvalidInputError: it is nested more deeply than can be read, or holds itself.
     """
+    try:
+        return _prepare_request(tool, request, extra, errors)
+    except RecursionError:
+        raise InvalidInputError(f"The request of {tool.slug} is nested too deeply, or holds itself.") from None
+
+
+def _prepare_request(
+    tool: Tool, request: Mapping[str, Any], extra: Mapping[str, Any], errors: Sequence[str]
+) -> PreparedRequest:
     body, inputs = _with_uris(tool, normalize_request(tool, request, rendered=True))
     findings = check_request(tool, body, extra=extra, rendered=True)
     if extra:

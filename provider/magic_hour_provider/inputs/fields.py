@@ -7,17 +7,25 @@ fields take files is decided by the catalog, never guessed from names.
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from io import IOBase
 from typing import Any
+from urllib.parse import urlsplit
 
 from magic_hour_provider.api.catalog import EXTENSIONS, REFERENCE_PREFIXES, FileField, Tool
 from magic_hour_provider.api.errors import InvalidInputError, with_article
 from magic_hour_provider.api.models import check_id, library_url, parse_library_url
 from magic_hour_provider.times import parse_time
+
+_MAX_LINK = 8192  # characters
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}")
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_CONTENT = (bytes, bytearray, memoryview, IOBase)
+_GIVE_A_PATH = "Write it to a file or to object storage, and give its path."
 
 FieldPath = tuple[str | int, ...]
 """Where a file stands in a request: keys and indexes from its top."""
@@ -62,7 +70,7 @@ class Input:
     def reference(self) -> str | None:
         """The reference of an upload, if the result of an upload task was given."""
         value = self.value.get("file_path") if isinstance(self.value, Mapping) and self.result is None else None
-        return value if isinstance(value, str) else None
+        return value.strip() if isinstance(value, str) else None
 
     @property
     def uri(self) -> str | None:
@@ -85,11 +93,29 @@ class Input:
         elif not isinstance(self.value, str):
             raise InvalidInputError(
                 f"{self.label} takes a public URL, a Magic Hour reference, a path, a storage URI, an Asset or the "
-                f"result of an earlier task; it got {type(self.value).__name__}."
+                f"result of an earlier task; it got {_describe_type(self.value)}.",
+                next_step=_GIVE_A_PATH if isinstance(self.value, _CONTENT) else None,
             )
-        elif not self.value.strip():
+        else:
+            self._check_text(self.value)
+
+    def _check_text(self, text: str) -> None:
+        if not text.strip():
             raise InvalidInputError(f"{self.label} is empty text, as a template without a value leaves it.")
-        elif re.match(r"[\[{]\s*['\"{]", self.value):
+        if re.match(r"(?i)data:", text) or (len(text) >= 256 and "." not in text and _BASE64.fullmatch(text[:4096])):
+            raise InvalidInputError(
+                f"{self.label} got the content of a file as text (a data URI, or base64): {shorten(text, 40)}.",
+                next_step=_GIVE_A_PATH,
+            )
+        if _NO_TEXT.search(text):
+            raise InvalidInputError(f"{self.label}: {shorten(text)} holds characters that no path or link has.")
+        if len(text) > _MAX_LINK:
+            raise InvalidInputError(
+                f"{self.label} got {len(text):,} characters, which are no path or link: {shorten(text, 40)}."
+            )
+        if re.match(r"(?i)https?:", text) and not _has_host(text):
+            raise InvalidInputError(f"{self.label}: {shorten(text)} is a link without a host.")
+        if re.match(r"[\[{]\s*['\"{]", text):
             raise InvalidInputError(
                 f"{self.label} got the text of a dict or a list, which is what a template makes of an earlier task's "
                 "result.",
@@ -99,7 +125,9 @@ class Input:
     def _check_job(self, kind: str, job_id: str) -> None:
         check_id(job_id)
         if library_url(kind, job_id) is None:
-            raise InvalidInputError(f"{self.label} got the result of {with_article(kind)} job: it has no file to use.")
+            raise InvalidInputError(
+                f"{self.label} got the result of {with_article(kind[:40])} job: it has no file to use."
+            )
         # What an image tool makes may be a GIF, and that tool's may be a clip: its file tells.
         if kind not in self.field.accepts and not (kind == "image" and "video" in self.field.accepts):
             raise InvalidInputError(
@@ -107,12 +135,19 @@ class Input:
             )
         if isinstance(self.index, bool) or not isinstance(self.index, int) or self.index < 0:
             raise InvalidInputError(
-                f"{self.label}: the index of a job's file is a whole number from 0; it is {self.index!r}."
+                f"{self.label}: the index of a job's file is a whole number from 0; it is {shorten(self.index)}."
             )
 
     def _check_reference(self, now: float) -> None:
+        self._check_text(self.reference or "")
         expires, extension = self.value.get("expires_at"), self.value.get("extension")
-        until = parse_time(expires)
+        until = parse_time(expires.isoformat() if isinstance(expires, datetime) else expires)
+        if until is None and expires is not None:
+            raise InvalidInputError(
+                f"{self.label} got an upload whose expires_at, {shorten(expires)}, is no date and time: Magic Hour may "
+                "have deleted it.",
+                next_step="Give the result of MagicHourUploadOperator as it is.",
+            )
         if until is not None and until <= now:
             raise InvalidInputError(
                 f"{self.label} got an upload that Magic Hour has deleted at {expires}.",
@@ -143,29 +178,52 @@ class Input:
         extension = name.rpartition(".")[2].lower() if "." in name.strip(".") else ""
         if not extension:
             raise InvalidInputError(
-                f"{self.label}: {uri!r} has no extension, so Magic Hour cannot know what it is. It takes "
+                f"{self.label}: {shorten(uri)} has no extension, so Magic Hour cannot know what it is. It takes "
                 f"{self.accepted_types}."
             )
         for kind in self.field.accepts:
             if extension in EXTENSIONS[kind]:
                 # There is no upload type "gif"; Magic Hour's own CLI sends such files as video.
                 return ("video" if kind == "gif" else kind), extension
-        raise InvalidInputError(f"{self.label} takes {self.accepted_types}; {uri!r} is none.")
+        raise InvalidInputError(f"{self.label} takes {self.accepted_types}; {shorten(uri)} is none.")
+
+
+def shorten(value: Any, limit: int = 120) -> str:
+    """Return a value as an error shows it: a whole file may have been given in place of its path."""
+    text = repr(value[: limit + 1] if isinstance(value, str) else value)
+    return text if len(text) <= limit + 2 else f"{text[:limit]}…{text[0] if isinstance(value, str) else ''}"
+
+
+def _describe_type(value: Any) -> str:
+    name = type(value).__name__
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{len(value):,} bytes, the content of a file ({name})"
+    return f"an open file ({name})" if isinstance(value, IOBase) else name
+
+
+def _has_host(link: str) -> bool:
+    try:
+        return bool(urlsplit(link).hostname)
+    except ValueError:
+        return True  # what we cannot read is for Magic Hour to judge
 
 
 def to_uri(value: Any) -> Any:
     """Convert what stands for a file to JSON: objects that name one become its path or URI.
 
     :param value: a ``Path``, an ``ObjectStoragePath``, an ``Asset`` or a reference to one by URI, an asset event, or an
-        entry of a result's ``media`` list, which is the stored file; anything else is returned as it is.
+        entry of a result's ``media`` list, which is the stored file; text loses the blanks and line ends around it,
+        as files and variables have them; anything else is returned as it is.
     """
     from airflow.sdk import ObjectStoragePath
 
+    if isinstance(value, str):
+        return value.strip()
     if isinstance(value, ObjectStoragePath):
         return str(value)
     if isinstance(value, Mapping):
         entry = isinstance(value.get("uri"), str) and not ("id" in value and "kind" in value)
-        return value["uri"] if entry else value
+        return value["uri"].strip() if entry else value
     asset = getattr(value, "asset", value)  # that of an event
     uri, name = getattr(asset, "uri", None), getattr(asset, "name", None)
     if not isinstance(uri, str):
@@ -201,12 +259,17 @@ def find_inputs(tool: Tool, request: Mapping[str, Any]) -> list[Input]:
 
 def with_values(request: Mapping[str, Any], values: Sequence[tuple[Input, Any]]) -> dict[str, Any]:
     """Return a copy of the request with other values in its file fields."""
-    copied: dict[str, Any] = copy.deepcopy(dict(request))
+    copied: dict[str, Any] = _copy(request)
     for one, value in values:
         target: Any = copied
         for part in one.path[:-1]:
-            if isinstance(target[part], tuple):
-                target[part] = list(target[part])
             target = target[part]
         target[one.path[-1]] = value
     return copied
+
+
+def _copy(value: Any) -> Any:
+    """Copy JSON's containers alone: what is no JSON, an open file say, may have no copy."""
+    if isinstance(value, Mapping):
+        return {name: _copy(inner) for name, inner in value.items()}
+    return [_copy(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,8 +12,9 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES
 from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
+from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.api.transport.uploads import UploadSource
-from magic_hour_provider.inputs.fields import FieldPath, Input
+from magic_hour_provider.inputs.fields import FieldPath, Input, shorten
 from magic_hour_provider.ledger.fingerprint import UNREADABLE
 from magic_hour_provider.storage.files import S3
 from magic_hour_provider.storage.paths import checksum, open_path
@@ -115,11 +117,12 @@ def _source(one: Input, found: dict[_Location, UploadSource]) -> UploadSource:
             file.read(1)
     except Exception as error:
         # Each storage library has errors of its own: what is not known to stay may pass.
-        words = f"{one.label}: the file {uri!r} cannot be read ({describe_error(error)})."
-        if isinstance(error, (*_NO_SUCH_FILE, *_NO_SUCH_STORAGE)):
+        words = f"{one.label}: the file {shorten(uri)} cannot be read ({redact(describe_error(error), limit=500)})."
+        never = isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+        if never or isinstance(error, (*_NO_SUCH_FILE, *_NO_SUCH_STORAGE)):
             raise InvalidInputError(words) from error
         raise TransferError(words, charge=Charge.NONE, next_step="A retry may find its storage back.") from error
-    found[location] = UploadSource(f"The file {uri!r} ({one.label})", kind, extension, size, opened)
+    found[location] = UploadSource(f"The file {shorten(uri)} ({one.label})", kind, extension, size, opened)
     return found[location]
 
 

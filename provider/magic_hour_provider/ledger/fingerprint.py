@@ -25,7 +25,10 @@ def compute_fingerprint(request: Mapping[str, Any], **more: str) -> dict[str, st
                 walk(f"{path}.{name}" if path else str(name), inner)
         else:
             # What is no JSON is refused where it would be paid for; here it only is another value.
-            text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=repr)
+            try:
+                text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=repr)
+            except (TypeError, ValueError):  # keys that are no text
+                text = repr(value)
             unreadable = f'"{UNREADABLE}"' in text
             digests[path] = UNREADABLE if unreadable else hashlib.sha256(text.encode()).hexdigest()
 

@@ -30,7 +30,7 @@ from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import find_cause, one_clear_error, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.masking import mask_link_secrets
-from magic_hour_provider.inputs.fields import Input, to_uri
+from magic_hour_provider.inputs.fields import Input, shorten, to_uri
 from magic_hour_provider.inputs.sources import check_inputs, check_sizes
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
@@ -105,9 +105,10 @@ class MagicHourUploadOperator(_FilesOperator):
         kinds = (self.type,) if self.type else ("image", "video", "audio", "gif")
         with self._client(context) as client:
             one = Input(("source",), FileField("source", kinds), to_uri(self.source))
+            one.check(clock.current().now())
             if one.uri is None:
                 raise InvalidInputError(
-                    f"source is {str(self.source)[:120]!r}, which needs no upload: give it to the request as it is."
+                    f"source is {shorten(self.source)}, which needs no upload: give it to the request as it is."
                 )
             (source,) = check_inputs([one], clock.current().now()).values()
             check_sizes([source], _tier(client, source))
