@@ -59,4 +59,4 @@ def test_xcoms_of_a_cleared_process_are_named_to_the_next_attempt(api):
     assert instance().id != old
     context = api.task_instances.start(instance().id, 2, datetime.now(UTC))
     earlier = EarlierXComs.of(SimpleNamespace(_ti_context_from_server=context))
-    assert earlier == EarlierXComs(("ABCDEFGH",), ("paid7",))
+    assert earlier == EarlierXComs(("ABCDEFGH",), ("paid7",), is_known=True)

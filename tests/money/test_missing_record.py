@@ -168,12 +168,31 @@ def test_killed_in_its_request_a_task_is_no_quiet_neighbour(airflow, monkeypatch
     assert airflow.creates() == 1
 
 
-@pytest.mark.parametrize("how", ["before the mark", "before the intent", "refused"])
+def test_an_airflow_that_names_no_xcoms(airflow, monkeypatch):
+    """Then nothing shows that the attempt before a plain retry paid nothing, if all is lost: nothing is paid."""
+    ti = TaskInstance()
+    airflow.attempt(airflow.operator(), ti)
+    ti.store.rows.clear()
+    ti.next_attempt()
+    del ti._ti_context_from_server
+    creates = airflow.creates()
+    with pytest.raises(AirflowException, match="nothing shows that the attempt before ended before its request"):
+        airflow.start(airflow.operator(), ti)
+    assert airflow.creates() == creates == 1
+
+
+@pytest.mark.parametrize("how", ["before the mark", "no connection", "before the intent", "refused"])
 def test_an_attempt_that_ended_before_its_request(airflow, either_ledger, monkeypatch, how):
     """Its mark says so, or there is none: the retry pays for one job."""
     ti = TaskInstance()
     if how == "before the mark":
         ti.next_attempt()  # a worker that never began
+    elif how == "no connection":
+        airflow.disconnect()
+        with pytest.raises(AirflowException):
+            airflow.attempt(airflow.operator(), ti)
+        assert json.loads(ti.store.rows[ATTEMPT])["tag"] is None
+        airflow.connect()
     elif how == "before the intent":
         killed(airflow, monkeypatch, ti, attempts, "run_preflight")
         assert json.loads(ti.store.rows[ATTEMPT])["tag"] is None
@@ -227,9 +246,9 @@ def test_round_trips(airflow):
     assert isinstance(outcome, TaskDeferred)
     assert ti.store.trips == [
         "get magic_hour.job",
+        "set magic_hour.attempt",
         "get magic_hour.adopt",
         "get magic_hour.regenerate",
-        "set magic_hour.attempt",
         "get magic_hour.attempt",
         "get magic_hour.job",
         "get magic_hour.regenerate",

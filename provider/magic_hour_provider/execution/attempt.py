@@ -84,7 +84,7 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
     slug = tool.slug if tool is not None else ""
     try:
         ledger = Ledger.open(context, str(task.output_path or ""), task.output_template)
-        record = ledger.complete_from_xcoms(ledger.read())
+        record = ledger.begin()
     except errors.MagicHourError as error:
         report_early_failure(context["ti"], slug, error, None)
         raise to_airflow_error(error) from find_cause(error)

@@ -136,16 +136,21 @@ class Ledger:
         """Ask for a new job, as a person did before the request that was refused."""
         self._places.set(REGENERATE, True)
 
-    def complete_from_xcoms(self, record: Record | None) -> Record | None:
-        """Complete an intent with the job that its attempt pushed but could not record, and return the record.
+    def begin(self) -> Record | None:
+        """Read the record as an attempt begins, and where there is none leave the attempt's mark.
 
-        A clear or a heartbeat timeout during the paid request gives the task instance another id: the old process can
-        write nothing into Airflow's store any more, but XComs, whose keys Airflow names to the next attempt.
+        An intent is completed with the job that its attempt pushed but could not record: a clear or a heartbeat timeout
+        during the paid request gives the task instance another id, and the old process can write nothing into
+        Airflow's store any more, but XComs, whose keys Airflow names to the next attempt.
 
-        :param record: as it was read.
+        :raises MagicHourError: as :meth:`read`; or a place cannot be written.
         """
+        record = self.read()
+        if record is None:
+            self.trail.begin_without_record()
+            return None
         tags, job_ids = self._earlier.tags, self._earlier.job_ids
-        if record is None or record.state != "intent" or record.tag not in tags or len(job_ids) != 1:
+        if record.state != "intent" or record.tag not in tags or len(job_ids) != 1:
             return record
         log.info("The attempt before could not record its job any more; its XComs name it: %s.", job_ids[0])
         return self.write(replace(record, state="submitted", job_id=job_ids[0], submitted_at=clock.current().now()))
@@ -183,10 +188,9 @@ class Ledger:
             message = f"A new job is made and paid for, as {self.describe_location(REGENERATE)} asks."
             return Decision(seen=record, log_message=message)
         if record is None:
-            if lost := self.trail.find_lost_record():
+            if lost := self.trail.lost:
                 # It may have been missing for a moment.
                 raise lost if self.read() is None else overtaken_error(self.describe_location(KEY))
-            self.trail.begin()
         elif not self._in_airflow and (place := self.trail.find_deleted_run()):
             raise deleted_run_error(record, place.describe_location(KEY), self.describe_location)
         return decide(

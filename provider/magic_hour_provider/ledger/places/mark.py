@@ -72,10 +72,12 @@ class EarlierXComs:
 
     :param tags: of the requests that it was about to pay for.
     :param job_ids: of the jobs that it had.
+    :param is_known: whether Airflow names them at all.
     """
 
     tags: tuple[str, ...] = ()
     job_ids: tuple[str, ...] = ()
+    is_known: bool = False
 
     @classmethod
     def of(cls, ti: Any) -> EarlierXComs:
@@ -84,8 +86,10 @@ class EarlierXComs:
         :param ti: Airflow's task instance.
         """
         # Tested on Airflow 3.3.2; an Airflow without this attribute names none.
-        keys = getattr(getattr(ti, "_ti_context_from_server", None), "xcom_keys_to_clear", None) or ()
-        return cls(tuple(_suffixes(keys, INTENT_PREFIX)), tuple(_suffixes(keys, SUBMITTED_PREFIX)))
+        keys = getattr(getattr(ti, "_ti_context_from_server", None), "xcom_keys_to_clear", None)
+        if keys is None:
+            return cls()
+        return cls(tuple(_suffixes(keys, INTENT_PREFIX)), tuple(_suffixes(keys, SUBMITTED_PREFIX)), is_known=True)
 
 
 def _suffixes(keys: Any, prefix: str) -> Iterator[str]:

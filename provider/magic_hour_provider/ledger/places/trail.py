@@ -26,13 +26,25 @@ class AttemptTrail:
         self._places = places
         self._mark = None if mark is None else replace(mark, places=places.names)
         self._earlier = earlier
+        self.lost: RecordError | None = None
+        """The error of a record that is missing although something shows that there was one."""
 
     def begin(self) -> None:
         """Leave this attempt's mark in every place, before anything is paid for.
 
         :raises RecordError: a place could not be written.
         """
+        self.lost = None
         self.declare(None)
+
+    def begin_without_record(self) -> None:
+        """Leave this attempt's mark, unless something shows that the record is missing: that must not be written over.
+
+        :raises RecordError: a place could not be read or written.
+        """
+        self.lost = self._find_lost_record()
+        if self.lost is None:
+            self.begin()
 
     def declare(self, tag: str | None) -> None:
         """Note in this attempt's mark that its paid request is declared, so that its record cannot get lost unseen.
@@ -59,8 +71,7 @@ class AttemptTrail:
                 return place
         return None
 
-    def find_lost_record(self) -> RecordError | None:
-        """Return the error of a record that is missing although something shows that there was one, or None."""
+    def _find_lost_record(self) -> RecordError | None:
         own = self._mark
         if own is None or len(self._places) == 0:
             return None
@@ -77,6 +88,8 @@ class AttemptTrail:
         declared = _unique(mark.tag for mark in left if mark.tag) if left else tags
         if declared:
             return self._lost(f"an earlier attempt has declared the paid request #{', #'.join(declared)}")
+        if not left and not self._earlier.is_known and own.try_number > 1 and own.clear_number == 0:
+            return self._lost("this is a retry, and nothing shows that the attempt before ended before its request")
         for place in asked:
             if marks[place.name] is None and any(mark.is_missing_from(place.name, own.clear_number) for mark in left):
                 return self._lost(f"{place.describe_location(ATTEMPT)}, which an earlier attempt wrote, is gone")
