@@ -160,3 +160,14 @@ def test_an_extra_request_that_is_no_json(airflow, extra):
         airflow.attempt(operator, TaskInstance())
     assert "nothing was charged" in str(caught.value)
     assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "a\udc80"], ids=ascii)
+@pytest.mark.parametrize("field", ["name", "prompt"])
+def test_a_text_that_no_database_takes(airflow, text, field):
+    """The record of what is paid for could not be written, nor the result."""
+    request = {"image_count": 1, "style": {"prompt": "x"}} | ({"name": text} if field == "name" else {})
+    operator = airflow.operator(request=request | ({"style": {"prompt": text}} if field == "prompt" else {}))
+    with pytest.raises(AirflowFailException, match=rf"{field}`.*cannot be sent.*nothing was charged"):
+        airflow.attempt(operator, ti := TaskInstance())
+    assert (airflow.creates(), ti.record) == (0, None)

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from helpers.attempts import TaskInstance
 from helpers.jobs import finished_job
+from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.operators.files import MagicHourDownloadOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
@@ -163,4 +164,34 @@ def test_one_line_says_that_the_job_is_submitted(airflow, caplog, capsys):
         f"charged whatever happens to this task; see {result['library_url']}"
     ]
     assert "accepted job" not in capsys.readouterr().out
+    assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("path", ["/x/a\0", "/x/\ud800", "s3://b/a\nb", "memory://a/\x1b", "/x\x7f"], ids=ascii)
+def test_a_folder_of_no_text(airflow, path):
+    """What no database takes would lose the result of a job that is paid for."""
+    operator = airflow.operator(output_path="{{ params.folder }}")
+    operator.output_path = path
+    with pytest.raises(AirflowFailException, match=r"characters that no folder has.*nothing was charged"):
+        airflow.attempt(operator, TaskInstance())
+    assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("path", ["s3://[x/y", "nosuch://x/y", "s3://no_such_connection@b/x", "/a/../b"])
+def test_a_folder_that_cannot_be_opened_when_the_job_has_ended(airflow, path):
+    """A sensor that finds it so, or the retry of a task whose folder has changed, fails in one sentence, for good."""
+    _, job = finished_job(airflow.sim)
+    sensor = MagicHourJobSensor(task_id="wait", job={"kind": "image", "id": job.id}, output_path=path)
+    with pytest.raises(AirflowFailException, match=rf"The files of Magic Hour job {job.id} have no place"):
+        airflow.attempt(sensor, TaskInstance("wait"))
+    assert airflow.creates() == 1
+
+
+def test_a_tool_with_a_long_name(airflow):
+    """Its files have a name that disks take: a failure would come after the payment."""
+    tool = Tool("x" * 300, "image", "/v1/ai-image-generator", accepts_name=True)
+    result = airflow.attempt(airflow.operator(tool), TaskInstance())
+    (file,) = result["files"]
+    assert file.endswith(f"/{'x' * 60}-{result['id']}-1.png")
+    assert Path(file.removeprefix("file://")).exists()
     assert airflow.creates() == 1

@@ -26,6 +26,7 @@ from magic_hour_provider.api.errors import InvalidInputError, with_article
 
 _Path = tuple[str | int, ...]
 
+_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # what no database takes
 _MAX_LISTED = 8  # values of a list that a message names
 _TYPE_NAMES = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false"}
 _TYPE_NAMES |= {"array": "a list", "object": "a dict", "null": "null"}
@@ -137,10 +138,8 @@ def find_unsendable(value: Any, passed_over: Collection[_Path] = (), path: _Path
     if path in passed_over or value is None or isinstance(value, bool | int):
         return
     if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            yield f"`{format_path(path)}` holds half of a character (a lone surrogate), which cannot be sent"
+        if _NO_TEXT.search(value):
+            yield f"`{format_path(path)}` holds half of a character (a lone surrogate) or NUL, which cannot be sent"
     elif isinstance(value, float):
         if not math.isfinite(value):
             yield f"`{format_path(path)}` is {value}, which cannot be sent"

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import Charge, InvalidInputError, MagicHourError, TransferError
+from magic_hour_provider.api.errors import Charge, InvalidInputError, MagicHourError, TransferError, describe_error
 from magic_hour_provider.api.models import COMPLETE, Download, Job, library_url
 from magic_hour_provider.outputs.result import StoredFile, task_result
 from magic_hour_provider.outputs.sidecar import Sidecar
 from magic_hour_provider.outputs.staging import MemoryBudget, NotStoredError, StagedOutput, not_stored_error
 from magic_hour_provider.storage.files import ensure_folder
 from magic_hour_provider.storage.local import local_path, remove_stale_staging_files
-from magic_hour_provider.storage.paths import checksum, open_folder
+from magic_hour_provider.storage.paths import STORAGE_ERRORS, checksum, open_folder
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -32,6 +32,7 @@ MAX_PARALLEL_DOWNLOADS = 4
 
 # Bytes, for all files that wait to be sent to an object store: two full parts of S3, or many images.
 _MEMORY = 12 * 1024 * 1024
+_MAX_TOOL = 60  # characters of a tool's name in a file's name
 _STOP_S = 5.0  # how long a task that is being killed waits for its downloads to stop
 OnStored = Callable[[Sequence[StoredFile]], object]
 
@@ -187,15 +188,16 @@ def find_stored_files(stored: Sequence[Mapping[str, Any]], folder: str) -> list[
 
 def file_stem(tool: str, job: Job) -> str:
     """Return what a job's file names begin with. Nothing in it leads to another folder, whatever the tool is."""
-    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', tool)}-{job.id}"
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', tool)[:_MAX_TOOL]}-{job.id}"
 
 
 def _open_folder(job: Job, folder: str) -> ObjectStoragePath:
     try:
         return open_folder(folder)
-    except InvalidInputError as error:
+    except STORAGE_ERRORS as error:
+        why = error.message.rstrip(".") if isinstance(error, InvalidInputError) else describe_error(error)
         raise InvalidInputError(
-            f"The files of Magic Hour job {job.id} have no place: {error.message.rstrip('.')}.",
+            f"The files of Magic Hour job {job.id} have no place: {why}.",
             charge=Charge.KEPT,
             next_step=f"Fix output_path and clear the task. See {library_url(job.kind, job.id)}",
         ) from None

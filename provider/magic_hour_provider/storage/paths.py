@@ -24,7 +24,8 @@ STORAGE_ERRORS = (OSError, ValueError, ImportError, AirflowException)
 
 _CHUNK = 1024 * 1024  # bytes of a stored file that are read at a time
 _BLOCK = 2 * _CHUNK  # s3fs would read 50 MiB ahead
-_LONG_NAME = 64  # characters; an output's name is ``<tool>-<id>-<number>.<extension>``
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # what no database takes either, where results are kept
+_LONG_NAME = 100  # characters; an output's name is ``<tool>-<id>-<number>.<extension>``
 
 
 def open_path(uri: str) -> ObjectStoragePath:
@@ -76,14 +77,16 @@ def _attach_memory() -> None:
 def open_folder(folder: str) -> ObjectStoragePath:
     """Return the path of a folder for files.
 
-    :raises InvalidInputError: it is relative; it climbs out of itself with ``..``, as a template may make it do; or as
-        :func:`open_path`.
+    :raises InvalidInputError: it is relative, or no text; it climbs out of itself with ``..``, as a template may make
+        it do; or as :func:`open_path`.
     """
     _check_words(folder)
     return open_path(folder)
 
 
 def _check_words(folder: str) -> None:
+    if _NO_TEXT.search(folder):
+        raise InvalidInputError(f"output_path {folder[:200]!r} holds characters that no folder has.")
     if ".." in re.split(r"[/\\]", folder):
         raise InvalidInputError(
             f"output_path {folder!r} has '..' in it, so files would leave the folder that it begins with: write the "
