@@ -29,7 +29,7 @@ from helpers import money_report  # noqa: E402
 from helpers.attempts import Connected, TaskInstance  # noqa: E402
 from helpers.places import PLACES, Place  # noqa: E402
 from helpers.samples import KEY  # noqa: E402
-from helpers.sentences import watch_errors  # noqa: E402
+from helpers.sentences import watch_errors, watching_logs  # noqa: E402
 from helpers.stores import LEDGERS, Store, StoredFiles  # noqa: E402
 from magic_hour_provider.clock import SimulatedClock, override  # noqa: E402
 from magic_hour_provider.ledger import file_store as storage_ledger  # noqa: E402
@@ -39,8 +39,10 @@ from magic_hour_provider.simulator import Simulator  # noqa: E402
 @pytest.fixture(autouse=True)
 def well_formed_messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The messages of all errors of all tests are whole sentences: ``a ai-…``, ``violation..`` and ``?.`` are none."""
-    slips = watch_errors(monkeypatch)
-    yield
+    slips: list[str] = []
+    watch_errors(monkeypatch, slips)
+    with watching_logs(slips):
+        yield
     assert slips == []
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,7 +18,7 @@ _SLIPS = (
     re.compile(r"[,:;?] ?[.;,](?=\s|\Z)"),
     re.compile(r"\b[Aa] (?!one\b|us|uni|uri|url|eu)[aeiou]\w*", re.ASCII),
     re.compile(r"\b[Aa]n (?!hour|honest|http|html|mp[34]|s3|xml|xcom)[b-df-hj-np-tv-z]\w*", re.ASCII),
-    re.compile(r"\bNone credits"),
+    re.compile(r"\bNone credits|(?<![\w.,])1 (?:credits|files|jobs|polls|bytes|seconds|minutes|hours|days)\b"),
 )
 
 
@@ -24,9 +27,34 @@ def find_slips(text: str) -> list[str]:
     return [text[max(0, found.start() - 20) : found.end() + 20] for slip in _SLIPS for found in slip.finditer(text)]
 
 
-def watch_errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that grows by the slips of every error that is made or added to from now on."""
-    slips: list[str] = []
+class _Watching(logging.Handler):
+    """Looks at every line that the package logs.
+
+    :param slips: gets what is wrong in them.
+    """
+
+    def __init__(self, slips: list[str]) -> None:
+        super().__init__()
+        self._slips = slips
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at one line."""
+        self._slips.extend(find_slips(record.getMessage()))
+
+
+@contextmanager
+def watching_logs(slips: list[str]) -> Iterator[None]:
+    """Add the slips of every line that the package logs meanwhile."""
+    logger, handler = logging.getLogger("magic_hour_provider"), _Watching(slips)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def watch_errors(monkeypatch: pytest.MonkeyPatch, slips: list[str]) -> None:
+    """Add the slips of every error that is made or added to from now on."""
     made, appended = MagicHourError.__init__, MagicHourError.append
 
     def make(self: MagicHourError, *arguments: object, **more: object) -> None:
@@ -39,4 +67,3 @@ def watch_errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(MagicHourError, "__init__", make)
     monkeypatch.setattr(MagicHourError, "append", append)
-    return slips

@@ -290,6 +290,11 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
+def describe_credits(credits: int | None) -> str:
+    """Return a number of credits in words; None: it is not known."""
+    return f"{'an unknown number of' if credits is None else credits} credit{'' if credits == 1 else 's'}"
+
+
 # A sentence that ends twice, as what it ends with is quoted: "it failed: no face.." or "did you mean `x`?.".
 _TWO_ENDS = re.compile(r"((?<!\.)\.|\.{3}|[!?…])([`'\"]?)\.(?=\s|\Z)")
 

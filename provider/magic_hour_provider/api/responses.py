@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from magic_hour_provider.api import errors
-from magic_hour_provider.api.errors import Charge, RequestFailure, describe_error
+from magic_hour_provider.api.errors import Charge, RequestFailure, describe_credits, describe_error
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, library_url
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.times import parse_http_date
@@ -309,7 +309,7 @@ def job_error(
     see = f" See {page}" if page else ""
     if job.status == ERROR:
         words = redact(job.error_message or "no message", limit=500)
-        cost = f" It is now charged {job.credits_charged} credits." if job.credits_charged is not None else ""
+        cost = f" It is now charged {describe_credits(job.credits_charged)}." if job.credits_charged is not None else ""
         failure = errors.JobFailedError(
             f"{what} failed with {job.error_code or 'no code'}: {words}.{cost}", code=job.error_code
         )

@@ -181,7 +181,8 @@ def check_min_credits(account: Account | None) -> None:
         )
     if account.credits < minimum:
         raise errors.InsufficientCreditsError(
-            f"The account has {account.credits} credits, and [magic_hour] min_credits_left keeps {minimum}.",
+            f"The account has {errors.describe_credits(account.credits)}, and [magic_hour] min_credits_left keeps "
+            f"{minimum}.",
             charge=errors.Charge.NONE,
             next_step="Top up at https://magichour.ai/pricing or lower the setting, then clear the task.",
         )

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
-from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
+from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, describe_credits
 from magic_hour_provider.api.protocol import check_api_key
 from magic_hour_provider.hooks.settings import ConnectionSettings
 
@@ -123,5 +123,5 @@ class MagicHourHook(BaseHook):
                 account = client.get_account()
         except MagicHourError as error:
             return False, str(error)
-        credit = "usage-based" if account.usage_based else f"{account.credits} credits"
+        credit = "usage-based" if account.usage_based else describe_credits(account.credits)
         return True, f"Connected to Magic Hour: plan {account.tier}, {credit}."

@@ -123,11 +123,11 @@ class Intent:
         )
         # First of all, and in words: whatever happens to this process now, the id can be read in its log.
         log.info(
-            "Submitted Magic Hour job %s (%s), charged %s credits. It keeps running and stays charged whatever happens "
+            "Submitted Magic Hour job %s (%s), charged %s. It keeps running and stays charged whatever happens "
             "to this task; see %s",
             submission.id,
             paid.tool,
-            paid.credits_charged,
+            errors.describe_credits(paid.credits_charged),
             paid.page or "no page for this kind",
         )
         end = clock.current().now() + _WRITE_S
@@ -152,9 +152,10 @@ class Intent:
                 pause = min(pause * 2, 15.0)
 
     def _unrecorded_error(self, paid: Record, error: Exception) -> errors.SubmissionUnknownError:
+        charge = errors.describe_credits(paid.credits_charged)
         return errors.SubmissionUnknownError(
-            f"Magic Hour job {paid.job_id} ({paid.tool}) was created and charged ({paid.credits_charged} credits), but "
-            f"its id could not be recorded: {error}.",
+            f"Magic Hour job {paid.job_id} ({paid.tool}) was created and charged ({charge}), but its id could not be "
+            f"recorded: {error}.",
             next_step=f'See {paid.page or "Magic Hour"}. To resume it put "{paid.job_id}", with the quotes, into '
             f"{self._ledger.describe_location(ADOPT)} and clear the task.",
             job_id=paid.job_id,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from magic_hour_provider.api.errors import Charge, InvalidInputError, SubmissionUnknownError, with_article
+from magic_hour_provider.api.errors import (
+    Charge,
+    InvalidInputError,
+    SubmissionUnknownError,
+    describe_credits,
+    with_article,
+)
 from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError, describe_task_state
 
 
@@ -37,7 +43,7 @@ def unknown_submission_error(
     """
     message = f"{why} It was for {describe_job(record)}, at {record.written_at} (UTC)."
     if record.balance is not None:
-        message += f" The balance before was {record.balance} credits"
+        message += f" The balance before was {describe_credits(record.balance)}"
         message += f", now it is {balance}." if balance is not None else "."
     then = (
         "As on_unknown_submission is 'resubmit', the next attempt sends the request again, which may pay twice."

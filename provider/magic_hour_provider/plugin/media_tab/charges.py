@@ -36,7 +36,7 @@ def charge_of(report: Mapping[str, Any]) -> Charge | None:
 def describe_charge(report: Mapping[str, Any]) -> str | None:
     """Return what a failed attempt means for the charge; None if nothing is known."""
     charge, credits = charge_of(report), safe_number(report.get("credits_charged"))
-    amount = "" if credits is None else f" {credits:,} credits."
+    amount = "" if credits is None else f" {credits:,} credit{'' if credits == 1 else 's'}."
     if charge is not None:
         return charge.sentence + (amount if charge is Charge.KEPT else "")
     return f"The job was paid for, and is refunded if it fails.{amount}" if is_id(report.get("id")) else None
