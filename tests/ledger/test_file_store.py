@@ -110,7 +110,7 @@ def test_the_try_number_is_in_no_name(airflow, older):
     assert open_file_store(ti, "", "").folder == before == ti.store.folder
 
 
-@pytest.mark.parametrize("path", ["s3://b/{{ ds }}", "/x/{% if a %}", "relative/folder"])
+@pytest.mark.parametrize("path", ["s3://b/{{ ds }}", "/x/{% if a %}", "relative/folder", "file://a/b"])
 def test_a_ledger_path_that_cannot_work(airflow, older, path):
     """What differs between tasks, attempts or workers is refused before anything is sent."""
     airflow.setting("ledger_path", path)

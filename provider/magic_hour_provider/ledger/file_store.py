@@ -37,6 +37,7 @@ from magic_hour_provider.ledger.record import (
 )
 from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file, list_names
 from magic_hour_provider.storage.files import read_file, remove_file, replace_file
+from magic_hour_provider.storage.local import check_absolute
 from magic_hour_provider.storage.paths import open_path
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def open_file_store(ti: Any, output_path: str, template: Any) -> FileStore | Non
                 f"[magic_hour] ledger_path is {root!r}; it must be an absolute path or a storage URI, and no template: "
                 "all attempts of all tasks must find the same folder."
             )
+        check_absolute(root, "[magic_hour] ledger_path")  # file://a/b is one
     elif not output_path:
         return None
     elif _varies(template):
@@ -80,6 +82,7 @@ def open_file_store(ti: Any, output_path: str, template: Any) -> FileStore | Non
         )
         return None
     else:
+        check_absolute(output_path)
         root = f"{output_path.rstrip('/')}/{HIDDEN_FOLDER}"
     return FileStore(f"{root.rstrip('/')}/{folder_name(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)}")
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import time
 from pathlib import Path
@@ -20,13 +21,14 @@ _STALE_S = 3600.0  # age of a staging file whose writer is surely gone
 _NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
-def check_absolute(folder: str) -> None:
+def check_absolute(folder: str, name: str = "output_path") -> None:
     """Refuse a folder that would lie below whatever folder the worker happens to run in.
 
-    :param folder: a path or a storage URI; of a template, what stands before its first ``{``.
+    :param folder: a path or a storage URI; of a template counts what stands before its first expression.
+    :param name: of the argument or setting, for the message.
     :raises InvalidInputError: it is a relative path.
     """
-    literal, is_template, _ = folder.partition("{")
+    literal, *templates = re.split(r"\{[{%#]", folder, maxsplit=1)
     scheme, is_uri, rest = literal.partition("://")
     if is_uri:
         host = rest.partition("/")[0].rpartition("@")[2]
@@ -35,11 +37,11 @@ def check_absolute(folder: str) -> None:
     else:
         first, is_path, _ = literal.removeprefix("file:").partition("/")
         # Of a template it may not be known yet.
-        relative = bool(first) and not (is_template and (not is_path or ":" in first))
+        relative = bool(first) and not (templates and (not is_path or ":" in first))
         hint = "Write the whole path, beginning with /, or a storage URI such as s3://connection@bucket/folder"
     if relative:
         raise InvalidInputError(
-            f"output_path {folder[:200]!r} is a relative path: files would be stored below whatever folder the worker "
+            f"{name} {folder[:200]!r} is a relative path: files would be stored below whatever folder the worker "
             "runs in.",
             next_step=f"{hint}.",
         )
