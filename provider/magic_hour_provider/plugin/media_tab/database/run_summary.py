@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from magic_hour_provider.times import parse_time
 MAX_FIELD = 200
 """Characters of a field that is counted."""
 
-_WITH_SECONDS = re.compile(r"([0-9-]{10}[T ][0-9]{2}:[0-9]{2}:)([0-5][0-9])(.{0,20})$")
+_SECONDS = frozenset(f"{second:02}" for second in range(60))
 _EMPTY = (None, "", "{}", "[]", "null", "false", "0")
 
 
@@ -153,15 +152,15 @@ def summarize_run(entries: Iterable[Entry], *, live: bool) -> RunSummary:
     all_kinds: defaultdict[str | None, int] = defaultdict(int)
     stages: Counter[str] = Counter()
     for entry in entries:
-        stage, files = stage_of(entry.state), entry.files or ()
+        *task, job_id, reported_kind, _, _, _, _, request, listed = entry
+        stage, files = stage_of(entry.state), listed or ()
         kinds: tuple[str | None, ...] = tuple([expected_kind(uri) for uri in files])
         if not kinds and entry.makes_media and stage != "skipped":
-            kinds = (entry.kind if entry.kind in KINDS else None,)
-        tasks.append(TaskSummary(*entry[:5], stage, same.setdefault(kinds, kinds), bool(files)))
+            kinds = (reported_kind if reported_kind in KINDS else None,)
+        tasks.append(TaskSummary._make((*task, stage, same.setdefault(kinds, kinds), bool(files))))
         uris.update(files)
         # Of those that know a job, one that has submitted it knows most.
-        job_id = entry.id
-        if job_id is not None and (job_id not in jobs or entry.request not in _EMPTY) and is_id(job_id):
+        if job_id is not None and (job_id not in jobs or request not in _EMPTY) and is_id(job_id):
             jobs[job_id] = entry
         for kind in kinds:
             all_kinds[kind] += 1
@@ -172,22 +171,27 @@ def summarize_run(entries: Iterable[Entry], *, live: bool) -> RunSummary:
 
 def _sum_jobs(jobs: Iterable[Entry]) -> dict[str, Any]:
     credits = seconds = 0.0
+    minutes: dict[tuple[str, str], float | None] = {}
     for job in jobs:
         if job.status not in (ERROR, CANCELED):
             credits += _to_number(job.credits_charged)
-        start, end = _parse_time(job.submitted_at), _parse_time(job.ended_at)
+        if job.submitted_at is None or job.ended_at is None:
+            continue
+        start, end = _parse_time(job.submitted_at, minutes), _parse_time(job.ended_at, minutes)
         if start is not None and end is not None:
             seconds += max(end - start, 0)
     return {"credits": int(credits) if credits.is_integer() else credits, "seconds": seconds}
 
 
-def _parse_time(text: str | None) -> float | None:
-    """As :func:`parse_time`, which keeps what it has parsed: the many times of a run lie in few minutes."""
-    parts = _WITH_SECONDS.match(text or "")
-    if parts is None:
+def _parse_time(text: str, minutes: dict[tuple[str, str], float | None]) -> float | None:
+    """As :func:`parse_time`, faster: the many times of a run lie in few minutes, which are kept."""
+    seconds, parts = text[17:19], (text[:17], text[19:])
+    if seconds not in _SECONDS or text[16:17] != ":":
         return None
-    minute = parse_time(f"{parts[1]}00{parts[3]}")
-    return None if minute is None else minute + int(parts[2])
+    if parts not in minutes:
+        minutes[parts] = parse_time(f"{parts[0]}00{parts[1]}")
+    minute = minutes[parts]
+    return None if minute is None else minute + int(seconds)
 
 
 def _to_number(text: str | None) -> float:
