@@ -1,7 +1,8 @@
 """Durable execution: what one task instance paid for, and what its next attempt may do.
 
 Magic Hour's API has no idempotency key, no list of jobs and no way to cancel one. So the record of a job is written
-before it is paid for, as an intent, and what an attempt does follows from the record alone. These invariants hold
+before it is paid for, as an intent, and what an attempt does follows from the record alone. It is in one place or in
+two (:mod:`.places`): Airflow's task state store, files, or both; what is in either counts. These invariants hold
 whatever happens to a task, a worker or a store; each names the test that fails where it is broken.
 
 1. Nothing is sent without a written intent.
@@ -22,6 +23,7 @@ whatever happens to a task, a worker or a store; each names the test that fails 
    its XCom keys. A record of a deleted run is another run's.
    ``test_a_record_that_cannot_be_read_is_an_error``, ``test_an_older_api_server_during_an_upgrade``,
    ``test_a_record_that_is_lost_beside_its_mark``, ``test_a_record_that_is_lost_with_its_mark``,
+   ``test_an_airflow_that_names_no_xcoms``, ``test_killed_in_its_request_and_cleared``,
    ``test_a_run_that_was_deleted_and_made_again_pays_nothing``
 6. A retry never pays for another job while there is one that is not refunded, not even for another request. Only a
    clear or a person may ask for that; a clear counts once.

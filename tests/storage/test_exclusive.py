@@ -1,0 +1,56 @@
+"""Small files that are created only where their name is free."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file, list_names
+from magic_hour_provider.storage.paths import open_path
+
+
+def test_a_taken_name_is_refused(place):
+    """Nothing is changed then; where the storage cannot refuse, nothing is written and the caller is told."""
+    path = open_path(f"{place.uri}/one")
+    if place.uri.startswith("memory:"):
+        with pytest.raises(NotExclusiveError):
+            create_file(path, b"first")
+        assert place.names() == []
+        return
+    create_file(path, b"first")
+    with pytest.raises(FileExistsError):
+        create_file(path, b"second")
+    assert place.read("one") == b"first"
+    assert place.names() == ["one"]
+
+
+def test_a_disk_without_hard_links(tmp_path, monkeypatch):
+    """There the name itself is created exclusively."""
+
+    def unsupported(*_):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", unsupported)
+    path = open_path(str(tmp_path / "folder" / "one"))
+    create_file(path, b"first")
+    with pytest.raises(FileExistsError):
+        create_file(path, b"second")
+    assert [(one.name, one.read_bytes()) for one in (tmp_path / "folder").iterdir()] == [("one", b"first")]
+
+
+def test_a_file_in_the_folders_place(tmp_path):
+    """It is no taken name: the folder cannot be made."""
+    (tmp_path / "folder").write_text("in the way")
+    with pytest.raises(NotADirectoryError):
+        create_file(open_path(str(tmp_path / "folder" / "one")), b"first")
+
+
+def test_names_are_listed_by_how_they_begin(place):
+    """Also where there is no folder yet."""
+    folder = open_path(place.uri)
+    assert list_names(folder, "job.") == []
+    for name in ("job", "job.a", "job.b", "other"):
+        place.write(name, b"x")
+    assert sorted(list_names(folder, "job.")) == ["job.a", "job.b"]
