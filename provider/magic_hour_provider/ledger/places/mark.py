@@ -87,7 +87,7 @@ class EarlierXComs:
         """
         # Tested on Airflow 3.3.2; an Airflow without this attribute names none.
         keys = getattr(getattr(ti, "_ti_context_from_server", None), "xcom_keys_to_clear", None)
-        if keys is None:
+        if not isinstance(keys, list | tuple):
             return cls()
         return cls(tuple(_suffixes(keys, INTENT_PREFIX)), tuple(_suffixes(keys, SUBMITTED_PREFIX)), is_known=True)
 

@@ -99,7 +99,7 @@ class AttemptTrail:
         return lost_record_error(why, self._places.describe_location, job_ids=job_ids)
 
     def _write(self, **changed: Any) -> None:
-        if self._mark is None:
+        if self._mark is None or len(self._places) == 0:
             return
         self._mark = replace(self._mark, **changed)
         if unwritten := self._places.set(ATTEMPT, self._mark.to_json()):

@@ -1,0 +1,54 @@
+"""The mark of an attempt, and what Airflow says of the attempt before it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+
+from magic_hour_provider.ledger.places.mark import AttemptMark, EarlierXComs
+
+OWN = AttemptMark("id2", 1, 0, ["files"])
+
+
+@pytest.mark.parametrize("value", [None, "text", 3, [], {}, {"id": "x"}])
+def test_what_is_no_mark_counts_as_none(value):
+    """A person's word, or half of one."""
+    assert AttemptMark.read(value) is None
+
+
+def test_a_mark_of_a_newer_version_is_read():
+    """What it has besides is left out."""
+    assert AttemptMark.read(OWN.to_json() | {"more": 1}) == OWN
+
+
+@pytest.mark.parametrize(
+    ("own", "before", "is_other"),
+    [
+        (OWN, None, True),
+        (OWN, AttemptMark("id1", 1, 0, ["files"]), True),
+        (OWN, AttemptMark("id1", 4, 2, ["files"]), True),
+        (OWN, OWN, False),
+        (AttemptMark("", 1, 0, []), AttemptMark("", 1, 0, []), True),
+        (AttemptMark("id3", 2, 0, ["files"]), None, False),
+        (AttemptMark("id3", 2, 0, ["files"]), AttemptMark("id1", 1, 0, ["files"]), False),
+        (AttemptMark("id3", 2, 0, ["files"]), AttemptMark("id2", 1, 0, ["files"], refused=True), True),
+    ],
+)
+def test_whose_record_an_attempt_finds(own, before, is_other):
+    """A first attempt's is another run's, unless the same try began before; so is what a first attempt has refused."""
+    assert own.finds_deleted_run(before) is is_other
+
+
+@pytest.mark.parametrize("ti", [SimpleNamespace(), SimpleNamespace(_ti_context_from_server=None), Mock()])
+def test_an_airflow_that_names_no_keys(ti):
+    """Nothing is known then, which is not the same as nothing pushed."""
+    assert EarlierXComs.of(ti) == EarlierXComs(is_known=False)
+
+
+def test_the_keys_that_airflow_names():
+    """Only ours count."""
+    keys = ["return_value", "magic_hour_job", "magic_hour.intent.AB", "magic_hour.job.j1", "magic_hour.job.j2"]
+    ti = SimpleNamespace(_ti_context_from_server=SimpleNamespace(xcom_keys_to_clear=keys))
+    assert EarlierXComs.of(ti) == EarlierXComs(("AB",), ("j1", "j2"), is_known=True)
