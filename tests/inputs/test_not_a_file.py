@@ -152,7 +152,11 @@ def test_a_request_without_end():
         prepare_request(get_tool("ai-image-editor"), editing("/x.png"), request)
 
 
-@pytest.mark.parametrize("extra", [{"name": 5}, {b"x": 1}, {"x": {("a",): 1}}, {"x": open}, {"x": [{1: b""}]}], ids=str)
+@pytest.mark.parametrize(
+    "extra",
+    [{"name": 5}, {b"x": 1}, {"x": {("a",): 1}}, {"x": open}, {"x": [{1: b""}]}, {"x": 10**5000}],
+    ids=["name", "key", "inner key", "function", "bytes", "huge number"],
+)
 def test_an_extra_request_that_is_no_json(airflow, extra):
     """Nothing checks its fields, but what cannot be sent is named."""
     operator = airflow.operator(extra_request=extra)
@@ -171,3 +175,14 @@ def test_a_text_that_no_database_takes(airflow, text, field):
     with pytest.raises(AirflowFailException, match=rf"{field}`.*cannot be sent.*nothing was charged"):
         airflow.attempt(operator, ti := TaskInstance())
     assert (airflow.creates(), ti.record) == (0, None)
+
+
+@pytest.mark.parametrize("changed", [{"image_count": 10**5000}, {"style": 10**5000}], ids=list)
+def test_a_number_that_python_does_not_write(airflow, changed):
+    """It is refused in a sentence, where its text would be an error of its own."""
+    operator = airflow.operator()
+    operator.request = {"image_count": 1, "style": {"prompt": "x"}} | changed
+    with pytest.raises(AirflowFailException, match="nothing was charged") as caught:
+        airflow.attempt(operator, TaskInstance())
+    assert len(str(caught.value)) < 1_000
+    assert airflow.creates() == 0

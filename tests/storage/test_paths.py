@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -56,6 +57,22 @@ def test_what_the_delivery_cannot_do_is_found_before_anything_is_paid(airflow, f
     with pytest.raises(AirflowFailException, match=r"cannot be written \(PermissionError: not allowed here\)"):
         airflow.attempt(operator, TaskInstance())
     assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("trouble", [TimeoutError("too slow"), OSError(errno.ENOSPC, "full"), RuntimeError("503")])
+def test_a_storage_that_is_in_trouble_now(airflow, trouble):
+    """A retry may find it back: the attempt pays nothing, and the next one pays once."""
+    store = MemoryFileSystem(global_store=False, skip_instance_cache=True)
+    attach("memory", f"troubled-{id(store)}", fs=store)
+    operator, ti = airflow.operator(output_path=f"memory://troubled-{id(store)}@x/out"), TaskInstance()
+    store.cp_file = lambda *_: (_ for _ in ()).throw(trouble)
+    with pytest.raises(AirflowException, match=r"cannot be written.*nothing was charged.*A retry may") as caught:
+        airflow.attempt(operator, ti)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert (airflow.creates(), store.find("/")) == (0, [])
+    del store.cp_file
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
 
 
 def test_a_folder_in_which_names_cannot_be_long(tmp_path, airflow):

@@ -27,6 +27,7 @@ from magic_hour_provider.api.errors import InvalidInputError, with_article
 _Path = tuple[str | int, ...]
 
 _NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # what no database takes
+_MAX_BITS = 1024  # of a whole number: as large as a float may be, and Python writes no number of 4,300 digits
 _MAX_LISTED = 8  # values of a list that a message names
 _TYPE_NAMES = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false"}
 _TYPE_NAMES |= {"array": "a list", "object": "a dict", "null": "null"}
@@ -135,7 +136,7 @@ def find_unsendable(value: Any, passed_over: Collection[_Path] = (), path: _Path
 
     :param passed_over: where files stand, which are checked by themselves.
     """
-    if path in passed_over or value is None or isinstance(value, bool | int):
+    if path in passed_over or value is None or (isinstance(value, int) and value.bit_length() <= _MAX_BITS):
         return
     if isinstance(value, str):
         if _NO_TEXT.search(value):
@@ -146,13 +147,14 @@ def find_unsendable(value: Any, passed_over: Collection[_Path] = (), path: _Path
     elif isinstance(value, dict):
         for name, inner in value.items():
             if not isinstance(name, str):
-                yield f"`{format_path(path)}` has the key {_show(name)}, which is no text and cannot be sent"
+                yield f"`{format_path((*path, name))}` is no name of a field, as it is not text, and cannot be sent"
             yield from find_unsendable(inner, passed_over, (*path, name))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from find_unsendable(inner, passed_over, (*path, index))
     else:
-        yield f"`{format_path(path)}` is {with_article(type(value).__name__)}, which cannot be sent"
+        kind = "number of hundreds of digits" if isinstance(value, int) else type(value).__name__
+        yield f"`{format_path(path)}` is {with_article(kind)}, which cannot be sent"
 
 
 def suggest_fields(tool: Tool, name: object, path: _Path = ()) -> list[str]:

@@ -53,6 +53,8 @@ def prepare_request(
         return _prepare_request(tool, request, extra, errors)
     except RecursionError:
         raise InvalidInputError(f"The request of {tool.slug} is nested too deeply, or holds itself.") from None
+    except ValueError as error:  # a number of thousands of digits, which Python does not write
+        raise InvalidInputError(f"The request of {tool.slug} cannot be read: {error}.") from None
 
 
 def _prepare_request(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
-
-from airflow.providers.common.compat.sdk import AirflowException
 
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES
 from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
@@ -17,14 +14,10 @@ from magic_hour_provider.api.transport.uploads import UploadSource
 from magic_hour_provider.inputs.fields import FieldPath, Input, shorten
 from magic_hour_provider.ledger.fingerprint import UNREADABLE
 from magic_hour_provider.storage.files import S3
-from magic_hour_provider.storage.paths import checksum, open_path
+from magic_hour_provider.storage.paths import checksum, is_permanent, open_path
 from magic_hour_provider.storage.s3_reader import S3Reader
 
 _Location = tuple[str, str | None, str, str]  # protocol, connection, path, and the kind to upload it as
-
-# Not there, not allowed, no file, unknown protocol, library or connection.
-_NO_SUCH_FILE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-_NO_SUCH_STORAGE = (ValueError, ImportError, AirflowException)
 
 # What changes when a link of S3, CloudFront, Google or Azure is signed again; the rest of a query may name the file.
 # Apart from what is redacted, which may grow: whether a link counts as the same file decides about money.
@@ -116,10 +109,8 @@ def _source(one: Input, found: dict[_Location, UploadSource]) -> UploadSource:
         with opened() as file:
             file.read(1)
     except Exception as error:
-        # Each storage library has errors of its own: what is not known to stay may pass.
         words = f"{one.label}: the file {shorten(uri)} cannot be read ({redact(describe_error(error), limit=500)})."
-        never = isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
-        if never or isinstance(error, (*_NO_SUCH_FILE, *_NO_SUCH_STORAGE)):
+        if is_permanent(error):
             raise InvalidInputError(words) from error
         raise TransferError(words, charge=Charge.NONE, next_step="A retry may find its storage back.") from error
     found[location] = UploadSource(f"The file {shorten(uri)} ({one.label})", kind, extension, size, opened)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
-from magic_hour_provider.api.errors import InvalidInputError, describe_error
+from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
 from magic_hour_provider.storage.files import ensure_folder, remove_file
 from magic_hour_provider.storage.local import check_absolute, random_suffix
 from magic_hour_provider.storage.s3_writer import S3Writer
@@ -22,10 +23,22 @@ if TYPE_CHECKING:
 STORAGE_ERRORS = (OSError, ValueError, ImportError, AirflowException)
 """What the file systems behind ``ObjectStoragePath`` raise: not there, not allowed, unknown protocol, no connection."""
 
+# Not there, not allowed, no file, unknown protocol, library or connection.
+_PERMANENT = (
+    *(FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError),
+    *(ValueError, ImportError, NotImplementedError, AirflowException),
+)
+_PERMANENT_CODES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EROFS)
+
 _CHUNK = 1024 * 1024  # bytes of a stored file that are read at a time
 _BLOCK = 2 * _CHUNK  # s3fs would read 50 MiB ahead
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # what no database takes either, where results are kept
 _LONG_NAME = 100  # characters; an output's name is ``<tool>-<id>-<number>.<extension>``
+
+
+def is_permanent(error: Exception) -> bool:
+    """Whether an error of a storage is known to stay; each library has errors of its own, and any other may pass."""
+    return isinstance(error, _PERMANENT) or (isinstance(error, OSError) and error.errno in _PERMANENT_CODES)
 
 
 def open_path(uri: str) -> ObjectStoragePath:
@@ -108,12 +121,16 @@ def check_folder(folder: str) -> None:
     """Make sure that files can be written to a folder, before anything is paid for.
 
     :raises InvalidInputError: they cannot.
+    :raises TransferError: they cannot now; a retry may help.
     """
     _check_words(folder)
     try:
         _probe(open_path(folder))
     except Exception as error:  # each storage library has errors of its own
-        raise InvalidInputError(f"output_path {folder!r} cannot be written ({describe_error(error)}).") from error
+        words = f"output_path {folder!r} cannot be written ({describe_error(error)})."
+        if is_permanent(error):
+            raise InvalidInputError(words) from error
+        raise TransferError(words, charge=Charge.NONE, next_step="A retry may find its storage back.") from error
 
 
 def _probe(folder: ObjectStoragePath) -> None:
