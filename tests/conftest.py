@@ -37,11 +37,11 @@ from magic_hour_provider.simulator import Simulator  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def well_formed_messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def well_formed_messages() -> Iterator[None]:
     """The messages of all errors of all tests are whole sentences: ``a ai-…``, ``violation..`` and ``?.`` are none."""
     slips: list[str] = []
-    watch_errors(monkeypatch, slips)
-    with watching_logs(slips):
+    with pytest.MonkeyPatch.context() as patch, watching_logs(slips):  # not the test's own: it is undone in its turn
+        watch_errors(patch, slips)
         yield
     assert slips == []
 
