@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,20 +18,26 @@ from magic_hour_provider.clock import override
 
 
 @pytest.fixture(scope="session", params=DIALECTS)
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def airflow_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The dialect and the URL of a database with Airflow's own tables."""
     with database_of(request.param, tmp_path_factory.mktemp("metadata")) as url:
         yield request.param, url
 
 
 @pytest.fixture
-def airflow_rows(database: tuple[str, str]) -> Iterator[Airflow]:
-    """Airflow's tables, without any task, asset or event, in place of those in its home: for one test."""
-    dialect, url = database
+def database(airflow_database: tuple[str, str]) -> Iterator[str]:
+    """The dialect of that database, which is Airflow's for one test in place of the one in its home."""
+    dialect, url = airflow_database
     with airflow_at(url):
-        airflow = Airflow(dialect)
-        airflow.empty()
-        yield airflow
+        yield dialect
+
+
+@pytest.fixture
+def airflow_rows(database: str) -> Iterator[Airflow]:
+    """Airflow's tables, without any task, asset or event."""
+    airflow = Airflow(database)
+    airflow.empty()
+    yield airflow
 
 
 @pytest.fixture

@@ -135,6 +135,16 @@ def test_an_attempt_without_a_report_whose_job_is_in_the_record(state, xcoms):
     assert error["next_step"].startswith("Clear the task: it resumes this job")
 
 
+def test_a_cleared_task_that_runs_again():
+    """Until it has reported a job, the one before and its files are of the past."""
+    record = recorded(state="delivered", files=[{"uri": "/media/a-abc123-1.png", "size": 9}])
+    again = TaskSnapshot("make", -1, "running", record=record)
+    assert (job_of(again), again.media, error_of(again)) == (None, [], None)
+    for state in ("success", "failed", "up_for_retry"):
+        task = TaskSnapshot("make", -1, state, record=record)
+        assert (job_of(task)["id"], task.media) == ("abc123", [("/media/a-abc123-1.png", 9)])
+
+
 def test_a_report_comes_before_the_record():
     """The record completes it, where it is about the same job; of another job it says nothing."""
     same = TaskSnapshot("make", -1, "deferred", xcoms={"magic_hour_job": job(name=None)}, record=recorded())

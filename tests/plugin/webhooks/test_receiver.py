@@ -18,7 +18,7 @@ from magic_hour_provider.api.webhooks import SIGNATURE_HEADER, TIMESTAMP_HEADER,
 from magic_hour_provider.plugin.webhooks import bodies as module
 
 # None of this differs between databases.
-pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("airflow_database", ["sqlite"], indirect=True)
 
 MIB = 1024 * 1024
 REFUSED = {"detail": "The signature or its timestamp is not valid."}

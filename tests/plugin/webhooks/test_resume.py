@@ -391,7 +391,7 @@ def test_a_database_that_is_away(airflow_rows, webhooks, database, monkeypatch):
 
 
 # SQLite says the same of a missing table as of a missing file.
-@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("airflow_database", ["postgresql"], indirect=True)
 def test_a_table_that_a_later_airflow_has_not(airflow_rows, webhooks):
     """The task is left to its trigger, with a line in the log; what else the delivery is for is done."""
     airflow_rows.task()

@@ -71,14 +71,18 @@ class TaskSnapshot:
     @property
     def _recorded(self) -> dict[str, Any]:
         if self.record is not None:
-            # What has ended is not the job of an attempt that is under way.
-            is_past = self.record.state in ("failed", "ended") and self.state in ("running", "deferred")
-            return {} if is_past else describe_record(self.record)
+            return {} if self._is_record_past else describe_record(self.record)
         tag = next((key.removeprefix(INTENT_PREFIX) for key in self.xcoms if key.startswith(INTENT_PREFIX)), None)
         if tag is None or self.job_ids or as_mapping(self.xcoms.get(JOB_XCOM)).get("charge") == Charge.NONE.value:
             return {}
         intent = as_mapping(self.xcoms[intent_xcom(tag)])
         return {"tag": tag, **{name: intent.get(name) for name in ("name", "tool", "written_at")}}
+
+    @property
+    def _is_record_past(self) -> bool:
+        """Whether the recorded job has ended, and an attempt is under way that has not reported it as its own yet."""
+        is_over = self.record is not None and self.record.state not in ("intent", "submitted")
+        return is_over and self.state in ("running", "deferred")
 
     @cached_property
     def job_ids(self) -> frozenset[str]:
@@ -116,7 +120,8 @@ class TaskSnapshot:
         """The URIs of its files and their sizes in bytes, in order; not trusted."""
         rows = self.result.get("media", self.xcoms.get(MEDIA_XCOM))
         files = self.result.get("files", self.xcoms.get(FILES_XCOM))
-        if not isinstance(rows, list) and not isinstance(files, list) and self.record is not None:
+        is_told = isinstance(rows, list) or isinstance(files, list)
+        if not is_told and self.record is not None and not self._is_record_past:
             rows = self.record.files
         if isinstance(rows, list):
             found = [(row.get("uri"), row.get("size")) for row in rows if isinstance(row, Mapping)]
