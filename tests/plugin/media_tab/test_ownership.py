@@ -144,9 +144,10 @@ def test_xcoms_in_object_storage(tab):
     assert (sheet["totals"]["files"], sheet["totals"]["credits"]) == (2, 7)
 
 
-def test_xcoms_in_object_storage_without_a_record(tab):
+@pytest.mark.parametrize("folder", ["s3://xcoms", "file:///xcoms", "/xcoms"])
+def test_xcoms_in_object_storage_without_a_record(tab, folder):
     """Before Airflow 3.3, and of a sensor or a download: the page says what it does not know, and nothing untrue."""
-    elsewhere = "s3://xcoms/campaign/run/make/5c6f.json"
+    elsewhere = f"{folder}/campaign/run/make/5c6f.json"
     tab.put("make", "success", magic_hour_job=elsewhere, return_value=elsewhere)
     assert "an XCom backend keeps its XComs" in tab.details()["empty_reason"]
     (tile,) = [tile for tile in tab.details(None)["tiles"] if tile["task_id"] == "make"]

@@ -27,7 +27,7 @@ _STAGES |= dict.fromkeys(
     ("running", "deferred", "up_for_retry", "up_for_reschedule", "restarting", "awaiting_input"), "running"
 )
 _MAX_FILES = 1000
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{0,30}://\S")
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]{0,30}:/)?/\S")
 
 
 def stage_of(state: str | None) -> str:
