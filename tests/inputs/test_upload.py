@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
@@ -230,3 +231,17 @@ def test_the_limits_of_a_free_account(monkeypatch, tmp_path):
                 airflow.attempt(one, TaskInstance())
         assert sim.stats()["requests"] == {"account": 2}
         assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("name", ["a*b.png", "[x].png", "a?b.png", "{a}.png", "**.png", "a#b 100%.png"])
+def test_files_whose_names_are_patterns(airflow, place, name):
+    """Signs that patterns are made of are signs: the file of this very name is sent, from wherever it is."""
+    content = PHOTO.read_bytes()
+    for other in ("aab.png", "x.png", "a.png"):
+        place.write(other, b"another")
+    place.write(name, content)
+    operator = airflow.operator("ai-image-editor", editing(f"{place.uri}/{name}"))
+    assert airflow.attempt(operator, TaskInstance())["status"] == "complete"
+    uploads = [path.read_bytes() for path in Path(airflow.sim._temporary.name, "uploads").rglob("*") if path.is_file()]
+    assert uploads == [content]
+    assert airflow.creates() == 1
