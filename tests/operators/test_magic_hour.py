@@ -199,6 +199,8 @@ def test_extra_request_is_merged_deeply(airflow):
         ({"timeout": timedelta(seconds=-1)}, "timeout must be above 0"),
         ({"timeout": float("inf")}, "timeout must be above 0 seconds, and at most a year"),
         ({"timeout": float("nan")}, "timeout must be above 0 seconds, and at most a year"),
+        ({"prompt": "x"}, r"`prompt` \(did you mean `style\.prompt`\?\)\. No job was created"),
+        ({"end_second": 3}, "`end_second` .did you mean `end_seconds`"),
         ({"timeout": 1e18}, "timeout must be above 0 seconds, and at most a year"),
         ({"deferrable": "false"}, "deferrable must be True or False; it is the text 'false'"),
         ({"wait_for_completion": "no"}, "wait_for_completion must be True or False"),

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import cache
+from inspect import signature
 from pathlib import PurePath
 from typing import Any
 
-from magic_hour_provider.api.catalog import Tool
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.errors import InvalidInputError
-from magic_hour_provider.api.validation import check_request, format_path, normalize_request
+from magic_hour_provider.api.validation import (
+    check_request,
+    format_hint,
+    format_path,
+    normalize_request,
+    suggest_fields,
+)
 from magic_hour_provider.storage.local import check_absolute
 
 ArgumentPath = tuple[str | int, ...]
@@ -63,6 +73,27 @@ def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:
         raise InvalidInputError(
             f"{name} of {tool.slug} must be a dict, the JSON body of Magic Hour's documentation; it is "
             f"{type(body).__name__}."
+        )
+
+
+@cache
+def _airflow_arguments() -> frozenset[str]:
+    return frozenset(signature(BaseOperator.__init__).parameters)
+
+
+def refuse_request_fields(tool: Any, names: Iterable[str]) -> None:
+    """Refuse fields of a request that were given as arguments of the operator; Airflow names all else it does not know.
+
+    :raises InvalidInputError: the message says where they belong.
+    """
+    if not isinstance(tool, str) or tool not in TOOLS:
+        return
+    places = {name: suggest_fields(TOOLS[tool], name) for name in names if name not in _airflow_arguments()}
+    found = [f"`{name}` ({format_hint(fields)})" for name, fields in places.items() if fields]
+    if found:
+        raise InvalidInputError(
+            f"What {tool} makes is said in its request, not in arguments of MagicHourOperator: {', '.join(found)}.",
+            next_step="Give it in request={...}, or use the tool's own operator, which takes the request's fields.",
         )
 
 

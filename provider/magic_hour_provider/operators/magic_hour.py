@@ -20,6 +20,7 @@ from magic_hour_provider.operators.arguments import (
     check_options,
     find_missing_xcoms,
     find_xcom_paths,
+    refuse_request_fields,
     to_seconds,
 )
 
@@ -98,6 +99,7 @@ class MagicHourOperator(BaseOperator):
         multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
+        refuse_request_fields(tool, kwargs)
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.request = request
         self.magic_hour_conn_id = magic_hour_conn_id
