@@ -158,14 +158,15 @@ def test_a_process_that_ends_during_the_request_leaves_its_tag_in_the_log(airflo
 # -- the record ----------------------------------------------------------------------------------------------
 
 
-def test_an_id_that_could_not_be_recorded_is_in_the_error_and_can_be_adopted(airflow):
-    """After two minutes the error itself names the job, and by hand the task resumes it."""
+def test_an_id_that_could_not_be_recorded_is_in_the_error_and_can_be_adopted(airflow, capsys, caplog):
+    """After two minutes the error itself names the job, once, and by hand the task resumes it."""
     ti, operator = TaskInstance(), airflow.operator()
     ti.store.failing = 999
     with pytest.raises(AirflowFailException) as caught:
         airflow.attempt(operator, ti)
     (job,) = airflow.sim.jobs()
     assert str(caught.value).startswith(f"Magic Hour job {job['id']} (ai-image-generator) was created and charged")
+    assert "was created and charged" not in caplog.text + capsys.readouterr().out
     assert f"imageId={job['id']}" in str(caught.value)
     assert "magic_hour.adopt" in str(caught.value)
     ti.store.failing = 0

@@ -146,7 +146,12 @@ def _send(intent: Intent, client: MagicHourClient, tool: Tool, body: Mapping[str
                 errors.Charge.UNKNOWN.sentence,
             )
             raise
-        return intent.complete(submission)
+        try:
+            return intent.complete(submission)
+        except errors.SubmissionUnknownError as error:
+            if is_alarm_pending():
+                log.error(str(error))  # else Airflow prints it
+            raise
 
 
 def _has_exact_balance(account: Account | None) -> bool:

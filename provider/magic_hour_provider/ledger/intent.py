@@ -144,9 +144,7 @@ class Intent:
                     # Airflow may have given the task instance to another attempt, and takes no record of this one.
                     self._announce(paid)
                 if clock.current().now() + pause > end:
-                    failure = self._unrecorded_error(paid, error)
-                    log.error(str(failure))
-                    raise failure from error
+                    raise self._unrecorded_error(paid, error) from error
                 log.warning("The record of paid job %s could not be written yet (%s).", submission.id, error)
                 clock.current().sleep(pause)
                 pause = min(pause * 2, 15.0)
