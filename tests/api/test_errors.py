@@ -67,3 +67,25 @@ def test_no_part_carries_a_secret():
     error.append(secret, charge=Charge.NONE, next_step=secret)
     assert "abc" not in str(error)
     assert "mhk_live" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ("It failed", "It failed. No job was created"),
+        ("It failed.", "It failed. No job was created"),
+        ("It failed: no face..", "It failed: no face. No job was created"),
+        ("Did you mean `x`?.", "Did you mean `x`? No job was created"),
+        ('It said "no."', 'It said "no." No job was created'),
+        ("It failed (no face)", "It failed (no face). No job was created"),
+        ("It said 'no'", "It said 'no'. No job was created"),
+        ("Wait...", "Wait... No job was created"),
+        ("See https://magichour.ai/my-library?videoId=a", "See https://magichour.ai/my-library?videoId=a No job was"),
+    ],
+)
+def test_each_sentence_ends_once(message, text):
+    """Whatever ends a message, which may be quoted, and whatever comes after it."""
+    assert str(errors.InvalidInputError(message)).startswith(text)
+    error = errors.MagicHourError(message)
+    error.append("More.", charge=Charge.NONE, next_step=None)
+    assert str(error).startswith(text.partition(" No job")[0] + " More. No job was created")

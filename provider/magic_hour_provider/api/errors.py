@@ -84,14 +84,15 @@ class MagicHourError(Exception):
         self.code = code
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.message, self.charge and self.charge.sentence, self.next_step)))
+        following = " ".join(filter(None, (self.charge and self.charge.sentence, self.next_step)))
+        return f"{_end(self.message)} {following}" if following else self.message
 
     def append(self, message: str | None = None, *, charge: Charge, next_step: str | None) -> None:
         """Add what else is known to the message and to the next step.
 
         :param charge: what all of it together means for the charge.
         """
-        self.message = " ".join(filter(None, (self.message, message and _tidy(redact(message)))))
+        self.message = f"{_end(self.message)} {_tidy(redact(message))}" if message else self.message
         self.charge = charge
         self.next_step = " ".join(filter(None, (self.next_step, next_step and _tidy(redact(next_step))))) or None
 
@@ -293,6 +294,12 @@ def with_article(noun: str) -> str:
 def describe_credits(credits: int | None) -> str:
     """Return a number of credits in words; None: it is not known."""
     return f"{'an unknown number of' if credits is None else credits} credit{'' if credits == 1 else 's'}"
+
+
+def _end(text: str) -> str:
+    """Return a text whose last sentence ends, as another one follows; a link at its end stays as it is."""
+    ended = text.rstrip("`'\")").endswith((".", "!", "?", "…", ":")) or "://" in text.rpartition(" ")[2]
+    return text if ended else f"{text}."
 
 
 # A sentence that ends twice, as what it ends with is quoted: "it failed: no face.." or "did you mean `x`?.".
