@@ -7,7 +7,7 @@ write it; pendulum reads and writes those. It is imported late: most uses of thi
 from __future__ import annotations
 
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
@@ -20,10 +20,11 @@ _LONGEST = 40  # characters
 
 
 def parse_time(value: object) -> float | None:
-    """Return an ISO 8601 date and time as seconds since 1970; None for anything else.
+    """Return a date and time, as ISO 8601 or as an object, as seconds since 1970; None for anything else.
 
     :param value: in any time zone, up to nanoseconds; without a zone it is UTC, as Magic Hour's times are.
     """
+    value = value.isoformat() if isinstance(value, datetime) else value
     return _parse(value) if isinstance(value, str) and len(value) <= _LONGEST else None
 
 

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from io import IOBase
 from typing import Any
 from urllib.parse import urlsplit
@@ -141,7 +140,7 @@ class Input:
     def _check_reference(self, now: float) -> None:
         self._check_text(self.reference or "")
         expires, extension = self.value.get("expires_at"), self.value.get("extension")
-        until = parse_time(expires.isoformat() if isinstance(expires, datetime) else expires)
+        until = parse_time(expires)
         if until is None and expires is not None:
             raise InvalidInputError(
                 f"{self.label} got an upload whose expires_at, {shorten(expires)}, is no date and time: Magic Hour may "
