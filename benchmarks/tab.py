@@ -238,7 +238,7 @@ async def watch(url: str, headers: Any, server: psutil.Process, address: str) ->
         await asyncio.gather(*viewers, asking)
     return [
         (f"six viewers of {MANY:,} tasks: memory at the most", (peak - before) / 1e6, "MB", "memory"),
-        ("six viewers: other routes, p95", statistics.quantiles(others, n=20)[-1], "ms", "others"),
+        ("six viewers: other routes, p95", statistics.quantiles(others, n=20)[-1], "ms", "others p95"),
         ("nobody watches: other routes, p95", statistics.quantiles(quiet, n=20)[-1], "ms", ""),
     ]
 
