@@ -10,8 +10,6 @@ import re
 from enum import Enum
 from typing import Any
 
-from magic_hour_provider.api.redaction import redact
-
 
 class Charge(Enum):
     """What a failure means for the charge. The sentence of each is written here and nowhere else."""
@@ -75,11 +73,11 @@ class MagicHourError(Exception):
         status_code: int | None = None,
         code: str | None = None,
     ) -> None:
-        self.message = _tidy(redact(message))
+        self.message = _to_words(message)
         super().__init__(self.message)
         if charge is not None:
             self.charge = charge
-        self.next_step = None if next_step is None else _tidy(redact(next_step))
+        self.next_step = None if next_step is None else _to_words(next_step)
         self.status_code = status_code
         self.code = code
 
@@ -92,9 +90,9 @@ class MagicHourError(Exception):
 
         :param charge: what all of it together means for the charge.
         """
-        self.message = f"{_end(self.message)} {_tidy(redact(message))}" if message else self.message
+        self.message = f"{_end(self.message)} {_to_words(message)}" if message else self.message
         self.charge = charge
-        self.next_step = " ".join(filter(None, (self.next_step, next_step and _tidy(redact(next_step))))) or None
+        self.next_step = " ".join(filter(None, (self.next_step, next_step and _to_words(next_step)))) or None
 
 
 class InvalidInputError(MagicHourError, ValueError):
@@ -306,5 +304,8 @@ def _end(text: str) -> str:
 _TWO_ENDS = re.compile(r"((?<!\.)\.|\.{3}|[!?…])([`'\"]?)\.(?=\s|\Z)")
 
 
-def _tidy(text: str) -> str:
-    return _TWO_ENDS.sub(r"\1\2", text).replace(".). ", "). ")
+def _to_words(text: str) -> str:
+    # Its patterns take long to compile, and whoever parses a DAG file needs none.
+    from magic_hour_provider.api.redaction import redact
+
+    return _TWO_ENDS.sub(r"\1\2", redact(text)).replace(".). ", "). ")

@@ -21,6 +21,7 @@ from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
 RETRY = {"retries": 1, "retry_delay": timedelta(seconds=1)}
+PATIENT = RETRY | {"retries": 3}  # on a slow machine the second attempt may be out of time too
 PICTURE = {"image_count": 1, "style": {"prompt": "a lighthouse"}}
 
 
@@ -111,9 +112,9 @@ with DAG("interrupted", schedule=None):
         request=video(25),
         deferrable=False,
         execution_timeout=timedelta(seconds=18),
-        **RETRY,
+        **PATIENT,
     )
-    MagicHourOperator(task_id="out_of_patience", tool="text-to-video", request=video(25), timeout=18, **RETRY)
+    MagicHourOperator(task_id="out_of_patience", tool="text-to-video", request=video(25), timeout=18, **PATIENT)
 
 with DAG("run_out_of_time", schedule=None, dagrun_timeout=timedelta(seconds=15)):
     MagicHourOperator(task_id="make", tool="text-to-video", request=video(60), **RETRY)
