@@ -117,7 +117,7 @@ def test_an_upload_whose_end_can_be_read(expires_at):
             one.check((MOMENT + timedelta(days=1)).timestamp())
 
 
-@pytest.mark.parametrize("around", ["{}\n", "  {}", "\t{} \r\n"])
+@pytest.mark.parametrize("around", ["{}\n", "  {}", "\t{} \r\n", "\ufeff{}", "\xa0{}\u200b\n"])
 def test_blanks_around_a_file(airflow, around):
     """They are what a text file or a variable has left: links, paths, references and addresses are meant without."""
     tool = get_tool("ai-image-editor")

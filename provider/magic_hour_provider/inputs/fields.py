@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import IOBase
+from string import whitespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,9 @@ from magic_hour_provider.times import parse_time
 _MAX_LINK = 8192  # characters
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}")
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# Blanks, and what nobody sees (zero-width spaces, marks of direction, a byte order mark): files and pages leave them.
+_INVISIBLE = "".join(map(chr, (0x85, 0xA0, 0x1680, *range(0x2000, 0x2010), 0x2028, 0x2029, 0x202F, 0x205F, 0x2060)))
+_AROUND = f"{whitespace}{_INVISIBLE}\u3000\ufeff"
 _CONTENT = (bytes, bytearray, memoryview, IOBase)
 _GIVE_A_PATH = "Write it to a file or to object storage, and give its path."
 
@@ -69,7 +73,7 @@ class Input:
     def reference(self) -> str | None:
         """The reference of an upload, if the result of an upload task was given."""
         value = self.value.get("file_path") if isinstance(self.value, Mapping) and self.result is None else None
-        return value.strip() if isinstance(value, str) else None
+        return value.strip(_AROUND) if isinstance(value, str) else None
 
     @property
     def uri(self) -> str | None:
@@ -211,18 +215,18 @@ def to_uri(value: Any) -> Any:
     """Convert what stands for a file to JSON: objects that name one become its path or URI.
 
     :param value: a ``Path``, an ``ObjectStoragePath``, an ``Asset`` or a reference to one by URI, an asset event, or an
-        entry of a result's ``media`` list, which is the stored file; text loses the blanks and line ends around it,
-        as files and variables have them; anything else is returned as it is.
+        entry of a result's ``media`` list, which is the stored file; text loses the blanks, line ends and invisible
+        characters around it, as files and web pages have them; anything else is returned as it is.
     """
     from airflow.sdk import ObjectStoragePath
 
     if isinstance(value, str):
-        return value.strip()
+        return value.strip(_AROUND)
     if isinstance(value, ObjectStoragePath):
         return str(value)
     if isinstance(value, Mapping):
         entry = isinstance(value.get("uri"), str) and not ("id" in value and "kind" in value)
-        return value["uri"].strip() if entry else value
+        return value["uri"].strip(_AROUND) if entry else value
     asset = getattr(value, "asset", value)  # that of an event
     uri, name = getattr(asset, "uri", None), getattr(asset, "name", None)
     if not isinstance(uri, str):
