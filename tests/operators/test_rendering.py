@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import re
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, XComNotFound
 from airflow.sdk import DAG
 
 from helpers.attempts import Given, TaskInstance
@@ -114,6 +115,19 @@ def test_a_path_object_is_a_template_too(airflow):
     assert operator.output_path == str(Path(airflow.output) / "monday")
 
 
+def test_a_folder_from_an_enum_is_its_value(airflow):
+    """As texts of the request are."""
+
+    class Folder(str, Enum):  # noqa: UP042 (as users write it)
+        MEDIA = "/media/{{ run_id }}"
+
+    operator = make(output_path=Folder.MEDIA)
+    render(operator, run_id="monday")
+    assert operator.output_path == "/media/monday"
+    assert make(output_path=Folder.MEDIA).output_template == "/media/{{ run_id }}"
+    assert airflow.creates() == 0
+
+
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("typed", [False, True])
 @pytest.mark.parametrize(
@@ -121,6 +135,11 @@ def test_a_path_object_is_a_template_too(airflow):
     [
         ({"prompt": "{{ ti.xcom_pull(task_ids='gone') }}"}, "style.prompt"),
         ({"prompt": "On {{ params.place }} at dawn"}, "style.prompt"),
+        ({"prompt": "{{ params.place ~ ' at dawn' }}"}, "style.prompt"),
+        ({"prompt": "{{ params.place | trim }}"}, "style.prompt"),
+        ({"prompt": "{{ params.place | upper }} at dawn"}, "style.prompt"),
+        ({"prompt": "{{ '%s at dawn' | format(params.place) }}"}, "style.prompt"),
+        ({"prompt": "{{ ['dawn', params.place] | join(', ') }}"}, "style.prompt"),
         ({"request": {"name": "{{ params.place }}"}}, "name"),
         ({"output_path": "/tmp/{{ params.place }}"}, "output_path"),
         ({"extra_request": {"note": ["{{ params.place }}"]}}, "note[0]"),
@@ -134,6 +153,29 @@ def test_none_is_not_paid_for_as_text(airflow, fields, field, native, typed):
     with pytest.raises(AirflowFailException, match=rf"`{field}`.* is None, as its template .*{{{{".replace("[", r"\[")):
         airflow.attempt(operator, TaskInstance())
     assert airflow.sim.stats()["creates"]["accepted"] == 0
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_filters_and_joined_texts_work_as_in_jinja(airflow, native):
+    """None that is only compared is no text, and what has a value is joined and filtered as ever."""
+    prompt = (
+        "{{ 'fancy' if params.style | lower == 'fancy' else 'plain' }} {{ params.place | trim | upper ~ 2 }} "
+        "{{ ['a', 'b'] | join('-') }} {{ '%s' | format(params.place) | replace(' ', '') }}{{ params.style or '' }}"
+    )
+    request = sent(airflow, make(prompt, native=native), params={"style": None, "place": " sea "})
+    assert request["style"]["prompt"] == "plain SEA2 a-b sea"
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_an_earlier_tasks_result_without_that_name_fails_for_good(airflow, typed):
+    """A key that an earlier task has not pushed is named with its field; a retry would not find it either."""
+    gone = Given(None)
+    gone.resolve = lambda *_: (_ for _ in ()).throw(XComNotFound("campaign", "plan", "prompt"))
+    operator = make(gone, typed=typed)
+    render(operator)
+    with pytest.raises(AirflowFailException, match=r"`style.prompt` has no value.*'?plan.*prompt.* clear both"):
+        airflow.attempt(operator, TaskInstance())
+    assert airflow.creates() == 0
 
 
 def test_a_run_without_a_value_does_not_fail_the_next_one(airflow):
@@ -152,7 +194,8 @@ def test_a_param_without_a_value_is_no_earlier_task(airflow):
             request={"image_count": 1, "style": {"prompt": dag.param("prompt")}},
         )
     render(operator, params={"prompt": None}, dag_run=SimpleNamespace(conf=None, clear_number=0))
-    with pytest.raises(AirflowFailException, match=r"`style.prompt` is None, as the DAG's param 'prompt' has no value"):
+    why = r"`style.prompt` is None, as the DAG's param 'prompt' has no value\. No job"
+    with pytest.raises(AirflowFailException, match=why):  # and nothing more of that field
         airflow.attempt(operator, TaskInstance())
     assert airflow.sim.stats()["creates"]["accepted"] == 0
 
@@ -176,8 +219,9 @@ def test_what_cannot_be_sent_is_named(airflow, value, shown, place):
     operator = make(Given(value)) if place == "request" else make(extra_request={"deep": [{"field": Given(value)}]})
     render(operator)
     field = r"style\.prompt" if place == "request" else r"deep\[0\]\.field"
-    with pytest.raises(AirflowFailException, match=rf"`{field}` (is|holds) {shown}"):
+    with pytest.raises(AirflowFailException, match=rf"`{field}` (is|holds) {shown}") as caught:
         airflow.attempt(operator, TaskInstance())
+    assert len(re.findall(f"`{field}`", str(caught.value))) == 1
     assert airflow.sim.stats()["creates"]["accepted"] == 0
 
 
@@ -190,13 +234,14 @@ def test_what_cannot_be_sent_is_named(airflow, value, shown, place):
         ({"prompt": "{{ params.nothing.more }}"}, "style.prompt", "has no attribute 'nothing'"),
         ({"prompt": "{{ unclosed"}, "style.prompt", "unexpected end"),
         ({"output_path": "/media/{{ nobody }}"}, "output_path", "'nobody' is undefined"),
+        ({"prompt": "{{ 1 + ti.none }}"}, "style.prompt", "unsupported operand"),
     ],
-    ids=["name", "attribute", "syntax", "folder"],
+    ids=["name", "attribute", "syntax", "folder", "arithmetic"],
 )
 def test_a_template_without_a_value_fails_for_good(airflow, template, field, why, native, typed):
     """With field, template and reason, also in what views read; a retry would fail too. Nothing is paid."""
     operator, ti = make(native=native, typed=typed, **template), TaskInstance()
-    render(operator)
+    render(operator, ti=SimpleNamespace(none=None))
     with pytest.raises(AirflowFailException) as caught:
         airflow.attempt(operator, ti)
     message = str(caught.value)

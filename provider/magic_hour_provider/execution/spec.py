@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -65,8 +65,17 @@ def _prepare_request(
     if extra:
         body, inputs = _with_uris(tool, _merge(body, to_json_values(extra)))
     unsendable = find_unsendable(body, {one.path for one in inputs})
-    found = dict.fromkeys((*errors, *findings.errors, *unsendable))
-    return PreparedRequest(body, inputs, replace(findings, errors=tuple(found)))
+    found = _once_each(errors, unsendable, findings.errors)
+    return PreparedRequest(body, inputs, replace(findings, errors=found))
+
+
+def _once_each(*sources: Iterable[str]) -> tuple[str, ...]:
+    """Return all errors but those of a field that a source before has named: its cause is said already."""
+    found: dict[str, None] = {}
+    for source in sources:
+        named = {error.split("` ")[0] for error in found}
+        found.update((error, None) for error in source if error.split("` ")[0] not in named)
+    return tuple(found)
 
 
 def _with_uris(tool: Tool, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[Input]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from enum import Enum
 from functools import cache
 from inspect import signature
 from pathlib import PurePath
@@ -52,6 +53,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         if value not in choices and not _is_xcom(value):
             raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")
     folder = options.get("output_path")
+    folder = folder.value if isinstance(folder, Enum) else folder
     if isinstance(folder, str | PurePath):
         check_absolute(str(folder).strip())
     for name in ("deferrable", "wait_for_completion"):

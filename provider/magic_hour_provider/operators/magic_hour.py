@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -267,5 +268,6 @@ def _configured_output_path() -> str:
 
 
 def _clean(output_path: Any) -> Any:
-    """Return it without the blanks and line ends that a file or a variable has left around it."""
+    """Return it without the blanks and line ends that a file or a variable has left around it; of an enum its value."""
+    output_path = output_path.value if isinstance(output_path, Enum) else output_path
     return output_path.strip() if isinstance(output_path, str) else output_path

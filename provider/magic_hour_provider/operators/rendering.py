@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from enum import Enum
+from functools import wraps
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _MAX_SHOWN = 80  # characters of a template that a message shows
+# Jinja's filters that make the text "None" of None.
+_TEXT_FILTERS = (
+    *("capitalize", "center", "e", "escape", "forceescape", "format", "indent", "join", "lower", "replace", "safe"),
+    *("string", "striptags", "title", "trim", "truncate", "upper", "urlencode", "wordwrap"),
+)
 
 
 class TemplateRenderer:
@@ -35,11 +41,15 @@ class TemplateRenderer:
         self, context: Context, env: jinja2.Environment, resolved: set[int], render_other: Callable[[Any], Any]
     ) -> None:
         # Here, as Airflow has loaded it by now; parsing a DAG file need not.
-        from jinja2 import TemplateSyntaxError, Undefined, UndefinedError
+        from airflow.providers.common.compat.sdk import XComNotFound
+        from jinja2 import TemplateError, Undefined, nodes
         from jinja2.nativetypes import NativeEnvironment
 
         self._undefined = Undefined
-        self._template_errors = TemplateSyntaxError, UndefinedError
+        self._nodes = nodes
+        # A TypeError is what arithmetic with a value that is None gives.
+        self._template_errors = TemplateError, TypeError
+        self._xcom_error = XComNotFound
         self.errors: list[str] = []
         """What must not be sent, in words."""
         self.failure: InvalidInputError | None = None
@@ -48,11 +58,16 @@ class TemplateRenderer:
         self._resolved = resolved
         self._render_other = render_other
         self._nones = 0
+        self._nones_in_text = False
         self._markers = [env.block_start_string, env.variable_start_string, env.comment_start_string]
         self._markers += [prefix for prefix in (env.line_statement_prefix, env.line_comment_prefix) if prefix]
         self._native = isinstance(env, NativeEnvironment)
         finalize = env.finalize
         self._env = env.overlay(finalize=lambda value: self._finalize(finalize(value) if finalize else value))
+        self._env.filters = {
+            name: self._watch(name, function) if name in _TEXT_FILTERS else function
+            for name, function in env.filters.items()
+        }
 
     def render(self, value: Any, path: ArgumentPath) -> Any:
         """Return the value with its templates rendered.
@@ -71,7 +86,15 @@ class TemplateRenderer:
             return value.__class__([self.render(element, (*path, index)) for index, element in enumerate(value)])
         if value.__class__ is dict:
             return {name: self.render(inner, (*path, name)) for name, inner in value.items()}
-        return without_enums(self._render_other(value))
+        try:
+            return without_enums(self._render_other(value))
+        except self._xcom_error as error:
+            words = str(error).rstrip("!.")
+            self.failure = self.failure or InvalidInputError(
+                f"`{format_argument(path)}` has no value, as the earlier task has pushed none: {words}.",
+                next_step="Let that task return it (with multiple_outputs, if it is a key of its result); clear both.",
+            )
+            return None
 
     def _render_text(self, text: str, path: ArgumentPath) -> Any:
         try:
@@ -86,19 +109,48 @@ class TemplateRenderer:
             return text
 
     def _render_template(self, text: str, path: ArgumentPath) -> Any:
-        self._nones = 0
-        template = self._env.from_string(text)
+        self._nones, self._nones_in_text = 0, False
+        template = self._compile(text)
         # As Airflow's own (airflow/sdk/definitions/context.py): the context stays lazy.
         values = cast("dict[str, Any]", copy.copy(self._context))
         values |= {name: value for name, value in template.globals.items() if name not in values}
         parts = list(template.root_render_func(template.new_context(values, shared=True)))
-        if self._nones and path != ("extra_request",):
+        # A filter's text may serve a comparison alone.
+        shown = self._nones_in_text and "none" in "".join(map(str, parts)).casefold()
+        if (self._nones or shown) and path != ("extra_request",):
             template_text = repr(_shorten(text))
             self.errors.append(f"`{format_argument(path)}` is None, as its template {template_text} has no value here")
         if self._native and len(parts) == 1 and not isinstance(parts[0], str | self._undefined):
             return parts[0]
         # Jinja's own native rendering would now read the text as a Python literal, also where it is a prompt.
         return "".join(map(str, parts))
+
+    def _compile(self, text: str) -> jinja2.Template:
+        """Compile a template in which ``a ~ b`` joins what the filter ``string`` makes of them: that one is watched."""
+        tree = self._env.parse(text)
+        for joined in tree.find_all(self._nodes.Concat):
+            parts = joined.nodes
+            joined.nodes = [
+                self._nodes.Filter(part, "string", [], [], None, None, lineno=part.lineno) for part in parts
+            ]
+        tree.set_environment(self._env)
+        template_class = self._env.template_class
+        return template_class.from_code(self._env, self._env.compile(tree), self._env.make_globals(None))
+
+    def _watch(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a filter that also notices None among what it makes text of, which never reaches finalize."""
+        takes_context = hasattr(function, "jinja_pass_arg")
+
+        @wraps(function)  # with what Jinja notes on it
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            context, values = (args[:1], list(args[1:])) if takes_context else ((), list(args))
+            if name == "join" and values and not isinstance(values[0], str):
+                values[0] = list(values[0])
+            made_text = {"join": values[0], "format": (*values, *kwargs.values())}.get(name, values[:1])
+            self._nones_in_text |= any(value is None for value in made_text)
+            return function(*context, *values, **kwargs)
+
+        return watched
 
     def _finalize(self, value: Any) -> Any:
         if value is None:
