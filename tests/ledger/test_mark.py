@@ -9,7 +9,7 @@ import pytest
 
 from magic_hour_provider.ledger.places.mark import AttemptMark, EarlierXComs
 
-OWN = AttemptMark("id2", 1, 0, ["files"])
+OWN = AttemptMark("id2", 1, 0)
 
 
 @pytest.mark.parametrize("value", [None, "text", 3, [], {}, {"id": "x"}])
@@ -27,13 +27,13 @@ def test_a_mark_of_a_newer_version_is_read():
     ("own", "before", "is_other"),
     [
         (OWN, None, True),
-        (OWN, AttemptMark("id1", 1, 0, ["files"]), True),
-        (OWN, AttemptMark("id1", 4, 2, ["files"]), True),
+        (OWN, AttemptMark("id1", 1, 0), True),
+        (OWN, AttemptMark("id1", 4, 2), True),
         (OWN, OWN, False),
-        (AttemptMark("", 1, 0, []), AttemptMark("", 1, 0, []), True),
-        (AttemptMark("id3", 2, 0, ["files"]), None, False),
-        (AttemptMark("id3", 2, 0, ["files"]), AttemptMark("id1", 1, 0, ["files"]), False),
-        (AttemptMark("id3", 2, 0, ["files"]), AttemptMark("id2", 1, 0, ["files"], refused=True), True),
+        (AttemptMark("", 1, 0), AttemptMark("", 1, 0), True),
+        (AttemptMark("id3", 2, 0), None, False),
+        (AttemptMark("id3", 2, 0), AttemptMark("id1", 1, 0), False),
+        (AttemptMark("id3", 2, 0), AttemptMark("id2", 1, 0, refused=True), True),
     ],
 )
 def test_whose_record_an_attempt_finds(own, before, is_other):

@@ -233,17 +233,23 @@ class JobAttempt:
             balance=checked.account.credits if checked.account else None,
             announce=self.report.push_unrecorded,
         )
-        self.record = record = submit_once(
-            self.intent,
-            self._client,
-            spec.tool,
-            checked.body,
-            account=checked.account,
-            account_at=checked.account_at,
-            activity=RunActivity(self._context, decision.seen),
-            resubmits=spec.on_unknown_submission == "resubmit",
-            webhook_may_identify=self._webhook_may_identify(checked.name, checked.tag),
-        )
+        try:
+            self.record = record = submit_once(
+                self.intent,
+                self._client,
+                spec.tool,
+                checked.body,
+                account=checked.account,
+                account_at=checked.account_at,
+                activity=RunActivity(self._context, decision.seen),
+                resubmits=spec.on_unknown_submission == "resubmit",
+                webhook_may_identify=self._webhook_may_identify(checked.name, checked.tag),
+            )
+        except errors.MagicHourError:
+            if not self.intent.is_written:
+                # Surely no job was made: a key that stayed would be taken for one, should the record be missing.
+                self.report.remove_intents()
+            raise
         self.report.push_record(record, "queued")
         return record
 

@@ -139,7 +139,7 @@ class Report:
             status=status,
         )
         if self._push(submitted_xcom(job_id), {"kind": kind, "tool": self._facts["tool"]}):
-            self._remove_intents()  # the job's own key finds the task from here on
+            self.remove_intents()  # the job's own key finds the task from here on
         if page:
             self._push(LINK_XCOM, page)
         self._push(JOB_XCOM, self._facts)
@@ -180,7 +180,8 @@ class Report:
             return False
         return True
 
-    def _remove_intents(self) -> None:
+    def remove_intents(self) -> None:
+        """Remove the keys of this attempt's intents: they have a job by now, or surely none."""
         while self._intents:
             key = self._intents.pop()
             try:

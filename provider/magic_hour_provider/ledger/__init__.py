@@ -5,10 +5,11 @@ before it is paid for, as an intent, and what an attempt does follows from the r
 two (:mod:`.places`): Airflow's task state store, files, or both; what is in either counts. These invariants hold
 whatever happens to a task, a worker or a store; each names the test that fails where it is broken.
 
-1. Nothing is sent without a written intent.
-   ``test_without_a_written_intent_nothing_is_sent``
-2. An intent is withdrawn only after a failure of which it is sure that no job was made, and then always.
-   ``test_what_a_fault_of_the_create_costs``
+1. Nothing is sent without a written intent, read back from every place.
+   ``test_without_a_written_intent_nothing_is_sent``, ``test_each_call``
+2. An intent is withdrawn only after a failure of which it is sure that no job was made, and then always, as far as its
+   places can be written again within seconds.
+   ``test_what_a_fault_of_the_create_costs``, ``test_each_call``
 3. Just before each paid request the record is read once more: it must be the one on which the attempt decided. Of two
    attempts that declare an intent at the same moment one is refused at least.
    ``test_an_attempt_overtaken_before_its_request_sends_nothing``,

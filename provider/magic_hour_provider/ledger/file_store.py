@@ -157,10 +157,10 @@ class FileStore:
         if previous is None and self._create(KEY, value):
             return
         claim = _CLAIM
-        if not self._create(claim, value):
-            claim = f"{KEY}.{intent.tag}"
-            self.set(claim, value)
         try:
+            if not self._create(claim, value):
+                claim = f"{KEY}.{intent.tag}"
+                self.set(claim, value)
             if claim != _CLAIM and (others := self._find_claims(claim)):
                 raise overtaken_error(self.describe_location(others[0]), is_claim=True)
             current = self.get(KEY)
@@ -168,10 +168,19 @@ class FileStore:
                 raise overtaken_error(self.describe_location(KEY))
             self.set(KEY, value)
         finally:
+            self._drop_claim(claim, value)
+
+    def _drop_claim(self, claim: str, value: Any) -> None:
+        """Remove an own claim, also one that was written although an error came; another attempt's stays."""
+        for is_last in (False, True):
             try:
-                self.delete(claim)
-            except RecordError:
-                log.exception("The claim could not be removed; the next intent needs it gone.")
+                if self.get(claim) == value:
+                    self.delete(claim)
+            except (RecordError, InvalidInputError):
+                if is_last:
+                    log.exception("The claim could not be removed; the next intent needs it gone.")
+            else:
+                return
 
     def _find_claims(self, own: str) -> list[str]:
         with self._translating_errors("listed", KEY):

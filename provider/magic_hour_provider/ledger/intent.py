@@ -19,6 +19,7 @@ from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, ov
 
 log = logging.getLogger(__name__)
 
+_WITHDRAW_PAUSES_S = (1.0, 4.0, None)
 _FIRST_PAUSE_S = 1.0
 _WRITE_S = 120.0  # how long a record is tried to be written once a job is paid for
 
@@ -84,6 +85,8 @@ class Intent:
             if self._had_regenerate:
                 # Before the request: one that outlived it would pay again.
                 self._ledger.remove(REGENERATE)
+                if self._ledger.is_regenerate_requested():
+                    raise forgetful_place_error(self._ledger.describe_location(REGENERATE))
         except BaseException:
             self.withdraw()
             raise
@@ -91,23 +94,33 @@ class Intent:
     def withdraw(self) -> None:
         """Take it back, as surely no job was made: what was recorded and asked for before counts again."""
         self.is_written = False
-        try:
-            current = self._ledger.read()
-            if current is not None and (current.tag, current.state) != (self.record.tag, "intent"):
-                log.error("The record has been written meanwhile, for job %s; it is left.", current.job_id)
-                return
-            if self._had_regenerate:
-                self._ledger.request_regenerate()
-            if self._previous is not None:
-                self._ledger.write(self._previous)
+        for pause in _WITHDRAW_PAUSES_S:
+            try:
+                self._take_back()
+            except Exception:  # any failure of the store: what the service said must not be lost over it
+                if pause is None:
+                    log.exception(
+                        "The intent #%s could not be taken back: the next attempt will not know that no job was made.",
+                        self.record.tag,
+                    )
+                    return
+                clock.current().sleep(pause)
             else:
-                self._ledger.trail.declare(None)
-                self._ledger.remove(KEY)
-        except Exception:  # any failure of the store: what the service said must not be lost over it
-            log.exception(
-                "The intent #%s could not be taken back: the next attempt will not know that no job was made.",
-                self.record.tag,
-            )
+                return
+
+    def _take_back(self) -> None:
+        current = self._ledger.read()
+        is_own = current is None or (current.tag, current.state) == (self.record.tag, "intent")
+        if current is not None and not is_own and current != self._previous:
+            log.error("The record has been written meanwhile, for job %s; it is left.", current.job_id)
+            return
+        if self._had_regenerate:
+            self._ledger.request_regenerate()
+        if self._previous is not None:
+            self._ledger.restore(self._previous)
+        else:
+            self._ledger.trail.declare(None)
+            self._ledger.remove(KEY)
 
     def complete(self, submission: Submission) -> Record:
         """Complete it with the paid job's id, and return the record. Tried for two minutes: the id must not be lost.

@@ -112,6 +112,14 @@ class Ledger:
             self._places.set(KEY, record.to_json())
         return record
 
+    def restore(self, record: Record) -> None:
+        """Write a record over an intent that is taken back: an intent left in any place would count.
+
+        :raises RecordError: a place could not be written.
+        """
+        if unwritten := self._places.set(KEY, record.to_json()):
+            raise unwritten[0]
+
     def remove(self, key: str) -> None:
         """Remove a key; a missing one is no error."""
         self._places.delete(key)
@@ -261,7 +269,7 @@ class Ledger:
     def _write_if_current(self, record: Record) -> Record:
         """Write what became of a job, unless the record is another job's by now: it must not fall back."""
         current = self.read(tolerant=True)
-        if current is not None and current.job_id != record.job_id:
+        if current is not None and not current.is_of_same_job(record):
             newer = current.job_id or current.tag
             log.warning("The record is of job %s by now; job %s is left out.", newer, record.job_id)
             return record

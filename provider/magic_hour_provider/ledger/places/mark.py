@@ -18,7 +18,6 @@ class AttemptMark:
     :param id: Airflow's id of the task instance: a retry or a clear gives it another one, the same try keeps it.
     :param try_number: 1 is the first attempt of a run.
     :param clear_number: how often something in the DAG run was cleared.
-    :param places: where it was written: a place that was added later has no mark of it.
     :param tag: of the paid request that was declared; None: none was, or it was withdrawn.
     :param refused: whether it found the record of a deleted run: only a person can say what becomes of that.
     """
@@ -26,7 +25,6 @@ class AttemptMark:
     id: str
     try_number: int
     clear_number: int
-    places: list[str]
     tag: str | None = None
     refused: bool = False
 
@@ -34,7 +32,7 @@ class AttemptMark:
     def of(cls, context: Mapping[str, Any], clear_number: int) -> AttemptMark:
         """Return the mark of the attempt that runs."""
         ti = context["ti"]
-        return cls(str(getattr(ti, "id", "")), getattr(ti, "try_number", None) or 0, clear_number, [])
+        return cls(str(getattr(ti, "id", "")), getattr(ti, "try_number", None) or 0, clear_number)
 
     @classmethod
     def read(cls, value: Any) -> AttemptMark | None:
@@ -60,10 +58,6 @@ class AttemptMark:
         if before is not None and before.refused:
             return True
         return self.try_number <= 1 and (before is None or not self.id or before.id != self.id)
-
-    def is_missing_from(self, place: str, clear_number: int) -> bool:
-        """Whether a place that has no such mark has lost it since: a clear may discard what Airflow's store has."""
-        return place in self.places and self.clear_number == clear_number
 
 
 @dataclass(frozen=True)

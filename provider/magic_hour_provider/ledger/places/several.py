@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, describe_error
 from magic_hour_provider.ledger.file_store import FileStore
+from magic_hour_provider.ledger.messages import forgetful_place_error
 from magic_hour_provider.ledger.record import KEY, Record, RecordError, describe_task_state
 
 log = logging.getLogger(__name__)
@@ -79,9 +80,18 @@ class Place:
             # Of two attempts at the same moment Airflow lets only the one write whose task instance is current.
             self.set(KEY, intent.to_json())
 
-    def restore(self) -> None:
-        """Put back what was read last, as far as that works: what stays is an intent, over which nothing is paid."""
+    def keeps(self, intent: Record) -> bool:
+        """Whether an intent is there, as it was written."""
+        return bool(self.get(KEY) == intent.to_json())
+
+    def restore(self, intent: Record) -> None:
+        """Put back what was read last, as far as that works: what stays is an intent, over which nothing is paid.
+
+        :param intent: what was to be written; whatever else is there is left.
+        """
         try:
+            if not self.keeps(intent):
+                return
             if self._seen is None:
                 self.delete(KEY)
             else:
@@ -122,11 +132,6 @@ class Places:
 
     def __len__(self) -> int:
         return len(self._places)
-
-    @property
-    def names(self) -> list[str]:
-        """What marks call them."""
-        return [place.name for place in self]
 
     def describe_location(self, key: str) -> str:
         """Name a key's place for a person."""
@@ -176,18 +181,19 @@ class Places:
         return errors
 
     def declare(self, intent: Record) -> None:
-        """Write an intent into every place, or fail.
+        """Write an intent into every place and read it back, or fail.
 
-        :raises MagicHourError: one could not be written; the others are as before.
+        :raises MagicHourError: one could not be written, or has not what was written; all are as before, also one that
+            took it and failed then.
         """
-        written: list[Place] = []
         try:
             for place in self:
                 place.declare(intent)
-                written.append(place)
+                if not place.keeps(intent):
+                    raise forgetful_place_error(place.describe_location(KEY))
         except BaseException:
-            for place in written:
-                place.restore()
+            for place in self:
+                place.restore(intent)
             raise
 
     def delete(self, key: str) -> None:
@@ -210,6 +216,8 @@ def _knows_more(one: tuple[Place, Record], other: tuple[Place, Record]) -> tuple
     first, second = one[1], other[1]
     if first.is_of_same_job(second):
         return other if _progress(second) > _progress(first) else one
+    if first.supersedes(second) and second.supersedes(first):  # an earlier job was adopted again
+        return other if second.written_at > first.written_at else one
     if second.supersedes(first):
         return other
     if first.supersedes(second):

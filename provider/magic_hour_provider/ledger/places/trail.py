@@ -24,7 +24,7 @@ class AttemptTrail:
 
     def __init__(self, places: Places, mark: AttemptMark | None, earlier: EarlierXComs) -> None:
         self._places = places
-        self._mark = None if mark is None else replace(mark, places=places.names)
+        self._mark = mark
         self._earlier = earlier
         self.lost: RecordError | None = None
         """The error of a record that is missing although something shows that there was one."""
@@ -83,6 +83,7 @@ class AttemptTrail:
         # Airflow's own store ends with its run: there a first attempt has no mark to find.
         asked = [place for place in self._places if place.is_files or own.try_number > 1]
         marks = {place.name: AttemptMark.read(place.get(ATTEMPT)) for place in asked}
+        # One place without a mark is enough to go on with, as an intent is in all of them before anything is sent.
         left = [mark for mark in marks.values() if mark is not None]
         # A mark without a tag says that what the XComs name was withdrawn, or never declared.
         declared = _unique(mark.tag for mark in left if mark.tag) if left else tags
@@ -90,9 +91,6 @@ class AttemptTrail:
             return self._lost(f"an earlier attempt has declared the paid request #{', #'.join(declared)}")
         if not left and not self._earlier.is_known and own.try_number > 1 and own.clear_number == 0:
             return self._lost("this is a retry, and nothing shows that the attempt before ended before its request")
-        for place in asked:
-            if marks[place.name] is None and any(mark.is_missing_from(place.name, own.clear_number) for mark in left):
-                return self._lost(f"{place.describe_location(ATTEMPT)}, which an earlier attempt wrote, is gone")
         return None
 
     def _lost(self, why: str, job_ids: tuple[str, ...] = ()) -> RecordError:

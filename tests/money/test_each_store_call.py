@@ -1,0 +1,169 @@
+"""Each call to each place of the record fails in turn, and the attempts after it pay for what was asked for, once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException
+
+from helpers.attempts import TaskInstance
+from helpers.stores import Store
+from magic_hour_provider.execution.attempt import JobAttempt
+from magic_hour_provider.ledger import file_store
+from magic_hour_provider.ledger.file_store import open_file_store
+from magic_hour_provider.ledger.intent import Intent
+
+CALLS = [
+    (file_store, "read_file"),
+    (file_store, "replace_file"),
+    (file_store, "remove_file"),
+    (file_store, "create_file"),
+    (Store, "get"),
+    (Store, "set"),
+    (Store, "delete"),
+]
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours catches it."""
+
+
+class Fault:
+    """What happens at one call to a place, counted from 0.
+
+    :param how: ``fails``; ``fails late``, after it took effect; ``forgets``: from then on that place takes what it is
+        given and has nothing, but for what is removed; ``dies late``: after that call no other comes through.
+    """
+
+    def __init__(self, how: str, at: int) -> None:
+        self.how, self.at, self.calls, self.forgetful, self.is_dead = how, at, 0, None, False
+
+    def around(self, owner: Any, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with its fault."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            is_hit = self.calls == self.at
+            self.calls += 1
+            if self.is_dead:
+                raise Killed
+            if is_hit and self.how == "fails":
+                raise OSError("away")
+            if is_hit and self.how == "forgets":
+                self.forgetful = owner
+            if self.forgetful is owner and name not in ("remove_file", "delete"):
+                if name == "read_file":
+                    raise FileNotFoundError
+                return arguments[2] if name == "get" else None
+            result = real(*arguments, **options)
+            if is_hit and self.how == "fails late":
+                raise OSError("away")
+            if is_hit and self.how == "dies late":
+                self.is_dead = True
+                raise Killed
+            return result
+
+        return call
+
+
+def attempt(airflow, ti, fault: Fault | None, **options: Any) -> str:
+    """Run one attempt with a fault, and return how it ended with all that it says of its jobs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in CALLS if fault is not None else []:
+            patch.setattr(owner, name, fault.around(owner, name, getattr(owner, name)))
+        try:
+            end = airflow.attempt(airflow.operator(output_path="", task_id=ti.task_id, **options), ti)["status"]
+        except (AirflowException, Killed) as error:
+            end = str(error)
+    return f"{end} {list(ti.xcoms)}"
+
+
+def first(airflow, ti) -> dict[str, Any]:
+    """Nothing was before."""
+    return {}
+
+
+def refused(airflow, ti) -> dict[str, Any]:
+    """Nothing was before, and Magic Hour refuses the request."""
+    airflow.sim.inject_fault("status", status=422)
+    return {}
+
+
+def lost(airflow, ti) -> dict[str, Any]:
+    """Nothing was before, and the response is lost."""
+    airflow.sim.inject_fault("close-after-accept")
+    return {}
+
+
+def cleared(airflow, ti) -> dict[str, Any]:
+    """A finished task is cleared, for a new job."""
+    attempt(airflow, ti, None)
+    ti.clear()
+    return {"on_clear": "regenerate"}
+
+
+def killed(airflow, ti) -> dict[str, Any]:
+    """An earlier attempt was killed while it waited for its job."""
+    _die_at(airflow, ti, JobAttempt, "wait")
+    return {}
+
+
+def regenerated(airflow, ti) -> dict[str, Any]:
+    """An earlier attempt was killed in its request, and a person wants a new job."""
+    _die_at(airflow, ti, Intent, "complete")
+    open_file_store(ti, "", None).set("magic_hour.regenerate", True)
+    return {}
+
+
+def readopted(airflow, ti) -> dict[str, Any]:
+    """A second job was made, and a person wants the first one again."""
+    attempt(airflow, ti, None)
+    made = ti.record["job_id"]
+    ti.clear()
+    attempt(airflow, ti, None, on_clear="regenerate")
+    ti.store.set("magic_hour.adopt", made)
+    return {}
+
+
+def _die_at(airflow, ti, owner, name) -> None:
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, die)
+        attempt(airflow, ti, None)
+
+
+@pytest.mark.parametrize("how", ["fails", "fails late", "forgets", "dies late"])
+@pytest.mark.parametrize(
+    ("before", "pays"),
+    [(first, 1), (refused, 1), (lost, 1), (cleared, 1), (killed, 0), (regenerated, 1), (readopted, 0)],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_each_call(airflow, tmp_path, before, pays, how):
+    """With two places: never more than was asked for, no job that nothing names, and one failure asks for nobody."""
+    airflow.setting("ledger_path", str(tmp_path / "ledger"))
+    for at in itertools.count():
+        ti, fault, already = TaskInstance(f"make_{at}"), Fault(how, at), airflow.creates()
+        options = before(airflow, ti)
+        adopted = ti.store.get("magic_hour.adopt")
+        paid = airflow.creates()
+        said = [attempt(airflow, ti, fault, **options)]
+        airflow.sim.clear_faults()
+        if fault.calls <= at:
+            break
+        sent = airflow.creates() - paid
+        said += [attempt(airflow, ti, None, **options) for _ in range(2)]
+        story = f"{before.__name__}, {how} at call {at}: {said}"
+        assert airflow.creates() - paid <= pays, story
+        said += [json.dumps(ti.record), json.dumps(open_file_store(ti, "", None).get("magic_hour.job"))]
+        for job in airflow.sim.jobs()[already:]:
+            assert any(job["id"] in one or job["name"].rpartition("#")[2] in one for one in said), story
+        if how in ("fails", "fails late") and (sent == 0 or before is not lost):
+            assert said[2].startswith("complete"), story
+        if adopted and how.startswith("fails"):
+            assert ti.record["job_id"] == adopted, story
+    assert at > 0
