@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from helpers.attempts import TaskInstance
 from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.operators.files import MagicHourDownloadOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 
 
@@ -316,6 +318,33 @@ def test_the_text_of_a_result_names_no_job(airflow):
     text = str({"id": "abc", "kind": "video", "status": "queued"})
     with pytest.raises(AirflowFailException, match=r"names no Magic Hour job.*give task\.output itself"):
         airflow.attempt(sensor(airflow, text), TaskInstance())
+    assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("job", [None, "None", " "])
+@pytest.mark.parametrize("owner", [MagicHourJobSensor, MagicHourDownloadOperator])
+def test_a_job_that_nobody_named(airflow, owner, job):
+    """What an earlier task without a result gives, and a template without a value, is called that."""
+    with pytest.raises(AirflowFailException, match=r"No job is named: the earlier task.*template has no value\. "):
+        airflow.attempt(owner(task_id="wait", job=job, output_path="/media"), TaskInstance())
+    assert airflow.creates() == 0
+
+
+def test_a_job_without_an_id(airflow):
+    """The dict is shown, and no id that nobody wrote."""
+    with pytest.raises(AirflowFailException, match=r"\{'kind': 'video'\}\" names no Magic Hour job"):
+        airflow.attempt(sensor(airflow, {"kind": "video"}), TaskInstance())
+    assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize("owner", [MagicHourJobSensor, MagicHourDownloadOperator])
+def test_a_folder_from_an_enum_is_its_value(airflow, owner):
+    """As of the operator that pays."""
+
+    class Folder(str, Enum):  # noqa: UP042 (as users write it)
+        MEDIA = "/media"
+
+    assert owner(task_id="wait", job={"kind": "video", "id": "x"}, output_path=Folder.MEDIA).output_path == "/media"
     assert airflow.creates() == 0
 
 

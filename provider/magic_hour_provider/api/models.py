@@ -95,7 +95,11 @@ class JobReference:
         """
         if isinstance(value, str) and (parsed := parse_library_url(value.strip())):
             return cls(*parsed, parsed[0])
-        if isinstance(value, Mapping) and isinstance(value.get("kind"), str):
+        if value is None or (isinstance(value, str) and value.strip() in ("", "None")):
+            raise InvalidInputError(
+                "No job is named: the earlier task that should do so has returned nothing, or a template has no value."
+            )
+        if isinstance(value, Mapping) and isinstance(value.get("kind"), str) and value.get("id") is not None:
             job_id = as_id(value.get("id")) or check_id(value.get("id"))
             return cls(value["kind"].strip(), job_id, str(value.get("tool") or value["kind"]))
         is_text = isinstance(value, str) and value.lstrip().startswith("{")

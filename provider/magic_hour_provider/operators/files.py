@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +201,7 @@ class MagicHourDownloadOperator(_JobOperator):
     def __init__(self, *, job: Any, output_path: str | None = None, **kwargs: Any) -> None:
         super().__init__(job=job, **kwargs)
         configured = conf.get("magic_hour", "output_path", fallback="")
+        output_path = output_path.value if isinstance(output_path, Enum) else output_path
         self.output_path = output_path if output_path is not None else configured
         if isinstance(output_path, str | PurePath) and not getattr(self, "_BaseOperator__from_mapped", False):
             check_absolute(str(output_path).strip())

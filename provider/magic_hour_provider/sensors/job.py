@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -91,6 +92,7 @@ class MagicHourJobSensor(BaseSensorOperator):
             self.poke_interval = max(self.poke_interval, min_resume_delay_s())
         self.job = job
         self.magic_hour_conn_id = magic_hour_conn_id
+        output_path = output_path.value if isinstance(output_path, Enum) else output_path
         self.output_path = (
             output_path if output_path is not None else conf.get("magic_hour", "output_path", fallback="")
         )
