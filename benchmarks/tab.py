@@ -23,6 +23,7 @@ from typing import Any
 
 import httpx
 import psutil
+from parts.other_routes import asking_other_routes
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 15
@@ -39,7 +40,7 @@ BOUNDS = {
 }
 """Milliseconds, and MB of memory."""
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200_000)
-TAB, OTHERS = "/magic-hour/media/dags/{}/runs/{}", ("/api/v2/version", "/api/v2/monitor/health", "/api/v2/dags")
+TAB = "/magic-hour/media/dags/{}/runs/{}"
 REQUEST = {"image_count": 1, "style": {"prompt": "a lighthouse at dawn, long exposure, soft light " * 5}}
 REPORT = {
     "tool": "ai-image-generator",
@@ -199,29 +200,12 @@ def measure(url: str, server: psutil.Process, proxy: Any) -> list[tuple[str, flo
     return rows
 
 
-async def ask_others(http: httpx.AsyncClient, times: list[float], until: asyncio.Event) -> None:
-    """Ask Airflow's own routes again and again, and keep how long each response took, in milliseconds."""
-    while not until.is_set():
-        for address in OTHERS:
-            begun = time.perf_counter()
-            (await http.get(address)).raise_for_status()
-            times.append((time.perf_counter() - begun) * 1000)
-        await asyncio.sleep(0.05)
-
-
 async def watch(url: str, headers: Any, server: psutil.Process, address: str) -> list[tuple[str, float, str, str]]:
     """Let six viewers poll the large run, as its page does; return what that takes."""
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120, trust_env=False) as http:
-        quiet: list[float] = []
-        stop = asyncio.Event()
-        asking = asyncio.create_task(ask_others(http, quiet, stop))
-        await asyncio.sleep(5)
-        stop.set()
-        await asking
+        with asking_other_routes(url, headers["authorization"]) as quiet:
+            await asyncio.sleep(5)
         before = peak = server.memory_info().rss
-        others: list[float] = []
-        stop = asyncio.Event()
-        end = time.monotonic() + WATCHED_S
 
         async def view(number: int) -> None:
             await asyncio.sleep(number * 0.7)
@@ -229,13 +213,13 @@ async def watch(url: str, headers: Any, server: psutil.Process, address: str) ->
                 (await http.get(address, params={"offset": number * 100})).raise_for_status()
                 await asyncio.sleep(4)
 
-        viewers = [asyncio.create_task(view(number)) for number in range(VIEWERS)]
-        asking = asyncio.create_task(ask_others(http, others, stop))
-        while not all(viewer.done() for viewer in viewers):
-            await asyncio.sleep(0.1)
-            peak = max(peak, server.memory_info().rss)
-        stop.set()
-        await asyncio.gather(*viewers, asking)
+        with asking_other_routes(url, headers["authorization"]) as others:
+            end = time.monotonic() + WATCHED_S
+            viewers = [asyncio.create_task(view(number)) for number in range(VIEWERS)]
+            while not all(viewer.done() for viewer in viewers):
+                await asyncio.sleep(0.1)
+                peak = max(peak, server.memory_info().rss)
+            await asyncio.gather(*viewers)
     return [
         (f"six viewers of {MANY:,} tasks: memory at the most", (peak - before) / 1e6, "MB", "memory"),
         ("six viewers: other routes, p95", statistics.quantiles(others, n=20)[-1], "ms", "others p95"),
@@ -249,8 +233,6 @@ async def stall(url: str, headers: Any, proxy: Any, address: str) -> list[tuple[
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120, trust_env=False, limits=limits) as http:
         assert (await http.get(address)).status_code == 200
         proxy.is_stalled = True
-        others: list[float] = []
-        stop = asyncio.Event()
         end = time.monotonic() + 30
 
         async def view(number: int) -> None:
@@ -266,11 +248,8 @@ async def stall(url: str, headers: Any, proxy: Any, address: str) -> list[tuple[
                 await asyncio.gather(*(ask() for _ in range(STALLED_EACH)))
                 await asyncio.sleep(8)
 
-        viewers = [asyncio.create_task(view(number)) for number in range(STALLED_VIEWERS)]
-        asking = asyncio.create_task(ask_others(http, others, stop))
-        await asyncio.gather(*viewers)
-        stop.set()
-        await asking
+        with asking_other_routes(url, headers["authorization"]) as others:
+            await asyncio.gather(*(view(number) for number in range(STALLED_VIEWERS)))
         proxy.is_stalled = False
         begun = time.perf_counter()
         while (await http.get(address)).status_code != 200:  # noqa: ASYNC110 (it is on another machine)
