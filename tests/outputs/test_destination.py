@@ -7,7 +7,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from helpers.attempts import TaskInstance
 from helpers.jobs import finished_job
@@ -162,9 +163,9 @@ def test_the_log_names_every_stored_file(airflow, caplog, place):
     assert "Stored" not in caplog.text
     assert [caplog.text.count(f"{one['uri']} is there already (") for one in result["media"]] == [1, 1]
     caplog.clear()
-    elsewhere = f"{place.uri}/elsewhere"
-    airflow.attempt(MagicHourJobSensor(task_id="wait", job=result, output_path=elsewhere), TaskInstance("wait"))
-    assert caplog.text.count(f"Stored {elsewhere}/") == 2
+    sensor = MagicHourJobSensor(task_id="wait", job=result, output_path=f"{place.uri}/elsewhere")
+    files = airflow.attempt(sensor, TaskInstance("wait"))["files"]
+    assert [caplog.text.count(f"Stored {uri} (") for uri in files] == [1, 1]
     assert airflow.creates() == 1
 
 
@@ -196,8 +197,14 @@ def test_a_folder_that_cannot_be_opened_when_the_job_has_ended(airflow, path):
     """A sensor that finds it so, or the retry of a task whose folder has changed, fails in one sentence, for good."""
     _, job = finished_job(airflow.sim)
     sensor = MagicHourJobSensor(task_id="wait", job={"kind": "image", "id": job.id}, output_path=path)
-    with pytest.raises(AirflowFailException, match=rf"The files of Magic Hour job {job.id} have no place"):
+    # Before 3.3 Airflow looks for a file system only when it is used: there it is a storage that fails.
+    late = path.startswith("nosuch:") and not AIRFLOW_V_3_3_PLUS
+    error, words = (
+        (AirflowException, "file .*could not be") if late else (AirflowFailException, "files .*have no place")
+    )
+    with pytest.raises(error, match=rf"(?i){words}") as raised:
         airflow.attempt(sensor, TaskInstance("wait"))
+    assert job.id in str(raised.value)
     assert airflow.creates() == 1
 
 
