@@ -21,7 +21,10 @@ GONE: Final = "gone"
 
 ENDED: Final = frozenset({COMPLETE, ERROR, CANCELED, GONE})
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+MAX_ID: Final = 128
+"""Characters of a job's id at the most."""
+
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_ID - 1}}}")
 _LIBRARY = "https://magichour.ai/my-library"
 _LIBRARY_KEYS = {"videoId": "video", "imageId": "image", "audioId": "audio"}
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
+    from airflow.sdk import Context
+
+    _Task = BaseOperator
+else:
+    _Task = object
 
 
 def mask_link_secrets(*values: Any) -> None:
@@ -15,3 +23,16 @@ def mask_link_secrets(*values: Any) -> None:
             from airflow.sdk.log import mask_secret
 
             mask_secret(secret)
+
+
+class LinkSecretMasking(_Task):
+    """Mixin of tasks that render their templates as Airflow does."""
+
+    def render_template(
+        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render as Airflow does; what opens signed links is kept out of Airflow's UI and logs."""
+        mask_link_secrets(content)  # first: Airflow logs a template that cannot be rendered
+        value = super().render_template(content, context, jinja_env, seen_oids)
+        mask_link_secrets(value)
+        return value

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from enum import Enum
 from functools import cache
 from inspect import signature
-from pathlib import PurePath
 from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -21,7 +19,7 @@ from magic_hour_provider.api.validation import (
     normalize_request,
     suggest_fields,
 )
-from magic_hour_provider.storage.local import check_absolute
+from magic_hour_provider.storage.local import check_given_folder
 
 ArgumentPath = tuple[str | int, ...]
 """Where a value stands among the arguments: the argument's name, then keys and indexes."""
@@ -52,10 +50,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         value = options.get(name, choices[0])
         if value not in choices and not _is_xcom(value):
             raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, choices))}; it is {value!r}.")
-    folder = options.get("output_path")
-    folder = folder.value if isinstance(folder, Enum) else folder
-    if isinstance(folder, str | PurePath):
-        check_absolute(str(folder).strip())
+    check_given_folder(options.get("output_path"))
     for name in ("deferrable", "wait_for_completion"):
         if isinstance(options.get(name), str):
             raise InvalidInputError(f"{name} must be True or False; it is the text {options[name]!r}.")

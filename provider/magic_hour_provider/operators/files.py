@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from enum import Enum
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -30,13 +28,13 @@ from magic_hour_provider.execution.failures import report_failure
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import find_cause, one_clear_error, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
-from magic_hour_provider.hooks.masking import mask_link_secrets
+from magic_hour_provider.hooks.masking import LinkSecretMasking
 from magic_hour_provider.inputs.fields import Input, shorten, to_uri
 from magic_hour_provider.inputs.sources import check_inputs, check_sizes
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
-from magic_hour_provider.storage.local import check_absolute
+from magic_hour_provider.storage.local import check_given_folder, clean_folder
 from magic_hour_provider.storage.paths import check_folder
 from magic_hour_provider.times import format_time
 
@@ -47,7 +45,7 @@ UPLOAD_LIFETIME_S = 7 * 24 * 3600.0
 """How long Magic Hour keeps an upload (https://docs.magichour.ai/integration/inputs-and-outputs)."""
 
 
-class _FilesOperator(BaseOperator):
+class _FilesOperator(LinkSecretMasking, BaseOperator):
     """Base of the three operators: the connection, and errors that Airflow understands."""
 
     ui_color = "#e9e2ff"
@@ -57,15 +55,6 @@ class _FilesOperator(BaseOperator):
     ) -> None:
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.magic_hour_conn_id = magic_hour_conn_id
-
-    def render_template(
-        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
-    ) -> Any:
-        """Render as Airflow does; what opens signed links is kept out of Airflow's UI and logs."""
-        mask_link_secrets(content)
-        value = super().render_template(content, context, jinja_env, seen_oids)
-        mask_link_secrets(value)
-        return value
 
     @contextmanager
     def _client(self, context: Mapping[str, Any]) -> Iterator[MagicHourClient]:
@@ -201,10 +190,10 @@ class MagicHourDownloadOperator(_JobOperator):
     def __init__(self, *, job: Any, output_path: str | None = None, **kwargs: Any) -> None:
         super().__init__(job=job, **kwargs)
         configured = conf.get("magic_hour", "output_path", fallback="")
-        output_path = output_path.value if isinstance(output_path, Enum) else output_path
+        output_path = clean_folder(output_path)
         self.output_path = output_path if output_path is not None else configured
-        if isinstance(output_path, str | PurePath) and not getattr(self, "_BaseOperator__from_mapped", False):
-            check_absolute(str(output_path).strip())
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            check_given_folder(output_path)
 
     @one_clear_error
     def execute(self, context: Context) -> dict[str, Any]:

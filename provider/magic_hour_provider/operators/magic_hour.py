@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -24,6 +23,7 @@ from magic_hour_provider.operators.arguments import (
     refuse_request_fields,
     to_seconds,
 )
+from magic_hour_provider.storage.local import clean_folder
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -104,7 +104,7 @@ class MagicHourOperator(BaseOperator):
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.request = request
         self.magic_hour_conn_id = magic_hour_conn_id
-        self.output_path = _clean(output_path) if output_path is not None else _configured_output_path()
+        self.output_path = clean_folder(output_path) if output_path is not None else _configured_output_path()
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.timeout = timeout
@@ -172,7 +172,7 @@ class MagicHourOperator(BaseOperator):
         field = next((name for name in self.template_fields if getattr(self, name, None) is content), "")
         value = renderer.render(content, (field,))
         if field == "output_path":
-            value = _clean(value)
+            value = clean_folder(value)
         self._render_errors += tuple(renderer.errors)
         self._init_error = self._init_error or renderer.failure
         mask_link_secrets(value)
@@ -220,7 +220,7 @@ class MagicHourOperator(BaseOperator):
             tool=self.tool,
             request=prepare_request(self.tool, self.request, extra, errors),
             conn_id=self.magic_hour_conn_id,
-            output_path=str(_clean(self.output_path) or ""),
+            output_path=str(clean_folder(self.output_path) or ""),
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
             timeout=to_seconds(self.timeout) if self.timeout is not None else None,
@@ -265,9 +265,3 @@ class MagicHourOperator(BaseOperator):
 
 def _configured_output_path() -> str:
     return str(conf.get("magic_hour", "output_path", fallback="") or "").strip()
-
-
-def _clean(output_path: Any) -> Any:
-    """Return it without the blanks and line ends that a file or a variable has left around it; of an enum its value."""
-    output_path = output_path.value if isinstance(output_path, Enum) else output_path
-    return output_path.strip() if isinstance(output_path, str) else output_path

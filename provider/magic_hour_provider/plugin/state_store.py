@@ -72,10 +72,23 @@ def load_record(session: Session, dag_run_id: int, task_id: str, map_index: int)
     return None if row is None else _read(row)
 
 
+def match_instances(model: Any, instances: Collection[tuple[str, int]]) -> tuple[Any, ...]:
+    """Return the conditions for the rows of some task instances, by task and map index.
+
+    :param model: with the columns ``task_id`` and ``map_index``.
+    """
+    from sqlalchemy import tuple_
+
+    pairs = tuple_(model.task_id, model.map_index).in_(instances)
+    # With the pairs alone SQLite would use no more of an index than the run, and read all of it.
+    task_ids, map_indexes = {task_id for task_id, _ in instances}, {map_index for _, map_index in instances}
+    return model.task_id.in_(task_ids), model.map_index.in_(map_indexes), pairs
+
+
 def load_records(
-    session: Session, dag_run_id: int, task_ids: Collection[str], map_indexes: Collection[int]
+    session: Session, dag_run_id: int, instances: Collection[tuple[str, int]]
 ) -> dict[tuple[str, int], Record]:
-    """Return the records of task instances by task and map index, and perhaps of a few more combinations.
+    """Return the records of task instances by task and map index.
 
     Those that are kept elsewhere, or cannot be read, are left out.
     """
@@ -87,8 +100,7 @@ def load_records(
     rows = session.execute(
         select(model.id, model.value, model.task_id, model.map_index).where(
             model.dag_run_id == dag_run_id,
-            model.task_id.in_(task_ids),
-            model.map_index.in_(map_indexes),
+            *match_instances(model, instances),
             model.key == KEY,
         )
     )

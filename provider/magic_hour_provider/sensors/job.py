@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import Enum
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import (
@@ -29,14 +27,14 @@ from magic_hour_provider.execution.failures import report_failure
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.hooks.exceptions import find_cause, one_clear_error, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
-from magic_hour_provider.hooks.masking import mask_link_secrets
+from magic_hour_provider.hooks.masking import LinkSecretMasking
 from magic_hour_provider.hooks.own_task import check_own_task
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
 from magic_hour_provider.polling.progress import describe_failed_poll
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
-from magic_hour_provider.storage.local import check_absolute
+from magic_hour_provider.storage.local import check_absolute, check_given_folder, clean_folder
 from magic_hour_provider.times import parse_time
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s
 
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
 _SECOND_LOOK_S = 10.0
 
 
-class MagicHourJobSensor(BaseSensorOperator):
+class MagicHourJobSensor(LinkSecretMasking, BaseSensorOperator):
     """Waits until a Magic Hour job ends, stores its files, and returns the same object as the operators.
 
     It never pays for anything. Files are stored as ``<tool>-<id>-<n>.<ext>``, or ``<kind>-<id>-<n>.<ext>`` where the
@@ -92,29 +90,20 @@ class MagicHourJobSensor(BaseSensorOperator):
             self.poke_interval = max(self.poke_interval, min_resume_delay_s())
         self.job = job
         self.magic_hour_conn_id = magic_hour_conn_id
-        output_path = output_path.value if isinstance(output_path, Enum) else output_path
+        output_path = clean_folder(output_path)
         self.output_path = (
             output_path if output_path is not None else conf.get("magic_hour", "output_path", fallback="")
         )
-        self._may_store_nothing = isinstance(output_path, str) and not output_path.strip()
+        self._may_store_nothing = output_path == ""
         if isinstance(deferrable, str):
             raise InvalidInputError(f"deferrable must be True or False; it is the text {deferrable!r}.")
-        if isinstance(output_path, str | PurePath) and not getattr(self, "_BaseOperator__from_mapped", False):
-            check_absolute(str(output_path).strip())
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            check_given_folder(output_path)
         self.deferrable = deferrable
         self._poll_state: PollState | None = None
         self._deadline: float | None = None
         self._observation: Job | MagicHourError | None = None
         self._has_job_failed = False
-
-    def render_template(
-        self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
-    ) -> Any:
-        """Render as Airflow does; what opens signed links is kept out of Airflow's UI and logs."""
-        mask_link_secrets(content)
-        value = super().render_template(content, context, jinja_env, seen_oids)
-        mask_link_secrets(value)
-        return value
 
     def _reference(self) -> JobReference:
         reference = JobReference.parse(self.job)

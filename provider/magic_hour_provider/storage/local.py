@@ -9,8 +9,9 @@ import os
 import re
 import secrets
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from magic_hour_provider.api.errors import InvalidInputError
 
@@ -45,6 +46,22 @@ def check_absolute(folder: str, name: str = "output_path") -> None:
             "runs in.",
             next_step=f"{hint}.",
         )
+
+
+def clean_folder(folder: Any) -> Any:
+    """Return a folder without the blanks and line ends that a file or a variable has left around it.
+
+    Of an enum it is the value; what is neither, and no text, is returned as it is.
+    """
+    folder = folder.value if isinstance(folder, Enum) else folder
+    return folder.strip() if isinstance(folder, str) else folder
+
+
+def check_given_folder(folder: Any) -> None:
+    """Refuse an ``output_path`` as :func:`check_absolute` does, as far as it is known while a DAG is parsed."""
+    folder = clean_folder(folder)
+    if isinstance(folder, str | PurePath):
+        check_absolute(str(folder))
 
 
 def local_path(path: ObjectStoragePath) -> Path | None:

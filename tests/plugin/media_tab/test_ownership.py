@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -181,3 +182,10 @@ def test_many_hyphens_in_a_name():
     """As long as a name can be, it is read in no time, and what can be no id is left out."""
     assert len(find_job_ids(f"{'-' * 250}a-1.png")) == 1
     assert len(find_job_ids(f"{'a-' * 126}1.png")) <= 128
+
+
+def test_a_name_of_a_megabyte():
+    """A user may write it into an XCom: only its end is searched."""
+    begun = time.process_time()
+    assert find_job_ids(f"{'a-' * 524_288}abc-1.png") == [f"{'a-' * n}abc" for n in range(62, -1, -1)]
+    assert time.process_time() - begun < 0.2

@@ -155,6 +155,26 @@ def test_only_the_tiles_values_leave_the_database(run, monkeypatch):
     assert (len(page["tiles"]), page["matching"], page["totals"]["credits"]) == (20, MANY + 1, 5 * MANY)
 
 
+def test_only_the_asked_task_instances_are_read(airflow, monkeypatch):
+    """Of two mapped tasks the first instance of one and the second of the other: not all four."""
+    one = {"style": {"prompt": PROMPT}, "image_count": 1}
+    with DAG("pair", schedule=None) as dag:
+        for task_id in ("make", "other"):
+            MagicHourOperator.partial(task_id=task_id, tool="ai-image-generator").expand(request=[one] * 2)
+    put_run(dag)
+    for task_id in ("make", "other"):
+        put_mapped("pair", task_id, "success", [xcoms(n, f"/m/x-job{n}-0.png") for n in range(2)])
+    read = []
+    parse = queries._parse_value
+    monkeypatch.setattr(queries, "_parse_value", lambda stored: read.append(stored) or parse(stored))
+    with create_session(scoped=False) as session:
+        entries = [Entry("make", 0, "success", None, True), Entry("other", 1, "success", None, True)]
+        snapshots = load_snapshots(session, "pair", RUN, entries)
+    assert set(snapshots) == {("make", 0), ("other", 1)}
+    assert [snapshots[key].job["id"] for key in (("make", 0), ("other", 1))] == ["job0", "job1"]
+    assert len([text for text in read if PROMPT in str(text)]) == 2
+
+
 @pytest.mark.parametrize(("offset", "limit"), [(0, 7), (7, 7), (150, 1000), (10_000, 5), (10**30, 5)])
 @pytest.mark.parametrize(
     "filters", [{}, {"kind": "video"}, {"stage": "succeeded"}, {"kind": "image", "stage": "failed"}]

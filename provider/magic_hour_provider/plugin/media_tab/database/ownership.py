@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.models.xcom import XComModel
 from sqlalchemy import select
 
-from magic_hour_provider.api.models import is_id
+from magic_hour_provider.api.models import MAX_ID, is_id
 from magic_hour_provider.plugin.media_tab.files.roots import FileNotShownError
 from magic_hour_provider.plugin.state_store import load_records
 from magic_hour_provider.xcoms import submitted_xcom
@@ -34,7 +34,10 @@ def find_job_ids(name: str) -> list[str]:
     """Return all that may be the job's id in the name of an output: tools and ids may both have hyphens."""
     parts = _OUTPUT.fullmatch(name)
     stem = parts[1] if parts else ""
-    suffixes = (stem[place + 1 :] for place, sign in enumerate(stem) if sign == "-" and place)  # a tool has a letter
+    # A name may come from an XCom that a user wrote: only as much of its end is searched as an id may have. A tool
+    # has a letter at least.
+    places = range(max(1, len(stem) - MAX_ID - 1), len(stem))
+    suffixes = (stem[place + 1 :] for place in places if stem[place] == "-")
     return [job_id for job_id in suffixes if is_id(job_id)]
 
 
@@ -68,9 +71,8 @@ def _load_claims(session: Session, job_ids: Collection[str]) -> list[Any]:
 
 def _had_before(session: Session, claim: Any, job_ids: Collection[str], time: datetime) -> bool:
     """Whether a task had a job before some time, though it has reported it later: after a retry or a clear."""
-    record = load_records(session, claim.dag_run_id, [claim.task_id], [claim.map_index]).get(
-        (claim.task_id, claim.map_index)
-    )
+    instance = (claim.task_id, claim.map_index)
+    record = load_records(session, claim.dag_run_id, [instance]).get(instance)
     if record is None or record.job_id not in job_ids:
         return False
     return not isinstance(record.submitted_at, int | float) or not record.submitted_at > time.timestamp()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from magic_hour_provider.plugin.media_tab.snapshot import (
     TaskSnapshot,
     stage_of,
 )
-from magic_hour_provider.plugin.state_store import load_records
+from magic_hour_provider.plugin.state_store import load_records, match_instances
 from magic_hour_provider.xcoms import JOB_XCOM
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ def load_task(
     ours = load_media_tasks(session, dag_id, [row.dag_version_id])[row.dag_version_id]
     if task_id not in ours:
         return None, live
-    xcoms = _load_xcoms(session, dag_run_id, {task_id}, {map_index}).get((task_id, map_index), {})
-    record = load_records(session, dag_run_id, [task_id], [map_index]).get((task_id, map_index))
+    instance = (task_id, map_index)
+    xcoms = _load_xcoms(session, dag_run_id, [instance]).get(instance, {})
+    record = load_records(session, dag_run_id, [instance]).get(instance)
     makes_media = ours[task_id].makes_media
     return TaskSnapshot(task_id, map_index, row.state, row.rendered_map_index, makes_media, xcoms, record), live
 
@@ -160,9 +161,9 @@ def load_snapshots(
     if not tasks:
         return {}
     dag_run_id, _ = _find_run(session, dag_id, run_id)
-    task_ids, map_indexes = {task.task_id for task in tasks}, {task.map_index for task in tasks}
-    xcoms = _load_xcoms(session, dag_run_id, task_ids, map_indexes)
-    records = load_records(session, dag_run_id, task_ids, map_indexes)
+    instances = [(task.task_id, task.map_index) for task in tasks]
+    xcoms = _load_xcoms(session, dag_run_id, instances)
+    records = load_records(session, dag_run_id, instances)
     return {key: TaskSnapshot(*task[:5], xcoms.get(key, {}), records.get(key)) for task in tasks for key in [task[:2]]}
 
 
@@ -184,16 +185,15 @@ def _find_run(session: Session, dag_id: str, run_id: str) -> tuple[int, bool]:
 
 
 def _load_xcoms(
-    session: Session, dag_run_id: int, task_ids: set[str], map_indexes: set[int]
+    session: Session, dag_run_id: int, instances: Collection[tuple[str, int]]
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """Return the XComs of :data:`KEYS` and :data:`PREFIXES`, and perhaps of a few more combinations."""
+    """Return the XComs of :data:`KEYS` and :data:`PREFIXES` of task instances, by task and map index."""
     text = cast(XComModel.value, Text)
     query = select(
         XComModel.task_id, XComModel.map_index, XComModel.key, case((func.length(text) <= _MAX_VALUE, text))
     ).where(
         XComModel.dag_run_id == dag_run_id,
-        XComModel.task_id.in_(task_ids),
-        XComModel.map_index.in_(map_indexes),
+        *match_instances(XComModel, instances),
         or_(XComModel.key.in_(KEYS), *(XComModel.key.startswith(prefix, autoescape=True) for prefix in PREFIXES)),
     )
     found: dict[tuple[str, int], dict[str, Any]] = {}
