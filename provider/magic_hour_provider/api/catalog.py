@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from magic_hour_provider.api.errors import InvalidInputError
 
@@ -26,8 +25,8 @@ _CLASS_OF_KIND = {
 }
 
 
-@dataclass(frozen=True)
-class PollingClass:
+# Named tuples, as a data class takes most of a millisecond to make, and whoever parses a DAG file pays for it.
+class PollingClass(NamedTuple):
     """The polling interval and the usual duration of a class of jobs.
 
     :param name: name of the class, such as ``fast_image``.
@@ -42,8 +41,7 @@ class PollingClass:
     timeout_s: float
 
 
-@dataclass(frozen=True)
-class FileField:
+class FileField(NamedTuple):
     """A request field that takes a file.
 
     :param field: dotted path in the request; ``[]`` stands for every element of a list.
@@ -105,8 +103,7 @@ class Tool:
         return POLLING_CLASSES[name]
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """An endpoint that creates no job, so that using it is free.
 
     :param method: HTTP method.
@@ -167,6 +164,8 @@ def get_tool(tool: str | Tool) -> Tool:
         return tool
     if isinstance(tool, str) and tool in TOOLS:
         return TOOLS[tool]
+    from difflib import get_close_matches  # only needed where something is wrong
+
     near = get_close_matches(str(tool).lower().replace("_", "-").replace(" ", "-"), TOOLS, n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"the tools are {', '.join(TOOLS)}"
     raise InvalidInputError(

@@ -301,11 +301,11 @@ def _end(text: str) -> str:
 
 
 # A sentence that ends twice, as what it ends with is quoted: "it failed: no face.." or "did you mean `x`?.".
-_TWO_ENDS = re.compile(r"((?<!\.)\.|\.{3}|[!?…])([`'\"]?)\.(?=\s|\Z)")
+_TWO_ENDS = r"((?<!\.)\.|\.{3}|[!?…])([`'\"]?)\.(?=\s|\Z)"
 
 
 def _to_words(text: str) -> str:
     # Its patterns take long to compile, and whoever parses a DAG file needs none.
     from magic_hour_provider.api.redaction import redact
 
-    return _TWO_ENDS.sub(r"\1\2", redact(text)).replace(".). ", "). ")
+    return re.sub(_TWO_ENDS, r"\1\2", redact(text)).replace(".). ", "). ")

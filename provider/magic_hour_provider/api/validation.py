@@ -11,12 +11,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from enum import Enum
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 from jsonschema.exceptions import ValidationError
@@ -26,7 +24,7 @@ from magic_hour_provider.api.errors import InvalidInputError, with_article
 
 _Path = tuple[str | int, ...]
 
-_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # what no database takes
+_NO_TEXT = r"[\x00\ud800-\udfff]"  # what no database takes
 _MAX_BITS = 1024  # of a whole number: as large as a float may be, and Python writes no number of 4,300 digits
 _MAX_LISTED = 8  # values of a list that a message names
 _TYPE_NAMES = {"string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false"}
@@ -34,8 +32,7 @@ _TYPE_NAMES |= {"array": "a list", "object": "a dict", "null": "null"}
 _ANYTHING_BUT_NULL = [kind for kind in _TYPE_NAMES if kind != "null"]
 
 
-@dataclass(frozen=True)
-class Findings:
+class Findings(NamedTuple):
     """The result of validating a request.
 
     :param errors: what the service cannot accept: unknown names, missing fields, wrong types.
@@ -139,7 +136,7 @@ def find_unsendable(value: Any, passed_over: Collection[_Path] = (), path: _Path
     if path in passed_over or value is None or (isinstance(value, int) and value.bit_length() <= _MAX_BITS):
         return
     if isinstance(value, str):
-        if _NO_TEXT.search(value):
+        if re.search(_NO_TEXT, value):
             yield f"`{format_path(path)}` holds half of a character (a lone surrogate) or NUL, which cannot be sent"
     elif isinstance(value, float):
         if not math.isfinite(value):
@@ -162,6 +159,8 @@ def suggest_fields(tool: Tool, name: object, path: _Path = ()) -> list[str]:
 
     :param path: where the name stands in the request.
     """
+    from difflib import get_close_matches  # only needed where something is wrong
+
     word, everywhere = str(name).casefold(), [(where, last.casefold()) for where, last in field_paths(tool.schema)]
     beside = {one.casefold(): format_path((*path, one)) for one in _schema_at(tool.schema, path).get("properties", ())}
     return (
@@ -265,6 +264,8 @@ def _unlisted_value(error: ValidationError, path: _Path) -> str:
     limit: Any = error.validator_value
     got = _show(error.instance)
     if error.validator == "enum":
+        from difflib import get_close_matches
+
         near = get_close_matches(str(error.instance), [str(value) for value in limit], n=3)
         named = near if near or len(limit) > _MAX_LISTED else [str(value) for value in limit]
         hint = f" (nearest known: {', '.join(named)})" if named else f" ({len(limit)} values are known)"
@@ -286,7 +287,6 @@ _WORDS = {"true": True, "false": False}
 _MAX_LITERAL = 64 * 1024  # characters of text that are read as a list or a dict
 
 
-@dataclass(frozen=True)
 class _Normalizer:
     """Names and types a request's values as its tool's schema says.
 
@@ -294,8 +294,8 @@ class _Normalizer:
     :param rendered: whether a number where text belongs becomes text.
     """
 
-    files: Collection[str]
-    rendered: bool
+    def __init__(self, files: Collection[str], rendered: bool) -> None:
+        self.files, self.rendered = files, rendered
 
     def normalize(self, schema: Mapping[str, Any], value: Any, path: str = "") -> Any:
         kinds = schema.get("type", ())
@@ -340,11 +340,11 @@ def _parse_literal(text: str) -> Any:
         return text
 
 
-_WHOLE, _NUMBER = re.compile(r"[+-]?\d{1,15}"), re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
+_WHOLE, _NUMBER = r"[+-]?\d{1,15}", r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?"
 
 
 def _parse_number(text: str, otherwise: Any) -> Any:
     # Not whatever Python takes for a number: 1_0 is a slip, not 10.
-    if _WHOLE.fullmatch(text):
+    if re.fullmatch(_WHOLE, text):
         return int(text)
-    return float(text) if _NUMBER.fullmatch(text) else otherwise
+    return float(text) if re.fullmatch(_NUMBER, text) else otherwise

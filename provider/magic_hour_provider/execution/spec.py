@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,7 +66,7 @@ def _prepare_request(
         body, inputs = _with_uris(tool, _merge(body, to_json_values(extra)))
     unsendable = find_unsendable(body, {one.path for one in inputs})
     found = _once_each(errors, unsendable, findings.errors)
-    return PreparedRequest(body, inputs, replace(findings, errors=found))
+    return PreparedRequest(body, inputs, findings._replace(errors=found))
 
 
 def _once_each(*sources: Iterable[str]) -> tuple[str, ...]:

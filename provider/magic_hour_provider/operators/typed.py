@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -142,6 +141,8 @@ def _arguments(operator: type[MagicHourToolOperator]) -> frozenset[str]:
 
 def _unknown_argument(operator: type[MagicHourToolOperator], name: str) -> str:
     """Say that the operator has no such argument, and what may be meant."""
+    from difflib import get_close_matches  # only needed where something is wrong
+
     tool = get_tool(operator.slug)
     hint = _WHOLE_REQUEST.get(name)
     if hint is None:
