@@ -1,4 +1,4 @@
-"""The Magic Hour API without any IO: builds every request and parses every response.
+"""The Magic Hour API without any IO: its requests, and what each answer means; that of a paid request: read_create.
 
 The sync and the async client share it and add nothing of their own. Responses are parsed leniently: a create needs
 only ``id``, unknown fields and statuses never raise.

@@ -1,4 +1,4 @@
-"""Maps HTTP outcomes to exceptions; never delivered, rejected and unknown outcome are told apart here alone."""
+"""Maps HTTP outcomes to exceptions: never delivered, rejected or unknown. The charge is said by :mod:`.protocol`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of an Airflow connection of type ``magic_hour``."""
+"""Reads an Airflow connection of type ``magic_hour`` into the options of the clients."""
 
 from __future__ import annotations
 

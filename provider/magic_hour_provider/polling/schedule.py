@@ -1,6 +1,6 @@
 """Polling policy: when to poll a job, at which interval, and when to stop. The clock is an argument.
 
-The worker's loop, the sensor and the triggerer only carry out what is decided here.
+The worker's loop and the triggerer only carry out what is decided here; a sensor's pace is its ``poke_interval``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small files that are created only where their name is free: of two writers at the same moment, one is refused."""
+"""Small files that are created only where their name is free, on disk and in S3: of two writers one is refused."""
 
 from __future__ import annotations
 
