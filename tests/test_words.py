@@ -39,6 +39,7 @@ ALLOWED = {
     r"looking into the camera": "a prompt",
     r"looks? at (them|what is there)": "a person's eyes",
     r"look and generation|(preset|subtitle) look|looks? like": "how a picture looks",
+    r"Go on with this job": "a button",
     r"told apart": "distinguished",
     r"Math\.floor": "JavaScript",
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+import httpx
 
 from local_airflow import LocalAirflow
 from magic_hour_provider.simulator import Simulator
@@ -24,3 +27,9 @@ class World:
     def made_by(self, tool: str) -> list[dict[str, Any]]:
         """Return the jobs that the simulator accepted for a tool."""
         return [job for job in self.sim.jobs() if job["tool"] == tool]
+
+    def token_of(self, user: str) -> str:
+        """Return the token that a login as one of Airflow's users gives."""
+        password = json.loads((self.airflow.home / "passwords.json").read_text())[user]
+        answer = httpx.post(f"{self.airflow.url}/auth/token", json={"username": user, "password": password})
+        return str(answer.raise_for_status().json()["access_token"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from helpers.browser import CHROMIUM, Visit
 from helpers.samples import KEY
 from helpers.system import World
 from local_airflow import LocalAirflow
@@ -15,6 +17,7 @@ from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 HERE = Path(__file__).parent
+USERS = "admin:admin,viewer:viewer,stranger:"  # the last has no role
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             },
             environment={
                 "AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output),
-                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:",  # the other has no role
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": USERS,
                 # A task whose supervisor is gone too is found by its missing heartbeats, by the scheduler that takes
                 # over what a dead one had queued. Shorter, and a task outlives no restart of the API server.
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
@@ -46,3 +49,33 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             },
         ) as airflow:
             yield World(airflow, sim, output, ledger)
+
+
+@pytest.fixture(scope="module")  # while its loop runs, no test can run one of its own
+def chromium() -> Iterator[Any]:
+    """The browser."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(world: World, chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Visits, of the admin if nobody else is named; none may end with an error in a script or with a policy broken."""
+    visits = []
+
+    def come(user: str = "admin", **options: Any) -> Visit:
+        visits.append(Visit(world, chromium, **options))
+        visits[-1].log_in(user)
+        return visits[-1]
+
+    yield come
+    troubles = [trouble for one in visits for trouble in one.troubles]
+    for one in visits:
+        one.keep(f"end-of-{request.node.name}")
+        one.context.close()
+    assert troubles == []

@@ -5,32 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from helpers.browser import Visit, needs_chromium
 from helpers.waiting import until
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-SCREENSHOTS = ROOT / ".screenshots"
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-WAIT = 60_000  # milliseconds
+ROOT = Path(__file__).parent.parent.parent
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(
-        not Path(CHROMIUM).exists(), reason="there is no chromium; Debian has it in its package chromium"
-    ),
-]
+pytestmark = [pytest.mark.system, needs_chromium]
 
 
 @pytest.fixture(scope="module")
@@ -46,87 +33,6 @@ def runs(world) -> dict[str, str]:
     )
     # Only now: SQLite has one writer at a time, and a task whose report has to wait too long for it fails.
     return {"tab": world.airflow.trigger("tab"), "tab_many": "many"}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """The browser."""
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        )
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """One person at one browser window, and what went wrong in it."""
-
-    def __init__(
-        self, world: Any, browser: Any, *, width: int = 1600, height: int = 1000, theme: str = "light"
-    ) -> None:
-        self.world, self.troubles = world, []
-        self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
-        self.context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
-        self.context.set_default_timeout(WAIT)
-        self.page = self.context.new_page()
-        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.troubles.append(dialog.message), dialog.dismiss()))
-        self.page.on("console", self._said)
-        self.answers: list[tuple[int, str]] = []
-        self.page.on("response", lambda answer: self.answers.append((answer.status, answer.url)))
-
-    def _said(self, message: Any) -> None:
-        # The policy's own reports, and scripts of ours that fail; Airflow's UI has its own warnings.
-        if message.type == "error" and (
-            "Content Security Policy" in message.text or "/magic-hour/" in str(message.location)
-        ):
-            self.troubles.append(message.text)
-
-    def log_in(self) -> None:
-        """Take Airflow's login cookie."""
-        login = {"username": self.world.airflow.user, "password": self.world.airflow.password}
-        self.bring(httpx.post(f"{self.world.airflow.url}/auth/token", json=login).json()["access_token"])
-
-    def bring(self, token: str) -> None:
-        """Use a token as the login cookie."""
-        self.context.add_cookies([{"name": "_token", "value": token, "url": self.world.airflow.url}])
-
-    def open(self, dag_id: str, run_id: str, task_id: str | None = None, *, click: bool = False) -> Any:
-        """Open the tab of a run or of a task instance in Airflow's UI, and return what is in its frame.
-
-        :param click: come from the page that has the tab, as people do, not by the tab's own address.
-        """
-        address = f"{self.world.airflow.url}/dags/{dag_id}/runs/{run_id}" + (f"/tasks/{task_id}" if task_id else "")
-        if click:
-            self.page.goto(address)
-            self.page.get_by_role("link", name="Media", exact=True).click()
-        else:
-            self.page.goto(f"{address}/plugin/{'magic-hour-media' if task_id else 'magic-hour-run-media'}")
-        return self.page.frame_locator("iframe[title='Media']")
-
-    def keep(self, name: str) -> None:
-        """Take a screenshot, for people to see."""
-        SCREENSHOTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-
-@pytest.fixture
-def visit(world, chromium, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Visits of the admin; none may end with an error in a script or with a policy broken."""
-    visits = []
-
-    def come(**options: Any) -> Visit:
-        visits.append(Visit(world, chromium, **options))
-        visits[-1].log_in()
-        return visits[-1]
-
-    yield come
-    troubles = [trouble for one in visits for trouble in one.troubles]
-    for one in visits:
-        one.keep(f"end-of-{request.node.name}")
-        one.context.close()
-    assert troubles == []
 
 
 def ended(world: Any, run_id: str, task_id: str, dag_id: str = "tab") -> None:
@@ -270,13 +176,10 @@ def test_a_stranger_is_refused(world, runs, chromium):
     """Without a login 401, with one of a user without a role 403: for the page, its details and the file."""
     ended(world, runs["tab"], "film")
     page = f"{world.airflow.url}/magic-hour/media/dags/tab/runs/{runs['tab']}/tasks/film/-1"
-    password = json.loads((world.airflow.home / "passwords.json").read_text())["stranger"]
-    login = {"username": "stranger", "password": password}
-    token = httpx.post(f"{world.airflow.url}/auth/token", json=login).json()["access_token"]
-    for ticket, status in ((None, 401), (token, 403)):
+    for user, status in ((None, 401), ("stranger", 403)):
         someone = Visit(world, chromium)
-        if ticket:
-            someone.bring(ticket)
+        if user:
+            someone.log_in(user)
         for address in (page, f"{page}/details", f"{page}/files/0"):
             assert someone.page.goto(address).status == status
         someone.context.close()

@@ -93,6 +93,23 @@ def test_the_pages_have_no_script_and_no_style_of_their_own(tab, page):
         assert (got.status_code, got.headers["x-content-type-options"]) == (200, "nosniff"), name
 
 
+def test_the_pages_work_in_airflows_sandbox():
+    """Airflow 3.1 allows a tab no forms, and no version dialogs or new windows: nothing asks for one."""
+    for path in (*STATIC.glob("*.js"), *STATIC.glob("*.html")):
+        forbidden = r"<form|\"form\"|\.submit\(|type: \"submit\"|\b(?:alert|confirm|prompt|open)\((?=[\"'`])|_blank"
+        assert not re.search(forbidden, path.read_text()), path
+    buttons = re.findall(r"\"button\",\s*\{([^}]*)\}", "".join(path.read_text() for path in STATIC.glob("*.js")))
+    assert len(buttons) > 5
+    assert [one for one in buttons if 'type: "button"' not in one] == []
+
+
+def test_every_module_is_served(tab):
+    """What a script of the pages imports is there."""
+    for path in STATIC.glob("*.js"):
+        for name in re.findall(r'from "\./([^"]+)"', path.read_text()):
+            assert tab.get(f"/magic-hour/media/dags/campaign/static/{name}").status_code == 200, name
+
+
 def test_no_text_is_ever_parsed_as_html():
     """The scripts know no way from a text to markup, and reach no other server."""
     for path in STATIC.glob("*.js"):

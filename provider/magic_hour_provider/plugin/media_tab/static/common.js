@@ -96,7 +96,8 @@ export async function fetchDetails(address) {
   return details;
 }
 
-async function errorText(response) {
+/** What the server says of a request that it refused. */
+export async function errorText(response) {
   try {
     const { detail } = await response.json();
     if (typeof detail === "string") return detail;

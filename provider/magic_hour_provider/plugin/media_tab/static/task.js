@@ -3,6 +3,7 @@ import {
   address, clock, copyButton, count, describeFile, downloadLink, duration, fetchDetails, icon, make, moment, note, player,
   poll, size,
 } from "./common.js";
+import { Recovery } from "./recovery.js";
 
 const BASE = location.pathname.replace(/\/$/, "");
 const INTERVAL = 2500; // milliseconds
@@ -12,15 +13,25 @@ const page = document.getElementById("page");
 let details = null;
 let chosen = 0;
 let drawn = { media: null, panel: null };
+let turn = 0; // counts the times that polling began: it ends with the task
+const recovery = new Recovery(document.getElementById("recovery"), `${BASE}/recovery`, watch);
 
-poll(async () => {
-  const before = details;
-  details = await fetchDetails(`${BASE}/details`);
-  draw();
-  if (before && before.stage !== details.stage) announceStage();
-  return details.live;
-}, INTERVAL);
+watch();
 setInterval(tick, 1000);
+
+function watch() {
+  const mine = ++turn;
+  return poll(async () => {
+    if (mine !== turn) return false;
+    const before = details;
+    details = await fetchDetails(`${BASE}/details`);
+    draw();
+    if (before && before.stage !== details.stage) announceStage();
+    if (details.live) recovery.withdraw();
+    else await recovery.offer();
+    return details.live;
+  }, INTERVAL);
+}
 
 function draw() {
   page.removeAttribute("aria-busy");
@@ -153,7 +164,10 @@ function drawPanel() {
     ["Library", job.library_url
       && make("span", { class: "copied" }, make("code", {}, job.library_url), copyButton(job.library_url, "Copy link", { bare: true }))],
   ].filter(([, value]) => value !== null && value !== undefined);
-  panel.append(make("dl", { class: "values" }, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])));
+  panel.append(make("dl", { class: "values" }, ...rows.flatMap(([name, value]) => {
+    const sought = ["Name", "Tag", "Sent", "Tool"].includes(name) ? "sought" : null; // where the recovery names it
+    return [make("dt", { class: sought }, name), make("dd", { class: sought }, value)];
+  })));
   const request = job.fields.filter(({ value }) => value !== job.prompt);
   if (request.length) {
     panel.append(make(
