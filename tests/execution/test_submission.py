@@ -8,7 +8,7 @@ from helpers.alarms import before_each
 from helpers.attempts import TaskInstance
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import RateLimitedError
-from magic_hour_provider.execution.submission import RetryBudget
+from magic_hour_provider.execution.payment.submission import RetryBudget
 from magic_hour_provider.ledger.ledger import Ledger
 
 

@@ -2,8 +2,8 @@
 
 The ledger is opened first, so that whatever fails after it still says what was paid for before. Then it is decided
 whether this attempt may pay (:mod:`magic_hour_provider.ledger.decision`); everything that can fail for free comes
-before the intent (:mod:`.preflight`); the paid request is sent from one place (:mod:`.submission`); then the attempt
-waits, on the worker or in the triggerer, and concludes (:mod:`.outcome`).
+before the intent (:mod:`.payment.preflight`); the paid request is sent from one place (:mod:`.payment.submission`);
+then the attempt waits, on the worker or in the triggerer, and concludes (:mod:`.outcome`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from magic_hour_provider.execution.failures import (
     report_early_failure,
 )
 from magic_hour_provider.execution.outcome import OutcomeHandler, TaskResult
-from magic_hour_provider.execution.preflight import check_adopted_job, run_preflight
+from magic_hour_provider.execution.payment.preflight import check_adopted_job, run_preflight
+from magic_hour_provider.execution.payment.run_activity import RunActivity
+from magic_hour_provider.execution.payment.submission import get_balance, submit_once
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.execution.spec import Deferral, JobSpec, JobTask
-from magic_hour_provider.execution.submission import get_balance, submit_once
 from magic_hour_provider.execution.waiting import wait_for_job
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
@@ -37,7 +38,6 @@ from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.places.mark import EarlierXComs
 from magic_hour_provider.ledger.record import ADOPT, Record
-from magic_hour_provider.ledger.run_activity import RunActivity
 from magic_hour_provider.ledger.tag import find_tag, generate_job_name
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
 

@@ -5,7 +5,7 @@ under the task's ``output_path``::
 
     <ledger_path>/<dag>/<task>--<run>-<hash>/magic_hour.job         what was paid for, as JSON
                                             /magic_hour.job.claim   for a moment: an attempt is about to write over that
-                                            /magic_hour.adopt       made by a person: the id of a job to resume
+                                            /magic_hour.adopt       made by a person: id or address of a job to resume
                                             /magic_hour.regenerate  made by a person: the word true
 
 The try number is in no name: all attempts of a task instance share its folder. Messages and logs give its whole name.
@@ -64,27 +64,43 @@ def open_file_store(ti: Any, output_path: str, template: Any) -> FileStore | Non
     :param template: the same before it was rendered.
     :raises InvalidInputError: ``[magic_hour] ledger_path`` cannot work.
     """
-    root = conf.get("magic_hour", "ledger_path", fallback="").strip()
-    if root:
-        if "{{" in root or "{%" in root or not ("://" in root or root.startswith("/")):
-            raise InvalidInputError(
-                f"[magic_hour] ledger_path is {root!r}; it must be an absolute path or a storage URI, and no template: "
-                "all attempts of all tasks must find the same folder."
-            )
-        check_absolute(root, "[magic_hour] ledger_path")  # file://a/b is one
-    elif not output_path:
+    root = _configured_root()
+    if not root and not output_path:
         return None
-    elif _varies(template):
+    if not root and _varies(template):
         log.warning(
             "output_path is the template %r, which differs from attempt to attempt: the record of what this task pays "
             "for cannot be kept under it. Set [magic_hour] ledger_path.",
             template,
         )
         return None
-    else:
+    if not root:
         check_absolute(output_path)
         root = f"{output_path.rstrip('/')}/{HIDDEN_FOLDER}"
-    return FileStore(f"{root.rstrip('/')}/{folder_name(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)}")
+    return FileStore(f"{root}/{folder_name(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)}")
+
+
+def open_configured_store(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> FileStore | None:
+    """Return the store of a task instance under ``[magic_hour] ledger_path``, or None if that is not set.
+
+    :raises InvalidInputError: the setting cannot work.
+    """
+    root = _configured_root()
+    return FileStore(f"{root}/{folder_name(dag_id, run_id, task_id, map_index)}") if root else None
+
+
+def _configured_root() -> str:
+    """Return the setting without its last slash; empty: it is not set."""
+    root: str = conf.get("magic_hour", "ledger_path", fallback="").strip()
+    if not root:
+        return ""
+    if "{{" in root or "{%" in root or not ("://" in root or root.startswith("/")):
+        raise InvalidInputError(
+            f"[magic_hour] ledger_path is {root!r}; it must be an absolute path or a storage URI, and no template: "
+            "all attempts of all tasks must find the same folder."
+        )
+    check_absolute(root, "[magic_hour] ledger_path")  # file://a/b is one
+    return root.rstrip("/")
 
 
 def _varies(template: Any) -> bool:
@@ -233,10 +249,16 @@ def _to_bytes(value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
-def _parse_instruction(data: bytes, where: str) -> str | bool:
-    """Return what a person put into a file by hand: text, with or without quotes, or true."""
-    text = data.decode("utf-8-sig", "replace").strip().strip("\"'").strip()
-    if not text:
+def _parse_instruction(data: bytes, where: str) -> Any:
+    """Return the JSON object of our own tab or command, or the text that a person wrote, with or without quotes.
+
+    :raises InvalidInputError: there is nothing in it.
+    """
+    text = data.decode("utf-8-sig", "replace").strip()
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
+    if not (text := text.strip("\"'").strip()):
         raise InvalidInputError(
             f"There is nothing in {where}.", next_step="Put the job's id, or true, into it, or remove it."
         )

@@ -17,9 +17,9 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import RequestFailure
 from magic_hour_provider.api.models import Account
+from magic_hour_provider.execution.payment.run_activity import RunActivity
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.record import Record
-from magic_hour_provider.ledger.run_activity import RunActivity
 
 log = logging.getLogger(__name__)
 
