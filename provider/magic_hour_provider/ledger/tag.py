@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Collection
 from typing import Any
 
 _NAME_LENGTH = 100
@@ -40,3 +41,15 @@ def find_tag(name: str | None) -> str | None:
     """Return the tag at the end of a job's name, or None if no task of ours has put one there."""
     found = re.search(r" #([A-Z2-7]{8})\Z", name or "")
     return found[1] if found else None
+
+
+def find_foreign_tag(name: str | None, tags: Collection[str], generated_name: str) -> str | None:
+    """Return the tag at the end of a job's name if it is none of a task instance's own, else None.
+
+    :param tags: of the task instance's own requests.
+    :param generated_name: as of :func:`generate_job_name`.
+    """
+    tag = find_tag(name)
+    if tag is None or tag in tags or name == make_job_name(None, generated_name, tag, "all"):
+        return None
+    return tag

@@ -46,8 +46,8 @@ def test_every_route_asks_who_it_is(tab, monkeypatch):
     for url in urls:
         answer = tab.get(url)
         assert (answer.status_code, b"PNG" in answer.content) == (403, False), url
-    assert len(urls) == 6
-    assert asked == [("GET", DagAccessEntity.XCOM, "campaign", "admin")] * 6
+    assert len(urls) == 8
+    assert asked == [("GET", DagAccessEntity.XCOM, "campaign", "admin")] * 8
 
 
 def test_the_login_cookie_is_enough(tab):
@@ -58,7 +58,7 @@ def test_the_login_cookie_is_enough(tab):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_nothing_can_be_changed(tab, method):
-    """The tab is read-only."""
+    """But for the recovery, the tab is read-only."""
     assert tab.api.request(method, f"{tab.path()}/details", headers=tab.headers).status_code == 405
 
 

@@ -17,7 +17,7 @@ from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.inputs.upload import resolve_inputs
-from magic_hour_provider.ledger.tag import find_tag, make_job_name, new_tag
+from magic_hour_provider.ledger.tag import find_foreign_tag, make_job_name, new_tag
 from magic_hour_provider.storage.paths import check_folder
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def check_adopted_job(
             "mistyped, deleted, or of another account than the connection's key. Nothing was adopted.",
             next_step="Put the right id there, or remove it, and clear the task.",
         )
-    tag = find_tag(job.name)
-    if tag is None or tag in tags or job.name == make_job_name(None, generated_name, tag, "all"):
+    tag = find_foreign_tag(job.name, tags, generated_name)
+    if tag is None:
         return
     log.warning(
         "Job %s is adopted, although its name %r ends with the tag of another request (#%s): it may be another task's, "

@@ -1,1 +1,1 @@
-"""The Media tab: a read-only web application in Airflow's API server."""
+"""The Media tab: a web application in Airflow's API server. Its recovery alone changes anything."""

@@ -1,4 +1,7 @@
-"""The Media tab's web application in Airflow's API server. Every route needs the right to read the DAG's XComs."""
+"""The Media tab's web application in Airflow's API server. Every route needs the right to read the DAG's XComs.
+
+Those of the recovery also need the right to clear task instances.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ from magic_hour_provider.plugin.media_tab.files.reader import MediaStorage
 from magic_hour_provider.plugin.media_tab.files.response import ViewerLeftError, respond_with_file, while_connected
 from magic_hour_provider.plugin.media_tab.files.roots import FileNotShownError
 from magic_hour_provider.plugin.media_tab.pages import MAX_PAGE, PAGE, run_page, task_page
+from magic_hour_provider.plugin.media_tab.recovery.routes import RecoveryRoutes
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
+from magic_hour_provider.plugin.recovery.situation import TaskKey
 
 _T = TypeVar("_T")
 
@@ -61,6 +66,9 @@ def make_media_app() -> FastAPI:
     app.add_api_route(_TASK + "/details", tab.respond_with_task, methods=["GET"])
     app.add_api_route(_TASK + "/files/{index}", tab.respond_with_file, methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/dags/{dag_id}/static/{name}", _static_file, methods=["GET"])
+    may_clear = [Depends(requires_access_dag("PUT", DagAccessEntity.TASK_INSTANCE))]
+    app.add_api_route(_TASK + "/recovery", tab.respond_with_recovery, methods=["GET"], dependencies=may_clear)
+    app.add_api_route(_TASK + "/recovery", tab.recover, methods=["POST"], dependencies=may_clear)
     return app
 
 
@@ -71,6 +79,7 @@ class MediaTab:
         self._storage = MediaStorage()
         self._runs = RunCache(_load_run)
         self._threads = CapacityLimiter(_THREADS)
+        self._recovery = RecoveryRoutes(_PAGE_HEADERS)
 
     async def respond_with_task(self, dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
         """Return what the page of a task instance shows."""
@@ -100,6 +109,18 @@ class MediaTab:
             selection, snapshots = await self._in_thread(select)
         problems = await self._find_problems(list(iterate_uris(selection, snapshots)))
         return await self._in_thread(lambda: _to_json(run_page(summary, selection, snapshots, problems, time.time())))
+
+    async def respond_with_recovery(self, dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
+        """Return what a person who may clear the task instance can recover."""
+        key = TaskKey(dag_id, run_id, task_id, _parse_map_index(map_index))
+        return await self._recovery.respond_with_situation(key)
+
+    async def recover(
+        self, request: Request, dag_id: str, run_id: str, task_id: str, map_index: str, user: GetUserDep
+    ) -> Response:
+        """Resume a job that a person names, or make a new one."""
+        key = TaskKey(dag_id, run_id, task_id, _parse_map_index(map_index))
+        return await self._recovery.follow(request, key, user)
 
     async def respond_with_file(
         self,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RecoveryError(Exception):
     """What a person asked for is refused, and nothing has changed: the text says why, and what to do.
@@ -24,3 +27,22 @@ class NeedsConfirmationError(RecoveryError):
     def __init__(self, message: str, tag: str) -> None:
         super().__init__(message)
         self.tag = tag
+
+
+class NoJobsError(RecoveryError):
+    """The task submits no jobs at all."""
+
+
+@contextmanager
+def translating_database_errors() -> Iterator[None]:
+    """Say in a sentence that Airflow's database does not answer now."""
+    from sqlalchemy import exc
+
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        raise RecoveryError(
+            "Airflow's database does not answer, or another transaction holds this task. Nothing has changed. Try it "
+            "again in a moment.",
+            503,
+        ) from error

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from magic_hour_provider.ledger.record import Record
+from magic_hour_provider import DEFAULT_CONN_ID
+from magic_hour_provider.api.catalog import KINDS, TOOLS
+from magic_hour_provider.api.errors import Charge
+from magic_hour_provider.ledger.fingerprint import compute_fingerprint
+from magic_hour_provider.ledger.instruction import name_record
+from magic_hour_provider.ledger.record import ADOPT, KEY, Record
+from magic_hour_provider.plugin.dag_tasks import MediaTask, load_media_tasks
+from magic_hour_provider.plugin.recovery.errors import NoJobsError, RecoveryError, translating_database_errors
+from magic_hour_provider.plugin.recovery.records import NO_PLACE, open_places, read_record
+from magic_hour_provider.xcoms import INTENT_PREFIX, JOB_XCOM, SUBMITTED_PREFIX
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+ALLOWED_STATES = ("success", "failed", "up_for_retry")
+"""In which a task instance may be given an instruction and be cleared: no process of it is running, or about to."""
+
+_REFUSED_STATES = {
+    "running": "The task is running. Wait until it has ended, or mark it as failed, and try again.",
+    "deferred": "The task waits for its job. Wait until it has ended, or mark it as failed, and try again.",
+    "restarting": "The task is being stopped, to be started again. Wait until it has ended, and try again.",
+    "skipped": "The task was skipped. Clear it in Airflow if it should run.",
+    "upstream_failed": "The task did not run, as a task before it failed. Clear that one first.",
+    "removed": "The task is not in the DAG any more.",
+}
+_ABOUT_TO_RUN = "The task is about to run (its state is {}). Wait until it has ended, and try again."
+_MAX_XCOM = 64 * 1024  # characters
 
 
 @dataclass(frozen=True)
@@ -36,12 +64,11 @@ class Situation:
     :param tool: slug; None: not known.
     :param kind: of its jobs; None: not known.
     :param conn_id: the connection that pays.
-    :param lost_tag: of a lost request whose record is missing, as far as XComs tell.
     :param is_lost: whether the response of a paid request was lost, or the record of one.
+    :param tags: of its own requests, as far as they are known.
     :param refusal: why no instruction is possible now, as a sentence; None: it is possible.
-    :param places: where the record is kept, for a person: Airflow's own store, the file, or both.
-    :param instruction_place: where an instruction goes; None: nowhere, ``refusal`` says so.
-    :param by_hand: how to do it by hand, as a sentence.
+    :param record_places: where the record is kept, for a person.
+    :param instruction_place: where an instruction to adopt a job is put by hand, for a person.
     """
 
     key: TaskKey
@@ -54,11 +81,10 @@ class Situation:
     kind: str | None
     conn_id: str
     is_lost: bool = False
-    lost_tag: str | None = None
+    tags: tuple[str, ...] = ()
     refusal: str | None = None
-    places: tuple[str, ...] = ()
+    record_places: tuple[str, ...] = ()
     instruction_place: str | None = None
-    by_hand: str = ""
 
     @property
     def job_id(self) -> str | None:
@@ -66,9 +92,146 @@ class Situation:
         return self.record.job_id if self.record is not None else None
 
 
+@dataclass(frozen=True)
+class _Reported:
+    """What a task instance has pushed: only what is asked of it when its record is missing.
+
+    :param tags: of the requests that it was about to send.
+    :param job_ids: of jobs that it had.
+    :param values: of its report and its intents, the first one that knows a thing counts.
+    """
+
+    tags: tuple[str, ...] = ()
+    job_ids: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
 def load_situation(key: TaskKey) -> Situation:
     """Read what is known of a task instance. Blocks, for some seconds at the most.
 
-    :raises RecoveryError: there is no such task instance, it is none of ours, or what it has paid for cannot be read.
+    :raises NoJobsError: it submits no jobs.
+    :raises RecoveryError: there is no such task instance, or what it has paid for cannot be read.
     """
-    raise NotImplementedError
+    from airflow.utils.session import create_session
+
+    with translating_database_errors(), create_session(scoped=False) as session:
+        row = find_task_instance(session, key)
+        if row is None:
+            raise RecoveryError("There is no such task instance: the run, or the task of it, may be deleted.", 404)
+        task = load_media_tasks(session, key.dag_id, [row.dag_version_id])[row.dag_version_id].get(key.task_id)
+        if task is None or not task.submits:
+            raise NoJobsError("This task submits no jobs to Magic Hour, so there is nothing to recover.", 409)
+        reported = _load_reported(session, row.dag_run_id, key)
+        places = open_places(session, row.dag_run_id, key)
+        record = read_record(places)
+    tool, kind = _find_tool(record, task, reported)
+    return Situation(
+        key,
+        row.id,
+        row.state,
+        row.try_number,
+        record,
+        name_record(record),
+        tool,
+        kind,
+        _find_connection(record, task, reported),
+        is_lost=_is_lost(row.state, record, reported),
+        tags=_find_tags(record, reported),
+        refusal=describe_state(row.state) if len(places) else NO_PLACE,
+        record_places=tuple(place.describe_location(KEY) for place in places),
+        instruction_place=places.describe_location(ADOPT) if len(places) else None,
+    )
+
+
+def find_task_instance(session: Session, key: TaskKey) -> Any:
+    """Return the row of a task instance, with its run's id; None: there is none."""
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import and_, select
+
+    ti, run = TaskInstance.__table__.c, DagRun.__table__.c
+    columns = (ti.id, ti.state, ti.try_number, ti.dag_version_id, run.id.label("dag_run_id"))
+    query = select(*columns).join_from(
+        TaskInstance.__table__, DagRun.__table__, and_(ti.dag_id == run.dag_id, ti.run_id == run.run_id)
+    )
+    of_task = (ti.task_id == key.task_id, ti.map_index == key.map_index)
+    return session.execute(query.where(ti.dag_id == key.dag_id, ti.run_id == key.run_id, *of_task)).one_or_none()
+
+
+def describe_state(state: str | None) -> str | None:
+    """Return why a task instance in a state cannot be given an instruction, as a sentence; None: it can."""
+    if state in ALLOWED_STATES:
+        return None
+    return _REFUSED_STATES.get(state or "") or _ABOUT_TO_RUN.format(state or "none yet")
+
+
+def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported:
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import Text, case, cast, func, or_, select
+
+    text = cast(XComModel.value, Text)
+    prefixes = [XComModel.key.startswith(prefix, autoescape=True) for prefix in (INTENT_PREFIX, SUBMITTED_PREFIX)]
+    rows = session.execute(
+        select(XComModel.key, case((func.length(text) <= _MAX_XCOM, text))).where(
+            XComModel.dag_run_id == dag_run_id,
+            XComModel.task_id == key.task_id,
+            XComModel.map_index == key.map_index,
+            or_(XComModel.key == JOB_XCOM, *prefixes),
+        )
+    ).all()
+    values: dict[str, Any] = {}
+    # The report first, by its key.
+    for name, value in sorted(rows, key=lambda row: (row[0] != JOB_XCOM, row[0])):
+        values = {**(_parse(value) if not name.startswith(SUBMITTED_PREFIX) else {}), **values}
+    keys = [name for name, _ in rows]
+    return _Reported(
+        tuple(name.removeprefix(INTENT_PREFIX) for name in keys if name.startswith(INTENT_PREFIX)),
+        tuple(name.removeprefix(SUBMITTED_PREFIX) for name in keys if name.startswith(SUBMITTED_PREFIX)),
+        values,
+    )
+
+
+def _parse(text: Any) -> Mapping[str, Any]:
+    """Return an XCom's fields: anybody may have written it, and a backend may keep it elsewhere."""
+    try:
+        value = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return {}
+    return {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else {}
+
+
+def _is_lost(state: str | None, record: Record | None, reported: _Reported) -> bool:
+    if record is not None:
+        return record.state == "intent"
+    if state not in ("failed", "up_for_retry"):
+        return False
+    is_unknown = reported.values.get("charge") == Charge.UNKNOWN.value
+    return is_unknown or bool(reported.tags and not reported.job_ids and not reported.values.get("charge"))
+
+
+def _find_tags(record: Record | None, reported: _Reported) -> tuple[str, ...]:
+    if record is None:
+        return reported.tags
+    past = record.history if isinstance(record.history, list) else []
+    tags = [record.tag, *(entry.get("key") for entry in past if isinstance(entry, dict)), *reported.tags]
+    return tuple(dict.fromkeys(tag for tag in tags if isinstance(tag, str) and tag))
+
+
+def _find_tool(record: Record | None, task: MediaTask, reported: _Reported) -> tuple[str | None, str | None]:
+    if record is not None:
+        return record.tool, record.kind
+    pushed = reported.values.get("tool")
+    slug = task.tool or (pushed if isinstance(pushed, str) and pushed in TOOLS else None)
+    kind = TOOLS[slug].kind if slug else reported.values.get("kind")
+    return slug, kind if isinstance(kind, str) and kind in KINDS else None
+
+
+def _find_connection(record: Record | None, task: MediaTask, reported: _Reported) -> str:
+    """Return the connection: the record names it, else a mapped task, its XComs or the record's fingerprint do."""
+    if record is not None and record.conn_id:
+        return record.conn_id
+    pushed = reported.values.get("conn_id")
+    candidates = [one for one in (task.conn_id, pushed, DEFAULT_CONN_ID) if isinstance(one, str) and one]
+    digest = record.fingerprint.get("(connection)") if record is not None else None
+    known = (one for one in candidates if compute_fingerprint({}, connection=one)["(connection)"] == digest)
+    return next(known, candidates[0])

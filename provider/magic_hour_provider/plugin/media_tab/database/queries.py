@@ -14,7 +14,7 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import LargeBinary, Text, and_, case, cast, func, or_, select
 from sqlalchemy.exc import OperationalError
 
-from magic_hour_provider.plugin.media_tab.database.dag_tasks import MediaTasks, load_media_tasks
+from magic_hour_provider.plugin.dag_tasks import MediaTasks, load_media_tasks
 from magic_hour_provider.plugin.media_tab.database.run_summary import (
     JOB_FIELDS,
     MAX_FIELD,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.models.serialized_dag import SerializedDagModel
 from sqlalchemy import select
 
+from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.xcoms import LINK_NAME
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_CACHED = 64
 _NO_MEDIA = ("MagicHourUploadOperator", "MagicHourDeleteOperator")
+_SLUGS = {slug.replace("-", ""): slug for slug in TOOLS}
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,16 @@ class MediaTask:
 
     :param position: in the order in which the DAG's tasks run.
     :param makes_media: False for an operator that only uploads or deletes.
+    :param submits: False for one that surely submits no jobs: it uploads, deletes, or waits.
+    :param tool: slug, where the serialized task names it.
+    :param conn_id: the connection, where it names it.
     """
 
     position: int
     makes_media: bool
+    submits: bool = True
+    tool: str | None = None
+    conn_id: str | None = None
 
 
 MediaTasks = dict[str, MediaTask]
@@ -75,5 +83,17 @@ def find_media_tasks(tasks: Iterable[Any]) -> MediaTasks:
         task = by_name[name]
         module, links = str(task._task_module), {link.name for link in task.operator_extra_links}
         if module.startswith("magic_hour_provider.") or LINK_NAME in links:
-            found[name] = MediaTask(position, task.task_type not in _NO_MEDIA)
+            makes_media = task.task_type not in _NO_MEDIA
+            submits = makes_media and not module.startswith("magic_hour_provider.sensors.")
+            found[name] = MediaTask(position, makes_media, submits, *_find_arguments(task))
     return found
+
+
+def _find_arguments(task: Any) -> tuple[str | None, str | None]:
+    """Return the tool and the connection: a typed operator's class names its tool, a mapped task keeps both."""
+    arguments = getattr(task, "partial_kwargs", None)
+    tool, conn_id = (arguments.get(name) for name in ("tool", "magic_hour_conn_id")) if arguments else (None, None)
+    if tool not in TOOLS:
+        name = str(task.task_type).removeprefix("MagicHour").removesuffix("Operator").lower()
+        tool = _SLUGS.get(name)
+    return tool, conn_id if isinstance(conn_id, str) and conn_id else None
