@@ -37,6 +37,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.sensors.job"]}],
         "hooks": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.hooks.magic_hour"]}],
         "triggers": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.triggers.job"]}],
+        "cli": ["magic_hour_provider.cli.definition.get_magic_hour_cli_commands"],
         "extra-links": ["magic_hour_provider.links.MagicHourLink"],
         "connection-types": [
             {

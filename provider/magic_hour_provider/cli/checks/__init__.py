@@ -1,0 +1,1 @@
+"""What ``doctor`` checks: each module is one subject, and returns findings."""

@@ -1,0 +1,59 @@
+"""What a check finds, and how long it may take."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from magic_hour_provider.api.errors import MagicHourError, describe_error
+from magic_hour_provider.api.redaction import redact
+
+_T = TypeVar("_T")
+
+_TIME_LIMIT_S = 10.0  # a storage that stalls must not hold the command
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of ``doctor``.
+
+    :param check: the subject.
+    :param message: what was found; of a problem also what to do.
+    """
+
+    status: Literal["ok", "warning", "problem"]
+    check: str
+    message: str
+
+
+def explain(error: BaseException) -> str:
+    """Return an error as the end of a sentence and what to do about it; a check pays nothing, so without the charge."""
+    if isinstance(error, MagicHourError):
+        return " ".join(filter(None, (error.message, error.next_step)))
+    return f"{redact(describe_error(error)).rstrip('.')}."
+
+
+def call_in_time(function: Callable[[], _T], seconds: float = _TIME_LIMIT_S) -> _T:
+    """Call a function that may never return.
+
+    :raises TimeoutError: it has not returned in time; its thread is left alone, and ends with the process.
+    """
+    results: list[_T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:  # noqa: BLE001 (it is raised where it is waited for)
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"no response within {seconds:g} s")
+    return results[0]

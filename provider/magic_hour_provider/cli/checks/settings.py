@@ -1,0 +1,47 @@
+"""Checks of the settings: those that cannot be read, and those that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowConfigException, conf
+
+from magic_hour_provider.cli.checks.finding import Finding, explain
+from magic_hour_provider.execution.preflight import _read_tag_job_names as read_tag_job_names
+from magic_hour_provider.get_provider_info import get_provider_info
+
+_SECTION = "magic_hour"
+_READERS: dict[str, Callable[..., Any]] = {"boolean": conf.getboolean, "integer": conf.getint, "float": conf.getfloat}
+
+
+def check_settings() -> Iterator[Finding]:
+    """Read every setting as tasks read it."""
+    options: dict[str, dict[str, Any]] = get_provider_info()["config"][_SECTION]["options"]
+    found = [finding for name, option in options.items() if (finding := _check_setting(name, option))]
+    known = conf.getsection(_SECTION) or {}
+    found += [
+        Finding(
+            "warning",
+            "settings",
+            f"[{_SECTION}] {name} is not a setting, so it changes nothing. The settings are {', '.join(options)}.",
+        )
+        for name in sorted(known.keys() - options.keys())
+    ]
+    yield from found or [Finding("ok", "settings", f"All settings of [{_SECTION}] can be read.")]
+
+
+def _check_setting(name: str, option: dict[str, Any]) -> Finding | None:
+    try:
+        if name == "tag_job_names":
+            read_tag_job_names()
+        elif option["default"]:
+            _READERS.get(option["type"], conf.get)(_SECTION, name, fallback=option["default"])
+    except (AirflowConfigException, ValueError) as error:
+        return Finding(
+            "problem",
+            "settings",
+            f"[{_SECTION}] {name} cannot be read, and tasks fail before they pay: {explain(error)} It takes "
+            f"{'one of all, generated and none' if name == 'tag_job_names' else 'a ' + option['type']}.",
+        )
+    return None

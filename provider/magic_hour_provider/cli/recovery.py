@@ -1,0 +1,83 @@
+"""``adopt`` and ``regenerate``: a person says which job a task is to have.
+
+Their functions are called as Airflow's audit log is to name the event, after ``cli_``.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from airflow.utils.cli import action_cli
+
+from magic_hour_provider.api.errors import describe_credits
+from magic_hour_provider.api.models import Job
+from magic_hour_provider.cli.command import as_command, ask, fail, print_details, write_note
+from magic_hour_provider.cli.situations import describe_next_attempt, describe_record, find_task_key
+from magic_hour_provider.ledger.instruction import Instruction
+from magic_hour_provider.plugin.recovery.errors import NeedsConfirmationError, RecoveryError
+from magic_hour_provider.plugin.recovery.instruct import give_instruction
+from magic_hour_provider.plugin.recovery.job_check import check_job
+from magic_hour_provider.plugin.recovery.situation import Situation, load_situation
+
+_NOTHING_DONE = "Nothing was changed, and nothing is paid."
+
+
+@action_cli(check_db=False)
+@as_command
+def magic_hour_adopt(args: Namespace) -> None:
+    """Have a task instance resume a job that exists."""
+    situation = _load(args)
+    job = _check(situation, args)
+    name = f", named {job.name!r}" if job.name else ", without a name"
+    write_note(f"Job {job.id} is there: {job.kind}, {job.status}{name}, {describe_credits(job.credits_charged)}.")
+    if not args.yes and not ask("Clear the task, so that it resumes this job and pays nothing?"):
+        fail(_NOTHING_DONE)
+    give_instruction(situation, Instruction("adopt", job=job.id, replaces=situation.replaces))
+    _print_done(
+        situation, args, job.id, f"{situation.key} was cleared. Its next attempt resumes job {job.id} and pays nothing."
+    )
+
+
+@action_cli(check_db=False)
+@as_command
+def magic_hour_regenerate(args: Namespace) -> None:
+    """Have a task instance make and pay for a new job."""
+    situation = _load(args)
+    paid = situation.record.credits_charged if situation.record is not None else None
+    price = "What it will cost is not known" if paid is None else f"The last one cost {describe_credits(paid)}"
+    write_note(f"A new job is made and paid for. {price}.")
+    if not args.yes and not ask("Clear the task, so that it pays for a new job?"):
+        fail(_NOTHING_DONE)
+    give_instruction(situation, Instruction("regenerate", replaces=situation.replaces))
+    _print_done(situation, args, None, f"{situation.key} was cleared. Its next attempt makes and pays for a new job.")
+
+
+def _load(args: Namespace) -> Situation:
+    """Return the situation of the task instance, which the person is shown."""
+    situation = load_situation(find_task_key(args))
+    if situation.refusal is not None:
+        raise RecoveryError(situation.refusal)
+    write_note(f"{situation.key} is {situation.state or 'not scheduled'}. Recorded: {describe_record(situation)}.")
+    write_note(f"Without an instruction, its next attempt: {describe_next_attempt(situation)}")
+    return situation
+
+
+def _check(situation: Situation, args: Namespace) -> Job:
+    """Poll the job; a tag in its name that is none of this task's is confirmed by typing it."""
+    try:
+        return check_job(situation, args.job, confirmed_tag=args.yes_other_tag)
+    except NeedsConfirmationError as error:
+        if args.yes or args.yes_other_tag:
+            fail(f"{error} {_NOTHING_DONE} If it is the right job, add --yes-other-tag {error.tag}")
+        write_note(str(error))
+        if not ask(f"If it is the right job, type its tag, {error.tag}:", wanted=error.tag):
+            fail(_NOTHING_DONE)
+        return check_job(situation, args.job, confirmed_tag=error.tag)
+
+
+def _print_done(situation: Situation, args: Namespace, job_id: str | None, message: str) -> None:
+    if args.output in ("table", "plain"):
+        print(message)
+    else:
+        done = {"task": str(situation.key), "job": job_id, "replaces": situation.replaces, "message": message}
+        print_details(done, args.output)
