@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from helpers.samples import KEY
-from magic_hour_provider.__main__ import main
+from magic_hour_provider.__main__ import run_command
 from magic_hour_provider.simulator import Simulator
 
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS10ZXN0cw=="
@@ -54,7 +54,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     def run(*arguments: str) -> Done:
         capsys.readouterr()
         try:
-            main(list(arguments))
+            run_command(list(arguments))
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)

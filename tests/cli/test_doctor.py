@@ -204,8 +204,7 @@ def test_a_storage_that_stalls(doctor, monkeypatch):
     import threading
 
     never = threading.Event()
-    monkeypatch.setattr(finding, "_TIME_LIMIT_S", 0.2)
-    monkeypatch.setattr(finding.call_in_time, "__defaults__", (0.2,))
+    monkeypatch.setattr(finding.STORAGE_CHECKS, "seconds", 0.2)
     monkeypatch.setattr(FileStore, "get", lambda self, key, default=None: never.wait())
     code, found = doctor()
     never.set()

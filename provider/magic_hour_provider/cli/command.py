@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from airflow.cli.simple_table import AirflowConsole
-from airflow.utils.cli import suppress_logs_and_warning
+from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,6 +44,12 @@ def as_command(function: Command) -> Command:
             )
 
     return suppress_logs_and_warning(providers_configuration_loaded(run))
+
+
+def as_audited_command(function: Command) -> Command:
+    """Run a function as :func:`as_command`, with a line in Airflow's audit log: who ran it, where, and how."""
+    command: Command = action_cli(check_db=False)(as_command(function))
+    return command
 
 
 @contextmanager
@@ -91,7 +97,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str) -> None:
 
     :param output: ``table``, ``plain``, ``json`` or ``yaml``.
     """
-    console = AirflowConsole(markup=False, emoji=False)  # texts have [sections] in them
+    console: Any = AirflowConsole(markup=False, emoji=False)  # texts have [sections] in them
     # As they are: Airflow's own way to these two makes a text of each number.
     if output == "json":
         console.print_as_json(list(rows))

@@ -39,7 +39,7 @@ _JOB = Arg(
 _OTHER_TAG = Arg(
     ("--yes-other-tag",),
     metavar="TAG",
-    help="Adopt the job although its name ends with #TAG, which is not this task's. Without it you are asked to type "
+    help="Adopt the job although its name carries this tag, which is not this task's. Without it you are asked to type "
     "the tag",
 )
 _TASK = (ARG_DAG_ID, _RUN_ID, ARG_TASK_ID, ARG_MAP_INDEX)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from airflow.utils.cli import action_cli
-
 from magic_hour_provider.api.errors import describe_credits
 from magic_hour_provider.api.models import Job
-from magic_hour_provider.cli.command import as_command, ask, fail, print_details, write_note
-from magic_hour_provider.cli.situations import describe_next_attempt, describe_record, find_task_key
+from magic_hour_provider.cli.command import as_audited_command, ask, fail, print_details, write_note
+from magic_hour_provider.cli.situations import describe_next_attempt, describe_paid, find_task_key
 from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.plugin.recovery.errors import NeedsConfirmationError, RecoveryError
+from magic_hour_provider.plugin.recovery.inspection import load_contents
 from magic_hour_provider.plugin.recovery.instruct import give_instruction
 from magic_hour_provider.plugin.recovery.job_check import check_job
 from magic_hour_provider.plugin.recovery.situation import Situation, load_situation
@@ -22,8 +21,7 @@ from magic_hour_provider.plugin.recovery.situation import Situation, load_situat
 _NOTHING_DONE = "Nothing was changed, and nothing is paid."
 
 
-@action_cli(check_db=False)
-@as_command
+@as_audited_command
 def magic_hour_adopt(args: Namespace) -> None:
     """Have a task instance resume a job that exists."""
     situation = _load(args)
@@ -38,8 +36,7 @@ def magic_hour_adopt(args: Namespace) -> None:
     )
 
 
-@action_cli(check_db=False)
-@as_command
+@as_audited_command
 def magic_hour_regenerate(args: Namespace) -> None:
     """Have a task instance make and pay for a new job."""
     situation = _load(args)
@@ -54,11 +51,12 @@ def magic_hour_regenerate(args: Namespace) -> None:
 
 def _load(args: Namespace) -> Situation:
     """Return the situation of the task instance, which the person is shown."""
-    situation = load_situation(find_task_key(args))
+    key = find_task_key(args)
+    situation = load_situation(key)
     if situation.refusal is not None:
         raise RecoveryError(situation.refusal)
-    write_note(f"{situation.key} is {situation.state or 'not scheduled'}. Recorded: {describe_record(situation)}.")
-    write_note(f"Without an instruction, its next attempt: {describe_next_attempt(situation)}")
+    write_note(f"{situation.key} is {situation.state or 'not scheduled'}. Recorded: {describe_paid(situation)}.")
+    write_note(f"Without an instruction, its next attempt: {describe_next_attempt(situation, load_contents(key))}")
     return situation
 
 

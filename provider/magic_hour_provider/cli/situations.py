@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from magic_hour_provider.ledger.instruction import Instruction
+from magic_hour_provider.ledger.instruction import Instruction, name_record
 from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.plugin.recovery.inspection import PlaceContents
 from magic_hour_provider.plugin.recovery.situation import Situation, TaskKey
 
 _UNLESS = "after a clear too, unless its request was changed or on_clear is 'regenerate': that pays for a new job"
@@ -19,17 +20,20 @@ def find_task_key(args: Namespace) -> TaskKey:
     return TaskKey(args.dag_id, args.run_id, args.task_id, args.map_index)
 
 
-def describe_situation(situation: Situation) -> dict[str, Any]:
-    """Return what is known of a task instance, by property."""
+def describe_situation(situation: Situation, contents: Sequence[PlaceContents]) -> dict[str, Any]:
+    """Return what is known of a task instance, by property.
+
+    :param contents: of its places.
+    """
     record = situation.record
     return {
         "task": str(situation.key),
         "state": situation.state,
-        "recorded": describe_record(situation),
+        "recorded": describe_paid(situation),
         "record_state": record.state if record else None,
         "tool": situation.tool,
         "job": record.job_id if record else None,
-        "tag": record.tag if record else situation.lost_tag,
+        "tag": record.tag if record else next(iter(situation.tags), None),
         "name": record.name if record else None,
         "connection": situation.conn_id,
         "credits_charged": record.credits_charged if record else None,
@@ -37,20 +41,23 @@ def describe_situation(situation: Situation) -> dict[str, Any]:
         "submitted_at": _as_time(record.submitted_at) if record else None,
         "files": [str(file.get("uri")) for file in record.files] if record else [],
         "library_url": record.page if record else None,
-        "places": list(situation.places),
-        "instructions": [describe_instruction(one) for one in situation.instructions],
-        "next_attempt": describe_next_attempt(situation),
-        "refusal": situation.refusal,
+        "places": [f"{one.location}: {_name(one)}" for one in contents],
+        "instructions": list(
+            dict.fromkeys(_describe(one, situation) for place in contents for one in place.instructions)
+        ),
+        "problems": [problem for place in contents for problem in place.problems],
+        "next_attempt": describe_next_attempt(situation, contents),
+        "instruction_refused": situation.refusal,
     }
 
 
-def describe_record(situation: Situation) -> str:
+def describe_paid(situation: Situation) -> str:
     """Say in a few words what is recorded."""
     record = situation.record
     if record is None:
         if not situation.is_lost:
             return "nothing is paid for"
-        return f"nothing, although a paid request{f' #{situation.lost_tag}' if situation.lost_tag else ''} was declared"
+        return f"nothing, although a paid request was declared{''.join(f', #{tag}' for tag in situation.tags)}"
     if record.job_id is None:
         return f"the paid request #{record.tag}, whose response is not known"
     words = {
@@ -62,15 +69,24 @@ def describe_record(situation: Situation) -> str:
     return f"job {record.job_id}: {words.get(record.state, record.state)}"
 
 
-def describe_instruction(instruction: Instruction) -> str:
-    """Say what a person has asked for."""
+def _name(place: PlaceContents) -> str:
+    if place.record is None:
+        return "cannot be read" if place.problems else "nothing"
+    return f"{place.record.state}, {name_record(place.record)}"
+
+
+def _describe(instruction: Instruction, situation: Situation) -> str:
     what = f"adopt job {instruction.job}" if instruction.action == "adopt" else "make a new job"
-    return what if instruction.replaces is None else f"{what} in the place of {instruction.replaces}"
+    given_for = "" if instruction.replaces is None else f" in the place of {instruction.replaces}"
+    return f"{what}{given_for}" + ("" if instruction.counts_for(situation.record) else " (void: the record is another)")
 
 
-def describe_next_attempt(situation: Situation) -> str:
-    """Say in a sentence what the task's next attempt does, and whether it pays."""
-    waiting = [one for one in situation.instructions if one.counts_for(situation.record)]
+def describe_next_attempt(situation: Situation, contents: Sequence[PlaceContents]) -> str:
+    """Say in a sentence what the task's next attempt does, and whether it pays.
+
+    :param contents: of its places.
+    """
+    waiting = [one for place in contents for one in place.instructions if one.counts_for(situation.record)]
     return _follow(waiting) if waiting else _resume(situation.record, is_lost=situation.is_lost)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from magic_hour_provider.api.errors import MagicHourError, describe_error
 from magic_hour_provider.api.redaction import redact
+from magic_hour_provider.plugin.recovery.time_limit import TimeLimit
 
 _T = TypeVar("_T")
 
-_TIME_LIMIT_S = 10.0  # a storage that stalls must not hold the command
+STORAGE_CHECKS = TimeLimit("magic-hour-doctor", threads=32, seconds=10.0)
+"""For one check: a storage that stalls must not hold the command."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +36,12 @@ def explain(error: BaseException) -> str:
     return f"{redact(describe_error(error)).rstrip('.')}."
 
 
-def call_in_time(function: Callable[[], _T], seconds: float = _TIME_LIMIT_S) -> _T:
+def call_in_time(function: Callable[[], _T]) -> _T:
     """Call a function that may never return.
 
     :raises TimeoutError: it has not returned in time; its thread is left alone, and ends with the process.
     """
-    results: list[_T] = []
-    errors: list[BaseException] = []
-
-    def call() -> None:
-        try:
-            results.append(function())
-        except BaseException as error:  # noqa: BLE001 (it is raised where it is waited for)
-            errors.append(error)
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not results:
-        raise TimeoutError(f"no response within {seconds:g} s")
-    return results[0]
+    try:
+        return STORAGE_CHECKS.call(function)
+    except TimeoutError:
+        raise TimeoutError(f"no response within {STORAGE_CHECKS.seconds:g} s") from None

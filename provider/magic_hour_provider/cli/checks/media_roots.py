@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from airflow.providers.common.compat.sdk import conf
@@ -23,7 +24,7 @@ def check_media_roots() -> Iterator[Finding]:
         yield _explain_none()
     for folder in folders:
         try:
-            yield call_in_time(lambda folder=folder: _check_root(folder))
+            yield call_in_time(partial(_check_root, folder))
         except Exception as error:  # noqa: BLE001 (each storage library has errors of its own)
             yield Finding(
                 "problem",

@@ -63,7 +63,7 @@ def run_preflight(
         raise errors.InvalidInputError(f"The name of a job is text; it is {request.body['name']!r}.")
     check_create_body(tool, request.body)
     # Airflow's settings.
-    tag_job_names = _read_tag_job_names()
+    tag_job_names = read_tag_job_names()
     if _check_settings():
         log.warning(
             "[state_store] clear_on_success is on: once this task has succeeded its record is gone, and clearing "
@@ -141,7 +141,11 @@ def _check_settings() -> bool:
         raise errors.InvalidInputError(f"A setting of Airflow cannot be read: {error}") from None
 
 
-def _read_tag_job_names() -> str:
+def read_tag_job_names() -> str:
+    """Return ``[magic_hour] tag_job_names``.
+
+    :raises InvalidInputError: it is none of its values.
+    """
     value: str = conf.get("magic_hour", "tag_job_names", fallback="all").strip().lower()
     if value not in _TAG_JOB_NAMES:
         raise errors.InvalidInputError(
