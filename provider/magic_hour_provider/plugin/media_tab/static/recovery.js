@@ -149,7 +149,7 @@ export class Recovery {
       });
       const answer = await response.clone().json().catch(() => ({}));
       this.setBusy(null);
-      if (response.ok) this.done(answer.message);
+      if (response.ok) this.done(answer.message ?? "The task was cleared.");
       else if (answer.confirm_tag) this.confirmTag(answer, job);
       else this.fail(await errorText(response), response.status === 400 ? "job" : null);
       changed = response.ok || (response.status === 409 && !answer.confirm_tag);
