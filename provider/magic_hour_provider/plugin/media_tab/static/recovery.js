@@ -24,6 +24,10 @@ export class Recovery {
     element.replaceChildren(this.body, this.question, this.alert, this.status);
   }
 
+  get isOffered() {
+    return this.drawn !== null;
+  }
+
   /** Ask the server what is possible, and show it; whoever has no right to clear the task sees nothing. */
   async offer() {
     const situation = await this.read();

@@ -27,8 +27,9 @@ function watch() {
     details = await fetchDetails(`${BASE}/details`);
     draw();
     if (before && before.stage !== details.stage) announceStage();
-    if (details.live) recovery.withdraw();
-    else await recovery.offer();
+    const waits = details.live && details.state !== "up_for_retry"; // a retry may be long in coming
+    if (waits) recovery.withdraw();
+    else if (!details.live || !recovery.isOffered) await recovery.offer();
     return details.live;
   }, INTERVAL);
 }
