@@ -17,7 +17,7 @@ from magic_hour_provider.api.models import library_url
 
 pytestmark = [pytest.mark.system, needs_chromium]
 
-DAG_ID = "recovery"
+DAG_ID = "lost_response"
 TABLE = "Recovery in the Media tab, on real Airflow"
 
 

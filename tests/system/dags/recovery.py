@@ -7,7 +7,7 @@ from airflow.sdk import DAG
 
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
-with DAG("recovery", schedule=None):
+with DAG("lost_response", schedule=None):
     lost = MagicHourOperator(
         task_id="lost",
         tool="ai-image-generator",
