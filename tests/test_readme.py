@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from magic_hour_provider import DEFAULT_CONN_ID, pytest_plugin
+from magic_hour_provider.__main__ import make_parser
 from magic_hour_provider.get_provider_info import get_provider_info
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator.__main__ import _parser
@@ -30,7 +31,20 @@ def test_the_ten_line_dag_is_a_dag():
 def test_the_commands_exist():
     """Every make target that the README names is in the Makefile."""
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"\bmake (\w[\w-]*)", TEXT)) <= targets
+    assert set(re.findall(r"(?:^|`)make (\w[\w-]*)", TEXT, re.M)) <= targets
+
+
+def test_the_command_line_is_documented():
+    """The README shows each command with what it takes, and every option that it names exists."""
+    section = TEXT.split("On the command line")[1].split("By hand")[0]
+    shown = re.findall(r"^airflow magic-hour (\w+) ?(.*?) +#", section, re.M)
+    (commands,) = make_parser()._subparsers._group_actions
+    assert sorted(name for name, _ in shown) == sorted(commands.choices)
+    for name, arguments in shown:
+        commands.choices[name].parse_args(arguments.split())
+    helps = {name: parser.format_help() for name, parser in commands.choices.items()}
+    for option in re.findall(r"--[a-z-]+", section):
+        assert any(option in text for text in helps.values()), option
 
 
 def test_the_parameters_are_the_operators():

@@ -59,7 +59,7 @@ def _describe_store() -> tuple[str, bool]:
 
 
 def _check_folder(store: FileStore) -> Finding:
-    root = conf.get("magic_hour", "ledger_path").strip().rstrip("/")
+    root = conf.get("magic_hour", "ledger_path", fallback="").strip().rstrip("/")
     shown = repr(redact(root))
     try:
         call_in_time(lambda: store.get(KEY))
