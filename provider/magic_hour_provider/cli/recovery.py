@@ -56,14 +56,16 @@ def _load(args: Namespace) -> Situation:
     if situation.refusal is not None:
         raise RecoveryError(situation.refusal)
     write_note(f"{situation.key} is {situation.state or 'not scheduled'}. Recorded: {describe_paid(situation)}.")
-    write_note(f"Without an instruction, its next attempt: {describe_next_attempt(situation, load_contents(key))}")
+    as_things_are = describe_next_attempt(situation, load_contents(key)).removeprefix("It ")
+    write_note(f"As things are, its next attempt {as_things_are}")
     return situation
 
 
 def _check(situation: Situation, args: Namespace) -> Job:
     """Poll the job; a tag in its name that is none of this task's is confirmed by typing it."""
+    confirmed = args.yes_other_tag and args.yes_other_tag.lstrip("#")
     try:
-        return check_job(situation, args.job, confirmed_tag=args.yes_other_tag)
+        return check_job(situation, args.job, confirmed_tag=confirmed)
     except NeedsConfirmationError as error:
         if args.yes or args.yes_other_tag:
             fail(f"{error} {_NOTHING_DONE} If it is the right job, add --yes-other-tag {error.tag}")

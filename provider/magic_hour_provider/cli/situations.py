@@ -82,7 +82,7 @@ def _describe(instruction: Instruction, situation: Situation) -> str:
 
 
 def describe_next_attempt(situation: Situation, contents: Sequence[PlaceContents]) -> str:
-    """Say in a sentence what the task's next attempt does, and whether it pays.
+    """Say in a sentence, which begins with "It", what the task's next attempt does, and whether it pays.
 
     :param contents: of its places.
     """
@@ -112,7 +112,7 @@ def _resume(record: Record | None, *, is_lost: bool) -> str:
     if record.state == "failed":
         return "It makes and pays for one new job, as the recorded one failed and was refunded."
     if record.state == "ended":
-        return "A retry fails again and pays nothing; after a clear it makes and pays for a new job."
+        return "It fails again and pays nothing if it is a retry; after a clear it makes and pays for a new job."
     if record.state == "delivered":
         return f"It returns the result of job {record.job_id} and pays nothing; {_UNLESS}."
     return f"It resumes job {record.job_id} and pays nothing; {_UNLESS}."
