@@ -1,7 +1,7 @@
 """What ``airflow magic-hour`` adds to every ``airflow`` command: its definition is imported where the parser is built.
 
-In a fresh interpreter, as each command is one: the time in which Airflow imports its own commands and builds its parser,
-and in it that of our definition. The ratio of the two, the median of several processes; bound 1.01.
+In a fresh interpreter, as each command is one: the time in which Airflow imports its own commands and builds its
+parser, and in it that of our definition. The ratio of the two, the median of several processes; bound 1.01.
 """
 
 from __future__ import annotations

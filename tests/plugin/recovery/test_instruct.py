@@ -223,16 +223,21 @@ def test_a_commit_that_fails(task, monkeypatch, takes_effect):
     """Whether it has taken effect is asked: if so the instruction stays, else nothing of it does."""
     job_id = task.lose()
     session_class = sa.orm.Session
-    commit, calls = session_class.commit, []
+    commit, clear, calls = session_class.commit, instruct.clear_tasks, []
+
+    def note(*arguments):
+        clear(*arguments)
+        calls.append("clear")
 
     def fail(session):
-        if calls or not any(isinstance(one, Row) for one in session.identity_map.values()):
+        if calls != ["clear"]:
             return commit(session)
-        calls.append(1)
+        calls.append("commit")
         if takes_effect:
             commit(session)
         raise sa.exc.OperationalError("COMMIT", {}, Exception("gone"))
 
+    monkeypatch.setattr(instruct, "clear_tasks", note)
     monkeypatch.setattr(session_class, "commit", fail)
     if takes_effect:
         adopt(task, job_id)
@@ -244,7 +249,7 @@ def test_a_commit_that_fails(task, monkeypatch, takes_effect):
         assert caught.value.status == 503
         assert task.instructions() == {}
         assert task.row().state == "failed"
-    assert calls
+    assert calls == ["clear", "commit"]
     assert task.creates() == 1
 
 
