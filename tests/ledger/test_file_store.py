@@ -285,7 +285,7 @@ def test_adopting_with_a_file(airflow, older, form):
     with pytest.raises(AirflowFailException) as caught:
         airflow.attempt(operator, ti)
     path = file_of(ti, "magic_hour.adopt")
-    assert f"into the file '{path}' and clear" in str(caught.value)
+    assert f"into the file '{path}'; for" in str(caught.value)
     assert f"put true into the file '{file_of(ti, 'magic_hour.regenerate')}'" in str(caught.value)
     job_id = airflow.sim.jobs()[0]["id"]
     path.write_text(form.format(job_id), encoding="utf-8")

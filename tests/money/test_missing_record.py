@@ -120,7 +120,7 @@ def test_a_record_that_is_lost_with_its_mark(airflow):
     made = airflow.attempt(airflow.operator(), ti)["id"]
     ti.store.rows.clear()
     for _ in range(3):
-        assert f'put "{made}", with the quotes,' in unpaid(airflow, ti, f"had Magic Hour job {made}")
+        assert f'value "{made}", with the quotes' in unpaid(airflow, ti, f"had Magic Hour job {made}")
     ti.store.set("magic_hour.adopt", made)
     ti.clear()
     assert airflow.attempt(airflow.operator(), ti)["id"] == made

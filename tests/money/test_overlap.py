@@ -8,7 +8,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from helpers.attempts import TaskInstance
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.execution import preflight
+from magic_hour_provider.execution.payment import preflight
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 

@@ -297,12 +297,12 @@ def connection_error(
 
 
 def job_error(
-    job: Job, *, tool: str | None = None, paid_here: bool = True, adopt: str = "this task's state 'magic_hour.adopt'"
+    job: Job, *, tool: str | None = None, paid_here: bool = True, how_to_resume: str = ""
 ) -> errors.MagicHourError:
     """Return the error of a job that ended without a result.
 
     :param paid_here: False for a task that only waits for a job or downloads it: there a retry pays for nothing.
-    :param adopt: where a person puts the id of a job that the task shall resume.
+    :param how_to_resume: what a person does so that the task resumes the job, as whole sentences.
     """
     what = f"Magic Hour job {job.id} ({tool or job.kind})"
     page = library_url(job.kind, job.id)
@@ -340,7 +340,7 @@ def job_error(
         return errors.JobCanceledError(
             f"{what} is gone: it was deleted, or the connection's key now belongs to another account.",
             charge=Charge.KEPT,
-            next_step="The task will not pay for another by itself. If the key is the cause, bring back the right one, "
-            f'put "{job.id}" into {adopt} and clear the task: nothing is paid. If it is deleted, {renewal}.{see}',
+            next_step="The task will not pay for another by itself. If the key is the cause, bring back the right one "
+            f"and resume the job, which pays nothing. {how_to_resume} If it is deleted, {renewal}.{see}",
         )
     return errors.InvalidResponseError(f"{what} ended as {job.status!r}, which is not known.{see}")

@@ -37,7 +37,7 @@ from magic_hour_provider.ledger.decision import Decision
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.places.mark import EarlierXComs
-from magic_hour_provider.ledger.record import ADOPT, Record
+from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.ledger.tag import find_tag, generate_job_name
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
 
@@ -197,7 +197,7 @@ class JobAttempt:
             self._log.info(decision.log_message)
         return decision
 
-    def _check_adopted(self, job_id: str) -> None:
+    def _check_adopted(self, job_id: str, where: str) -> None:
         record = self.seen
         past = [] if record is None else [record.tag, *(str(one.get("key")) for one in record.history)]
         check_adopted_job(
@@ -206,7 +206,7 @@ class JobAttempt:
             job_id,
             tags=past,
             generated_name=generate_job_name(self._context["ti"]),
-            place=self._ledger.describe_location(ADOPT),
+            place=where,
             log=self._log,
         )
 

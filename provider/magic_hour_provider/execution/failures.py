@@ -40,7 +40,7 @@ def add_earlier_payment(error: errors.MagicHourError, ledger: Ledger, record: Re
         # A hiccup of Airflow's API also appears as a missing connection: a paid job is worth a retry.
         error.retryable = True
     elif record.state == "intent":
-        before = unknown_submission_error(record, describe_location=ledger.describe_location)
+        before = unknown_submission_error(record, directions=ledger.directions)
         error.append(before.message, charge=Charge.UNKNOWN, next_step=before.next_step)
 
 

@@ -12,7 +12,7 @@ from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.report import Report, redact_values
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.record import ADOPT, Record
+from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.metrics import count_credits
 from magic_hour_provider.outputs.download import find_stored_files, store_outputs
 from magic_hour_provider.outputs.result import StoredFile, task_result
@@ -87,7 +87,7 @@ class OutcomeHandler:
             self._report.push_end(COMPLETE, credits_charged=record.credits_charged)
             return task_result(done, record.tool, files)
         self._report.set_job_end(job.status, job.credits_charged)
-        failure = job_error(job, tool=record.tool, adopt=self._ledger.describe_location(ADOPT))
+        failure = job_error(job, tool=record.tool, how_to_resume=self._ledger.directions.adopt(job.id))
         credits_charged = job.credits_charged or record.credits_charged
         self._ledger.mark_ended(replace(record, credits_charged=credits_charged), failure)
         raise failure
@@ -135,5 +135,5 @@ class OutcomeHandler:
         clear = "clear the task: it resumes this job and pays nothing."
         if self._spec.on_clear == "regenerate":
             # There a clear alone would pay.
-            return f'put "{record.job_id}" into {self._ledger.describe_location(ADOPT)} and {clear}'
+            return f"{self._ledger.directions.adopt(record.job_id or '')} It resumes this job and pays nothing."
         return clear

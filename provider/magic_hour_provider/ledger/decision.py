@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 from magic_hour_provider.api import errors
 from magic_hour_provider.ledger.fingerprint import find_changed_fields
 from magic_hour_provider.ledger.messages import describe_job, unknown_submission_error
-from magic_hour_provider.ledger.record import REGENERATE, Record, describe_task_state
+from magic_hour_provider.ledger.places.directions import Directions
+from magic_hour_provider.ledger.record import Record
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def decide(
     on_clear: str,
     on_unknown: str,
     balance: int | None = None,
-    describe_location: Callable[[str], str] = describe_task_state,
+    directions: Directions | None = None,
 ) -> Decision:
     """Decide from the record alone whether this attempt may pay.
 
@@ -77,7 +78,7 @@ def decide(
     :param on_clear: ``reuse`` or ``regenerate``.
     :param on_unknown: ``fail`` or ``resubmit``.
     :param balance: the account's credits now, to be named beside those before the lost request; None: not known.
-    :param describe_location: names a key's place for a person.
+    :param directions: how a person gives an instruction; None: in Airflow's task state.
     :raises SubmissionUnknownError: a request may have been sent whose response nobody has.
     :raises NotRetryableError: the job ended for good, and only a clear may pay for another.
     """
@@ -94,7 +95,7 @@ def decide(
         if regenerates or on_unknown == "resubmit":
             job = describe_job(record)
             return submit(f"Submitting again although it is unknown whether {job} was made and charged.")
-        raise unknown_submission_error(record, balance=balance, describe_location=describe_location)
+        raise unknown_submission_error(record, balance=balance, directions=directions)
     if record.state == "failed":
         return submit(f"Job {record.job_id} failed and was refunded; this attempt pays for one new job.")
     if record.state == "ended":
@@ -112,6 +113,5 @@ def decide(
             " Clear the task to make a new job with them."
         )
     elif cleared:
-        place = describe_location(REGENERATE)
-        message += f" For a new one set on_clear='regenerate', or put true into {place}, and clear again."
+        message += f" {(directions or Directions()).regenerate()} Or set on_clear='regenerate', and clear again."
     return Decision(replace(record, **asdict(state)), record, message)

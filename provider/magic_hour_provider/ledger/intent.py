@@ -14,8 +14,9 @@ from magic_hour_provider.api.models import Submission
 from magic_hour_provider.ledger.decision import Decision
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import forgetful_place_error, unknown_submission_error
+from magic_hour_provider.ledger.places.instructions import Given
 from magic_hour_provider.ledger.places.mark import ATTEMPT
-from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, overtaken_error
+from magic_hour_provider.ledger.record import KEY, REGENERATE, Record, overtaken_error
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Intent:
         self._ledger = ledger
         self._previous = previous
         self._announce = announce
-        self._had_regenerate = False
+        self._consumed: list[Given] = []  # what a person asked for, and this request does
 
     def write(self) -> None:
         """Write it, as the last thing before the paid request; also once more, after it was withdrawn for a pause.
@@ -76,17 +77,17 @@ class Intent:
             raise overtaken_error(self._ledger.describe_location(KEY))
         if unproven is not None:
             raise forgetful_place_error(unproven.describe_location(ATTEMPT))
-        self._had_regenerate = self._had_regenerate or self._ledger.is_regenerate_requested()
+        self._consumed = self._ledger.instructions.find(REGENERATE, self._previous) or self._consumed
         self.record = self._ledger.write(self.record, declares=True)
         self.is_written = True
         try:
             if is_first:
                 self._ledger.trail.declare(self.record.tag)
-            if self._had_regenerate:
+            if self._consumed:
                 # Before the request: one that outlived it would pay again.
                 self._ledger.remove(REGENERATE)
-                if self._ledger.is_regenerate_requested():
-                    raise forgetful_place_error(self._ledger.describe_location(REGENERATE))
+                if left := self._ledger.instructions.read(REGENERATE):
+                    raise forgetful_place_error(left[0].where)
         except BaseException:
             self.withdraw()
             raise
@@ -114,8 +115,8 @@ class Intent:
         if current is not None and not is_own and current != self._previous:
             log.error("The record has been written meanwhile, for job %s; it is left.", current.job_id)
             return
-        if self._had_regenerate:
-            self._ledger.request_regenerate()
+        if self._consumed:
+            self._ledger.instructions.bring_back(self._consumed)
         if self._previous is not None:
             self._ledger.restore(self._previous)
         else:
@@ -167,8 +168,7 @@ class Intent:
         return errors.SubmissionUnknownError(
             f"Magic Hour job {paid.job_id} ({paid.tool}) was created and charged ({charge}), but its id could not be "
             f"recorded: {error}.",
-            next_step=f'See {paid.page or "Magic Hour"}. To resume it put "{paid.job_id}", with the quotes, into '
-            f"{self._ledger.describe_location(ADOPT)} and clear the task.",
+            next_step=f"See {paid.page or 'Magic Hour'}. {self._ledger.directions.adopt(paid.job_id or '')}",
             job_id=paid.job_id,
             created=True,
         )
@@ -190,4 +190,4 @@ class Intent:
         :param why: what happened, as a whole sentence.
         :param known: as of :func:`.messages.unknown_submission_error`.
         """
-        return unknown_submission_error(self.record, why, describe_location=self._ledger.describe_location, **known)
+        return unknown_submission_error(self.record, why, directions=self._ledger.directions, **known)

@@ -14,6 +14,8 @@ from magic_hour_provider.api.models import check_id, parse_library_url
 from magic_hour_provider.ledger.decision import Decision, RetryState, decide
 from magic_hour_provider.ledger.file_store import open_file_store
 from magic_hour_provider.ledger.messages import deleted_run_error
+from magic_hour_provider.ledger.places.directions import Directions
+from magic_hour_provider.ledger.places.instructions import Instructions
 from magic_hour_provider.ledger.places.mark import AttemptMark, EarlierXComs
 from magic_hour_provider.ledger.places.several import Places, Store
 from magic_hour_provider.ledger.places.trail import AttemptTrail
@@ -44,6 +46,8 @@ class Ledger:
         earlier: EarlierXComs | None = None,
     ) -> None:
         self._places = Places(store, second)
+        self.instructions = Instructions(self._places)
+        """What a person asks for."""
         self.retry_state = retry_state
         self._earlier = earlier or EarlierXComs()
         self.trail = AttemptTrail(self._places, mark, self._earlier)
@@ -82,6 +86,16 @@ class Ledger:
     def in_airflow(self) -> bool:
         """Whether the record is in Airflow's own store, where the API server can complete it."""
         return any(not place.is_files for place in self._places)
+
+    @property
+    def outlives_a_clear(self) -> bool:
+        """Whether the record is still there after a clear, by itself."""
+        return self._places.outlive_a_clear
+
+    @property
+    def directions(self) -> Directions:
+        """How a person gives an instruction."""
+        return self._places.directions
 
     def describe_location(self, key: str) -> str:
         """Name a key's place for a person."""
@@ -135,17 +149,10 @@ class Ledger:
             **more,
         )
 
-    def is_regenerate_requested(self) -> bool:
-        """Whether a person has asked for a new job; it may be written with or without quotes."""
-        value = self._places.find(REGENERATE)
-        return value is True or (isinstance(value, str) and value.strip().lower() == "true")
-
-    def request_regenerate(self) -> None:
-        """Ask for a new job, as a person did before the request that was refused."""
-        self._places.set(REGENERATE, True)
-
     def begin(self) -> Record | None:
         """Read the record as an attempt begins, and where there is none leave the attempt's mark.
+
+        A place that knows less than another is brought up to date: a clear may discard the one that knows most.
 
         An intent is completed with the job that its attempt pushed but could not record: a clear or a heartbeat timeout
         during the paid request gives the task instance another id, and the old process can write nothing into
@@ -159,6 +166,8 @@ class Ledger:
             return None
         tags, job_ids = self._earlier.tags, self._earlier.job_ids
         if record.state != "intent" or record.tag not in tags or len(job_ids) != 1:
+            if self._in_airflow or not self.trail.is_of_deleted_run():
+                self._places.bring_up_to_date(record)
             return record
         log.info("The attempt before could not record its job any more; its XComs name it: %s.", job_ids[0])
         return self.write(replace(record, state="submitted", job_id=job_ids[0], submitted_at=clock.current().now()))
@@ -174,33 +183,34 @@ class Ledger:
         on_clear: str,
         on_unknown: str,
         balance: int | None = None,
-        check_adopted: Callable[[str], object] = lambda job_id: None,  # noqa: ARG005 (nobody looks)
+        check_adopted: Callable[[str, str], object] = lambda job_id, where: None,  # noqa: ARG005 (nobody looks)
     ) -> Decision:
         """Decide what this attempt does; see :func:`.decision.decide`. What a person asked for by hand comes first.
 
         :param record: what this ledger holds, as it was just read.
-        :param check_adopted: refuses the id of a job that cannot be adopted, by an error: it takes the record's place.
+        :param check_adopted: refuses the id of a job that cannot be adopted, which a place names, by an error: it
+            takes the record's place.
         :raises InvalidInputError: what a person asked for cannot work.
         :raises MagicHourError: as :func:`.decision.decide`.
         """
-        if adopt := self._places.find(ADOPT):
-            job_id = self._parse_adopted_id(adopt, tool)
+        if given := self.instructions.find(ADOPT, record):
+            job_id = self._parse_adopted_id(given[0].instruction.job, tool, given[0].where)
             if record is None or record.job_id != job_id:
-                check_adopted(job_id)
+                check_adopted(job_id, given[0].where)
             # Written over without a paid request in between: so what is there is read once more.
             adopted = self._adopt(self.read(), tool, fingerprint, job_id)
             message = f"Resuming Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid."
             return Decision(adopted, adopted, message)
-        if self.is_regenerate_requested():
+        if given := self.instructions.find(REGENERATE, record):
             self.trail.begin()
-            message = f"A new job is made and paid for, as {self.describe_location(REGENERATE)} asks."
+            message = f"A new job is made and paid for, as {given[0].where} asks."
             return Decision(seen=record, log_message=message)
         if record is None:
             if lost := self.trail.lost:
                 # It may have been missing for a moment.
                 raise lost if self.read() is None else overtaken_error(self.describe_location(KEY))
         elif not self._in_airflow and (place := self.trail.find_deleted_run()):
-            raise deleted_run_error(record, place.describe_location(KEY), self.describe_location)
+            raise deleted_run_error(record, place.describe_location(KEY), self.directions)
         return decide(
             record,
             self.retry_state,
@@ -208,12 +218,12 @@ class Ledger:
             on_clear=on_clear,
             on_unknown=on_unknown,
             balance=balance,
-            describe_location=self.describe_location,
+            directions=self.directions,
         )
 
-    def _parse_adopted_id(self, value: Any, tool: Tool) -> str:
+    @staticmethod
+    def _parse_adopted_id(value: Any, tool: Tool, place: str) -> str:
         """Return the id of the job that a person wants: given as it is, or as its address in the web library."""
-        place = self.describe_location(ADOPT)
         try:
             kind, job_id = (isinstance(value, str) and parse_library_url(value)) or (tool.kind, check_id(value))
         except errors.InvalidInputError as error:
@@ -237,10 +247,10 @@ class Ledger:
             submitted_at=clock.current().now(),
             files=same.files if same else [],
         )
-        adopted = self.write(adopted)
-        self.trail.begin()
         # The other one first: whoever finds the job wants no new one, and left alone it would pay at the next retry.
         self.remove(REGENERATE)
+        adopted = self.write(adopted)
+        self.trail.begin()
         self.remove(ADOPT)
         return adopted
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from magic_hour_provider.api.errors import (
@@ -12,7 +11,8 @@ from magic_hour_provider.api.errors import (
     describe_credits,
     with_article,
 )
-from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, RecordError, describe_task_state
+from magic_hour_provider.ledger.places.directions import Directions
+from magic_hour_provider.ledger.record import KEY, Record, RecordError
 
 
 def describe_job(record: Record) -> str:
@@ -26,7 +26,7 @@ def unknown_submission_error(
     "attempt's log names the job.",
     *,
     balance: int | None = None,
-    describe_location: Callable[[str], str] = describe_task_state,
+    directions: Directions | None = None,
     resubmits: bool = False,
     webhook_may_identify: bool = False,
     **more: Any,
@@ -36,7 +36,7 @@ def unknown_submission_error(
     :param record: the intent.
     :param why: what happened, as a whole sentence.
     :param balance: credits now, if known.
-    :param describe_location: names a key's place for a person.
+    :param directions: how a person gives an instruction; None: in Airflow's task state.
     :param resubmits: whether the next attempt sends the request again.
     :param webhook_may_identify: whether a webhook may identify the job before the next attempt.
     :param more: as of :class:`SubmissionUnknownError`.
@@ -54,29 +54,27 @@ def unknown_submission_error(
     )
     return SubmissionUnknownError(
         message,
-        next_step=f"{then} Look for the job at https://magichour.ai/my-library (tag #{record.tag}). "
-        f"If it is there, put its id, in double quotes, into {describe_location(ADOPT)} and clear the task: it resumes "
-        f"that job and pays nothing. If it is not there, put true into {describe_location(REGENERATE)} and clear the "
-        "task" + ("." if resubmits else ", or set on_unknown_submission='resubmit', which may pay twice."),
+        next_step=f"{then} Look for the job at https://magichour.ai/my-library (tag #{record.tag}): if it is there, "
+        f"resume it, which pays nothing; if not, ask for a new one. {(directions or Directions()).choose()}"
+        + ("" if resubmits else " Or set on_unknown_submission='resubmit', which may pay twice."),
         **more,
     )
 
 
-def deleted_run_error(record: Record, where: str, describe_location: Callable[[str], str]) -> InvalidInputError:
+def deleted_run_error(record: Record, where: str, directions: Directions) -> InvalidInputError:
     """Return the error of a run whose first attempt finds the record of a run of the same id.
 
     :param record: of that run.
     :param where: its place, for a person.
-    :param describe_location: names a key's place for a person.
+    :param directions: how a person gives an instruction.
     """
     old = f"job {record.job_id}" if record.job_id else f"the paid request #{record.tag}"
-    wanted = f'put "{record.job_id}", with the quotes,' if record.job_id else "put the job's id, in double quotes,"
     return InvalidInputError(
         f"The first attempt of this DAG run found a record already, in {where}: of {describe_job(record)}, {old} of "
         f"{record.written_at} (UTC). So the run, or this task of it, was deleted and made again with the same id. "
         "Nothing was sent, as the job of before may be the one that is wanted.",
-        next_step=f"To use that one, {wanted} into {describe_location(ADOPT)}; for a new job put true into "
-        f"{describe_location(REGENERATE)}; then clear the task. See {record.page or 'https://magichour.ai/my-library'}",
+        next_step=f"Resume that one, or ask for a new one. {directions.choose(record.job_id)} See "
+        f"{record.page or 'https://magichour.ai/my-library'}",
     )
 
 
@@ -92,22 +90,19 @@ def forgetful_place_error(where: str) -> RecordError:
     )
 
 
-def lost_record_error(
-    why: str, describe_location: Callable[[str], str], *, job_ids: tuple[str, ...] = ()
-) -> RecordError:
+def lost_record_error(why: str, directions: Directions, *, job_ids: tuple[str, ...] = ()) -> RecordError:
     """Return the error of a record that is missing, where something is left that shows that there was one.
 
     :param why: what is left, as the end of a sentence.
-    :param describe_location: names a key's place for a person.
+    :param directions: how a person gives an instruction.
     :param job_ids: of the jobs that are known.
     """
-    known = f'"{job_ids[0]}", with the quotes,' if job_ids else "the job's id, in double quotes,"
+    cleared = ", or a clear has discarded it" if directions.is_discarded else ""
     return RecordError(
-        f"There is no record of what this task has paid for in {describe_location(KEY)}, but {why}. So the record is "
-        "lost, or cannot be read now, as while Airflow's API server is upgraded. Nothing was sent, as that might pay "
-        "twice.",
+        f"There is no record of what this task has paid for in {directions.locate(KEY)}, but {why}. So the record is "
+        f"lost{cleared}, or cannot be read now, as while Airflow's API server is upgraded. Nothing was sent, as that "
+        "might pay twice.",
         charge=Charge.UNKNOWN,
-        next_step=f"A retry reads the record again. If it stays away, put {known} into {describe_location(ADOPT)}, or "
-        f"true into {describe_location(REGENERATE)} for a new job, and clear the task. See "
-        "https://magichour.ai/my-library",
+        next_step="A retry reads the record again. If it stays away, resume the job, or ask for a new one. "
+        f"{directions.choose(job_ids[0] if job_ids else None)} See https://magichour.ai/my-library",
     )

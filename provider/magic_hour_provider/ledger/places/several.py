@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, describe_error
-from magic_hour_provider.ledger.file_store import FileStore
+from magic_hour_provider.ledger.file_store import HIDDEN_FOLDER, FileStore
 from magic_hour_provider.ledger.messages import forgetful_place_error
-from magic_hour_provider.ledger.record import KEY, Record, RecordError, describe_task_state
+from magic_hour_provider.ledger.places.clears import clear_discards_state
+from magic_hour_provider.ledger.places.directions import Directions
+from magic_hour_provider.ledger.record import KEY, Record, RecordError
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ class Place:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._seen: Record | None = None  # what was read last
+        self.seen: Record | None = None
+        """What was read last."""
 
     @property
     def name(self) -> str:
@@ -51,9 +54,16 @@ class Place:
         """Whether it outlives the DAG run, and the API server cannot reach it."""
         return isinstance(self._store, FileStore)
 
+    @property
+    def directions(self) -> Directions:
+        """How a person gives an instruction there."""
+        if isinstance(self._store, FileStore):
+            return Directions(self._store.folder, has_tab=HIDDEN_FOLDER not in self._store.folder)
+        return Directions(is_discarded=clear_discards_state())
+
     def describe_location(self, key: str) -> str:
         """Name a key's place for a person."""
-        return self._store.describe_location(key) if isinstance(self._store, FileStore) else describe_task_state(key)
+        return self.directions.locate(key)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value, or the default if the place says that there is none."""
@@ -64,8 +74,8 @@ class Place:
         """Return the record, or None if the place says that there is none."""
         value = self.get(KEY, _MISSING)
         # None is a row whose value is lost (a storage backend's missing blob), which is not "no record".
-        self._seen = None if value is _MISSING else Record.read(value, self.describe_location(KEY))
-        return self._seen
+        self.seen = None if value is _MISSING else Record.read(value, self.describe_location(KEY))
+        return self.seen
 
     def set(self, key: str, value: Any) -> None:
         """Write a JSON value that never expires."""
@@ -75,7 +85,7 @@ class Place:
     def declare(self, intent: Record) -> None:
         """Write an intent over what was read last, unless another attempt has written since, or is about to."""
         if isinstance(self._store, FileStore):
-            self._store.declare(intent, self._seen)
+            self._store.declare(intent, self.seen)
         else:
             # Of two attempts at the same moment Airflow lets only the one write whose task instance is current.
             self.set(KEY, intent.to_json())
@@ -92,10 +102,10 @@ class Place:
         try:
             if not self.keeps(intent):
                 return
-            if self._seen is None:
+            if self.seen is None:
                 self.delete(KEY)
             else:
-                self.set(KEY, self._seen.to_json())
+                self.set(KEY, self.seen.to_json())
         except MagicHourError:
             log.exception("%s holds the intent of a request that was not sent.", self.describe_location(KEY))
 
@@ -133,13 +143,20 @@ class Places:
     def __len__(self) -> int:
         return len(self._places)
 
+    @property
+    def outlive_a_clear(self) -> bool:
+        """Whether what is written is still there after a clear, by itself."""
+        return any(not place.directions.is_discarded for place in self)
+
+    @property
+    def directions(self) -> Directions:
+        """How a person gives an instruction: in the first place that outlives a clear."""
+        ways = [place.directions for place in self]
+        return next((way for way in ways if not way.is_discarded), ways[0] if ways else Directions())
+
     def describe_location(self, key: str) -> str:
         """Name a key's place for a person."""
-        return self._places[0].describe_location(key) if self._places else describe_task_state(key)
-
-    def find(self, key: str) -> Any:
-        """Return a value that a person has put into one of the places; None: into none."""
-        return next((value for place in self if (value := place.get(key)) is not None), None)
+        return self.directions.locate(key)
 
     def read(self, *, tolerant: bool = False) -> tuple[Record | None, bool]:
         """Return the record of the place that knows most, and whether Airflow's own store has one.
@@ -163,6 +180,18 @@ class Places:
         for other in found[1:]:
             best = _knows_more(best, other)
         return best[1], any(not place.is_files for place, _ in found)
+
+    def bring_up_to_date(self, record: Record) -> None:
+        """Write the record that was read last into the places that know less, as far as they can be written.
+
+        :param record: of the place that knows most.
+        """
+        for place in self:
+            if place.seen != record:
+                try:
+                    place.set(KEY, record.to_json())
+                except MagicHourError as error:
+                    log.warning("%s", error.message)
 
     def set(self, key: str, value: Any) -> list[MagicHourError]:
         """Write a value into every place; return the errors of those that could not be written.

@@ -63,11 +63,20 @@ class AttemptTrail:
 
     def find_deleted_run(self) -> Place | None:
         """Return a file whose record is of a deleted run of the same id, and note that; None: there is none."""
+        place = self._find_place_of_deleted_run()
+        if place is not None:
+            self._write(refused=True)
+        return place
+
+    def is_of_deleted_run(self) -> bool:
+        """Whether a file's record is of a deleted run of the same id."""
+        return self._find_place_of_deleted_run() is not None
+
+    def _find_place_of_deleted_run(self) -> Place | None:
         if self._mark is None:
             return None
         for place in self._places:
             if place.is_files and self._mark.finds_deleted_run(AttemptMark.read(place.get(ATTEMPT))):
-                self._write(refused=True)
                 return place
         return None
 
@@ -94,7 +103,7 @@ class AttemptTrail:
         return None
 
     def _lost(self, why: str, job_ids: tuple[str, ...] = ()) -> RecordError:
-        return lost_record_error(why, self._places.describe_location, job_ids=job_ids)
+        return lost_record_error(why, self._places.directions, job_ids=job_ids)
 
     def _write(self, **changed: Any) -> None:
         if self._mark is None or len(self._places) == 0:
