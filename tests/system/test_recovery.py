@@ -59,7 +59,7 @@ def test_who_may_only_read_sees_no_form(world, run_id, visit):
     with someone.page.expect_response(lambda answer: answer.url.endswith("/recovery")) as refused:
         tab = someone.open(DAG_ID, run_id, "lost")
     assert refused.value.status == 403
-    assert "Next step" in tab.locator(".alert").inner_text()
+    assert tab.get_by_text("Next step", exact=True).is_visible()
     assert tab.locator("#recovery").get_by_role("button").count() == 0
     url, headers = address(world, run_id, "lost"), {"authorization": f"Bearer {world.token_of('viewer')}"}
     instruction = {"action": "regenerate", "job": None, "replaces": "nothing", "confirmed_tag": None}
@@ -95,12 +95,13 @@ def test_another_site_is_refused(world, run_id, visit):
 def test_a_lost_response_is_recovered_in_the_tab(world, run_id, visit):
     """Two clicks and a paste: the job goes to its task, and what waits for it runs; one create in all."""
     (job,) = jobs_of(world, "lost")
-    someone = visit()
+    someone = visit(width=1320, height=760)
     tab = someone.open(DAG_ID, run_id, "lost", click=True)
     field = tab.get_by_label("Id of the job")
     field.wait_for()
     began = time.monotonic()
     assert job["name"].rpartition("#")[2] in tab.locator("#recovery").inner_text()
+    assert not tab.get_by_text("Next step", exact=True).is_visible()  # the form is the next step
     assert tab.locator("#recovery").get_by_text("https://magichour.ai/my-library", exact=True).count() == 1
     someone.keep("recover")
     count_clicks(tab)

@@ -43,6 +43,7 @@ export class Recovery {
     else this.body.replaceChildren();
     this.element.hidden = !lost && !job && !this.alert.textContent;
     this.element.classList.toggle("lost", Boolean(lost));
+    this.element.classList.toggle("offered", Boolean(lost && possible));
   }
 
   /** Take it away while the task is under way. What was said last stays. */
@@ -51,7 +52,7 @@ export class Recovery {
     this.drawn = null;
     this.close();
     this.body.replaceChildren();
-    this.element.classList.remove("lost");
+    this.element.classList.remove("lost", "offered");
   }
 
   async read() {

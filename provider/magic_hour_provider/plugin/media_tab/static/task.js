@@ -134,11 +134,11 @@ function underway() {
 }
 
 function alertBox({ message, charge, next_step: nextStep }) {
-  const rows = [["Charge", charge], ["Next step", nextStep]].filter(([, text]) => text);
+  const rows = [["Charge", charge, null], ["Next step", nextStep, "next"]].filter(([, text]) => text);
   return make(
     "div", { class: "alert", role: "group", "aria-label": "Error" },
     make("p", { class: "message" }, icon("failed"), make("span", {}, message)),
-    rows.length ? make("dl", {}, ...rows.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])) : null,
+    rows.length ? make("dl", {}, ...rows.flatMap(([name, text, kind]) => [make("dt", { class: kind }, name), make("dd", { class: kind }, text)])) : null,
   );
 }
 
