@@ -95,7 +95,7 @@ def test_another_site_is_refused(world, run_id, visit):
 def test_a_lost_response_is_recovered_in_the_tab(world, run_id, visit):
     """Two clicks and a paste: the job goes to its task, and what waits for it runs; one create in all."""
     (job,) = jobs_of(world, "lost")
-    someone = visit(width=1320, height=760)
+    someone = visit(width=1320, height=900)
     tab = someone.open(DAG_ID, run_id, "lost", click=True)
     field = tab.get_by_label("Id of the job")
     field.wait_for()
