@@ -20,6 +20,9 @@ INTENT_PREFIX = "magic_hour.intent."
 SUBMITTED_PREFIX = "magic_hour.job."
 """Begins the keys of :func:`submitted_xcom`."""
 
+REFUNDED_PREFIX = "magic_hour.refunded."
+"""Begins the keys of :func:`refunded_xcom`."""
+
 
 def intent_xcom(tag: str) -> str:
     """Return the key pushed before a paid request: a webhook delivery finds its task by the tag in the job's name."""
@@ -29,6 +32,11 @@ def intent_xcom(tag: str) -> str:
 def submitted_xcom(job_id: str) -> str:
     """Return the key pushed after a paid request: a webhook delivery finds its task by the job's id."""
     return f"{SUBMITTED_PREFIX}{job_id}"
+
+
+def refunded_xcom(job_id: str) -> str:
+    """Return the key pushed beside the job's own when it has failed: a clear that discards its record may pay again."""
+    return f"{REFUNDED_PREFIX}{job_id}"
 
 
 def delete_xcom(ti: Any, key: str) -> None:

@@ -33,10 +33,10 @@ from magic_hour_provider.execution.waiting import wait_for_job
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.own_task import warn_of_test_run
-from magic_hour_provider.ledger.decision import Decision
+from magic_hour_provider.ledger.decision import Decision, MappedItem
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
-from magic_hour_provider.ledger.places.mark import EarlierXComs
+from magic_hour_provider.ledger.messages import CLEAR_WARNING
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.ledger.tag import find_tag, generate_job_name
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
@@ -184,18 +184,25 @@ class JobAttempt:
                 on_clear=spec.on_clear,
                 on_unknown=spec.on_unknown_submission,
                 balance=get_balance(self._client) if record is not None and record.state == "intent" else None,
+                item=self._find_item(),
                 check_adopted=self._check_adopted,
             )
         except errors.MagicHourError as error:
             if record is None:
-                earlier = EarlierXComs.of(self._context["ti"])
-                self.report.keep_earlier(earlier.tags, earlier.job_ids)
+                self.report.keep_earlier()
+            elif record.state in ("submitted", "delivered"):
+                # By its key the next attempt knows of the job, should a clear discard the record.
+                self.report.push_record(record, "resumed")
             if error.charge in (None, errors.Charge.NONE):
                 error.charge = charge_before(record)
             raise
         if decision.log_message:
             self._log.info(decision.log_message)
         return decision
+
+    def _find_item(self) -> MappedItem | None:
+        map_index = self._context["ti"].map_index
+        return MappedItem(map_index, self.spec.is_own_field) if map_index is not None and map_index >= 0 else None
 
     def _check_adopted(self, job_id: str, where: str) -> None:
         record = self.seen
@@ -220,6 +227,8 @@ class JobAttempt:
         """Submit a new job, and return its record: the only step that pays."""
         spec = self.spec
         checked = run_preflight(spec, self._client, generate_job_name(self._context["ti"]), self._log)
+        if not (self._ledger.is_ephemeral or self._ledger.outlives_a_clear):
+            self._log.warning(CLEAR_WARNING)
         # Before the intent: between that and the request nothing may come that could be interrupted.
         self.report.push_intent(checked.tag, checked.name, spec.conn_id)
         self.intent = Intent(

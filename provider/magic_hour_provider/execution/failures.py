@@ -10,7 +10,6 @@ from magic_hour_provider.execution.report import Report
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import unknown_submission_error
-from magic_hour_provider.ledger.places.mark import EarlierXComs
 from magic_hour_provider.ledger.record import Record
 
 
@@ -56,11 +55,12 @@ def report_early_failure(ti: Any, tool: str, error: errors.MagicHourError, recor
     report = Report(ti, record.tool if record is not None else tool, {})
     if record is not None and record.job_id is not None:
         report.push_record(record, "resumed")
+        if record.is_refunded:
+            report.push_refunded(record.job_id)
     elif record is not None and record.state == "intent":
         report.push_intent(record.tag, record.name, record.conn_id or "")
     elif record is None:
-        earlier = EarlierXComs.of(ti)
-        report.keep_earlier(earlier.tags, earlier.job_ids)
+        report.keep_earlier()
     report.push_failure(error)
 
 

@@ -88,6 +88,8 @@ class OutcomeHandler:
             return task_result(done, record.tool, files)
         self._report.set_job_end(job.status, job.credits_charged)
         failure = job_error(job, tool=record.tool, how_to_resume=self._ledger.directions.adopt(job.id))
+        if failure.charge is errors.Charge.REFUNDED:
+            self._report.push_refunded(job.id)
         credits_charged = job.credits_charged or record.credits_charged
         self._ledger.mark_ended(replace(record, credits_charged=credits_charged), failure)
         raise failure

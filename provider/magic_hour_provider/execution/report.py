@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from magic_hour_provider import clock
@@ -18,9 +18,10 @@ from magic_hour_provider.api.errors import (
 )
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, library_url
 from magic_hour_provider.api.redaction import redact
+from magic_hour_provider.ledger.places.mark import EarlierXComs
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.times import format_time
-from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, delete_xcom, intent_xcom, submitted_xcom
+from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, delete_xcom, intent_xcom, refunded_xcom, submitted_xcom
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +95,11 @@ class Report:
         self._intents.append(intent_xcom(tag))
         self._push(JOB_XCOM, {**self._facts, "name": name, "status": SUBMITTING})
 
-    def keep_earlier(self, tags: Iterable[str], job_ids: Iterable[str]) -> None:
+    def keep_earlier(self) -> None:
         """Push the keys of an earlier attempt again: Airflow removes them, and the next attempt must find them too."""
-        for key in (*map(intent_xcom, tags), *map(submitted_xcom, job_ids)):
+        earlier = EarlierXComs.of(self._ti)
+        jobs = (*earlier.job_ids, *earlier.refunded)
+        for key in (*map(intent_xcom, earlier.tags), *map(submitted_xcom, jobs), *map(refunded_xcom, earlier.refunded)):
             self._push(key, {"tool": self._facts["tool"]})
 
     def push_record(self, record: Record, status: str) -> None:
@@ -143,6 +146,10 @@ class Report:
         if page:
             self._push(LINK_XCOM, page)
         self._push(JOB_XCOM, self._facts)
+
+    def push_refunded(self, job_id: str) -> None:
+        """Push that a job was refunded."""
+        self._push(refunded_xcom(job_id), {"tool": self._facts["tool"]})
 
     def set_job_end(self, status: str, credits_charged: int | None) -> None:
         """Note how the job itself ended; pushed with the attempt's end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -103,6 +103,7 @@ class JobSpec:
     :param on_clear: ``reuse`` or ``regenerate``.
     :param execution_timeout: Airflow's limit of one attempt; None: there is none.
     :param may_store_nothing: False: nobody said that ``output_path`` should be empty.
+    :param is_own_field: of a mapped task: whether a field of the fingerprint differs by map index.
     """
 
     tool: Tool
@@ -116,6 +117,7 @@ class JobSpec:
     on_clear: str
     execution_timeout: timedelta | None = None
     may_store_nothing: bool = True
+    is_own_field: Callable[[str], bool] = lambda field: False  # noqa: ARG005
 
     @property
     def polling_class(self) -> PollingClass:

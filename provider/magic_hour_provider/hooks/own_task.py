@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.errors import Charge, InvalidInputError
 from magic_hour_provider.hooks.exceptions import to_airflow_error
 
 
@@ -24,6 +24,28 @@ def check_own_task(operator: Any, context: Mapping[str, Any], way: str) -> None:
         f"{type(operator).__name__}(task_id={operator.task_id!r}) is executed inside the task {running.task_id!r}. "
         "Airflow keeps one record and one deferral per task, so two of them there would share a paid job.",
         next_step=way,
+    )
+    raise to_airflow_error(error)
+
+
+def refuse_iteration(operator: Any, context: Mapping[str, Any]) -> None:
+    """Refuse to run as a sub-task of ``.iterate()``, before anything is paid.
+
+    Those run in threads of one task instance and share its task state and its XComs, and none can defer
+    (apache/airflow#62922, which no Airflow has released yet): the record of one would be taken for another's.
+
+    :param operator: the one that is executed.
+    :param context: Airflow's context.
+    :raises AirflowFailException: Airflow's task instance has an index of its own below the map index.
+    """
+    index = getattr(context["ti"], "index", None)
+    if not isinstance(index, int):
+        return
+    error = InvalidInputError(
+        f"The task {operator.task_id!r} is run by .iterate(), as its item {index}. There all items share one record of "
+        "what was paid for, so that one would be taken for another's.",
+        next_step="Use .expand() in the place of .iterate(): each item is a task instance of its own then.",
+        charge=Charge.NONE,
     )
     raise to_airflow_error(error)
 

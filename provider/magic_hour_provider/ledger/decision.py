@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.ledger.fingerprint import find_changed_fields
-from magic_hour_provider.ledger.messages import describe_job, unknown_submission_error
+from magic_hour_provider.ledger.messages import changed_item_error, describe_job, unknown_submission_error
 from magic_hour_provider.ledger.places.directions import Directions
 from magic_hour_provider.ledger.record import Record
 
@@ -48,6 +48,17 @@ class RetryState:
 
 
 @dataclass(frozen=True)
+class MappedItem:
+    """The item that an attempt of a mapped task was given.
+
+    :param is_own: whether a field of the fingerprint differs by map index.
+    """
+
+    map_index: int
+    is_own: Callable[[str], bool]
+
+
+@dataclass(frozen=True)
 class Decision:
     """What this attempt does: resume a job, or submit a new one.
 
@@ -69,6 +80,7 @@ def decide(
     on_clear: str,
     on_unknown: str,
     balance: int | None = None,
+    item: MappedItem | None = None,
     directions: Directions | None = None,
 ) -> Decision:
     """Decide from the record alone whether this attempt may pay.
@@ -78,9 +90,11 @@ def decide(
     :param on_clear: ``reuse`` or ``regenerate``.
     :param on_unknown: ``fail`` or ``resubmit``.
     :param balance: the account's credits now, to be named beside those before the lost request; None: not known.
+    :param item: of a mapped task.
     :param directions: how a person gives an instruction; None: in Airflow's task state.
     :raises SubmissionUnknownError: a request may have been sent whose response nobody has.
     :raises NotRetryableError: the job ended for good, and only a clear may pay for another.
+    :raises InvalidInputError: the job is of another item than this attempt was given.
     """
     if record is None:
         return Decision()
@@ -106,6 +120,8 @@ def decide(
     if regenerates or (cleared and changed):
         why = "on_clear is 'regenerate'" if regenerates else f"these fields changed: {', '.join(changed)}"
         return submit(f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}.")
+    if item is not None and not cleared and (own := [name for name in changed if item.is_own(name)]):
+        raise changed_item_error(record, item.map_index, own, directions or Directions())
     message = f"Not paid again: resuming Magic Hour job {record.job_id} of {record.written_at}."
     if changed:
         message += (

@@ -11,7 +11,7 @@ from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.models import check_id, parse_library_url
-from magic_hour_provider.ledger.decision import Decision, RetryState, decide
+from magic_hour_provider.ledger.decision import Decision, MappedItem, RetryState, decide
 from magic_hour_provider.ledger.file_store import open_file_store
 from magic_hour_provider.ledger.messages import deleted_run_error
 from magic_hour_provider.ledger.places.directions import Directions
@@ -183,6 +183,7 @@ class Ledger:
         on_clear: str,
         on_unknown: str,
         balance: int | None = None,
+        item: MappedItem | None = None,
         check_adopted: Callable[[str, str], object] = lambda job_id, where: None,  # noqa: ARG005 (nobody looks)
     ) -> Decision:
         """Decide what this attempt does; see :func:`.decision.decide`. What a person asked for by hand comes first.
@@ -218,6 +219,7 @@ class Ledger:
             on_clear=on_clear,
             on_unknown=on_unknown,
             balance=balance,
+            item=item,
             directions=self.directions,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from magic_hour_provider.api.errors import (
@@ -13,6 +14,13 @@ from magic_hour_provider.api.errors import (
 )
 from magic_hour_provider.ledger.places.directions import Directions
 from magic_hour_provider.ledger.record import KEY, Record, RecordError
+
+CLEAR_WARNING = (
+    'On this Airflow a clear discards the record of what this task is about to pay for, unless "Keep task state" is '
+    "ticked. It pays for nothing by itself: the attempt after it finds that there was a job, fails, and asks whether "
+    "to resume that one or to make a new one. With [magic_hour] ledger_path the record outlives a clear."
+)
+"""Logged before a paid request where the record is only in a store that a clear discards."""
 
 
 def describe_job(record: Record) -> str:
@@ -75,6 +83,25 @@ def deleted_run_error(record: Record, where: str, directions: Directions) -> Inv
         "Nothing was sent, as the job of before may be the one that is wanted.",
         next_step=f"Resume that one, or ask for a new one. {directions.choose(record.job_id)} See "
         f"{record.page or 'https://magichour.ai/my-library'}",
+    )
+
+
+def changed_item_error(
+    record: Record, map_index: int, changed: Sequence[str], directions: Directions
+) -> InvalidInputError:
+    """Return the error of a map index that is given another item than the one whose job was paid for.
+
+    :param record: of that job.
+    :param changed: the fields that differ by map index and have changed.
+    :param directions: how a person gives an instruction.
+    """
+    return InvalidInputError(
+        f"Map index {map_index} has paid for job {record.job_id}, {describe_job(record)}, at {record.written_at} "
+        "(UTC). This attempt was given another item: of the fields that differ by map index, these changed: "
+        f"{', '.join(changed)}. So the recorded job is not returned for it, and nothing was sent.",
+        charge=Charge.KEPT,
+        next_step="Clear the task to make and pay for the item of now. If the recorded job is the right one, resume "
+        f"it. {directions.adopt(record.job_id or '')} See {record.page or 'https://magichour.ai/my-library'}",
     )
 
 

@@ -133,6 +133,12 @@ class Record:
         )
 
     @property
+    def is_refunded(self) -> bool:
+        """Whether its job has failed and was refunded."""
+        ended = self.state == "ended" and Charge.REFUNDED.sentence in (self.reason or "")
+        return self.state == "failed" or ended
+
+    @property
     def page(self) -> str | None:
         """The job's page in the web library."""
         return library_url(self.kind, self.job_id) if self.job_id else None

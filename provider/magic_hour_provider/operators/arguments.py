@@ -113,6 +113,22 @@ def _is_xcom(value: Any) -> bool:
     return hasattr(value, "resolve")
 
 
+def find_mapped_paths(value: Any, path: ArgumentPath = ()) -> Iterator[tuple[ArgumentPath, str]]:
+    """Return where in a value stands what a mapped task group fills, and the group; see :mod:`.mapped_fields`."""
+    if _is_xcom(value):
+        if type(value).__name__ == "MappedArgument":
+            yield path, ""
+            return
+        groups = [one.get_closest_mapped_task_group() for one, _ in getattr(value, "iter_references", tuple)()]
+        yield from ((path, group.group_id) for group in groups if group is not None)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from find_mapped_paths(inner, (*path, name))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from find_mapped_paths(inner, (*path, index))
+
+
 def find_xcom_paths(value: Any, path: ArgumentPath = ()) -> Iterator[tuple[ArgumentPath, str]]:
     """Return where in a value stands what is known only when the task runs, and why it is None if it is None then."""
     if _is_xcom(value):

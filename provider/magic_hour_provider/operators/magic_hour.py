@@ -18,6 +18,7 @@ from magic_hour_provider.operators.arguments import (
     check_body,
     check_given,
     check_options,
+    find_mapped_paths,
     find_missing_xcoms,
     find_xcom_paths,
     refuse_request_fields,
@@ -119,6 +120,7 @@ class MagicHourOperator(BaseOperator):
         self._render_errors: tuple[str, ...] = ()  # no list: Airflow copies a task shallowly for each run
         templates = {"request": self.request, "extra_request": extra_request, "output_path": self.output_path}
         self._xcom_paths = tuple(find_xcom_paths(templates))
+        self._mapped_paths = tuple(find_mapped_paths(templates)) if self._xcom_paths else ()
         # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once
         # it knows what was paid for, and fails for good.
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
@@ -182,9 +184,10 @@ class MagicHourOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job, or resume the one that an earlier attempt paid for."""
         from magic_hour_provider.execution.attempt import run
-        from magic_hour_provider.hooks.own_task import check_own_task
+        from magic_hour_provider.hooks.own_task import check_own_task, refuse_iteration
 
         check_own_task(self, context, _OWN_TASK)
+        refuse_iteration(self, context)
         return self._finish(run(self, context), context)
 
     @one_clear_error
@@ -208,6 +211,7 @@ class MagicHourOperator(BaseOperator):
         :raises InvalidInputError: an argument cannot work.
         """
         from magic_hour_provider.execution.spec import JobSpec, prepare_request
+        from magic_hour_provider.operators.mapped_fields import find_mapped_fields
 
         if self._init_error is not None:
             raise self._init_error
@@ -228,6 +232,7 @@ class MagicHourOperator(BaseOperator):
             on_clear=self.on_clear,
             execution_timeout=self.execution_timeout,
             may_store_nothing=self._may_store_nothing,
+            is_own_field=find_mapped_fields(self, self._mapped_paths),
         )
 
     def _finish(self, outcome: dict[str, Any] | Deferral, context: Context) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from magic_hour_provider.xcoms import INTENT_PREFIX, SUBMITTED_PREFIX
+from magic_hour_provider.xcoms import INTENT_PREFIX, REFUNDED_PREFIX, SUBMITTED_PREFIX
 
 ATTEMPT = "magic_hour.attempt"
 
@@ -65,12 +65,14 @@ class EarlierXComs:
     """What the attempt before pushed, by its keys: Airflow names them to the next one, which removes them.
 
     :param tags: of the requests that it was about to pay for.
-    :param job_ids: of the jobs that it had.
+    :param job_ids: of the jobs that it had, but for those that were refunded.
+    :param refunded: of those: without their record there is nothing that could be paid twice.
     :param is_known: whether Airflow names them at all.
     """
 
     tags: tuple[str, ...] = ()
     job_ids: tuple[str, ...] = ()
+    refunded: tuple[str, ...] = ()
     is_known: bool = False
 
     @classmethod
@@ -83,7 +85,9 @@ class EarlierXComs:
         keys = getattr(getattr(ti, "_ti_context_from_server", None), "xcom_keys_to_clear", None)
         if not isinstance(keys, list | tuple):
             return cls()
-        return cls(tuple(_suffixes(keys, INTENT_PREFIX)), tuple(_suffixes(keys, SUBMITTED_PREFIX)), is_known=True)
+        refunded = tuple(_suffixes(keys, REFUNDED_PREFIX))
+        job_ids = tuple(job_id for job_id in _suffixes(keys, SUBMITTED_PREFIX) if job_id not in refunded)
+        return cls(tuple(_suffixes(keys, INTENT_PREFIX)), job_ids, refunded, is_known=True)
 
 
 def _suffixes(keys: Any, prefix: str) -> Iterator[str]:
