@@ -49,10 +49,7 @@ def give_instruction(situation: Situation | TaskKey, instruction: Instruction) -
 
     if isinstance(situation, TaskKey):
         situation = load_situation(situation)
-    if situation.refusal is not None:
-        raise RecoveryError(situation.refusal)
-    if instruction.replaces not in (None, situation.replaces):
-        raise _record_changed(situation.replaces)
+    check_situation(situation, instruction.replaces)
     written: list[_Change] = []
     is_committing = False
     try:
@@ -79,6 +76,18 @@ def give_instruction(situation: Situation | TaskKey, instruction: Instruction) -
             raise
         # The commit has failed for this side alone.
     log.info("The task %s was cleared, to %s.", situation.key, describe_instruction(instruction))
+
+
+def check_situation(situation: Situation, replaces: str | None) -> None:
+    """Do nothing where an instruction can be given now.
+
+    :param replaces: the name of the record that the person saw; None: they saw none.
+    :raises RecoveryError: it cannot.
+    """
+    if situation.refusal is not None:
+        raise RecoveryError(situation.refusal)
+    if replaces not in (None, situation.replaces):
+        raise _record_changed(situation.replaces)
 
 
 def describe_instruction(instruction: Instruction) -> str:

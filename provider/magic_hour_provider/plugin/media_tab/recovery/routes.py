@@ -30,7 +30,7 @@ from magic_hour_provider.plugin.recovery.errors import (
     RecoveryError,
     translating_database_errors,
 )
-from magic_hour_provider.plugin.recovery.instruct import describe_instruction, give_instruction
+from magic_hour_provider.plugin.recovery.instruct import check_situation, describe_instruction, give_instruction
 from magic_hour_provider.plugin.recovery.job_check import check_job
 from magic_hour_provider.plugin.recovery.situation import TaskKey, load_situation
 
@@ -42,6 +42,7 @@ _EVENTS = {"adopt": "magic_hour_adopt", "regenerate": "magic_hour_regenerate"}
 _REFUSED_EVENT = "magic_hour_recovery"
 _MAX_BODY = 8 * 1024  # bytes
 _BODY_S = 10.0
+_MAX_ID = 250  # characters, as Airflow's
 _MAX_TEXT = 1000  # characters of one field
 _THREADS = 2  # for each of the two routes
 _MAX_WAITING = 20
@@ -107,6 +108,8 @@ class RecoveryRoutes:
     async def follow(self, request: Request, key: TaskKey, user: GetUserDep) -> Response:
         """Check an instruction, write it, and clear the task instance."""
         refusal = find_cross_site_refusal(request.headers)
+        if max(len(key.run_id), len(key.task_id)) > _MAX_ID:  # which the audit log could not name
+            return self._refuse(RecoveryError("There is no such run or task instance.", 404))
         try:
             if refusal is not None:
                 raise RecoveryError(refusal[1], refusal[0])
@@ -182,7 +185,7 @@ def _follow(asked: _Asked, key: TaskKey, user: Any) -> str:
         raise
     except Exception as error:
         log.exception("The task %s could not be recovered.", key)
-        message = f"The task could not be recovered ({type(error).__name__}): its log says why. See how it is now."
+        message = f"The task could not be recovered ({type(error).__name__}). The API server's log says why."
         line.complete(500, message)
         raise RecoveryError(message, 500) from error
     line.complete(200, message)
@@ -191,10 +194,8 @@ def _follow(asked: _Asked, key: TaskKey, user: Any) -> str:
 
 def _give(asked: _Asked, key: TaskKey) -> str:
     situation = load_situation(key)
-    if situation.refusal is not None:
-        raise RecoveryError(situation.refusal)
+    check_situation(situation, asked.replaces)  # and once more when the task is locked
     if asked.action == "adopt":
-        # What the person saw is compared once more when the task is locked; this saves a poll.
         job = check_job(situation, asked.job or "", confirmed_tag=asked.confirmed_tag)
         instruction = Instruction("adopt", job=job.id, replaces=asked.replaces)
     else:
