@@ -18,6 +18,7 @@ from helpers.samples import KEY
 from helpers.stores import Store, StoredFiles
 from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.ledger.file_store import folder_name
+from magic_hour_provider.ledger.places import clears
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
@@ -76,10 +77,18 @@ class TaskInstance:
         self._ti_context_from_server = SimpleNamespace(xcom_keys_to_clear=list(self.xcoms))
         self.xcoms = {}
 
-    def clear(self, retries: int = 0) -> None:
-        """Clear the finished task instance, as a person does in the UI."""
+    def clear(self, retries: int = 0, *, keep: bool = False) -> None:
+        """Clear the finished task instance, as a person does in the UI.
+
+        An Airflow whose clear discards the task state (apache/airflow#72100) removes its rows of the store; files and
+        the keys of XComs stay.
+
+        :param keep: whether "Keep task state" is ticked, as the Media tab and the command line do it.
+        """
         self.max_tries = self.try_number + retries
         self.clear_number += 1
+        if clears.clear_discards_state() and not keep and isinstance(self.store, Store):
+            self.store.rows.clear()
 
     @property
     def record(self) -> Any:
