@@ -105,10 +105,11 @@ class Recovered:
         with create_session() as session:
             session.execute(sa.update(Row).where(*self._where(Row)).values(try_number=self.ti.try_number))
             ended = state if state in ("success", "failed") else "running"
-            session.execute(sa.update(DagRun).where(DagRun.run_id == RUN_ID).values(state=ended))
+            session.execute(sa.update(DagRun).where(*self._where(DagRun)).values(state=ended))
 
-    def _where(self, model: Any, task_id: str = "make") -> tuple[Any, ...]:
-        return model.dag_id == DAG_ID, model.run_id == RUN_ID, model.task_id == task_id
+    def _where(self, model: Any, task_id: str | None = "make") -> tuple[Any, ...]:
+        of_task = (model.task_id == task_id,) if model is Row and task_id is not None else ()
+        return model.dag_id == DAG_ID, model.run_id == RUN_ID, *of_task
 
     def row(self, task_id: str = "make") -> Any:
         """Return a task's row."""
@@ -119,13 +120,13 @@ class Recovered:
     def run(self) -> Any:
         """Return the run's row."""
         with create_session() as session:
-            return session.execute(sa.select(DagRun.state, DagRun.clear_number).where(DagRun.run_id == RUN_ID)).one()
+            return session.execute(sa.select(DagRun.state, DagRun.clear_number).where(*self._where(DagRun))).one()
 
     def delete_run(self) -> None:
         """Delete the run, as a person does."""
         with create_session() as session:
-            session.execute(sa.delete(Row).where(Row.run_id == RUN_ID))
-            session.execute(sa.delete(DagRun).where(DagRun.run_id == RUN_ID))
+            session.execute(sa.delete(Row).where(*self._where(Row, None)))
+            session.execute(sa.delete(DagRun).where(*self._where(DagRun)))
 
     @property
     def record(self) -> Record:
