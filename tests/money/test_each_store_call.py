@@ -15,6 +15,7 @@ from helpers.stores import Store
 from magic_hour_provider.execution.attempt import JobAttempt
 from magic_hour_provider.ledger import file_store
 from magic_hour_provider.ledger.file_store import open_file_store
+from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.ledger.intent import Intent
 
 CALLS = [
@@ -128,6 +129,34 @@ def readopted(airflow, ti) -> dict[str, Any]:
     return {}
 
 
+def regenerated_in_the_tab(airflow, ti) -> dict[str, Any]:
+    """A person asks for a new job in the place of one that is delivered."""
+    attempt(airflow, ti, None)
+    _instruct(ti, Instruction("regenerate", replaces=ti.record["job_id"]))
+    return {}
+
+
+def regenerated_and_refused(airflow, ti) -> dict[str, Any]:
+    """A person asks for a new job in the place of a lost one, and Magic Hour refuses it."""
+    _die_at(airflow, ti, Intent, "complete")
+    _instruct(ti, Instruction("regenerate", replaces=f"#{ti.record['key']}"))
+    airflow.sim.inject_fault("status", status=422)
+    return {}
+
+
+def adopted_in_the_tab(airflow, ti) -> dict[str, Any]:
+    """A person names the job of a lost response, and another one has asked for a new one by hand."""
+    _die_at(airflow, ti, Intent, "complete")
+    open_file_store(ti, "", None).set("magic_hour.regenerate", True)
+    _instruct(ti, Instruction("adopt", airflow.sim.jobs()[-1]["id"], f"#{ti.record['key']}"))
+    return {}
+
+
+def _instruct(ti, instruction: Instruction) -> None:
+    ti.store.set(instruction.key, instruction.to_json())
+    ti.clear(keep=True)
+
+
 def _die_at(airflow, ti, owner, name) -> None:
     def die(*_: Any, **__: Any) -> None:
         raise Killed
@@ -140,7 +169,18 @@ def _die_at(airflow, ti, owner, name) -> None:
 @pytest.mark.parametrize("how", ["fails", "fails late", "forgets", "dies late"])
 @pytest.mark.parametrize(
     ("before", "pays"),
-    [(first, 1), (refused, 1), (lost, 1), (cleared, 1), (killed, 0), (regenerated, 1), (readopted, 0)],
+    [
+        (first, 1),
+        (refused, 1),
+        (lost, 1),
+        (cleared, 1),
+        (killed, 0),
+        (regenerated, 1),
+        (readopted, 0),
+        (regenerated_in_the_tab, 1),
+        (regenerated_and_refused, 1),
+        (adopted_in_the_tab, 0),
+    ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_each_call(airflow, tmp_path, before, pays, how):
@@ -150,6 +190,7 @@ def test_each_call(airflow, tmp_path, before, pays, how):
         ti, fault, already = TaskInstance(f"make_{at}"), Fault(how, at), airflow.creates()
         options = before(airflow, ti)
         adopted = ti.store.get("magic_hour.adopt")
+        adopted = adopted["job"] if isinstance(adopted, dict) else adopted
         paid = airflow.creates()
         said = [attempt(airflow, ti, fault, **options)]
         airflow.sim.clear_faults()
