@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from magic_hour_provider.ledger.instruction import Instruction, name_record
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.plugin.recovery.inspection import PlaceContents
 from magic_hour_provider.plugin.recovery.situation import Situation, TaskKey
+from magic_hour_provider.times import format_time
 
 _UNLESS = "after a clear too, unless its request was changed or on_clear is 'regenerate': that pays for a new job"
 
@@ -119,4 +119,4 @@ def _resume(record: Record | None, *, is_lost: bool) -> str:
 
 
 def _as_time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return None if seconds is None else format_time(seconds)
