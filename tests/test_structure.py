@@ -81,6 +81,7 @@ ONLY = {
         "plugin.media_tab.files.roots",
         "plugin.webhooks.secrets",
         "get_provider_info",
+        "times",
         ROOT,
     },
     "__main__": {"cli.definition"},
