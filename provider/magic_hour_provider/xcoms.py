@@ -7,6 +7,9 @@ from typing import Any
 JOB_XCOM = "magic_hour_job"
 """What people and views read of a task's job: while it runs, when it is done, and after it failed."""
 
+RETURN_XCOM = "return_value"
+"""Airflow's own key of what a task returns (``XCOM_RETURN_KEY``): pushed only where it succeeds."""
+
 LINK_NAME = "Open in Magic Hour"
 """The name of a task's link: all of our tasks have one, also those of a user's own class."""
 

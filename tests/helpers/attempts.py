@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -36,6 +37,7 @@ class TaskInstance:
         self.id = uuid.uuid4()
         self._ti_context_from_server = SimpleNamespace(xcom_keys_to_clear=[])
         self.start_date = None
+        self.run_start: datetime | None = None
         self.store: Store | StoredFiles | None = Store()
         if self.ledger_path is not None:
             name = folder_name(self.dag_id, self.run_id, task_id, map_index)
@@ -90,6 +92,9 @@ class TaskInstance:
         if clears.clear_discards_state() and not keep and isinstance(self.store, Store):
             self.store.rows.clear()
 
+    def _dag_run(self) -> SimpleNamespace:
+        return SimpleNamespace(clear_number=self.clear_number, start_date=self.run_start)
+
     @property
     def record(self) -> Any:
         """The ledger's record."""
@@ -97,7 +102,7 @@ class TaskInstance:
 
     def context(self, operator: Any) -> Any:
         """Return what Airflow hands to ``execute``."""
-        context = {"ti": self, "task": operator, "dag_run": SimpleNamespace(clear_number=self.clear_number)}
+        context = {"ti": self, "task": operator, "dag_run": self._dag_run()}
         context["outlet_events"] = self.outlet_events = OutletEventAccessors()
         if isinstance(self.store, Store):
             context["task_state_store"] = self.store
@@ -137,7 +142,9 @@ class Connected:
     def attempt(self, operator: Any, ti: TaskInstance) -> Any:
         """Run one attempt to its end, deferrals included."""
         ti.next_attempt()
-        return self.resume(operator, ti, self.start(operator, ti))
+        result = self.resume(operator, ti, self.start(operator, ti))
+        ti.xcom_push("return_value", result)
+        return result
 
     def start(self, operator: Any, ti: TaskInstance) -> Any:
         """Run the first half of an attempt: its result, or the deferral."""

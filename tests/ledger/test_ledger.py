@@ -116,6 +116,14 @@ def test_the_decision_of_an_attempt(state, attempt, prints, on_clear, on_unknown
             assert "style.prompt" in found.log_message
 
 
+@pytest.mark.parametrize(("state", "does"), [(RetryState(0, 0, 3), RESUME), (RetryState(1, 1, 4), SUBMIT)])
+def test_a_record_whose_clears_were_counted_otherwise(state, does):
+    """Airflow was upgraded since: its number of clears is left out, and the task's own two numbers tell."""
+    before = replace(record("submitted"), max_tries=3, clear_number=3, clear_counter="tries")
+    decision = decide(before, state, OTHER, on_clear="reuse", on_unknown="fail")
+    assert ("resume" if decision.record else "submit") == does
+
+
 def test_a_clear_counts_once(store):
     """After a clear that reuses the job, that clear's own retries are no clears."""
     ledger = Ledger(store, CLEARED)

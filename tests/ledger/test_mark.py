@@ -48,9 +48,13 @@ def test_an_airflow_that_names_no_keys(ti):
 
 
 def test_the_keys_that_airflow_names():
-    """Only ours count."""
-    keys = ["return_value", "magic_hour_job", "magic_hour.intent.AB", "magic_hour.job.j1", "magic_hour.job.j2"]
+    """Ours count, and Airflow's own of a result."""
+    keys = ["any_other", "magic_hour.intent.AB", "magic_hour.job.j1", "magic_hour.job.j2"]
     ti = SimpleNamespace(_ti_context_from_server=SimpleNamespace(xcom_keys_to_clear=keys))
     assert EarlierXComs.of(ti) == EarlierXComs(("AB",), ("j1", "j2"), is_known=True)
     keys.append("magic_hour.refunded.j1")
     assert EarlierXComs.of(ti) == EarlierXComs(("AB",), ("j2",), ("j1",), is_known=True)
+    keys += ["magic_hour_job", "return_value"]
+    earlier = EarlierXComs.of(ti)
+    assert earlier.has_begun
+    assert earlier.has_succeeded

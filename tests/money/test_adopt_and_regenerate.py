@@ -33,6 +33,20 @@ def test_adopting_ends_the_request_for_a_new_job(airflow, either_ledger):
     assert airflow.creates() == 1
 
 
+def test_adopting_the_job_that_is_delivered_keeps_its_delivery(airflow, either_ledger):
+    """It may be deleted at Magic Hour since, and its files are where they were stored."""
+    ti = TaskInstance()
+    made = airflow.attempt(airflow.operator(), ti)
+    with MagicHourClient(api_key=KEY, base_url=airflow.sim.url) as client:
+        client.delete_job("image", made["id"])
+    ti.store.set("magic_hour.adopt", made["id"])
+    ti.clear()
+    again = airflow.attempt(airflow.operator(), ti)
+    assert (again["files"], again["credits_charged"]) == (made["files"], made["credits_charged"])
+    assert ti.record["state"] == "delivered"
+    assert airflow.creates() == 1
+
+
 @pytest.mark.parametrize("fault", [{"status": 422}, {"status": 429, "retry_after": 600}])
 def test_a_regenerate_request_outlives_a_refusal(airflow, either_ledger, fault):
     """Nothing was made, so the next attempt still makes the new job."""

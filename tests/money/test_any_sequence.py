@@ -77,7 +77,9 @@ class Expected:
     def attempt(self, how: str) -> None:
         """One attempt, and what happens to it."""
         if self.adopt:
-            self.state, self.adopt, self.ending = "submitted", False, self.last_ending
+            if self.state != "delivered":  # then it is the recorded one
+                self.state = "submitted"
+            self.adopt, self.ending = False, self.last_ending
             self.cleared, self.paid_version, self.regenerate = False, self.version, False
             self._wait(how)
             return

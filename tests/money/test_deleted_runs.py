@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 
@@ -10,6 +12,7 @@ from helpers.stores import LEDGERS
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.execution.attempt import JobAttempt
 from magic_hour_provider.ledger.record import KEY
+from magic_hour_provider.times import parse_time
 
 VIDEO = {"style": {"prompt": "waves"}, "end_seconds": 3}
 files_only = pytest.mark.parametrize("either_ledger", LEDGERS[1:], indirect=True)
@@ -30,7 +33,7 @@ def deleted_and_made_again(ti: TaskInstance) -> TaskInstance:
 def refused(airflow, ti, job_id: str) -> str:
     """Run an attempt that finds another run's record: it pays nothing, for good, and names job, date and both ways."""
     creates = airflow.creates()
-    with pytest.raises(AirflowFailException, match=rf"first attempt.*job {job_id} of 20\d\d-.*Nothing was sent") as e:
+    with pytest.raises(AirflowFailException, match=rf"not its own.*job {job_id} of 20\d\d-.*Nothing was sent") as e:
         airflow.attempt(airflow.operator(), ti)
     assert "magic_hour.adopt" in str(e.value)
     assert "magic_hour.regenerate" in str(e.value)
@@ -133,6 +136,38 @@ def test_what_has_a_higher_try_number_is_no_other_run(airflow, either_ledger, ho
     if how == "a restored index":
         ti.clear_number += 1  # its upstream was cleared, with another length, and once more
     assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+@files_only
+@pytest.mark.parametrize(("seconds", "is_known"), [(120, True), (-120, False)])
+def test_the_first_attempt_of_the_new_run_died_before_it_could_ask(airflow, either_ledger, seconds, is_known):
+    """Its retry knows by the time of the record, which is older than the run; one of the run itself is resumed."""
+    ti = TaskInstance()
+    job_id = airflow.attempt(airflow.operator(), ti)["id"]
+    again = deleted_and_made_again(ti)
+    airflow.sim.advance(300)
+    again.run_start = datetime.fromtimestamp(parse_time(ti.record["written_at"]) + seconds, UTC)
+    again.next_attempt()
+    if not is_known:
+        assert airflow.attempt(airflow.operator(), again)["id"] == job_id
+        return
+    refused(airflow, again, job_id)
+    refused(airflow, again, job_id)
+    again.store.set("magic_hour.adopt", job_id)
+    for _ in range(2):
+        assert airflow.attempt(airflow.operator(), again)["id"] == job_id
+    assert airflow.creates() == 1
+
+
+@files_only
+def test_a_clear_resets_the_start_of_the_run(airflow, either_ledger):
+    """A record older than that is the run's own."""
+    ti = TaskInstance()
+    job_id = airflow.attempt(airflow.operator(), ti)["id"]
+    ti.clear()
+    ti.run_start = datetime.fromtimestamp(parse_time(ti.record["written_at"]) + 3600, UTC)
+    assert airflow.attempt(airflow.operator(), ti)["id"] == job_id
     assert airflow.creates() == 1
 
 

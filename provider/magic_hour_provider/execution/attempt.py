@@ -226,6 +226,8 @@ class JobAttempt:
     def submit(self, decision: Decision) -> Record:
         """Submit a new job, and return its record: the only step that pays."""
         spec = self.spec
+        if decision.seen is not None:
+            self.report.push_earlier_job(decision.seen)
         checked = run_preflight(spec, self._client, generate_job_name(self._context["ti"]), self._log)
         if not (self._ledger.is_ephemeral or self._ledger.outlives_a_clear):
             self._log.warning(CLEAR_WARNING)

@@ -67,6 +67,7 @@ class Report:
         self._ti = ti
         self._facts: dict[str, Any] = {"tool": tool, "request": _shorten(redact_values(request)), "polls": 0}
         self._intents: list[str] = []  # keys that this attempt has pushed
+        self._earlier_jobs: list[str] = []
 
     def load_previous(self) -> None:
         """Take over what the attempt's first half, before the deferral, has pushed."""
@@ -113,6 +114,15 @@ class Report:
             credits_charged=record.credits_charged,
         )
 
+    def push_earlier_job(self, record: Record) -> None:
+        """Push the key of the job before, until there is a new one: the record may get lost meanwhile.
+
+        :param record: what the ledger holds as a new job is to be made.
+        """
+        if record.job_id is not None and record.state in ("submitted", "delivered"):
+            self._push(submitted_xcom(record.job_id), {"kind": record.kind, "tool": record.tool})
+            self._earlier_jobs.append(submitted_xcom(record.job_id))
+
     def push_unrecorded(self, record: Record) -> None:
         """Push a paid job whose record cannot be written yet; its intent's key stays, and says whose job it is."""
         self._push(submitted_xcom(record.job_id or ""), {"kind": record.kind, "tool": record.tool})
@@ -142,7 +152,9 @@ class Report:
             status=status,
         )
         if self._push(submitted_xcom(job_id), {"kind": kind, "tool": self._facts["tool"]}):
-            self.remove_intents()  # the job's own key finds the task from here on
+            # The job's own key finds the task from here on.
+            self.remove_intents()
+            self._remove(self._earlier_jobs)
         if page:
             self._push(LINK_XCOM, page)
         self._push(JOB_XCOM, self._facts)
@@ -189,8 +201,11 @@ class Report:
 
     def remove_intents(self) -> None:
         """Remove the keys of this attempt's intents: they have a job by now, or surely none."""
-        while self._intents:
-            key = self._intents.pop()
+        self._remove(self._intents)
+
+    def _remove(self, keys: list[str]) -> None:
+        while keys:
+            key = keys.pop()
             try:
                 delete_xcom(self._ti, key)
             except Exception as error:  # noqa: BLE001 (a row too many harms nobody)

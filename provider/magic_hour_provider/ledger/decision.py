@@ -22,19 +22,19 @@ class RetryState:
     :param extra_tries: the task instance's ``max_tries`` beyond the task's ``retries``.
     :param clear_number: how often something in the DAG run was cleared.
     :param max_tries: the task instance's own number; editing the task's ``retries`` leaves it as it is.
+    :param clear_counter: what ``clear_number`` counts: ``run``, or ``tries``, where ``max_tries`` stands for it.
     """
 
     extra_tries: int = 0
     clear_number: int = 0
     max_tries: int = 0
+    clear_counter: str = "run"
 
     def clears(self, record: Record) -> bool:
         """Whether the task was cleared since the record was written or last resumed."""
-        return (
-            self.extra_tries > record.extra_tries
-            and self.clear_number > record.clear_number
-            and self.max_tries != record.max_tries
-        )
+        # Two counters say nothing of each other: Airflow was upgraded since.
+        is_higher = self.clear_number > record.clear_number or self.clear_counter != record.clear_counter
+        return self.extra_tries > record.extra_tries and is_higher and self.max_tries != record.max_tries
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> RetryState:
@@ -43,8 +43,9 @@ class RetryState:
         most = ti.max_tries or 0
         # Airflow 3.1 raises the run's number only where the run had ended (models/taskinstance.py of 3.1.8,
         # clear_task_instances), but a task's own number nowhere but in a clear: there that one has to do.
-        number = (getattr(run, "clear_number", None) or 0) if AIRFLOW_V_3_2_PLUS else most
-        return cls(most - (task.retries or 0), number, most)
+        counter = "run" if AIRFLOW_V_3_2_PLUS else "tries"
+        number = (getattr(run, "clear_number", None) or 0) if counter == "run" else most
+        return cls(most - (task.retries or 0), number, most, counter)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from magic_hour_provider.ledger.places.mark import AttemptMark, EarlierXComs
 from magic_hour_provider.ledger.places.several import Places, Store
 from magic_hour_provider.ledger.places.trail import AttemptTrail
 from magic_hour_provider.ledger.record import ADOPT, KEY, REGENERATE, Record, State, overtaken_error
-from magic_hour_provider.times import format_time
+from magic_hour_provider.times import format_time, parse_time
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Ledger:
         whose task instance was cleared can still write there.
     :param mark: of this attempt; None: it leaves none.
     :param earlier: what the attempt before has pushed.
+    :param run_began_at: when the run began, in seconds since 1970, where nothing in it was cleared; None: not known.
     """
 
     def __init__(
@@ -44,13 +45,14 @@ class Ledger:
         second: Store | None = None,
         mark: AttemptMark | None = None,
         earlier: EarlierXComs | None = None,
+        run_began_at: float | None = None,
     ) -> None:
         self._places = Places(store, second)
         self.instructions = Instructions(self._places)
         """What a person asks for."""
         self.retry_state = retry_state
         self._earlier = earlier or EarlierXComs()
-        self.trail = AttemptTrail(self._places, mark, self._earlier)
+        self.trail = AttemptTrail(self._places, mark, self._earlier, run_began_at)
         """What this attempt and those before it leave beside the record."""
         self._in_airflow = False
 
@@ -75,7 +77,11 @@ class Ledger:
             )
         state = RetryState.of(context)
         mark = AttemptMark.of(context, state.clear_number)
-        return cls(store, state, second=second, mark=mark, earlier=EarlierXComs.of(ti))
+        run = context["dag_run"]
+        # Each clear of a finished run resets its start_date, and raises its clear_number on every Airflow.
+        began_at = None if getattr(run, "clear_number", 0) else parse_time(getattr(run, "start_date", None))
+        earlier = EarlierXComs.of(ti)
+        return cls(store, state, second=second, mark=mark, earlier=earlier, run_began_at=began_at)
 
     @property
     def is_ephemeral(self) -> bool:
@@ -156,7 +162,8 @@ class Ledger:
 
         An intent is completed with the job that its attempt pushed but could not record: a clear or a heartbeat timeout
         during the paid request gives the task instance another id, and the old process can write nothing into
-        Airflow's store any more, but XComs, whose keys Airflow names to the next attempt.
+        Airflow's store any more, but XComs, whose keys Airflow names to the next attempt. Or it could record it in one
+        place only, which a clear then discarded.
 
         :raises MagicHourError: as :meth:`read`; or a place cannot be written.
         """
@@ -164,8 +171,12 @@ class Ledger:
         if record is None:
             self.trail.begin_without_record()
             return None
-        tags, job_ids = self._earlier.tags, self._earlier.job_ids
-        if record.state != "intent" or record.tag not in tags or len(job_ids) != 1:
+        tags = self._earlier.tags
+        # A new job's attempt keeps the key of the one before until it has a job itself.
+        past = {one.get("job_id") for one in record.history}
+        job_ids = [job_id for job_id in self._earlier.job_ids if job_id not in past]
+        # The intent's own key goes as soon as its job has one.
+        if record.state != "intent" or len(job_ids) != 1 or (tags and record.tag not in tags):
             if self._in_airflow or not self.trail.is_of_deleted_run():
                 self._places.bring_up_to_date(record)
             return record
@@ -237,18 +248,25 @@ class Ledger:
         return job_id
 
     def _adopt(self, record: Record | None, tool: Tool, fingerprint: dict[str, str], job_id: str) -> Record:
-        # Also where it is the recorded job: with this attempt's numbers, so that its own retries are no clear.
-        same = record if record is not None and record.job_id == job_id else None
-        adopted = self.new_record(
-            tool,
-            "submitted",
-            fingerprint,
-            tag=same.tag if same else "",
-            history=same.history if same else record.past() if record else [],
-            job_id=job_id,
-            submitted_at=clock.current().now(),
-            files=same.files if same else [],
-        )
+        now = clock.current().now()
+        if record is not None and record.job_id == job_id:
+            # With this attempt's numbers, so that its own retries are no clear. What is delivered stays so: the job may
+            # be deleted at Magic Hour since.
+            adopted = replace(
+                record,
+                state="delivered" if record.state == "delivered" else "submitted",
+                tool=tool.slug,
+                fingerprint=fingerprint,
+                submitted_at=now,
+                reason=None,
+                written_at="",
+                **asdict(self.retry_state),
+            )
+        else:
+            history = record.past() if record is not None else []
+            adopted = self.new_record(
+                tool, "submitted", fingerprint, tag="", history=history, job_id=job_id, submitted_at=now
+            )
         # The other one first: whoever finds the job wants no new one, and left alone it would pay at the next retry.
         self.remove(REGENERATE)
         adopted = self.write(adopted)

@@ -70,7 +70,7 @@ def unknown_submission_error(
 
 
 def deleted_run_error(record: Record, where: str, directions: Directions) -> InvalidInputError:
-    """Return the error of a run whose first attempt finds the record of a run of the same id.
+    """Return the error of an attempt that finds the record of a deleted run of the same id.
 
     :param record: of that run.
     :param where: its place, for a person.
@@ -78,7 +78,7 @@ def deleted_run_error(record: Record, where: str, directions: Directions) -> Inv
     """
     old = f"job {record.job_id}" if record.job_id else f"the paid request #{record.tag}"
     return InvalidInputError(
-        f"The first attempt of this DAG run found a record already, in {where}: of {describe_job(record)}, {old} of "
+        f"This DAG run found a record that is not its own, in {where}: of {describe_job(record)}, {old} of "
         f"{record.written_at} (UTC). So the run, or this task of it, was deleted and made again with the same id. "
         "Nothing was sent, as the job of before may be the one that is wanted.",
         next_step=f"Resume that one, or ask for a new one. {directions.choose(record.job_id)} See "

@@ -80,6 +80,7 @@ class Record:
     extra_tries: int = 0
     clear_number: int = 0
     max_tries: int = 0
+    clear_counter: str = "run"
     written_at: str = ""
     name: str | None = None
     conn_id: str | None = None

@@ -115,16 +115,27 @@ def test_another_tag_is_confirmed(airflow, situation):
 
 
 @pytest.mark.parametrize(
-    ("directive", "words"), [("error", "failed"), ("canceled", "was canceled"), ("deleted", "is deleted")]
+    ("directive", "words"), [("error", "failed"), ("canceled", "was canceled"), ("deleted", "finds no image job")]
 )
 def test_a_job_that_has_nothing_to_resume(airflow, situation, directive, words):
     """The sentence says what became of it, and what to do."""
     job_id = make(airflow, style={"prompt": f"x [[{directive}]]"})
     airflow.sim.advance(600)
     said = refusal(situation, job_id, 400)
-    assert words in said or "finds no image job" in said
+    assert words in said
     if directive != "deleted":
         assert said.endswith("there is nothing to resume. Make a new one.")
+    assert airflow.creates() == 1
+
+
+def test_a_deleted_job_whose_files_are_stored(airflow, situation):
+    """The task's own: it is resumed, as nothing is missing; another task's is refused."""
+    job_id = make(airflow, style={"prompt": "x [[deleted]]"})
+    airflow.sim.advance(600)
+    delivered = replace(situation.record, state="delivered", job_id=job_id)
+    assert check_job(replace(situation, record=delivered), job_id).status == "gone"
+    for other in (replace(delivered, job_id="another"), replace(delivered, state="submitted")):
+        assert "finds no image job" in refusal(replace(situation, record=other), job_id, 400)
     assert airflow.creates() == 1
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from magic_hour_provider.xcoms import INTENT_PREFIX, REFUNDED_PREFIX, SUBMITTED_PREFIX
+from magic_hour_provider.xcoms import INTENT_PREFIX, JOB_XCOM, REFUNDED_PREFIX, RETURN_XCOM, SUBMITTED_PREFIX
 
 ATTEMPT = "magic_hour.attempt"
 
@@ -20,6 +20,8 @@ class AttemptMark:
     :param clear_number: how often something in the DAG run was cleared.
     :param tag: of the paid request that was declared; None: none was, or it was withdrawn.
     :param refused: whether it found the record of a deleted run: only a person can say what becomes of that.
+    :param lost: why it took its record for lost; None: it did not. The XComs that showed it do not outlive an attempt.
+    :param lost_job_ids: of the jobs that those named.
     """
 
     id: str
@@ -27,6 +29,8 @@ class AttemptMark:
     clear_number: int
     tag: str | None = None
     refused: bool = False
+    lost: str | None = None
+    lost_job_ids: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, context: Mapping[str, Any], clear_number: int) -> AttemptMark:
@@ -38,13 +42,14 @@ class AttemptMark:
     def read(cls, value: Any) -> AttemptMark | None:
         """Read what a place holds; None: nothing that could be a mark."""
         try:
-            return cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
+            mark = cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
+            return replace(mark, lost_job_ids=tuple(mark.lost_job_ids))
         except TypeError:
             return None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a place holds of it; :meth:`read` reads it back."""
-        return asdict(self)
+        return asdict(self) | {"lost_job_ids": list(self.lost_job_ids)}
 
     def finds_deleted_run(self, before: AttemptMark | None) -> bool:
         """Whether the record that this attempt finds in a file is of a run that was deleted and made again.
@@ -68,12 +73,16 @@ class EarlierXComs:
     :param job_ids: of the jobs that it had, but for those that were refunded.
     :param refunded: of those: without their record there is nothing that could be paid twice.
     :param is_known: whether Airflow names them at all.
+    :param has_begun: whether an attempt of ours was before this one, as far as the keys tell.
+    :param has_succeeded: whether that one returned a result.
     """
 
     tags: tuple[str, ...] = ()
     job_ids: tuple[str, ...] = ()
     refunded: tuple[str, ...] = ()
     is_known: bool = False
+    has_begun: bool = False
+    has_succeeded: bool = False
 
     @classmethod
     def of(cls, ti: Any) -> EarlierXComs:
@@ -87,7 +96,14 @@ class EarlierXComs:
             return cls()
         refunded = tuple(_suffixes(keys, REFUNDED_PREFIX))
         job_ids = tuple(job_id for job_id in _suffixes(keys, SUBMITTED_PREFIX) if job_id not in refunded)
-        return cls(tuple(_suffixes(keys, INTENT_PREFIX)), job_ids, refunded, is_known=True)
+        return cls(
+            tuple(_suffixes(keys, INTENT_PREFIX)),
+            job_ids,
+            refunded,
+            is_known=True,
+            has_begun=JOB_XCOM in keys,
+            has_succeeded=RETURN_XCOM in keys,
+        )
 
 
 def _suffixes(keys: Any, prefix: str) -> Iterator[str]:

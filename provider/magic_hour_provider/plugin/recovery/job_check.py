@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, NotFoundError
+from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, check_id, parse_library_url
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.settings import ConnectionSettings
@@ -25,7 +25,6 @@ _REQUEST_S = 8.0  # without progress
 _ENDED = {
     ERROR: "Job {id} failed{why}, and was refunded: there is nothing to resume. Make a new one.",
     CANCELED: "Job {id} was canceled: there is nothing to resume. Make a new one.",
-    GONE: "Job {id} is deleted: there is nothing to resume. Make a new one.",
 }
 
 
@@ -40,6 +39,15 @@ def check_job(situation: Situation, job: str, *, confirmed_tag: str | None = Non
     """
     kind, job_id = _parse(situation, job)
     found = _poll(situation.conn_id, kind, job_id)
+    record = situation.record
+    if found.status == GONE:
+        if record is not None and (record.job_id, record.state) == (job_id, "delivered"):
+            return found  # its files are stored: nothing is missing
+        raise RecoveryError(
+            f"Magic Hour finds no {kind} job {job_id} with the key of the connection {situation.conn_id!r}: the id is "
+            "mistyped, or the job is deleted, of another kind, or of another account. Nothing has changed.",
+            400,
+        )
     if found.status in _ENDED:
         why = f" ({found.error_code})" if found.error_code else ""
         raise RecoveryError(_ENDED[found.status].format(id=job_id, why=why), 400)
@@ -90,17 +98,11 @@ def _poll(conn_id: str, kind: str, job_id: str) -> Job:
                 f"{unchecked} The connection cannot be read here ({type(error).__name__}).", 502
             ) from None
         with MagicHourClient.from_options(replace(settings, timeout=min(settings.timeout, _REQUEST_S))) as client:
-            return client.get_job(kind, job_id)
+            return client.find_job(kind, job_id)
 
     unchecked = f"Job {job_id} could not be checked with the connection {conn_id!r}, so nothing has changed:"
     try:
         return POLL.call(poll)
-    except NotFoundError:
-        raise RecoveryError(
-            f"Magic Hour finds no {kind} job {job_id} with the key of the connection {conn_id!r}: the id is mistyped, "
-            "or the job is deleted, of another kind, or of another account. Nothing has changed.",
-            400,
-        ) from None
     except (TimeoutError, BusyError):
         raise RecoveryError(f"{unchecked} Magic Hour did not answer in time. Try again in a moment.", 502) from None
     except MagicHourError as error:
