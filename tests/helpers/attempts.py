@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred, XCom
 from airflow.sdk.execution_time.context import OutletEventAccessors
+from airflow.triggers.base import BaseTrigger
 
 from helpers.clocks import set_clock
 from helpers.samples import KEY
@@ -196,7 +197,7 @@ class Given:
         return []
 
 
-async def first_event(trigger: MagicHourJobTrigger) -> dict[str, Any]:
+async def first_event(trigger: BaseTrigger) -> dict[str, Any]:
     """Run a trigger until its event."""
     async for event in trigger.run():
         return event.payload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from helpers.samples import KEY
@@ -34,5 +35,23 @@ def trigger_arguments(job_id: str, at: float, **changes: Any) -> dict[str, Any]:
         "submitted_at": at,
         "deferred_at": at,
         "deadline": at + 3600,
+    }
+    return arguments | changes
+
+
+def batch_trigger_arguments(job_ids: Iterable[str], at: float, **changes: Any) -> dict[str, Any]:
+    """Return the arguments of the trigger of a batch: videos submitted when its task deferred, an hour for all to end.
+
+    :param at: when its task deferred, in seconds since 1970.
+    """
+    jobs = [[job_id, at] for job_id in job_ids]
+    arguments = {
+        "kind": "video",
+        "tool": "text-to-video",
+        "conn_id": "magic_hour_default",
+        "jobs": jobs,
+        "deferred_at": at,
+        "deadline": at + 3600,
+        "wake_at": len(jobs),
     }
     return arguments | changes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -17,12 +17,13 @@ import httpx
 import pytest
 
 from helpers.clocks import set_clock
-from helpers.jobs import trigger_arguments
+from helpers.jobs import batch_trigger_arguments, trigger_arguments
 from magic_hour_provider.api.client import AsyncMagicHourClient
 from magic_hour_provider.api.responses import Response, transport_error
 from magic_hour_provider.clock import Clock
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.settings import ConnectionSettings
+from magic_hour_provider.triggers.batch import MagicHourBatchTrigger
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
 START = 1_800_000_000.0
@@ -172,8 +173,14 @@ class Virtual:
         async def ainfo(line: str) -> None:
             self.logged.append(line)
 
-        monkeypatch.setattr(MagicHourJobTrigger, "log", SimpleNamespace(ainfo=ainfo))
+        for one in (MagicHourJobTrigger, MagicHourBatchTrigger):
+            monkeypatch.setattr(one, "log", SimpleNamespace(ainfo=ainfo))
 
     def trigger(self, job_id: str, **changes: Any) -> MagicHourJobTrigger:
         """Make a trigger of a lip sync submitted and deferred now, with an hour to wait."""
         return MagicHourJobTrigger(**trigger_arguments(job_id, self.clock.now(), **{"tool": "lip-sync"} | changes))
+
+    def batch(self, job_ids: Iterable[str], **changes: Any) -> MagicHourBatchTrigger:
+        """Make a trigger of lip syncs submitted and deferred now, with an hour to wait until all have ended."""
+        now = self.clock.now()
+        return MagicHourBatchTrigger(**batch_trigger_arguments(job_ids, now, **{"tool": "lip-sync"} | changes))

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from functools import cache
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from magic_hour_provider import clock
-from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, default_polling_class
 from magic_hour_provider.api.models import library_url
-from magic_hour_provider.polling.schedule import PollState, Schedule
 from magic_hour_provider.triggers.polled_job import PolledJob
 from magic_hour_provider.triggers.poller import get_poller
-from magic_hour_provider.triggers.resume_delay import resume_delay_s
+from magic_hour_provider.triggers.waits import Wait
 
 _ALWAYS = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline")
-
-
-@cache
-def _schedule(tool: str, kind: str, polling: str | None) -> Schedule:
-    known = TOOLS.get(tool)
-    # A class that only a newer version knows is the default one here.
-    polling_class = POLLING_CLASSES.get(polling or "") or default_polling_class(tool, kind)
-    return Schedule.of(polling_class, known)
 
 
 class MagicHourJobTrigger(BaseTrigger):
@@ -101,25 +90,18 @@ class MagicHourJobTrigger(BaseTrigger):
         )
 
     def _polled_job(self) -> tuple[PolledJob, float]:
-        """Return the job for the poller, and the time of its first poll.
-
-        The machine's clock is read once, here; from then on time is counted by one that nobody sets, so that a jump
-        ends no wait and begins no burst.
-        """
-        monotonic, now = clock.current().monotonic(), clock.current().now()
-        not_before = monotonic + resume_delay_s(self.deferred_at, now)
-        # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
-        left = min(self.deadline - now, self.deadline - self.deferred_at)
-        schedule = _schedule(self.tool, self.kind, self.polling)
-        state = PollState(
-            schedule,
-            submitted_at=monotonic - max(0.0, now - self.submitted_at),
-            deadline=monotonic + left,
+        """Return the job for the poller, and the time of its first poll."""
+        wait = Wait.begin(
+            kind=self.kind,
+            tool=self.tool,
+            polling=self.polling,
+            deferred_at=self.deferred_at,
+            deadline=self.deadline,
             needs_files=self.needs_files,
         )
-        job = PolledJob(self.kind, self.job_id, state, monotonic, not_before=not_before)
-        # A poll before an event may be sent would be in vain.
-        return job, state.first_poll_at(monotonic, not_before=not_before)
+        state = wait.poll_state(self.submitted_at)
+        job = PolledJob(self.kind, self.job_id, state, wait.now, not_before=wait.not_before)
+        return job, wait.first_poll_at(state)
 
     async def on_kill(self) -> None:
         """Log that the job keeps running. It is not touched: a task that a webhook resumed comes here too."""
