@@ -159,6 +159,17 @@ def test_no_event_in_the_first_seconds(airflow):
     assert airflow.creates() == 3
 
 
+def test_a_deadline_in_the_first_seconds(virtual):
+    """It ends the polls, and the event waits until the task may be resumed."""
+
+    async def main():
+        event = await first_event(virtual.batch(["one", "two"], deadline=START + 3))
+        return event, virtual.clock.monotonic()
+
+    assert run(main()) == ({"ended": {}, "status": "timeout"}, 10)
+    assert max(time for time, _ in virtual.service.polls) < 4
+
+
 def test_a_rejected_key_ends_the_wait(airflow):
     """A key that is rejected, or a connection that is not there, is an event; the worker then says what is wrong."""
     job_ids = submit(airflow.sim, 3)
