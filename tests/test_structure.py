@@ -18,6 +18,7 @@ ROOT = PACKAGE.name
 LEVELS = (
     {"pytest_plugin", "__main__"},
     {"operators", "sensors", "plugin", "cli"},
+    {"batch"},
     {"execution", "plugin.webhooks", "plugin.media_tab"},
     {"plugin.recovery"},
     {"inputs", "triggers", "plugin.state_store", "plugin.dag_tasks"},

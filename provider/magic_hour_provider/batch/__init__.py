@@ -1,0 +1,1 @@
+"""A batch: one task instance that runs any number of requests, each paid once."""
