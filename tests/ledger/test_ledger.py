@@ -292,6 +292,13 @@ def test_an_unreadable_file_counts_as_unchanged():
     assert find_changed_fields(one, compute_fingerprint({"file": UNREADABLE})) == []
 
 
+@pytest.mark.parametrize("file", [[10, "sum"], UNREADABLE])
+def test_a_file_that_only_one_request_has_is_a_change(file):
+    """Whether it can be read or not: the other request has no file there."""
+    with_file, without = compute_fingerprint({"a": 1, "file": file}), compute_fingerprint({"a": 1})
+    assert find_changed_fields(with_file, without) == find_changed_fields(without, with_file) == ["file"]
+
+
 def test_every_invariant_names_its_tests():
     """The package's page of invariants names tests that exist, at least one for each."""
     tests = {

@@ -18,8 +18,8 @@ from magic_hour_provider.api.validation import (
 )
 from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.inputs.fields import Input, find_inputs, with_values
-from magic_hour_provider.inputs.sources import input_fingerprint
-from magic_hour_provider.ledger.fingerprint import compute_fingerprint
+from magic_hour_provider.inputs.sources import input_fingerprint, input_location
+from magic_hour_provider.ledger.fingerprint import compute_fingerprint, describe_item, field_of
 from magic_hour_provider.ledger.record import Record
 
 if TYPE_CHECKING:
@@ -127,11 +127,21 @@ class JobSpec:
     def fingerprint(self, host: str) -> dict[str, str]:
         """Return what makes the request another one than that of an earlier attempt, with its files' identities.
 
+        That of a mapped task also has what its item is known by when its files cannot be read.
+
         :param host: base URL of the client.
         """
         identities = [(one, input_fingerprint(one)) for one in self.request.inputs]
         body = with_values(self.request.body, identities)
-        return compute_fingerprint(body, connection=self.conn_id, host=host, tool=self.tool.slug)
+        made = compute_fingerprint(body, connection=self.conn_id, host=host, tool=self.tool.slug)
+        own = [name for name in made if self.is_own_field(name)]
+        return made | describe_item(own, self._sources()) if own else made
+
+    def _sources(self) -> dict[str, str]:
+        """Return digests of where the request's files are, by the field that they are in."""
+        inputs = self.request.inputs
+        located = compute_fingerprint(with_values(self.request.body, [(one, input_location(one)) for one in inputs]))
+        return {name: located[name] for one in inputs if one.uri is not None and (name := field_of(one.path))}
 
     @property
     def timeout_s(self) -> float:

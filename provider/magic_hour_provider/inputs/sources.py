@@ -53,6 +53,11 @@ def input_fingerprint(one: Input) -> Any:
         return UNREADABLE
 
 
+def input_location(one: Input) -> Any:
+    """Return where an input is, or what identifies it where nothing has to be read for that."""
+    return input_fingerprint(one) if one.uri is None else one.uri
+
+
 def _unsigned(value: Any) -> Any:
     """Return a link without its signature: signed again it still is the same file."""
     if isinstance(value, str) and _SIGNED.search(value):

@@ -9,8 +9,13 @@ from typing import Any
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from magic_hour_provider.api import errors
-from magic_hour_provider.ledger.fingerprint import find_changed_fields
-from magic_hour_provider.ledger.messages import changed_item_error, describe_job, unknown_submission_error
+from magic_hour_provider.ledger.fingerprint import find_changed_fields, find_own_fields, find_unknown_fields
+from magic_hour_provider.ledger.messages import (
+    changed_item_error,
+    describe_job,
+    unknown_item_error,
+    unknown_submission_error,
+)
 from magic_hour_provider.ledger.places.directions import Directions
 from magic_hour_provider.ledger.record import Record
 
@@ -96,6 +101,7 @@ def decide(
     :raises SubmissionUnknownError: a request may have been sent whose response nobody has.
     :raises NotRetryableError: the job ended for good, and only a clear may pay for another.
     :raises InvalidInputError: the job is of another item than this attempt was given.
+    :raises TransferError: it may be, as a file cannot be read now; a retry may read it.
     """
     if record is None:
         return Decision()
@@ -121,8 +127,13 @@ def decide(
     if regenerates or (cleared and changed):
         why = "on_clear is 'regenerate'" if regenerates else f"these fields changed: {', '.join(changed)}"
         return submit(f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}.")
-    if item is not None and not cleared and (own := [name for name in changed if item.is_own(name)]):
-        raise changed_item_error(record, item.map_index, own, directions or Directions())
+    if item is not None:
+        # A field may be the index's own in one of the two attempts alone, as where its item leaves it out now.
+        recorded = find_own_fields(record.fingerprint)
+        if not cleared and (own := [name for name in changed if item.is_own(name) or name in recorded]):
+            raise changed_item_error(record, item.map_index, own, directions or Directions())
+        if unknown := find_unknown_fields(record.fingerprint, fingerprint):
+            raise unknown_item_error(record, item.map_index, unknown, fingerprint, directions or Directions())
     message = f"Not paid again: resuming Magic Hour job {record.job_id} of {record.written_at}."
     if changed:
         message += (

@@ -1,14 +1,22 @@
-"""The fingerprint of a request: which of its fields changed, without keeping the request itself."""
+"""The fingerprint of a request: which of its fields changed, without keeping the request itself.
+
+Names in parentheses are no fields of the request but further facts of it. That of a mapped task also says which fields
+were its index's own, and where the files among them were: whether an index was given another item must be known also
+when its file cannot be read any more.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 UNREADABLE = "magic-hour:unreadable-file"
-"""Stands for a file that cannot be read now: it counts as unchanged."""
+"""Stands for a file that cannot be read now: unless it is known to have been elsewhere, it counts as unchanged."""
+
+_OWN = "(own)"  # the names of an index's own fields, one a line
+_SOURCE = "(source) "  # and a field's name: where its files are
 
 
 def compute_fingerprint(request: Mapping[str, Any], **more: str) -> dict[str, str]:
@@ -38,12 +46,56 @@ def compute_fingerprint(request: Mapping[str, Any], **more: str) -> dict[str, st
     return digests
 
 
+def field_of(path: Sequence[str | int]) -> str:
+    """Return the field in which a value of the request stands: a list is one field."""
+    names: list[str] = []
+    for part in path:
+        if not isinstance(part, str):
+            break
+        names.append(part)
+    return ".".join(names)
+
+
+def describe_item(own: Iterable[str], sources: Mapping[str, str]) -> dict[str, str]:
+    """Return what the fingerprint of a mapped task's item has beside that of any request.
+
+    :param own: the fields that differ by map index.
+    :param sources: digests of where the files are, by the field that they are in; those that are not own are left out.
+    """
+    names = sorted(own)
+    return {_OWN: "\n".join(names)} | {f"{_SOURCE}{name}": sources[name] for name in names if name in sources}
+
+
+def find_own_fields(fingerprint: Mapping[str, str]) -> frozenset[str]:
+    """Return the fields that differed by map index when the fingerprint was made."""
+    return frozenset(fingerprint.get(_OWN, "").split("\n"))
+
+
 def find_changed_fields(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Name the fields that differ; a file that cannot be read, or a request nobody recorded, counts as unchanged."""
+    """Name the fields that differ.
+
+    A request nobody recorded counts as unchanged. So does a file that cannot be read, unless both fingerprints say
+    where it was, and it was elsewhere.
+    """
     if not before:
         return []
+
+    def differs(name: str) -> bool:
+        if name not in before or name not in after:
+            return True
+        if UNREADABLE in (before[name], after[name]):
+            then, now = before.get(_SOURCE + name), after.get(_SOURCE + name)
+            return then is not None and now is not None and then != now
+        return before[name] != after[name]
+
+    names = (before.keys() | after.keys()) - {_OWN}
+    return sorted(name for name in names if not name.startswith(_SOURCE) and differs(name))
+
+
+def find_unknown_fields(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Name a map index's own files that cannot be compared: not readable, and recorded before their places were."""
     return sorted(
         name
-        for name in before.keys() | after.keys()
-        if before.get(name) != after.get(name) and UNREADABLE not in (before.get(name), after.get(name))
+        for name in before.keys() & after.keys()
+        if UNREADABLE in (before[name], after[name]) and _SOURCE + name in after and _SOURCE + name not in before
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from magic_hour_provider.api.errors import (
     Charge,
     InvalidInputError,
+    MagicHourError,
     SubmissionUnknownError,
+    TransferError,
     describe_credits,
     with_article,
 )
+from magic_hour_provider.ledger.fingerprint import UNREADABLE
 from magic_hour_provider.ledger.places.directions import Directions
 from magic_hour_provider.ledger.record import KEY, Record, RecordError
 
@@ -102,6 +105,34 @@ def changed_item_error(
         charge=Charge.KEPT,
         next_step="Clear the task to make and pay for the item of now. If the recorded job is the right one, resume "
         f"it. {directions.adopt(record.job_id or '')} See {record.page or 'https://magichour.ai/my-library'}",
+    )
+
+
+def unknown_item_error(
+    record: Record, map_index: int, unknown: Sequence[str], fingerprint: Mapping[str, str], directions: Directions
+) -> MagicHourError:
+    """Return the error of a map index whose job may have been made for another item than that of now.
+
+    :param record: of that job, written before the places of an item's files were recorded.
+    :param unknown: the fields with the files that cannot be compared.
+    :param fingerprint: of this attempt's request: what it cannot read a retry may read.
+    :param directions: how a person gives an instruction.
+    """
+    unreadable = [name for name in unknown if fingerprint[name] == UNREADABLE]
+    kind: type[MagicHourError] = TransferError if unreadable else InvalidInputError
+    why = "cannot be read now" if unreadable else "could not be read when the job was paid for"
+    return kind(
+        f"Map index {map_index} has paid for job {record.job_id}, {describe_job(record)}, at {record.written_at} "
+        f"(UTC). Whether that was for the item of now is unknown: its record does not say where the files of "
+        f"{', '.join(unknown)} were, and what is there {why}. So the recorded job is not returned for it, and nothing "
+        "was sent.",
+        charge=Charge.KEPT,
+        next_step=(
+            "A retry compares the files once they can be read: put them back, or wait for their storage. "
+            * bool(unreadable)
+        )
+        + f"If the recorded job is the right one, resume it. {directions.choose(record.job_id)} See "
+        f"{record.page or 'https://magichour.ai/my-library'}",
     )
 
 

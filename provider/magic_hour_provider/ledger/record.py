@@ -64,7 +64,7 @@ class Record:
         are stored; ``failed``: ended, and another try may pay for a new job; ``ended``: ended for good, only a clear
         may pay again.
     :param tag: what ends the job's name.
-    :param fingerprint: SHA-256 of each request field; the request itself is not stored.
+    :param fingerprint: SHA-256 of each request field; the request itself is not stored. See :mod:`.fingerprint`.
     :param conn_id: the connection; None in records of older versions.
     :param balance: credits before the request, if known.
     :param files: what was stored: ``{"uri", "size", "sha256"}`` each.

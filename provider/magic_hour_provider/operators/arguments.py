@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import cache
@@ -113,14 +114,34 @@ def _is_xcom(value: Any) -> bool:
     return hasattr(value, "resolve")
 
 
+PARAMS = "(params)"
+"""Stands in the place of a group for what differs by map index if the task's params do."""
+
+_OPEN, _CLOSE = re.compile(r"\{[{%]"), re.compile(r"[%}]\}")
+# What a template may read that differs by map index: the index itself, to choose from a list; the task instance, handed
+# to a macro; the task, for its arguments.
+_READS_ITEM = re.compile(r"map_index|\btask\b(?!\s*['\"])|\b(?:ti|task_instance)\b(?!\s*[.\[])")
+_READS_PARAMS = re.compile(r"\bparams\b")
+
+
 def find_mapped_paths(value: Any, path: ArgumentPath = ()) -> Iterator[tuple[ArgumentPath, str]]:
-    """Return where in a value stands what a mapped task group fills, and the group; see :mod:`.mapped_fields`."""
+    """Return where in a value stands what may differ by map index, and why; see :mod:`.mapped_fields`.
+
+    :returns: paths, each with the mapped task group that fills it; empty: the one that the task is in, or a template
+        reads what differs by map index in every mapped task.
+    """
     if _is_xcom(value):
         if type(value).__name__ == "MappedArgument":
             yield path, ""
             return
         groups = [one.get_closest_mapped_task_group() for one, _ in getattr(value, "iter_references", tuple)()]
         yield from ((path, group.group_id) for group in groups if group is not None)
+    elif isinstance(value, str):
+        templates = " ".join(_CLOSE.split(part, 1)[0] for part in _OPEN.split(value)[1:])
+        if _READS_ITEM.search(templates):
+            yield path, ""
+        if _READS_PARAMS.search(templates):
+            yield path, PARAMS
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             yield from find_mapped_paths(inner, (*path, name))

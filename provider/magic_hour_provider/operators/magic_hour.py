@@ -172,6 +172,10 @@ class MagicHourOperator(BaseOperator):
         env, resolved, airflow = jinja_env or self.get_template_env(), seen_oids or set(), super().render_template
         renderer = TemplateRenderer(context, env, resolved, lambda other: airflow(other, context, env, resolved))
         field = next((name for name in self.template_fields if getattr(self, name, None) is content), "")
+        # Also what was put into the attribute after the constructor.
+        fields = getattr(self, "request_fields", ())
+        mapped = find_mapped_paths(content, ("request", field) if field in fields else (field,)) if field else ()
+        self._mapped_paths += tuple(mapped)
         value = renderer.render(content, (field,))
         if field == "output_path":
             value = clean_folder(value)
