@@ -13,6 +13,7 @@ from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.ledger.file_store import FileStore
 from magic_hour_provider.ledger.record import KEY, Record, RecordError
 from magic_hour_provider.storage import exclusive
+from magic_hour_provider.storage.listing import list_names
 
 TOOL = get_tool("ai-image-generator")
 TAGS = ("AAAAAAAA", "BBBBBBBB")
@@ -57,7 +58,7 @@ def test_of_two_that_declare_at_once_one_is_refused(place, before):
             assert store.get(KEY)["key"] == sent[0]
         else:
             assert store.get(KEY) == (None if previous is None else previous.to_json())
-        assert exclusive.list_names(store._path(KEY).parent, f"{KEY}.") == []
+        assert list_names(store._path(KEY).parent, f"{KEY}.") == []
     assert alone or place.uri.startswith("memory:")
 
 

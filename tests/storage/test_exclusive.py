@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file, list_names
+from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file
 from magic_hour_provider.storage.paths import open_path
 
 
@@ -45,12 +45,3 @@ def test_a_file_in_the_folders_place(tmp_path):
     (tmp_path / "folder").write_text("in the way")
     with pytest.raises(NotADirectoryError):
         create_file(open_path(str(tmp_path / "folder" / "one")), b"first")
-
-
-def test_names_are_listed_by_how_they_begin(place):
-    """Also where there is no folder yet."""
-    folder = open_path(place.uri)
-    assert list_names(folder, "job.") == []
-    for name in ("job", "job.a", "job.b", "other"):
-        place.write(name, b"x")
-    assert sorted(list_names(folder, "job.")) == ["job.a", "job.b"]

@@ -35,8 +35,9 @@ from magic_hour_provider.ledger.record import (
     overtaken_error,
     unreadable_error,
 )
-from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file, list_names
+from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file
 from magic_hour_provider.storage.files import read_file, remove_file, replace_file
+from magic_hour_provider.storage.listing import list_names
 from magic_hour_provider.storage.local import check_absolute
 from magic_hour_provider.storage.paths import open_path
 

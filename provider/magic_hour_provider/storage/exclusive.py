@@ -32,19 +32,6 @@ def create_file(path: ObjectStoragePath, data: bytes) -> None:
         raise NotExclusiveError(path.protocol)
 
 
-def list_names(folder: ObjectStoragePath, prefix: str) -> list[str]:
-    """Return the names in a folder that begin so, never from a cached listing; none where there is no folder."""
-    if local := local_path(folder):
-        return [path.name for path in local.glob(f"{prefix}*")] if local.is_dir() else []
-    folder.fs.invalidate_cache()
-    try:
-        paths = folder.fs.ls(folder.path, detail=False)
-    except FileNotFoundError:
-        return []
-    names = [str(path).rstrip("/").rpartition("/")[2] for path in paths]
-    return [name for name in names if name.startswith(prefix)]
-
-
 def _put_object(path: ObjectStoragePath, data: bytes) -> None:
     fs = path.fs
     bucket, key, _ = fs.split_path(path.path)

@@ -1,0 +1,106 @@
+"""Reads the records of a batch: what each item has come to, its history, and what was paid."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from magic_hour_provider.batch.records.content import ItemStep
+from magic_hour_provider.batch.records.folder import RecordFolder
+from magic_hour_provider.batch.records.names import (
+    IN_THE_FILE,
+    StepName,
+    check_key,
+    key_of,
+    name_id,
+    parse_names,
+)
+from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.batch.records.state import ItemState, Spent, charges_of, is_torn, resolve
+from magic_hour_provider.ledger.record import RecordError
+
+_ORDER = ("claim", "void", "intent", "withdrawn", "unknown", "job", "failed", "done", "adopt", "regenerate")
+
+
+class RecordReader:
+    """The state of all items under one ``output_path``. Threads may share it.
+
+    :param folder: where the files are.
+    """
+
+    def __init__(self, folder: RecordFolder) -> None:
+        self.folder = folder
+        self._spent: dict[str, Spent] = {}
+
+    def load(self) -> dict[str, ItemState]:
+        """Return the state of every item that has one, by key. No file is read, but for ids too long for a name.
+
+        :raises RecordError: the storage cannot be listed now.
+        :raises InvalidInputError: a name there may be a payment that this version cannot read.
+        """
+        states: dict[str, ItemState] = {}
+        spent: dict[str, Spent] = defaultdict(Spent)
+        paths = self.folder.list_all()
+        paths.sort()
+        for _, group in itertools.groupby(paths, key=key_of):
+            if names := self._complete(parse_names(group)):
+                states[names[0].key] = resolve(names)
+                for owner, credits in charges_of(names):
+                    spent[owner] = spent[owner].plus(credits)
+        self._spent = dict(spent)
+        return states
+
+    def get(self, key: str) -> ItemState:
+        """Return the state of one item now.
+
+        :raises MagicHourError: as :meth:`load`.
+        """
+        return resolve(self.list_names(key))
+
+    def spent(self, owner: Owner) -> Spent:
+        """Return what a task instance had paid for when :meth:`load` was last called, in all its tries.
+
+        What another one has paid for costs it nothing.
+        """
+        return self._spent.get(owner.digest, Spent())
+
+    def read(self, key: str) -> list[ItemStep]:
+        """Return all steps of an item, in the order of their numbers, with what their files hold.
+
+        :raises MagicHourError: as :meth:`load`.
+        """
+        names = sorted(self.list_names(key), key=lambda name: (name.number, _ORDER.index(name.step)))
+        return [self._read(name) for name in names]
+
+    def read_intent(self, key: str, number: int) -> ItemStep:
+        """Return what the file of an intent holds, as far as it can be read.
+
+        :raises MagicHourError: as :meth:`load`.
+        """
+        names = [name for name in self.list_names(key) if (name.number, name.step) == (number, "intent")]
+        return self._read(names[0]) if names else ItemStep(StepName(key, number, "intent"))
+
+    def list_names(self, key: str) -> list[StepName]:
+        """Return the names of all files of an item, as they are now.
+
+        :raises MagicHourError: as :meth:`load`.
+        """
+        return self._complete(parse_names(self.folder.list_item(check_key(key))))
+
+    def _complete(self, names: Sequence[StepName]) -> list[StepName]:
+        """Return an item's names, listed again where the listing may have been torn, with ids that are in a file."""
+        if is_torn(names):
+            names = parse_names(self.folder.list_item(names[0].key))
+        return [self._with_id(name) if name.job_id == IN_THE_FILE else name for name in names]
+
+    def _with_id(self, name: StepName) -> StepName:
+        record = self._read(name).record
+        if record is None or not record.job_id:
+            raise RecordError(f"The id of a paid job is in {self.folder.locate(name.path)}, which cannot be read.")
+        return replace(name, job_id=record.job_id)
+
+    def _read(self, name: StepName) -> ItemStep:
+        own = replace(name, job_id=name_id(name.job_id)) if name.job_id != IN_THE_FILE else name
+        return replace(ItemStep.read(own, self.folder.read(own.path)), name=name)
