@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from airflow.providers.common.compat.sdk import conf
 
 
+@cache  # reading the configuration takes as long as a tenth of a poll, for each of thousands of triggers
 def min_resume_delay_s() -> float:
     """Return the seconds that a task must be away before it may be resumed.
 
