@@ -24,7 +24,6 @@ class PolledJob(Progress):
         "_waiter",
         "active_at",
         "failure",
-        "in_flight",
         "kind",
         "left",
         "message",
@@ -37,8 +36,6 @@ class PolledJob(Progress):
         super().__init__(job_id, state, now)
         self.kind = kind
         self.not_before = not_before
-        self.in_flight = False
-        """A poll is under way."""
         self.rejections = 0
         """Polls in a row whose key was rejected."""
         self.left = False

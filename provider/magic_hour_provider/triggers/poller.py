@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
-from functools import partial
 from itertools import count
 from weakref import WeakKeyDictionary
 
@@ -60,7 +59,7 @@ class JobPoller:
         self._metrics = PollMetrics(conn_id)
         self._due: list[tuple[float, int, PolledJob]] = []
         self._order = count()
-        self._polls: set[asyncio.Task[None]] = set()
+        self._polls: dict[PolledJob, asyncio.Task[None]] = {}
         self._timer: asyncio.Handle | None = None
         self._timer_at = float("inf")
         self._full = False
@@ -137,17 +136,25 @@ class JobPoller:
         if now - self._checked_at >= _OVERDUE_S:
             self._checked_at = now
             for job in self.jobs:
-                if job.outcome is None and not job.in_flight and job.state.deadline < now - _OVERDUE_S:
+                if job.outcome is None and job not in self._polls and job.state.deadline < now - _OVERDUE_S:
                     job.end(Outcome(TIMEOUT), "not polled in time, as the service keeps us waiting", now)
 
     # -- what
 
     def _start_poll(self, job: PolledJob, now: float) -> None:
         self.rate.on_send(now)
-        job.in_flight = True
-        task = asyncio.get_running_loop().create_task(self._poll(job, now), context=self._context)
-        self._polls.add(task)
-        task.add_done_callback(partial(self._on_poll_done, job), context=self._context)
+        self._polls[job] = asyncio.get_running_loop().create_task(self._run_poll(job, now), context=self._context)
+
+    async def _run_poll(self, job: PolledJob, sent_at: float) -> None:
+        try:
+            await self._poll(job, sent_at)
+        except Exception as failure:  # noqa: BLE001 (the trigger raises it)
+            job.fail(failure)
+        finally:
+            del self._polls[job]
+            if self._full:
+                self._full = False
+                self._set_timer(clock.current().monotonic())
 
     async def _poll(self, job: PolledJob, sent_at: float) -> None:
         generation: int | None = None
@@ -204,22 +211,13 @@ class JobPoller:
             return PollDecision(now + READ_AGAIN_S) if isinstance(error, InvalidInputError) else None
         return PollDecision(now) if is_refusal(error) and self._clients.on_rejected(generation) else None
 
-    def _on_poll_done(self, job: PolledJob, task: asyncio.Task[None]) -> None:
-        self._polls.discard(task)
-        job.in_flight = False
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            job.fail(failure)
-        if self._full:
-            self._full = False
-            self._set_timer(clock.current().monotonic())
-
     async def _close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._polls:
+        for task in self._polls.values():
             task.cancel()
         if self._polls:
-            await asyncio.wait(self._polls)
+            await asyncio.wait(self._polls.values())
         self._due.clear()
         await self._clients.aclose()
         await self._metrics.send(0, clock.current().monotonic())
