@@ -98,10 +98,7 @@ class SharedSession:
         async with self._slots:
             try:
                 response = await self._session.get(url, proxy=self._proxy, allow_redirects=False)
-                try:
-                    return Response(response.status, response.headers, await _read(response.content))
-                finally:
-                    response.release()  # closes the connection unless all was read
+                return Response(response.status, response.headers, await _read(response))
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise self._translate(error, doing) from None
 
@@ -127,13 +124,18 @@ class SharedSession:
             await asyncio.wait_for(self._session.close(), _CLOSE_TIMEOUT_S)
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    body = await content.readany()
-    while len(body) <= _MAX_BODY:
-        if content.at_eof():
-            return body
-        body += await content.readany()
-    raise aiohttp.ClientPayloadError(f"the response is larger than {_MAX_BODY} bytes")
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return the whole body: aiohttp keeps the connection at its end. Anything else closes it."""
+    body = b""
+    try:
+        while not response.content.at_eof():
+            body += await response.content.readany()
+            if len(body) > _MAX_BODY:
+                raise aiohttp.ClientPayloadError(f"the response is larger than {_MAX_BODY} bytes")
+    except BaseException:
+        response.close()
+        raise
+    return body
 
 
 def _urls(options: http.TransportOptions) -> tuple[URL, URL | None]:
