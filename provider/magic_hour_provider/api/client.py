@@ -258,8 +258,7 @@ class AsyncMagicHourClient(_Client[http.AsyncTransport]):
 
     async def get_job(self, kind: str, job_id: str) -> Job:
         """Poll a job once; as :meth:`MagicHourClient.get_job`."""
-        path = protocol.get_job_request(kind, job_id).path
-        response = await self._transport.get(path, f"polling {kind} job {job_id}")
+        response = await self._transport.get(protocol.job_path(kind, job_id), f"polling {kind} job {job_id}")
         return protocol.read_job(response, kind, job_id)
 
 

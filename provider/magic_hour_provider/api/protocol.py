@@ -131,7 +131,8 @@ def create_request(tool: str | Tool, request: Mapping[str, Any]) -> Request:
     return Request("POST", get_tool(tool).path, json=dict(request))
 
 
-def _job_path(kind: str, job_id: str) -> str:
+def job_path(kind: str, job_id: str) -> str:
+    """Return the path of a job, at which it is polled and deleted."""
     if kind not in KINDS:
         raise errors.InvalidInputError(f"{kind!r} is not a kind of Magic Hour job: use one of {', '.join(KINDS)}.")
     collection = kind if kind == "face-detection" else f"{kind}-projects"
@@ -140,14 +141,14 @@ def _job_path(kind: str, job_id: str) -> str:
 
 def get_job_request(kind: str, job_id: str) -> Request:
     """Build one poll of a job."""
-    return Request("GET", _job_path(kind, job_id))
+    return Request("GET", job_path(kind, job_id))
 
 
 def delete_job_request(kind: str, job_id: str) -> Request:
     """Build the deletion of a job's output, which is final."""
     if kind == "face-detection":
         raise errors.InvalidInputError("Magic Hour has no way to delete a face detection; it keeps no files of it.")
-    return Request("DELETE", _job_path(kind, job_id))
+    return Request("DELETE", job_path(kind, job_id))
 
 
 def upload_links_request(items: Sequence[tuple[str, str]]) -> Request:

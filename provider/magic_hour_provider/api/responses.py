@@ -6,8 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -22,8 +21,7 @@ _MAX_RETRY_AFTER_S = 3600.0
 _UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """One HTTP response.
 
     :param status: HTTP status code.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from magic_hour_provider.api.catalog import PollingClass, Tool
 from magic_hour_provider.api.errors import (
@@ -46,8 +47,7 @@ class Outcome:
     error_code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PollDecision:
+class PollDecision(NamedTuple):
     """What follows a poll: another one, or the end of the wait.
 
     :param next_poll_at: time of the next poll, in seconds; infinite after the end.
