@@ -26,6 +26,10 @@ SUBMITTED_PREFIX = "magic_hour.job."
 REFUNDED_PREFIX = "magic_hour.refunded."
 """Begins the keys of :func:`refunded_xcom`."""
 
+UNPAID_XCOM = "magic_hour.unpaid"
+"""Pushed by an attempt that knows, as it begins, that a new job would not be a second one, where a clear leaves nothing
+else to show that: an attempt that knows nothing does not push it."""
+
 
 def intent_xcom(tag: str) -> str:
     """Return the key pushed before a paid request: a webhook delivery finds its task by the tag in the job's name."""

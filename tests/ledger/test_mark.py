@@ -52,9 +52,14 @@ def test_the_keys_that_airflow_names():
     keys = ["any_other", "magic_hour.intent.AB", "magic_hour.job.j1", "magic_hour.job.j2"]
     ti = SimpleNamespace(_ti_context_from_server=SimpleNamespace(xcom_keys_to_clear=keys))
     assert EarlierXComs.of(ti) == EarlierXComs(("AB",), ("j1", "j2"), is_known=True)
-    keys.append("magic_hour.refunded.j1")
-    assert EarlierXComs.of(ti) == EarlierXComs(("AB",), ("j2",), ("j1",), is_known=True)
-    keys += ["magic_hour_job", "return_value"]
+    keys.append("magic_hour_job")  # also of an attempt that knew nothing of those before it
+    assert not EarlierXComs.of(ti).knew_unpaid
+    keys += ["magic_hour.unpaid", "return_value"]
     earlier = EarlierXComs.of(ti)
-    assert earlier.has_begun
+    assert earlier.knew_unpaid
     assert earlier.has_succeeded
+    keys.remove("magic_hour.unpaid")
+    keys.append("magic_hour.refunded.j1")
+    earlier = EarlierXComs.of(ti)
+    assert (earlier.tags, earlier.job_ids, earlier.refunded) == (("AB",), ("j2",), ("j1",))
+    assert earlier.knew_unpaid

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from helpers.attempts import TaskInstance
+from helpers.stores import Store
+from magic_hour_provider.execution import attempt as attempts
 from magic_hour_provider.ledger.file_store import FileStore, open_configured_store
 from magic_hour_provider.ledger.places import clears
 from magic_hour_provider.ledger.record import KEY
@@ -53,6 +55,83 @@ def test_an_attempt_that_died_before_our_code_took_the_evidence_along(airflow, d
     assert airflow.creates() == 1
 
 
+@pytest.mark.parametrize("how", ["asked", "no connection", "no store"])
+def test_an_attempt_that_knew_nothing_is_no_evidence(airflow, monkeypatch, discards, how):
+    """It has run our code, and pushed its failure: the clear after it still finds nothing that says what was paid."""
+    ti = TaskInstance()
+    airflow.attempt(airflow.operator(), ti)
+    ti.clear()
+    dies_before_our_code(ti)
+
+    def away(*_, **__):
+        raise ConnectionError("the API server is away")
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            if how == "no connection":
+                airflow.disconnect()
+            if how == "no store":
+                patch.setattr(Store, "get", away)
+            with pytest.raises(AirflowException):
+                airflow.attempt(airflow.operator(), ti)
+        airflow.connect()
+        assert "magic_hour_job" in ti.xcoms
+        ti.clear()
+    asks(airflow, ti, "nothing is left of its earlier attempts")
+    assert airflow.creates() == 1
+
+
+def test_a_resumed_job_is_named_before_its_record_is_written(airflow, monkeypatch, discards):
+    """The record could not be written, and a clear discards it: the job's key is there."""
+    ti = TaskInstance()
+    made = airflow.attempt(airflow.operator(), ti)["id"]
+    ti.clear(keep=True)
+    real = Store.set
+
+    def failing(self, key, value, **options):
+        if key == KEY:
+            raise ConnectionError("the API server is away")
+        real(self, key, value, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(AirflowException, match="stays charged"):
+        patch.setattr(Store, "set", failing)
+        airflow.attempt(airflow.operator(), ti)
+    ti.clear()
+    asks(airflow, ti, f"had Magic Hour job {made}")
+    assert airflow.creates() == 1
+
+
+def test_a_lost_record_outlives_an_instruction_that_is_withdrawn(airflow):
+    """A new job was asked for and refused; who then removes the instruction is asked again."""
+    ti = TaskInstance()
+    made = airflow.attempt(airflow.operator(), ti)["id"]
+    ti.store.rows.clear()
+    asks(airflow, ti, f"had Magic Hour job {made}")
+    ti.store.set("magic_hour.regenerate", True)
+    airflow.sim.inject_fault("status", status=422)
+    with pytest.raises(AirflowException):
+        airflow.attempt(airflow.operator(), ti)
+    ti.store.delete("magic_hour.regenerate")
+    asks(airflow, ti, f"had Magic Hour job {made}")
+    assert airflow.creates() == 1
+
+
+def test_the_key_of_a_lost_response_outlives_a_refusal(airflow, discards):
+    """A webhook may still find the task by it; and a clear that discards the record asks."""
+    ti = TaskInstance()
+    airflow.sim.inject_fault("close-after-accept")
+    with pytest.raises(AirflowFailException):
+        airflow.attempt(airflow.operator(), ti)
+    tag = ti.record["key"]
+    airflow.sim.inject_fault("status", status=422)
+    with pytest.raises(AirflowException):
+        airflow.attempt(airflow.operator(on_unknown_submission="resubmit"), ti)
+    assert [key for key in ti.xcoms if key.startswith("magic_hour.intent.")] == [f"magic_hour.intent.{tag}"]
+    ti.clear()
+    asks(airflow, ti, f"#{tag}")
+    assert airflow.creates() == 1
+
+
 def test_a_lost_record_stays_lost_when_the_attempt_that_saw_it_dies(airflow):
     """The XComs that showed it are gone by then: it was noted at once, and one regeneration ends it."""
     ti = TaskInstance()
@@ -71,17 +150,56 @@ def test_a_lost_record_stays_lost_when_the_attempt_that_saw_it_dies(airflow):
     assert airflow.creates() == 2
 
 
-@pytest.mark.parametrize("runs_at_all", [True, False])
-def test_where_our_code_ran_and_paid_nothing_a_clear_goes_on(airflow, discards, runs_at_all):
-    """A task that never ran, or that failed before it paid, is no lost one."""
+@pytest.mark.parametrize("end", ["never ran", "refused", "out of time", "no connection", "no store at the second"])
+def test_where_our_code_ran_and_paid_nothing_a_clear_goes_on(airflow, monkeypatch, discards, end):
+    """A task that never ran, or that ended in whatever way before it paid, is no lost one."""
     ti = TaskInstance()
-    if runs_at_all:
-        airflow.sim.inject_fault("status", status=422)
+
+    def late(*_, **__):
+        raise AirflowTaskTimeout("out of time")
+
+    def away(*_, **__):
+        raise ConnectionError("the API server is away")
+
+    if end == "out of time":
+        with monkeypatch.context() as patch, pytest.raises(AirflowTaskTimeout):
+            patch.setattr(attempts, "run_preflight", late)
+            airflow.attempt(airflow.operator(), ti)
+    elif end != "never ran":
+        if end == "refused":
+            airflow.sim.inject_fault("status", status=422)
+        else:
+            airflow.disconnect()
         with pytest.raises(AirflowException):
             airflow.attempt(airflow.operator(), ti)
+        airflow.connect()
     ti.clear()
+    if end == "no store at the second":
+        with monkeypatch.context() as patch, pytest.raises(AirflowException):
+            patch.setattr(Store, "get", away)
+            airflow.attempt(airflow.operator(), ti)
+        ti.clear()
     assert airflow.attempt(airflow.operator(), ti)["status"] == "complete"
     assert airflow.creates() == 1
+
+
+@pytest.mark.parametrize("then", ["refused at the retry", "resumed before it failed"])
+def test_a_refunded_job_is_no_lost_one(airflow, discards, then):
+    """Whatever came after or before its failure: a clear makes a new job."""
+    ti = TaskInstance()
+    airflow.sim.inject_fault("job-outcome", status="error", code="unknown_error")
+    if then == "resumed before it failed":
+        with pytest.raises(AirflowException):
+            airflow.attempt(airflow.operator("text-to-video", VIDEO, deferrable=False, timeout=1), ti)
+    with pytest.raises(AirflowException, match="unknown_error"):
+        airflow.attempt(airflow.operator("text-to-video", VIDEO), ti)
+    if then == "refused at the retry":
+        airflow.sim.inject_fault("status", status=422)
+        with pytest.raises(AirflowException):
+            airflow.attempt(airflow.operator("text-to-video", VIDEO), ti)
+    ti.clear()
+    assert airflow.attempt(airflow.operator("text-to-video", VIDEO), ti)["status"] == "complete"
+    assert airflow.creates() == 2
 
 
 @pytest.mark.parametrize("state", ["submitted", "intent"])

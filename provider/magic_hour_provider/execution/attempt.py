@@ -88,6 +88,8 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
     except errors.MagicHourError as error:
         report_early_failure(context["ti"], slug, error, None)
         raise to_airflow_error(error) from find_cause(error)
+    if ledger.must_show_unpaid(record):
+        Report(context["ti"], slug, {}).push_unpaid()
     try:
         spec = task.job_spec()
         hook = MagicHourHook(spec.conn_id)
@@ -175,8 +177,8 @@ class JobAttempt:
     def decide(self) -> Decision:
         """Decide from the record whether this attempt may pay."""
         spec, record = self.spec, self.seen
-        self._fingerprint = spec.fingerprint(self._client.base_url)
         try:
+            self._fingerprint = spec.fingerprint(self._client.base_url)
             decision = self._ledger.decide(
                 record,
                 spec.tool,
@@ -219,9 +221,10 @@ class JobAttempt:
 
     def resume(self, record: Record, seen: Record | None) -> Record:
         """Resume a job that is paid for, and return its record."""
-        self.record = record = self._ledger.mark_resumed(record, seen)
-        self.report.push_record(record, "resumed")
-        return record
+        self.record = record
+        self.report.push_record(record, "resumed")  # first: a clear may discard a record that cannot be written now
+        self.record = self._ledger.mark_resumed(record, seen)
+        return self.record
 
     def submit(self, decision: Decision) -> Record:
         """Submit a new job, and return its record: the only step that pays."""
@@ -259,7 +262,7 @@ class JobAttempt:
         except errors.MagicHourError:
             if not self.intent.is_written:
                 # Surely no job was made: a key that stayed would be taken for one, should the record be missing.
-                self.report.remove_intents()
+                self.report.remove_intent(checked.tag)
             raise
         self.report.push_record(record, "queued")
         return record

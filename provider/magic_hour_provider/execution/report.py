@@ -21,7 +21,15 @@ from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.ledger.places.mark import EarlierXComs
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.times import format_time
-from magic_hour_provider.xcoms import JOB_XCOM, LINK_XCOM, delete_xcom, intent_xcom, refunded_xcom, submitted_xcom
+from magic_hour_provider.xcoms import (
+    JOB_XCOM,
+    LINK_XCOM,
+    UNPAID_XCOM,
+    delete_xcom,
+    intent_xcom,
+    refunded_xcom,
+    submitted_xcom,
+)
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +110,12 @@ class Report:
         jobs = (*earlier.job_ids, *earlier.refunded)
         for key in (*map(intent_xcom, earlier.tags), *map(submitted_xcom, jobs), *map(refunded_xcom, earlier.refunded)):
             self._push(key, {"tool": self._facts["tool"]})
+        if earlier.knew_unpaid:
+            self.push_unpaid()
+
+    def push_unpaid(self) -> None:
+        """Push that a new job would not be a second one, as far as this attempt knows."""
+        self._push(UNPAID_XCOM, {"tool": self._facts["tool"]})
 
     def push_record(self, record: Record, status: str) -> None:
         """Push the job that a record is of; see :meth:`push_job`."""
@@ -153,7 +167,7 @@ class Report:
         )
         if self._push(submitted_xcom(job_id), {"kind": kind, "tool": self._facts["tool"]}):
             # The job's own key finds the task from here on.
-            self.remove_intents()
+            self._remove(self._intents)
             self._remove(self._earlier_jobs)
         if page:
             self._push(LINK_XCOM, page)
@@ -199,9 +213,10 @@ class Report:
             return False
         return True
 
-    def remove_intents(self) -> None:
-        """Remove the keys of this attempt's intents: they have a job by now, or surely none."""
-        self._remove(self._intents)
+    def remove_intent(self, tag: str) -> None:
+        """Remove the key of an intent that has surely no job; that of a lost response stays."""
+        self._intents.remove(intent_xcom(tag))
+        self._remove([intent_xcom(tag)])
 
     def _remove(self, keys: list[str]) -> None:
         while keys:

@@ -98,6 +98,14 @@ class Ledger:
         """Whether the record is still there after a clear, by itself."""
         return self._places.outlive_a_clear
 
+    def must_show_unpaid(self, record: Record | None) -> bool:
+        """Whether a new job would not be a second one, and a clear leaves only XComs to show that.
+
+        :param record: as :meth:`begin` has returned it.
+        """
+        is_unpaid = self.trail.lost is None if record is None else record.is_refunded
+        return is_unpaid and not (self.is_ephemeral or self.outlives_a_clear)
+
     @property
     def directions(self) -> Directions:
         """How a person gives an instruction."""
@@ -214,7 +222,7 @@ class Ledger:
             message = f"Resuming Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid."
             return Decision(adopted, adopted, message)
         if given := self.instructions.find(REGENERATE, record):
-            self.trail.begin()
+            self.trail.begin_anew()
             message = f"A new job is made and paid for, as {given[0].where} asks."
             return Decision(seen=record, log_message=message)
         if record is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from magic_hour_provider.xcoms import INTENT_PREFIX, JOB_XCOM, REFUNDED_PREFIX, RETURN_XCOM, SUBMITTED_PREFIX
+from magic_hour_provider.xcoms import INTENT_PREFIX, REFUNDED_PREFIX, RETURN_XCOM, SUBMITTED_PREFIX, UNPAID_XCOM
 
 ATTEMPT = "magic_hour.attempt"
 
@@ -73,7 +73,7 @@ class EarlierXComs:
     :param job_ids: of the jobs that it had, but for those that were refunded.
     :param refunded: of those: without their record there is nothing that could be paid twice.
     :param is_known: whether Airflow names them at all.
-    :param has_begun: whether an attempt of ours was before this one, as far as the keys tell.
+    :param knew_unpaid: whether it knew that nothing was paid for before it that is not refunded.
     :param has_succeeded: whether that one returned a result.
     """
 
@@ -81,7 +81,7 @@ class EarlierXComs:
     job_ids: tuple[str, ...] = ()
     refunded: tuple[str, ...] = ()
     is_known: bool = False
-    has_begun: bool = False
+    knew_unpaid: bool = False
     has_succeeded: bool = False
 
     @classmethod
@@ -101,7 +101,7 @@ class EarlierXComs:
             job_ids,
             refunded,
             is_known=True,
-            has_begun=JOB_XCOM in keys,
+            knew_unpaid=UNPAID_XCOM in keys or bool(refunded),
             has_succeeded=RETURN_XCOM in keys,
         )
 

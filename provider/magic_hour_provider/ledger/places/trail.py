@@ -48,6 +48,15 @@ class AttemptTrail:
         self.lost = None
         self._write(tag=None, lost=None, lost_job_ids=())
 
+    def begin_anew(self) -> None:
+        """Leave the mark of an attempt that makes a new job by hand.
+
+        A lost record stays noted until there is one again: the request may be refused, and the instruction withdrawn.
+
+        :raises RecordError: a place could not be written.
+        """
+        self._write()
+
     def begin_without_record(self) -> None:
         """Leave this attempt's mark. It says so where something shows that the record is missing.
 
@@ -113,9 +122,10 @@ class AttemptTrail:
         own = self._mark
         if own is None or len(self._places) == 0:
             return None
-        tags, job_ids = self._earlier.tags, self._earlier.job_ids
+        tags, job_ids, knew_unpaid = self._earlier.tags, self._earlier.job_ids, self._earlier.knew_unpaid
         if self._earlier.has_succeeded and conf.getboolean("state_store", "clear_on_success", fallback=False):
-            tags = job_ids = ()  # the record went with the success, so XComs without one are nothing odd
+            # The record went with the success, so XComs without one are nothing odd.
+            tags, job_ids, knew_unpaid = (), (), True
         if job_ids:
             return f"an earlier attempt had Magic Hour job {', '.join(job_ids)}", job_ids
         # Airflow's own store ends with its run: there a first attempt has no mark to find.
@@ -123,19 +133,20 @@ class AttemptTrail:
         marks = {place.name: AttemptMark.read(place.get(ATTEMPT)) for place in asked}
         # One place without a mark is enough to go on with, as an intent is in all of them before anything is sent.
         left = [mark for mark in marks.values() if mark is not None]
-        if noted := next((mark for mark in left if mark.lost), None):
-            return str(noted.lost), noted.lost_job_ids
         # A mark without a tag says that what the XComs name was withdrawn, or never declared.
         declared = _unique(mark.tag for mark in left if mark.tag) if left else tags
         if declared:
             return f"an earlier attempt has declared the paid request #{', #'.join(declared)}", ()
+        if noted := next((mark for mark in left if mark.lost), None):
+            return str(noted.lost), noted.lost_job_ids
         if left or own.try_number <= 1:
             return None
         if own.clear_number == 0:
             if not self._earlier.is_known:
                 return "this is a retry, and nothing shows that the attempt before ended before its request", ()
-        elif not self._places.outlive_a_clear and not self._earlier.has_begun:
-            # The XComs of the attempt that paid go as the next one begins, and that one may end before our code runs.
+        elif not self._places.outlive_a_clear and not knew_unpaid:
+            # The XComs of the attempt that paid go as the next one begins. That one may end before our code runs, or
+            # know as little as this one does: only one that knew shows anything.
             return "the task was cleared, and nothing is left of its earlier attempts that says what they paid for", ()
         return None
 
