@@ -13,6 +13,7 @@ from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.ledger.decision import Decision, RetryState
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
+from magic_hour_provider.ledger.places import clears
 from magic_hour_provider.ledger.record import KEY
 from magic_hour_provider.ledger.tag import find_tag
 
@@ -22,13 +23,18 @@ def lost(words="[[lost-response]]"):
     return {"image_count": 1, "style": {"prompt": f"x {words}"}}
 
 
-def name(sim, store):
-    """Do what the API server does when a delivery names the job of an intent."""
+def name(sim, store, ti=None):
+    """Do what the API server does when a delivery names the job of an intent.
+
+    :param ti: whose XComs get the job's key.
+    """
     (job,) = sim.jobs()
     record = store.get(KEY)
     assert (record["state"], record["key"]) == ("intent", find_tag(job["name"]))
     completed = {"state": "submitted", "job_id": job["id"], "submitted_at": sim.now(), "credits_charged": 5}
     store.set(KEY, record | completed)
+    if ti is not None:
+        ti.xcom_push(f"magic_hour.job.{job['id']}", {"tool": record["tool"]})
 
 
 @pytest.fixture
@@ -53,6 +59,28 @@ def test_identified_before_the_response_was_given_up(hooked):
     result = hooked.attempt(hooked.operator(request=lost("[[accepted:502]]"), dag=DAG("teaser")), ti)
     assert (result["status"], result["id"]) == ("complete", ti.record["job_id"])
     assert pauses[0] == 30
+    assert hooked.creates() == 1
+
+
+@pytest.mark.parametrize("on_unknown", ["fail", "resubmit"])
+@pytest.mark.parametrize("has_files", [True, False])
+def test_identified_and_then_cleared_with_its_state(hooked, monkeypatch, tmp_path, has_files, on_unknown):
+    """The API server writes no files: the job's key completes their intent, or names the job where there are none."""
+    monkeypatch.setattr(clears, "DISCARDED_SINCE", (3, 0, 0))
+    if has_files:
+        hooked.setting("ledger_path", str(tmp_path / "ledger"))
+    ti = TaskInstance()
+    operator = hooked.operator(request=lost(), on_unknown_submission=on_unknown)
+    with pytest.raises(AirflowException):
+        hooked.attempt(operator, ti)
+    name(hooked.sim, ti.store, ti)
+    job_id = ti.record["job_id"]
+    ti.clear()
+    if has_files:
+        assert hooked.attempt(operator, ti)["id"] == job_id
+    else:
+        with pytest.raises(AirflowException, match=f"had Magic Hour job {job_id}"):
+            hooked.attempt(operator, ti)
     assert hooked.creates() == 1
 
 

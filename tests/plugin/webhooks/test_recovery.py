@@ -29,6 +29,21 @@ def test_an_intent_gets_its_job(airflow_rows, webhooks, type_):
     assert (after.state, after.job_id, after.credits_charged) == ("submitted", "paid", 30)
     assert after.submitted_at == 1795593600.0
     assert (after.fingerprint, after.tag, after.name) == (before.fingerprint, before.tag, before.name)
+    # A clear may discard the record: by this key, as the task's own, the next attempt knows the job then.
+    assert any("magic_hour.job.paid" in row for row in airflow_rows.contents()["xcom"])
+
+
+def test_a_job_whose_key_cannot_be_written(airflow_rows, webhooks, monkeypatch, caplog):
+    """The record is what counts."""
+
+    def busy(*_, **__):
+        raise RuntimeError("the task is pushing it")
+
+    airflow_rows.intent(KEY)
+    monkeypatch.setattr(airflow_rows.xcom, "set", busy)
+    webhooks.deliver("video.started", "paid", name=NAME)
+    assert airflow_rows.record()["job_id"] == "paid"
+    assert "The XCom of Magic Hour job paid could not be written." in caplog.messages
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from magic_hour_provider.plugin.state_store import (
 )
 from magic_hour_provider.plugin.webhooks.secrets import find_account_difference, get_webhook_conn_ids
 from magic_hour_provider.times import parse_time
-from magic_hour_provider.xcoms import intent_xcom
+from magic_hour_provider.xcoms import intent_xcom, submitted_xcom
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | No
 
     Nothing is written unless the record still is that intent, and its connection shares a secret with that of the
     delivery: a job of another account would never be found, and the paid one would be lost. Of the task's XCom only
-    the key is read: an XCom backend may keep the value elsewhere.
+    the key is read: an XCom backend may keep the value elsewhere. The job's own key is written beside it, as the task
+    would have: by it the job is known where a clear discards the record.
 
     :param conn_id: the connection whose secret signed the delivery.
     :param now: the time, in seconds since 1970.
@@ -52,7 +53,7 @@ def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | No
     found = _find_intent(tag, delivery)
     if found is None:
         return None
-    name, stored = found
+    task, name, stored = found
     if not _is_of_account(stored.record, name, delivery, conn_id):
         return None
     submitted = replace(
@@ -62,18 +63,18 @@ def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | No
         submitted_at=_submitted_at(delivery.created_at, now),
         credits_charged=delivery.credits_charged,
     )
-    return name if _replace(stored, submitted) else None
+    return name if _replace(task, stored, submitted) else None
 
 
-def _find_intent(tag: str, delivery: Delivery) -> tuple[str, StoredRecord] | None:
-    """Return the task whose record is the intent of this tag, and the record. Anybody may have written such a key."""
+def _find_intent(tag: str, delivery: Delivery) -> tuple[Any, str, StoredRecord] | None:
+    """Return the task whose record is the intent of this tag, its name, and the record. Anybody may have written such a key."""
     columns = (XComModel.dag_id, XComModel.task_id, XComModel.map_index, XComModel.run_id, XComModel.dag_run_id)
     tasks = select(*columns).where(XComModel.key == intent_xcom(tag)).order_by(XComModel.timestamp).limit(_MAX_TASKS)
     with create_session(scoped=False) as session:
         for task in session.execute(tasks).all():
             name = f"{task.dag_id}.{task.task_id} [{task.map_index}] of {task.run_id}"
             if (stored := _load_intent(session, task, name, tag, delivery)) is not None:
-                return name, stored
+                return task, name, stored
     return None
 
 
@@ -114,7 +115,7 @@ def _find_connection(record: Record, conn_id: str) -> str | None:
     return next((one for one in candidates if compute_fingerprint({}, connection=one)["(connection)"] == digest), None)
 
 
-def _replace(stored: StoredRecord, record: Record) -> bool:
+def _replace(task: Any, stored: StoredRecord, record: Record) -> bool:
     """Write a record in place of the one that was read; return False where another one has been written meanwhile."""
     model = get_state_store_model()
     with create_session(scoped=False) as session:
@@ -124,7 +125,22 @@ def _replace(stored: StoredRecord, record: Record) -> bool:
             .values(value=json.dumps(record.to_json()), updated_at=datetime.now(UTC))
             .execution_options(synchronize_session=False)
         )
-        return bool(result.rowcount == 1)
+        if result.rowcount != 1:
+            return False
+        try:
+            with session.begin_nested():
+                XComModel.set(
+                    submitted_xcom(record.job_id or ""),
+                    {"kind": record.kind, "tool": record.tool},
+                    dag_id=task.dag_id,
+                    task_id=task.task_id,
+                    run_id=task.run_id,
+                    map_index=task.map_index,
+                    session=session,
+                )
+        except Exception:  # the task may be pushing it itself; and no public interface: the record is what counts
+            log.warning("The XCom of Magic Hour job %s could not be written.", record.job_id, exc_info=True)
+        return True
 
 
 def _submitted_at(created_at: str | None, now: float) -> float:
