@@ -67,7 +67,10 @@ def recover_submission(delivery: Delivery, conn_id: str, now: float) -> str | No
 
 
 def _find_intent(tag: str, delivery: Delivery) -> tuple[Any, str, StoredRecord] | None:
-    """Return the task whose record is the intent of this tag, its name, and the record. Anybody may have written such a key."""
+    """Return the task whose record is the intent of this tag, its name, and the record.
+
+    Anybody may have written such a key.
+    """
     columns = (XComModel.dag_id, XComModel.task_id, XComModel.map_index, XComModel.run_id, XComModel.dag_run_id)
     tasks = select(*columns).where(XComModel.key == intent_xcom(tag)).order_by(XComModel.timestamp).limit(_MAX_TASKS)
     with create_session(scoped=False) as session:
