@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -117,9 +118,14 @@ def check_create_body(tool: str | Tool, request: Mapping[str, Any]) -> None:
     try:
         # As httpx writes it: what fails there would fail after the intent to pay was recorded.
         json.dumps(request, allow_nan=False, ensure_ascii=False).encode()
-        httpx.URL(BASE_URL + get_tool(tool).path)
+        _check_path(get_tool(tool).path)
     except (TypeError, ValueError, httpx.InvalidURL) as error:
         raise errors.InvalidInputError(f"The request of {get_tool(tool).slug} is no JSON: {error}.") from None
+
+
+@lru_cache(maxsize=64)  # the thousands of requests of a batch have one path
+def _check_path(path: str) -> None:
+    httpx.URL(BASE_URL + path)
 
 
 def create_request(tool: str | Tool, request: Mapping[str, Any]) -> Request:

@@ -63,7 +63,7 @@ def _prepare_request(
     body, inputs = _with_uris(tool, normalize_request(tool, request, rendered=True))
     findings = check_request(tool, body, extra=extra, rendered=True)
     if extra:
-        body, inputs = _with_uris(tool, _merge(body, to_json_values(extra)))
+        body, inputs = _with_uris(tool, merge_request(body, to_json_values(extra)))
     unsendable = find_unsendable(body, {one.path for one in inputs})
     found = _once_each(errors, unsendable, findings.errors)
     return PreparedRequest(body, inputs, findings._replace(errors=found))
@@ -83,11 +83,17 @@ def _with_uris(tool: Tool, request: Mapping[str, Any]) -> tuple[dict[str, Any], 
     return with_values(request, [(one, one.value) for one in inputs]), inputs
 
 
-def _merge(request: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def merge_request(request: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request with another one merged deeply over it; lists are replaced.
+
+    :param over: whose values count where both have one.
+    """
     result = dict(request)
-    for name, value in extra.items():
+    for name, value in over.items():
         before = result.get(name)
-        result[name] = _merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = merge_request(before, value)
+        result[name] = value
     return result
 
 

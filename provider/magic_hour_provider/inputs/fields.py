@@ -73,7 +73,7 @@ class Input:
     def reference(self) -> str | None:
         """The reference of an upload, if the result of an upload task was given."""
         value = self.value.get("file_path") if isinstance(self.value, Mapping) and self.result is None else None
-        return value.strip(_AROUND) if isinstance(value, str) else None
+        return strip_blanks(value) if isinstance(value, str) else None
 
     @property
     def uri(self) -> str | None:
@@ -197,6 +197,11 @@ def shorten(value: Any, limit: int = 120) -> str:
     return text if len(text) <= limit + 2 else f"{text[:limit]}…{text[0] if isinstance(value, str) else ''}"
 
 
+def strip_blanks(text: str) -> str:
+    """Return a text without the blanks, line ends and invisible characters around it."""
+    return text.strip(_AROUND)
+
+
 def _describe_type(value: Any) -> str:
     name = type(value).__name__
     if isinstance(value, bytes | bytearray | memoryview):
@@ -221,12 +226,12 @@ def to_uri(value: Any) -> Any:
     from airflow.sdk import ObjectStoragePath
 
     if isinstance(value, str):
-        return value.strip(_AROUND)
+        return strip_blanks(value)
     if isinstance(value, ObjectStoragePath):
         return str(value)
     if isinstance(value, Mapping):
         entry = isinstance(value.get("uri"), str) and not ("id" in value and "kind" in value)
-        return value["uri"].strip(_AROUND) if entry else value
+        return strip_blanks(value["uri"]) if entry else value
     asset = getattr(value, "asset", value)  # that of an event
     uri, name = getattr(asset, "uri", None), getattr(asset, "name", None)
     if not isinstance(uri, str):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES
@@ -16,6 +17,9 @@ from magic_hour_provider.ledger.fingerprint import UNREADABLE
 from magic_hour_provider.storage.files import S3
 from magic_hour_provider.storage.paths import checksum, is_permanent, open_path
 from magic_hour_provider.storage.s3_reader import S3Reader
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
 
 _Location = tuple[str, str | None, str, str]  # protocol, connection, path, and the kind to upload it as
 
@@ -42,12 +46,7 @@ def input_fingerprint(one: Input) -> Any:
         return _unsigned(one.value)
     try:
         path = open_path(one.uri)
-        path.fs.invalidate_cache(path.path)
-        info = path.fs.info(path.path)
-        for name in ("ETag", "etag", "md5Hash", "content_md5"):
-            if info.get(name):
-                return str(info[name])
-        return [info["size"], checksum(path)]
+        return _identity(path, _read_info(path))
     except Exception:  # noqa: BLE001 (each storage library has errors of its own)
         # At a later attempt the file may be gone and is not needed. When it is, `check_inputs` says what is wrong.
         return UNREADABLE
@@ -56,6 +55,20 @@ def input_fingerprint(one: Input) -> Any:
 def input_location(one: Input) -> Any:
     """Return where an input is, or what identifies it where nothing has to be read for that."""
     return input_fingerprint(one) if one.uri is None else one.uri
+
+
+def _read_info(path: ObjectStoragePath) -> Mapping[str, Any]:
+    path.fs.invalidate_cache(path.path)
+    info: Mapping[str, Any] = path.fs.info(path.path)
+    return info
+
+
+def _identity(path: ObjectStoragePath, info: Mapping[str, Any]) -> Any:
+    return _find_etag(info) or [info["size"], checksum(path)]
+
+
+def _find_etag(info: Mapping[str, Any]) -> str | None:
+    return next((str(info[name]) for name in ("ETag", "etag", "md5Hash", "content_md5") if info.get(name)), None)
 
 
 def _unsigned(value: Any) -> Any:
@@ -86,40 +99,96 @@ def _source(one: Input, found: dict[_Location, UploadSource]) -> UploadSource:
 
     :param found: the files found before, however their URIs were written; this one is added.
     """
-    uri = one.uri or ""
     kind, extension = one.upload_type()
-    try:
-        path = open_path(uri)
+    with _naming_file(one):
+        path = open_path(one.uri or "")
         # On Airflow 3.1 a path without a connection has no such attribute.
         location = (path.protocol or "file", getattr(path, "conn_id", None), path.path, kind)
         if location in found:
             return found[location]
-        path.fs.invalidate_cache(path.path)
-        info = path.fs.info(path.path)
-        if info.get("type") == "directory":
-            raise IsADirectoryError("it is a folder; give one file of it")
-        size = info.get("size")
-        if not isinstance(size, int):
-            raise ValueError("its storage does not say how long it is")
-        if not size:
-            raise ValueError("it is empty")
-
-        def opened() -> Any:
-            if path.protocol in S3:
-                return S3Reader(path.fs, path.path)
-            # An upload reads large pieces, each once; libraries of object stores would keep up to 50 MiB ahead of it.
-            return path.open("rb", cache_type="none")
-
+        size = _check_info(_read_info(path))
         # In the task's own thread: Airflow is asked for the connection here, and not while files are sent.
-        with opened() as file:
-            file.read(1)
+        _read_byte(path)
+    name = f"The file {shorten(one.uri)} ({one.label})"
+    found[location] = UploadSource(name, kind, extension, size, lambda: _open(path))
+    return found[location]
+
+
+@contextmanager
+def _naming_file(one: Input) -> Iterator[None]:
+    """Turn what storage libraries raise into our errors, which name the field and the file."""
+    try:
+        yield
     except Exception as error:
-        words = f"{one.label}: the file {shorten(uri)} cannot be read ({redact(describe_error(error), limit=500)})."
+        words = f"{one.label}: the file {shorten(one.uri)} cannot be read ({redact(describe_error(error), limit=500)})."
         if is_permanent(error):
             raise InvalidInputError(words) from error
         raise TransferError(words, charge=Charge.NONE, next_step="A retry may find its storage back.") from error
-    found[location] = UploadSource(f"The file {shorten(uri)} ({one.label})", kind, extension, size, opened)
-    return found[location]
+
+
+def _check_info(info: Mapping[str, Any]) -> int:
+    if info.get("type") == "directory":
+        raise IsADirectoryError("it is a folder; give one file of it")
+    size = info.get("size")
+    if not isinstance(size, int):
+        raise ValueError("its storage does not say how long it is")
+    if not size:
+        raise ValueError("it is empty")
+    return size
+
+
+def _open(path: ObjectStoragePath) -> Any:
+    if path.protocol in S3:
+        return S3Reader(path.fs, path.path)
+    # An upload reads large pieces, each once; libraries of object stores would keep up to 50 MiB ahead of it.
+    return path.open("rb", cache_type="none")
+
+
+def _read_byte(path: ObjectStoragePath) -> None:
+    with _open(path) as file:
+        file.read(1)
+
+
+def open_input(one: Input) -> ObjectStoragePath:
+    """Open the path of a file to upload. In the task's own thread: Airflow is asked for the connection here.
+
+    :raises InvalidInputError: there is no such storage or connection.
+    :raises TransferError: it cannot be opened now; a retry may help.
+    """
+    with _naming_file(one):
+        path = open_path(one.uri or "")
+        _ = path.fs  # made at its first use
+        return path
+
+
+class StoredInput(NamedTuple):
+    """A file to upload, as its storage has it.
+
+    :param size: in bytes.
+    :param identity: as :func:`input_fingerprint`; None: not known, as its storage tells none and it was not read.
+    """
+
+    size: int
+    identity: Any
+
+
+def read_stored_input(one: Input, path: ObjectStoragePath, *, is_read: bool, is_identified: bool) -> StoredInput:
+    """Ask a storage for a file to upload, in any thread.
+
+    :param path: of :func:`open_input`.
+    :param is_read: whether to make sure that it can be read.
+    :param is_identified: whether to read all of it where the storage keeps no checksum.
+    :raises InvalidInputError: as :func:`check_inputs`; also without reading it, if it is not there or empty.
+    :raises TransferError: its storage does not answer; a retry may help.
+    """
+    with _naming_file(one):
+        info = _read_info(path)
+        size, etag = _check_info(info), _find_etag(info)
+        if etag is None and is_identified:
+            return StoredInput(size, _identity(path, info))
+        if is_read:
+            _read_byte(path)
+        return StoredInput(size, etag)
 
 
 def check_sizes(sources: Iterable[UploadSource], tier: str | None) -> None:
@@ -128,14 +197,23 @@ def check_sizes(sources: Iterable[UploadSource], tier: str | None) -> None:
     :param tier: the plan; one that is not known is not checked.
     :raises InvalidInputError: the message names size and limit (https://docs.magichour.ai/integration/inputs-and-outputs).
     """
-    limit = MAX_UPLOAD_BYTES.get((tier or "").lower())
     for source in sources:
-        if limit is not None and source.size > limit:
-            raise InvalidInputError(
-                f"{source.name} is too large: it has {_megabytes(source.size)}, and the account's plan {tier!r} takes "
-                f"{_megabytes(limit)} at most.",
-                next_step="Make it smaller, or see https://magichour.ai/pricing.",
-            )
+        check_size(source.name, source.size, tier)
+
+
+def check_size(name: str, size: int, tier: str | None) -> None:
+    """Check one file as :func:`check_sizes` does.
+
+    :param name: of the file, for the message.
+    :param size: in bytes.
+    """
+    limit = MAX_UPLOAD_BYTES.get((tier or "").lower())
+    if limit is not None and size > limit:
+        raise InvalidInputError(
+            f"{name} is too large: it has {_megabytes(size)}, and the account's plan {tier!r} takes "
+            f"{_megabytes(limit)} at most.",
+            next_step="Make it smaller, or see https://magichour.ai/pricing.",
+        )
 
 
 def _megabytes(size: int) -> str:
