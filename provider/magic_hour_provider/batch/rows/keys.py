@@ -1,7 +1,7 @@
 """The identity of an item as a safe file name: what is paid for once.
 
-A key is made of ``a`` to ``z``, ``0`` to ``9``, ``-`` and ``_``, begins with a letter or a digit, and has at most
-:data:`MAX_KEY` characters, so that file systems that ignore case or normal forms keep two of them apart. It is one of
+A key is made of ``a`` to ``z``, ``0`` to ``9``, ``-`` and ``_``, begins with a letter or a digit, and has at most 68
+characters, so that file systems that ignore case or normal forms keep two of them apart. It is one of
 
 * a short id as it is, where it can be: ``shoe-17``;
 * what is readable of any other id, ``--``, and a digest of all of it: ``shoe-17--v1...`` of ``Shoe 17``;
@@ -21,9 +21,6 @@ import unicodedata
 from typing import Any
 
 from magic_hour_provider.inputs.fields import strip_blanks
-
-MAX_KEY = 68
-"""Characters of a key."""
 
 _VERSION = "v1"
 _READABLE = 32  # characters of an id that stay readable beside its digest
