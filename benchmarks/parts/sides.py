@@ -69,12 +69,12 @@ Wait = Callable[[int], AsyncIterator[Any]]
 def _magic_hour(ask: Round) -> Wait:
     from magic_hour_provider.polling import rate_limiter
     from magic_hour_provider.polling.schedule import Schedule
-    from magic_hour_provider.triggers import job
+    from magic_hour_provider.triggers import job, waits
 
     if ask.interval_s:
         # As the peers: the same interval at any age, and no care for the account from the first poll on.
         fixed = Schedule(ask.interval_s, ask.interval_s, ask.interval_s)
-        job._schedule = lambda *_: fixed  # type: ignore[assignment]
+        waits._schedule = lambda *_: fixed  # type: ignore[assignment]
         rate_limiter._START_RATE = 80_000.0
     # With a fixed interval: submitted long enough ago for a first poll at once, as the peers take it.
     then = time.time() - 60 if ask.interval_s else time.time()
