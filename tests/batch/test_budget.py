@@ -277,6 +277,16 @@ def test_canaries_of_an_earlier_try():
     assert budget.may_send("two", A).permission is SEND
 
 
+def test_who_submits_may_stop_it():
+    """A key that is refused, say, stops everything with its own words; the first ones count."""
+    budget = Budget(None)
+    budget.learn(A, 20)
+    budget.stop("The key was refused.")
+    budget.stop("The balance is gone.")
+    assert budget.may_send("one", A).permission is STOP
+    assert budget.describe_stop([A, A]) == "The key was refused. 2 items are not paid for: they would cost 40 credits."
+
+
 def test_nothing_is_said_where_nothing_is_left():
     """A batch that has paid for everything has only its sum to report."""
     assert Budget(None).describe_stop([]) == ""

@@ -93,7 +93,7 @@ class Budget:
     # -- before a submission
 
     def may_send(self, key: str, priced: PricedFields) -> BudgetDecision:
-        """Decide whether an item may be submitted now. Changes nothing that :meth:`sent` does.
+        """Decide whether an item may be submitted now. It reserves nothing: :meth:`sent` does.
 
         :param key: the item's.
         """
@@ -200,6 +200,14 @@ class Budget:
         """Record that an item has failed for good."""
         self._stop_at_canary(key, "it has failed")
 
+    def stop(self, reason: str) -> None:
+        """Record that nothing more may be sent in this attempt: a key, a plan or a balance was refused, say.
+
+        :param reason: why, as a sentence; the first one counts.
+        """
+        if not self._is_stopped:
+            self._is_stopped, self.stop_reason = True, reason
+
     # -- what to say
 
     def describe_stop(self, left: Iterable[PricedFields]) -> str:
@@ -249,16 +257,12 @@ class Budget:
 
     def _stop_spending(self, reason: str) -> None:
         if self.max_credits is not None:
-            self._stop(reason)
+            self.stop(reason)
 
     def _stop_at_canary(self, key: str, why: str) -> None:
         if key in self._canaries:
             self._canaries.discard(key)
-            self._stop(f"Nothing else is paid for, as item {key} was a canary, and {why}.")
-
-    def _stop(self, reason: str) -> None:
-        if not self._is_stopped:
-            self._is_stopped, self.stop_reason = True, reason
+            self.stop(f"Nothing else is paid for, as item {key} was a canary, and {why}.")
 
 
 class _PriceList:

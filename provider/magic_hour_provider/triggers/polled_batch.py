@@ -157,7 +157,7 @@ class PolledBatch:
         self._wake()
 
     def _check(self, now: float) -> None:
-        """End the wait, or write a line, if it is time. Jobs are polled every minute at the least: so often it asks."""
+        """End the wait, or write a line, if it is time: asked with each poll, so that it needs no timer."""
         if self.status is not None:
             return
         has_all = len(self.ended) + self._timed_out == self.size
