@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 from pathlib import Path
 from threading import Thread
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from airflow.sdk import Asset, ObjectStoragePath
 
@@ -66,8 +69,6 @@ def table(request, tmp_path) -> Path:
     """The same rows in each form of file."""
     path = tmp_path / f"rows.{request.param.upper()}"
     if request.param == "parquet":
-        import pyarrow.parquet
-
         columns = {"sku": ["7", "B 1"], "style.prompt": ["a cat", "a dog"], "image_count": [2.0, None]}
         pyarrow.parquet.write_table(pyarrow.table(columns), path)
     else:
@@ -91,6 +92,16 @@ def test_files_of_rows_in_any_storage(place, form):
     place.write("rows.jsonl", b'{"image_count": 1}\n{"image_count": 2}')
     with reading(form(f"{place.uri}/rows.jsonl")) as items:
         assert [item.label for item in items] == ["line 1", "line 2"]
+
+
+def test_parquet_in_any_storage(place):
+    """It is read at its end first, and then from its beginning."""
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"name": [str(number) for number in range(300)]}), file)
+    place.write("rows.parquet", file.getvalue())
+    with reading(f"{place.uri}/rows.parquet") as items:
+        assert [body["name"] for body in bodies(items)] == [str(number) for number in range(300)]
+        assert [item.label for item in items][:2] == ["row 1", "row 2"]
 
 
 def test_identity_is_never_the_position():

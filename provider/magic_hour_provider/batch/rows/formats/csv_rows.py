@@ -93,5 +93,6 @@ def _to_row(number: int, header: Sequence[str], cells: Sequence[str], *, is_ende
             )
         if is_broken(cell):
             return Row(number, {}, f"`{name}` {_NO_UTF8}")
-        values[name] = cell
+        # Whatever saved the file last chose its line ends; in a cell too they are no other text to pay for.
+        values[name] = cell.replace("\r\n", "\n")
     return Row(number, values)
