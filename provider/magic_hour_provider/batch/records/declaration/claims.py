@@ -28,7 +28,7 @@ from magic_hour_provider.ledger.record import RecordError
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 10.0
-_PAUSE_S = 0.5
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 4.0
 
 
 class TakenError(RecordError):
@@ -62,7 +62,7 @@ def claim_number(folder: RecordFolder, own: StepName) -> None:
 
 def _wait_until_alone(folder: RecordFolder, own: StepName) -> None:
     end = clock.current().monotonic() + PATIENCE_S
-    stays = True
+    stays, pause = True, _FIRST_PAUSE_S
     while True:
         names = [name for name in parse_names(folder.list_item(own.key)) if name.number >= own.number]
         # An intent of the same nonce is its own: an error has hidden that it was written before.
@@ -85,7 +85,8 @@ def _wait_until_alone(folder: RecordFolder, own: StepName) -> None:
         if clock.current().monotonic() >= end:
             folder.write(StepName(own.key, own.number, "void").path, b"")
             raise TakenError(own.key, "its claim is passed over, as it may have been killed")
-        clock.current().sleep(_PAUSE_S)
+        clock.current().sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
 def _step_back(folder: RecordFolder, own: StepName) -> None:
