@@ -7,6 +7,9 @@ from typing import Any
 JOB_XCOM = "magic_hour_job"
 """What people and views read of a task's job: while it runs, when it is done, and after it failed."""
 
+BATCH_XCOM = "magic_hour_batch"
+"""What people and views read of a batch: while it runs, when it is done, and after it failed. It does not grow."""
+
 RETURN_XCOM = "return_value"
 """Airflow's own key of what a task returns (``XCOM_RETURN_KEY``): pushed only where it succeeds."""
 

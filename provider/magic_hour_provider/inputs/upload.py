@@ -6,7 +6,7 @@ All of it is free and comes before the paid request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,12 +28,14 @@ def resolve_inputs(
     sources: Mapping[FieldPath, UploadSource],
     *,
     tier: str | None,
+    upload: Callable[[MagicHourClient, Sequence[UploadSource]], Sequence[str]] = upload_all,
 ) -> dict[str, Any]:
     """Return the request with every input as Magic Hour takes it.
 
     :param inputs: its files.
     :param sources: those of them that have to be uploaded, as ``check_inputs`` found them.
     :param tier: the account's plan, which limits how large a file may be; None: not known.
+    :param upload: sends files and returns their references.
     :raises InvalidInputError: a file is too large, or a job given as input has no such file; nothing was uploaded.
     :raises MagicHourError: a job could not be read, or a file not be uploaded.
     """
@@ -46,7 +48,7 @@ def resolve_inputs(
                 jobs[one.job] = retry(partial(client.find_job, *one.job))
             references[one.path] = _output_reference(one, jobs[one.job])
     files = list(dict.fromkeys(sources.values()))
-    uploaded = dict(zip(files, upload_all(client, files), strict=True))
+    uploaded = dict(zip(files, upload(client, files), strict=True))
     references |= {path: uploaded[source] for path, source in sources.items()}
     return with_values(request, [(one, references[one.path]) for one in inputs if one.path in references])
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -16,9 +16,8 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import RequestFailure
-from magic_hour_provider.api.models import Account
+from magic_hour_provider.api.models import Account, Submission
 from magic_hour_provider.execution.payment.run_activity import RunActivity
-from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.record import Record
 
 log = logging.getLogger(__name__)
@@ -54,15 +53,38 @@ class RetryBudget:
         return pause
 
 
+class PaidIntent(Protocol):
+    """The intent to pay for one job, wherever it is recorded. While it is, the paid request may have been sent."""
+
+    @property
+    def record(self) -> Record:
+        """The record of the intent."""
+
+    def write(self) -> None:
+        """Write it, as the last thing before the paid request."""
+
+    def withdraw(self) -> None:
+        """Take it back, as surely no job was made."""
+
+    def complete(self, submission: Submission) -> Record:
+        """Complete it with the paid job's id, and return the record."""
+
+    def find_identified(self) -> Record | None:
+        """Return the record if somebody has completed it meanwhile."""
+
+    def unknown_error(self, why: str, **known: Any) -> errors.SubmissionUnknownError:
+        """Return the error of its submission where the outcome is unknown."""
+
+
 def submit_once(
-    intent: Intent,
+    intent: PaidIntent,
     client: MagicHourClient,
     tool: Tool,
     body: Mapping[str, Any],
     *,
     account: Account | None,
     account_at: float,
-    activity: RunActivity,
+    activity: RunActivity | None,
     resubmits: bool = False,
     webhook_may_identify: bool = False,
 ) -> Record:
@@ -74,7 +96,8 @@ def submit_once(
 
     :param account: the account right before the request, if it could be asked for.
     :param account_at: when it was asked for, in seconds since 1970.
-    :param activity: what else may have changed the balance: other tasks of this run, and this one's earlier job.
+    :param activity: what else may have changed the balance: other tasks of this run, and this one's earlier job;
+        None: not known, so that the balance proves nothing.
     :param resubmits: whether the next attempt sends it again if the response is lost: the error says so.
     :param webhook_may_identify: whether a webhook may identify the job before the next attempt: the error says so.
     :returns: the record with the job's id, already written.
@@ -107,7 +130,7 @@ def submit_once(
                 log.info("A webhook has identified the job whose response was lost: %s.", identified.job_id)
                 return identified
             balance = get_balance(client)
-            if may_repeat and account is not None and balance == account.credits:
+            if may_repeat and activity is not None and account is not None and balance == account.credits:
                 active = activity.find_active(account_at)
                 if active is None:
                     budget.bad_gateways -= 1
@@ -126,7 +149,7 @@ def submit_once(
             ) from error
 
 
-def _send(intent: Intent, client: MagicHourClient, tool: Tool, body: Mapping[str, Any]) -> Record:
+def _send(intent: PaidIntent, client: MagicHourClient, tool: Tool, body: Mapping[str, Any]) -> Record:
     """Write the intent, send the request once, and write down what came of it: the job's id, or that there is none."""
     with defer_alarm() as is_alarm_pending:
         intent.write()

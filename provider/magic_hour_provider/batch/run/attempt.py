@@ -1,0 +1,220 @@
+"""One attempt of a batch, in the order that protects the money: rows, storage, records, window, results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from magic_hour_provider import clock
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.models import Account
+from magic_hour_provider.batch.jobs.collector import Collector
+from magic_hour_provider.batch.jobs.submitter import Submitter
+from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.batch.records.records import ItemRecords
+from magic_hour_provider.batch.rows.items import Items, read_items
+from magic_hour_provider.batch.run.conclusion import find_failure, make_manifest
+from magic_hour_provider.batch.run.results import write_results
+from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, BatchTask, Passage
+from magic_hour_provider.batch.window.board import ItemBoard
+from magic_hour_provider.batch.window.engine import Engine
+from magic_hour_provider.batch.window.payments import Payments
+from magic_hour_provider.batch.window.plan import Changes, Planner
+from magic_hour_provider.batch.window.polls import JobPolls
+from magic_hour_provider.execution.deadline import Deadline
+from magic_hour_provider.execution.payment.preflight import check_min_credits
+from magic_hour_provider.execution.payment.submission import defer_alarm
+from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
+from magic_hour_provider.hooks.magic_hour import MagicHourHook
+from magic_hour_provider.hooks.own_task import warn_of_test_run
+from magic_hour_provider.hooks.settings import ConnectionSettings
+from magic_hour_provider.ledger.decision import RetryState
+from magic_hour_provider.ledger.tag import generate_job_name
+from magic_hour_provider.outputs.assets import emit_outlet_events
+from magic_hour_provider.storage.paths import check_folder
+from magic_hour_provider.times import format_time
+from magic_hour_provider.xcoms import BATCH_XCOM
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from structlog.typing import FilteringBoundLogger
+
+
+def run_batch(task: BatchTask, context: Context, passage: Passage | None = None) -> dict[str, Any] | BatchDeferral:
+    """Run one worker's part of an attempt.
+
+    :param passage: of the worker before; None: the attempt begins.
+    :returns: the manifest, or what is left to wait for.
+    :raises AirflowException: items are missing, or nothing can be done now.
+    """
+    warn_of_test_run(context, task.log)
+    attempt = BatchAttempt(task.log, context, passage)
+    try:
+        outcome = attempt.run(task.batch_spec())
+    except errors.MagicHourError as error:
+        attempt.push_failure(error)
+        raise to_airflow_error(error) from find_cause(error)
+    if not isinstance(outcome, BatchDeferral):
+        emit_outlet_events(task.outlets, context, {**outcome, "media": []})
+    return outcome
+
+
+class BatchAttempt:
+    """One worker's part of an attempt.
+
+    :param passage: of the worker before; None: the attempt begins.
+    """
+
+    def __init__(self, log: FilteringBoundLogger, context: Mapping[str, Any], passage: Passage | None) -> None:
+        self._log, self._context, self._ti = log, context, context["ti"]
+        self._is_first = passage is None
+        self._passage = passage or Passage(clock.current().now())
+        self._facts: dict[str, Any] = {}
+
+    def run(self, spec: BatchSpec) -> dict[str, Any] | BatchDeferral:
+        """Run it; see :func:`run_batch`."""
+        hook = MagicHourHook(spec.conn_id)
+        settings = hook.settings()
+        with (
+            hook.get_conn(settings) as client,
+            read_items(
+                spec.tool,
+                spec.requests,
+                request=spec.request,
+                extra_request=spec.extra_request,
+                item_id=spec.item_id,
+                conn_id=spec.conn_id,
+                host=client.base_url,
+                check_files=self._is_first,
+            ) as items,
+        ):
+            return self._run(spec, settings, client, items)
+
+    def _run(
+        self, spec: BatchSpec, settings: ConnectionSettings, client: MagicHourClient, items: Items
+    ) -> dict[str, Any] | BatchDeferral:
+        if self._is_first:
+            self._describe_rows(items)
+        owner = Owner.of(self._ti)
+        self._facts = {"tool": spec.tool.slug, "output_path": spec.output_path, "max_credits": spec.max_credits}
+        check_folder(spec.output_path)
+        records = ItemRecords.open(spec.output_path, owner)
+        records.prove()
+        states = records.load()
+        retry_state = RetryState.of(self._context)
+        planner = Planner(spec, items, records, owner, retry_state, self._passage.started_at)
+        if self._is_first:
+            planner.find_changes(states)
+        account = self._find_account(client)
+        tier = account.tier if account is not None else None
+        items.check_sizes(tier)
+        payments = Payments(spec, items, records, owner, states, self._passage, self._log)
+        polls = JobPolls(spec, client, self._passage.started_at, settings.max_polls_per_second)
+        board = ItemBoard(
+            spec, client, items, records, planner, payments, polls, states, self._log, request_s=settings.timeout
+        )
+        engine = Engine(
+            spec,
+            items,
+            records,
+            board,
+            Submitter(spec, client, records, retry_state, generate_job_name(self._ti), tier),
+            Collector(spec, client, records),
+            self._passage,
+            self._log,
+            on_progress=lambda: self._push(engine, payments.budget.spent),
+            deadline=self._find_deadline(spec),
+        )
+        if self._is_first:
+            self._describe_plan(engine, planner.changes)
+        if payments.left:
+            check_min_credits(account)
+        with defer_alarm() as is_alarm_pending:
+            deferral = engine.run(is_alarm_pending)
+        self._log.info(engine.describe())
+        if deferral is not None:
+            self._push(engine, payments.budget.spent)
+            return deferral
+        return self._conclude(spec, items, records, owner, engine)
+
+    def _conclude(
+        self, spec: BatchSpec, items: Items, records: ItemRecords, owner: Owner, engine: Engine
+    ) -> dict[str, Any]:
+        counts, payments = engine.counts, engine.payments
+        results = write_results(items, records, counts, spec.output_path, owner)
+        manifest = make_manifest(counts, records.spent(owner).credits, results)
+        self._facts["results"] = results
+        self._push(engine, manifest["credits_charged"])
+        failure = find_failure(
+            spec, items, counts, manifest, payments.stop_reason, is_retryable=payments.is_stop_retryable
+        )
+        if failure is not None:
+            raise failure
+        return manifest
+
+    def _describe_rows(self, items: Items) -> None:
+        self._log.info("%s rows of %s make %s items.", f"{items.rows:,}", items.name, f"{len(items):,}")
+        if items.duplicates:
+            self._log.info("%s rows ask for what a row before asks for: each is one item.", f"{items.duplicates:,}")
+        for warning in items.warnings:
+            self._log.warning(
+                "%s (%s rows, the first is %s). They are sent all the same; a refusal costs nothing.",
+                warning.text,
+                warning.rows,
+                warning.label,
+            )
+
+    def _describe_plan(self, engine: Engine, changes: Changes) -> None:
+        self._log.info("%s To be paid for now: %s.", engine.describe(), f"{engine.payments.left:,}")
+        if changes.paid or changes.kept:
+            fields = ", ".join(f"{name} ({count})" for name, count in (changes.fields or {}).items())
+            self._log.warning(
+                "%s rows have changed since they were paid for, in these fields: %s. %s are made and paid for again, "
+                "%s keep what is recorded: a retry buys nothing again; clear the task for that.",
+                len(changes.paid) + changes.kept,
+                fields or "not known",
+                len(changes.paid),
+                changes.kept,
+            )
+
+    def _find_account(self, client: MagicHourClient) -> Account | None:
+        try:
+            return client.get_account()
+        except (errors.AuthenticationError, errors.ConnectionFailedError):
+            raise
+        except errors.MagicHourError as error:
+            self._log.info("The balance could not be asked for, which changes nothing: %s", error)
+            return None
+
+    def _find_deadline(self, spec: BatchSpec) -> float | None:
+        if spec.execution_timeout is None:
+            return None
+        return Deadline.of(float("inf"), spec.execution_timeout, self._ti).at
+
+    # -- what others read --------------------------------------------------------------------------------------------
+
+    def _push(self, engine: Engine, credits: int) -> None:
+        counts = engine.counts
+        self._facts |= {
+            "items": counts.items,
+            "complete": counts.complete,
+            "failed": len(counts.failed),
+            "unknown": len(counts.unknown),
+            "active": len(engine.polls.active),
+            "left": engine.payments.left,
+            "credits_charged": credits,
+        }
+        self._push_facts()
+
+    def push_failure(self, error: errors.MagicHourError) -> None:
+        """Push why the attempt failed."""
+        self._facts["error"] = str(error)
+        self._push_facts()
+
+    def _push_facts(self) -> None:
+        self._facts["updated_at"] = format_time(clock.current().now())
+        try:
+            self._ti.xcom_push(key=BATCH_XCOM, value=self._facts)
+        except Exception:  # noqa: BLE001 (it informs; the batch is not touched by that)
+            self._log.exception("The XCom %r could not be written; the batch is not touched by that.", BATCH_XCOM)

@@ -1,0 +1,313 @@
+"""The window of jobs under way: what is submitted, polled and stored, until all has ended or a wait is worth no worker.
+
+One thread, Airflow's own, decides; others send, poll and store. Of all that is under way only the keys and the jobs are
+in memory: what an item is, the spool has, and what has become of it, the records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import conf
+
+from magic_hour_provider import clock
+from magic_hour_provider.api import errors
+from magic_hour_provider.api.models import COMPLETE, Job
+from magic_hour_provider.batch.jobs.collector import Collector, JobOfItem
+from magic_hour_provider.batch.jobs.submitter import ItemToPay, Submitter
+from magic_hour_provider.batch.records.declaration.claims import TakenError
+from magic_hour_provider.batch.records.records import ItemRecords
+from magic_hour_provider.batch.records.state import ItemState
+from magic_hour_provider.batch.rows.items import Items
+from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, Passage
+from magic_hour_provider.batch.window.board import ItemBoard
+from magic_hour_provider.batch.window.payments import UnpaidError
+from magic_hour_provider.batch.window.plan import Need
+from magic_hour_provider.batch.window.polls import AT_ONCE, ActiveJob
+from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, is_refusal
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+_SUBMITTERS = 4
+_STORERS = 4
+_MAX_PAUSE_S = 5.0  # the longest sleep: so often an alarm of Airflow's is noticed
+_MAX_WAIT_S = 0.5  # for threads
+_LINE_S = 60.0
+
+
+class Engine:
+    """Runs one worker's part of an attempt.
+
+    :param board: where each item stands.
+    :param passage: of the worker before.
+    :param on_progress: called about once a minute, on Airflow's own thread.
+    :param deadline: when Airflow's ``execution_timeout`` ends the attempt, in seconds since 1970; None: it does not.
+    """
+
+    def __init__(
+        self,
+        spec: BatchSpec,
+        items: Items,
+        records: ItemRecords,
+        board: ItemBoard,
+        submitter: Submitter,
+        collector: Collector,
+        passage: Passage,
+        log: FilteringBoundLogger,
+        *,
+        on_progress: Callable[[], object],
+        deadline: float | None = None,
+    ) -> None:
+        self.board = board
+        self.counts, self.payments, self.polls = board.counts, board.payments, board.polls
+        self._spec, self._items, self._records = spec, items, records
+        self._submitter, self._collector = submitter, collector
+        self._passage, self._log, self._on_progress, self._deadline = passage, log, on_progress, deadline
+        self._futures: dict[Future[Any], Callable[[Future[Any]], None]] = {}
+        self._submitting = 0
+        self._refusal: errors.MagicHourError | None = None  # of a poll, which every other one would meet too
+        self._began_at = self._logged_at = self.polls.now()
+        self._complete_before = self.counts.complete
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def run(self, is_alarm_pending: Callable[[], bool]) -> BatchDeferral | None:
+        """Run until everything has ended (None), or until waiting is worth no worker.
+
+        :param is_alarm_pending: whether Airflow wants to end this attempt: nothing is begun then, and what is being
+            sent is waited for.
+        """
+        self._submit_pool = ThreadPoolExecutor(_SUBMITTERS, "magic-hour-submit")
+        self._poll_pool = ThreadPoolExecutor(AT_ONCE, "magic-hour-poll")
+        self._store_pool = ThreadPoolExecutor(_STORERS, "magic-hour-store")
+        try:
+            while not is_alarm_pending():
+                self._take_results()
+                self.board.look_at_intents()
+                self._submit_more()
+                self._poll_due()
+                if self._has_ended():
+                    break
+                if (deferral := self._find_deferral()) is not None:
+                    return deferral
+                self._write_line()
+                self._pause()
+        finally:
+            # What is being sent is waited for: its record must be written. The rest ends with its next step.
+            self._poll_pool.shutdown(wait=False, cancel_futures=True)
+            self._store_pool.shutdown(wait=False, cancel_futures=True)
+            self._submit_pool.shutdown(cancel_futures=True)
+        self.counts.running.update(self.polls.active)
+        return None
+
+    def _start(self, future: Future[Any], then: Callable[[Future[Any]], None]) -> None:
+        self._futures[future] = then
+
+    def _take_results(self) -> None:
+        for future in [one for one in self._futures if one.done()]:
+            self._futures.pop(future)(future)
+
+    def _has_ended(self) -> bool:
+        if self._futures or self.board.waiting:
+            return False
+        return self._refusal is not None or (not self.polls.active and self.payments.is_over)
+
+    def _pause(self) -> None:
+        now = self.polls.now()
+        times = [now + _MAX_PAUSE_S, *self.board.waiting.values()]
+        times += [at for at in (self.polls.next_at, self.payments.paused_until) if at is not None]
+        left = max(0.0, min(times) - now)
+        if self._futures:
+            wait(self._futures, min(left, _MAX_WAIT_S) or 0.01, FIRST_COMPLETED)
+        elif left > 0:
+            clock.current().sleep(left)
+
+    # -- submissions -------------------------------------------------------------------------------------------------
+
+    def _submit_more(self) -> None:
+        while self._refusal is None and self._submitting < _SUBMITTERS:
+            if len(self.polls.active) + self._submitting >= self._spec.max_active_jobs:
+                return
+            try:
+                one = self.payments.take_next(is_alone=not self.polls.active and not self._futures)
+            except UnpaidError as unpaid:
+                self.board.leave_out(unpaid.key, unpaid.error)
+                continue
+            if one is None:
+                return
+            self._submitting += 1
+            self._start(self._submit_pool.submit(self._submitter.submit, one), partial(self._on_submitted, one))
+
+    def _on_submitted(self, one: ItemToPay, future: Future[tuple[Record, int]]) -> None:
+        key, payments = one.item.key, self.payments
+        self._submitting -= 1
+        try:
+            record, number = future.result()
+        except TakenError as error:
+            payments.budget.withdrawn(key)
+            self._log.info("%s", error.message)
+            self.board.place_again(key)
+        except errors.SubmissionUnknownError as error:
+            payments.note_response()
+            payments.budget.lost(key)
+            self.counts.unknown.add(key)
+            self._log.error("Item %s (%s): %s", key, one.item.label, error)
+        except errors.MagicHourError as error:
+            if payments.hold_back(one, error):
+                self._refresh(key)
+            elif error.failure is errors.RequestFailure.REJECTED:
+                payments.note_response()
+                self._reject(one, error)
+            else:
+                self.board.leave_out(key, error)
+        else:
+            payments.note_response()
+            payments.budget.charged(key, record.credits_charged)
+            self._refresh(key)
+            self.polls.follow(JobOfItem(key, number, record, is_own=True))
+
+    def _refresh(self, key: str) -> None:
+        try:
+            self.board.refresh(key)
+        except errors.MagicHourError as error:
+            self.payments.stop(error.message, is_retryable=True)
+
+    def _reject(self, one: ItemToPay, error: errors.MagicHourError) -> None:
+        """Write down that the service has read an item's request and rejects it: it would do so again."""
+        key = one.item.key
+        rejected = self.board.record_of(ItemState())
+        rejected = replace(rejected, state="ended", fingerprint=one.fingerprint, reason=str(error))
+        self._log.error("Item %s (%s): %s", key, one.item.label, error)
+        self.payments.budget.failed(key)
+        self.counts.failed.add(key)
+        try:
+            self._records.fail(key, self.board.refresh(key).last, rejected, refunded=True)
+        except errors.MagicHourError as failure:
+            self._log.warning("%s", failure.message)
+
+    def _leave_unpaid(self, key: str, error: errors.MagicHourError) -> None:
+        item = self._items.find(key)
+        self._log.error("Item %s (%s) is left out: %s", key, item.label if item else "no row", error)
+        self.counts.unpaid[key] = str(error)
+        self.counts.retryable |= error.retryable
+
+    # -- jobs under way ----------------------------------------------------------------------------------------------
+
+    def _poll_due(self) -> None:
+        if self._refusal is None:
+            for future, key, sent_at in self.polls.start_due(self._poll_pool.submit):
+                self._start(future, partial(self._on_polled, key, sent_at))
+
+    def _on_polled(self, key: str, sent_at: float, future: Future[Job | errors.MagicHourError]) -> None:
+        seen = future.result()
+        outcome = self.polls.record(key, sent_at, seen)
+        if outcome is not None and self._refusal is None:
+            self._on_ended(self.polls.active[key], seen, outcome)
+
+    def _on_ended(self, active: ActiveJob, seen: Job | errors.MagicHourError, outcome: Outcome) -> None:
+        key, record = active.job.key, active.job.record
+        if outcome.status == REFUSED and isinstance(seen, errors.MagicHourError) and is_refusal(seen):
+            self._refusal = seen
+            self.payments.stop(str(seen), is_retryable=seen.retryable)
+            return
+        if outcome.status in (TIMEOUT, REFUSED):
+            self.polls.end(key)
+            self.counts.running.add(key)
+            self._log.warning(
+                "Item %s: job %s is given up for now (%s); it keeps running, and the next attempt resumes it.",
+                key,
+                record.job_id,
+                seen.message if isinstance(seen, errors.MagicHourError) else outcome.status,
+            )
+            return
+        job = seen if isinstance(seen, Job) else Job.gone(record.kind, record.job_id or "")
+        if outcome.status == COMPLETE:
+            item = self._items.find(key)
+            request = self._items.prepare(item).body if item is not None else {}
+            future = self._store_pool.submit(self._collector.store, active.job, job, request)
+            self._start(future, partial(self._on_stored, key, job))
+        else:
+            self.polls.end(key)
+            self._on_failed(active.job, job)
+
+    def _on_failed(self, one: JobOfItem, job: Job) -> None:
+        key = one.key
+        try:
+            failure = self._collector.fail(one, job)
+            step = self.board.planner.plan(key, self.board.refresh(key))
+        except errors.MagicHourError as error:
+            self.payments.stop(error.message, is_retryable=True)
+            self.counts.running.add(key)
+            return
+        if one.is_own:
+            is_refunded = failure.charge is errors.Charge.REFUNDED
+            self.payments.budget.settled(key, 0 if is_refunded else job.credits_charged)
+        self._log.warning("Item %s: %s", key, failure.message)
+        if step.need is Need.PAY:
+            self.payments.add(key, step.note, first=True)
+            return
+        self.payments.budget.failed(key)
+        self.counts.failed.add(key)
+        self.counts.retryable |= step.is_retryable
+
+    def _on_stored(self, key: str, job: Job, future: Future[None]) -> None:
+        active = self.polls.end(key)
+        if active.job.is_own:
+            self.payments.budget.settled(key, job.credits_charged)
+        try:
+            future.result()
+        except errors.MagicHourError as error:
+            self.counts.running.add(key)
+            self.counts.retryable |= error.retryable
+            self._log.error("Item %s: %s", key, error)
+            return
+        self.payments.budget.completed(key)
+        self.counts.complete += 1
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def _find_deferral(self) -> BatchDeferral | None:
+        if not self._spec.deferrable or self._futures or self.board.waiting or not self.polls.active:
+            return None
+        if self.payments.paused_until is not None:
+            return None
+        now, inline = self.polls.now(), conf.getfloat("magic_hour", "inline_wait_seconds", fallback=30.0)
+        # The worker stays while an end is near, unless nothing has come of that for as long.
+        if self.polls.next_end - now <= inline and now - self.polls.changed_at <= inline:
+            return None
+        active = self.polls.active.values()
+        jobs = [[one.job.record.job_id, one.submitted_at] for one in active]
+        ends_at = max(one.polls.deadline for one in active)
+        return BatchDeferral(
+            jobs,
+            deadline=ends_at if self._deadline is None else min(ends_at, self._deadline),
+            # A worker's start is dear: it is worth half of a window.
+            wake_at=len(jobs) if self.payments.is_over else math.ceil(len(jobs) / 2),
+            passage=replace(
+                self._passage,
+                stop_reason=self.payments.stop_reason,
+                is_stop_retryable=self.payments.is_stop_retryable,
+            ),
+        )
+
+    def _write_line(self) -> None:
+        now = self.polls.now()
+        if now - self._logged_at >= _LINE_S:
+            self._logged_at = now
+            self._log.info(self.describe())
+            self._on_progress()
+
+    def describe(self) -> str:
+        """Return the batch in one line: done, failed, under way, left, credits, expected end."""
+        ended = self.counts.complete - self._complete_before
+        active, left = len(self.polls.active), self.payments.left
+        to_come = active + (left if self.payments.stop_reason is None else 0)
+        seconds = (self.polls.now() - self._began_at) / ended * to_come if ended and to_come else None
+        return self.counts.describe(active=active, left=left, credits=self.payments.budget.spent, seconds_left=seconds)

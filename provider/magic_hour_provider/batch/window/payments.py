@@ -1,0 +1,202 @@
+"""The items that are to be paid for: in which order, whether the budget allows the next, and when nothing more is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from magic_hour_provider import clock
+from magic_hour_provider.api import errors
+from magic_hour_provider.batch.budget import Budget, Permission
+from magic_hour_provider.batch.jobs.submitter import ItemToPay
+from magic_hour_provider.batch.priced_fields import PricedFields, find_priced_fields
+from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.batch.records.records import ItemRecords
+from magic_hour_provider.batch.records.state import ItemState
+from magic_hour_provider.batch.rows.items import Items
+from magic_hour_provider.batch.spec import BatchSpec, Passage
+from magic_hour_provider.inputs.sources import check_inputs
+from magic_hour_provider.ledger.record import RecordError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+_PAUSE_S = 30.0  # after a connection that failed three times, or 429s for two minutes
+_MAX_CONNECTION_FAILURES = 3  # in a row
+# What another request would meet too.
+_FOR_ALL = (errors.AuthenticationError, errors.InsufficientCreditsError, RecordError)
+
+
+class Payments:
+    """What is left to be paid for. For one thread.
+
+    :param states: of all items, as they were loaded; kept up to date by the engine.
+    :param passage: of the worker before.
+    """
+
+    def __init__(
+        self,
+        spec: BatchSpec,
+        items: Items,
+        records: ItemRecords,
+        owner: Owner,
+        states: Mapping[str, ItemState],
+        passage: Passage,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._spec, self._items, self._states, self._log = spec, items, states, log
+        self.stop_reason, self.is_stop_retryable = passage.stop_reason, passage.is_stop_retryable
+        self._queue: deque[str] = deque()
+        self._notes: dict[str, str] = {}
+        self._priced: tuple[str, PricedFields] | None = None
+        self._paused_until = float("-inf")
+        self._connection_failures = 0
+        self.budget = self._make_budget(records, owner)
+
+    def _make_budget(self, records: ItemRecords, owner: Owner) -> Budget:
+        """Return the budget with what this task instance has paid for before, and with the prices of all its items."""
+        known = [(key, state) for key, state in self._states.items() if self._items.find(key) is not None]
+        own = [(key, state) for key, state in known if state.status == "job" and state.owner == owner.digest]
+        budget = Budget(
+            self._spec.max_credits,
+            # Those under way are reserved below.
+            spent=records.spent(owner).credits - sum(state.credits or 0 for _, state in own),
+            canary=self._spec.canary,
+            completed=sum(state.status == "done" for _, state in known),
+        )
+        if self._spec.max_credits is not None:
+            for key, state in known:
+                if state.status in ("job", "done") and state.credits:
+                    budget.learn(self.find_priced(key), state.credits)
+            for key, state in known:
+                if state.status == "unknown":
+                    lost_by = records.read_intent(key, state.number).owner
+                    if lost_by is not None and lost_by.digest == owner.digest:
+                        budget.sent(key, self.find_priced(key))
+                        budget.lost(key)
+        for key, state in own:
+            budget.resume(key, self.find_priced(key), state.credits)
+        return budget
+
+    def find_priced(self, key: str) -> PricedFields:
+        """Return what an item's price depends on; nothing, where there is no limit."""
+        item = self._items.find(key)
+        if self._spec.max_credits is None or item is None:
+            return PricedFields(None)
+        if self._priced is None or self._priced[0] != key:
+            body = self._items.prepare(item).body
+            priced = find_priced_fields(self._spec.tool, body)
+            if priced.digest is None:  # a file decides the price, and has to be known
+                priced = find_priced_fields(self._spec.tool, body, self._items.fingerprint(item))
+            self._priced = key, priced
+        return self._priced[1]
+
+    # -- the queue ---------------------------------------------------------------------------------------------------
+
+    def add(self, key: str, note: str = "", *, first: bool = False) -> None:
+        """Add an item.
+
+        :param note: why it is paid for, for a person.
+        :param first: whether it comes before all others.
+        """
+        if note:
+            self._notes[key] = note
+        if first:
+            self._queue.appendleft(key)
+        else:
+            self._queue.append(key)
+
+    @property
+    def left(self) -> int:
+        """How many items are to be paid for."""
+        return len(self._queue)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is submitted."""
+        return not self._queue or self.stop_reason is not None
+
+    @property
+    def paused_until(self) -> float | None:
+        """When the next may be submitted again, in seconds since 1970; None: no pause holds it back."""
+        return self._paused_until if not self.is_over and self._paused_until > clock.current().now() else None
+
+    def take_next(self, *, is_alone: bool) -> ItemToPay | None:
+        """Return the next item, with its price reserved; None: nothing may be submitted now.
+
+        :param is_alone: whether nothing is under way that could change a budget's mind.
+        :raises UnpaidError: the next item cannot be sent; it is taken out.
+        """
+        if self.is_over or self.paused_until is not None:
+            return None
+        key = self._queue[0]
+        item = self._items.find(key)
+        try:
+            if item is None:
+                raise errors.InvalidInputError("Its row is not there any more.")
+            priced = self.find_priced(key)
+            decision = self.budget.may_send(key, priced)
+            if decision.permission is Permission.STOP:
+                self.stop(self.budget.describe_stop(map(self.find_priced, self._queue)), is_retryable=False)
+                return None
+            if decision.permission is Permission.WAIT:
+                if is_alone:  # what it waits for has been given up
+                    self.stop(decision.reason, is_retryable=True)
+                return None
+            prepared = self._items.prepare(item)
+            # Here, in Airflow's own thread: storages ask Airflow for their connections.
+            sources = check_inputs(prepared.inputs, clock.current().now())
+            fingerprint = self._items.fingerprint(item)
+        except errors.MagicHourError as error:
+            self._queue.popleft()
+            raise UnpaidError(key, error) from error
+        self._queue.popleft()
+        self.budget.sent(key, priced)
+        state = self._states.get(key) or ItemState()
+        return ItemToPay(item, state, prepared, sources, fingerprint, self._notes.pop(key, ""))
+
+    # -- what came of a submission that surely made no job -------------------------------------------------------------
+
+    def hold_back(self, one: ItemToPay, error: errors.MagicHourError) -> bool:
+        """Put an item back whose request failed for a reason that is not its own; return whether it was so."""
+        self.budget.withdrawn(one.item.key)
+        if isinstance(error, _FOR_ALL):
+            self.stop(str(error), is_retryable=error.retryable)
+        elif isinstance(error, errors.RateLimitedError):
+            self._paused_until = clock.current().now() + max(_PAUSE_S, error.retry_after or 0.0)
+            self._log.info("Magic Hour asks us to slow down: the next submission is some time away.")
+        elif isinstance(error, errors.ConnectionFailedError):
+            self._connection_failures += 1
+            self._paused_until = clock.current().now() + _PAUSE_S
+            if self._connection_failures >= _MAX_CONNECTION_FAILURES:
+                self.stop(str(error), is_retryable=True)
+        else:
+            return False
+        self.add(one.item.key, one.note, first=True)
+        return True
+
+    def note_response(self) -> None:
+        """Note that the service has answered a submission."""
+        self._connection_failures = 0
+
+    def stop(self, reason: str, *, is_retryable: bool) -> None:
+        """Submit nothing more in this attempt.
+
+        :param is_retryable: whether a retry may help.
+        """
+        if self.stop_reason is None:
+            self.stop_reason, self.is_stop_retryable = reason, is_retryable
+            self._log.error("Nothing more is submitted, and %s items are left: %s", len(self._queue), reason)
+
+
+class UnpaidError(Exception):
+    """An item cannot be sent.
+
+    :param key: of the item.
+    :param error: why.
+    """
+
+    def __init__(self, key: str, error: errors.MagicHourError) -> None:
+        super().__init__(str(error))
+        self.key, self.error = key, error

@@ -1,0 +1,175 @@
+"""What an item needs next: one table over its record, its request and where this attempt stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+
+from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.batch.records.content import digest_fingerprint
+from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.batch.records.records import ItemRecords
+from magic_hour_provider.batch.records.state import ItemState, conflict_error
+from magic_hour_provider.batch.rows.items import Item, Items
+from magic_hour_provider.batch.spec import BatchSpec
+from magic_hour_provider.ledger.decision import RetryState
+from magic_hour_provider.ledger.fingerprint import find_changed_fields
+
+_READERS = 8
+
+
+class Need(Enum):
+    """What an item needs."""
+
+    NOTHING = "complete"
+    POLL = "under way"
+    PAY = "to be paid for"
+    ADOPT = "to be resumed by hand"
+    WAIT = "being paid for by another worker, or by one that was stopped"
+    FAILED = "failed"
+    UNKNOWN = "of an unknown outcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next step of an item.
+
+    :param need: what it is.
+    :param note: why, for a person.
+    :param is_retryable: of a failed item: whether another attempt pays for it again.
+    """
+
+    need: Need
+    note: str = ""
+    is_retryable: bool = False
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The rows whose request is another one than what was paid for under the same id.
+
+    :param paid: keys of those that are paid for again.
+    :param kept: how many keep what is recorded.
+    :param fields: how many rows changed in which field.
+    """
+
+    paid: frozenset[str] = frozenset()
+    kept: int = 0
+    fields: Counter[str] | None = None
+
+
+class Planner:
+    """Says what items need.
+
+    :param owner: this attempt.
+    :param retry_state: where it stands.
+    :param started_at: when it began, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        spec: BatchSpec,
+        items: Items,
+        records: ItemRecords,
+        owner: Owner,
+        retry_state: RetryState,
+        started_at: float,
+    ) -> None:
+        self._spec, self._items, self._records = spec, items, records
+        self._owner, self._retry_state, self._started_at = owner, retry_state, started_at
+        self.changes = Changes()
+        """What :meth:`find_changes` found."""
+
+    def find_changes(self, states: dict[str, ItemState]) -> None:
+        """Find the rows that have changed since they were paid for, as an attempt begins.
+
+        :param states: of all items.
+        """
+        if self._spec.item_id is None:
+            return  # another request is another item
+        paid, kept, fields = set(), 0, Counter[str]()
+        changed = list(self._find_changed(states))
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="magic-hour-records") as pool:
+            records = pool.map(lambda pair: self._records.read(pair[0].key), changed)
+            for (item, fingerprint), steps in zip(changed, records, strict=True):
+                state = states[item.key]
+                record = next((one.record for one in steps if one.name.number == state.number and one.record), None)
+                fields.update(find_changed_fields(record.fingerprint, fingerprint) if record is not None else ())
+                is_again = not self.is_own(state) or (record is not None and self._retry_state.clears(record))
+                if is_again and self._spec.on_changed == "new":
+                    paid.add(item.key)
+                else:
+                    kept += 1
+        self.changes = Changes(frozenset(paid), kept, fields)
+
+    def _find_changed(self, states: dict[str, ItemState]) -> Iterator[tuple[Item, dict[str, str]]]:
+        for item in self._items:
+            state = states.get(item.key)
+            if state is None or not state.fingerprint or state.status not in ("job", "done", "failed"):
+                continue
+            fingerprint = self._items.fingerprint(item)
+            if digest_fingerprint(fingerprint) != state.fingerprint:
+                yield item, fingerprint
+
+    def plan(self, key: str, state: ItemState) -> Step:
+        """Return what an item needs.
+
+        :raises MagicHourError: its records cannot be read now.
+        """
+        try:
+            instruction = state.instruction
+        except InvalidInputError as error:
+            return Step(Need.UNKNOWN, str(error))
+        if instruction is not None and state.status != "intent":
+            if instruction.action == "adopt":
+                return Step(Need.ADOPT, instruction.job or "")
+            return Step(Need.PAY, "a person asked for a new job")
+        if key in self.changes.paid and state.status != "intent" and not self._is_of_this_attempt(state):
+            return Step(Need.PAY, "its row has changed")
+        match state.status:
+            case "new":
+                return Step(Need.PAY)
+            case "job":
+                return Step(Need.POLL)
+            case "done":
+                return Step(Need.NOTHING)
+            case "intent":
+                return Step(Need.WAIT)
+            case "conflict":
+                return Step(Need.UNKNOWN, str(conflict_error(key, state)))
+            case "unknown":
+                return self._plan_unknown(key, state)
+            case "failed":
+                return self._plan_failed(key, state)
+
+    def _plan_unknown(self, key: str, state: ItemState) -> Step:
+        if self._spec.on_unknown_submission == "resubmit":
+            owner = self._records.read_intent(key, state.number).owner
+            # Once per attempt, as a task of one job does.
+            if owner is None or (owner.digest, owner.try_number) != (self._owner.digest, self._owner.try_number):
+                return Step(Need.PAY, "it is unknown whether a job was made, and on_unknown_submission is 'resubmit'")
+        return Step(Need.UNKNOWN)
+
+    def _plan_failed(self, key: str, state: ItemState) -> Step:
+        if not state.retryable:
+            return Step(Need.FAILED)
+        if not self._is_of_this_attempt(state):
+            return Step(Need.PAY, "its job failed and was refunded")
+        failures = sum(
+            step.name.step == "failed" and step.owner is not None and step.owner.ti_id == self._owner.ti_id
+            for step in self._records.read(key)
+        )
+        if failures <= self._spec.item_retries:
+            return Step(Need.PAY, "its job failed and was refunded")
+        return Step(Need.FAILED, is_retryable=True)
+
+    def is_own(self, state: ItemState) -> bool:
+        """Whether this task instance has paid for it, in any of its tries."""
+        return state.owner == self._owner.digest
+
+    def _is_of_this_attempt(self, state: ItemState) -> bool:
+        """Whether this very attempt has paid for it."""
+        return self.is_own(state) and state.submitted_at is not None and state.submitted_at >= int(self._started_at)
