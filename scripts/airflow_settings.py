@@ -67,13 +67,16 @@ def _settings(home: Path, dags_folder: Path, api_port: int) -> dict[str, object]
         "api__workers": 1,
         "api__secret_key": secrets.token_hex(32),
         "api_auth__jwt_secret": secrets.token_hex(32),
+        # A task fails that is not answered in time when it starts; eight that start at once are not on a slow machine.
+        "workers__execution_api_timeout": 30,
         "logging__base_log_folder": home / "logs",
         "logging__colored_console_log": False,
         "logging__worker_log_server_port": worker_logs,
         "logging__trigger_log_server_port": trigger_logs,
         "dag_processor__refresh_interval": 3,
         "dag_processor__bundle_refresh_check_interval": 1,
-        "dag_processor__min_file_process_interval": 5,
+        # A new or an edited file is read at once all the same. Reading all of them again and again is most of the work.
+        "dag_processor__min_file_process_interval": 300,
         "dag_processor__parsing_processes": 1,
         "scheduler__scheduler_heartbeat_sec": 1,
         "scheduler__job_heartbeat_sec": 1,

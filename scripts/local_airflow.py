@@ -115,7 +115,7 @@ class LocalAirflow:
         self.start(name)
         # The killed one's last heartbeat still counts as fresh for a while: wait for one that is newer.
         self._until(
-            lambda: self._health().get(name, "") > before.get(name, ""), 90, f"the new {name} did not become healthy"
+            lambda: self._health().get(name, "") > before.get(name, ""), 180, f"the new {name} did not become healthy"
         )
 
     def processes(self, name: str | None = None) -> list[psutil.Process]:

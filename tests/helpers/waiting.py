@@ -23,7 +23,7 @@ def until(found: Callable[[], T], seconds: float = 60) -> T:
     while not (value := found()):
         assert time.monotonic() < end, "waited too long"
         time.sleep(pause)
-        pause = min(1.2 * pause, 0.05)
+        pause = min(1.2 * pause, 0.2)  # what is asked may be a server that has other work to do
     return value
 
 
