@@ -27,6 +27,7 @@ WORKER = {
     "after_the_download": (1, "success", "Not paid again"),
 }
 ENDED = ("success", "failed")
+SERVICES = "services_killed"
 
 
 def jobs_of(world: Any, dag_id: str, task_id: str) -> list[dict[str, Any]]:
@@ -117,7 +118,7 @@ INTERRUPTIONS = {
 
 @pytest.fixture(scope="module")
 def interrupted(world: Any, runs: Any) -> tuple[str, str]:
-    """Start four tasks, and a run with one, whose waiting is interrupted."""
+    """Start four tasks, and a run with one, whose waiting is interrupted; when all have been, let their jobs end."""
     airflow = world.airflow
     late, run_id = airflow.trigger("run_out_of_time"), airflow.trigger("interrupted")
     for task_id, state in (("marked_failed", "failed"), ("marked_success", "success")):
@@ -130,6 +131,11 @@ def interrupted(world: Any, runs: Any) -> tuple[str, str]:
         assert airflow.wait_for_task("interrupted", run_id, task_id, ENDED, 60)["state"] == state
     # While other tasks still keep the run going: a clear at the very moment in which a run ends can be lost.
     airflow.clear("interrupted", run_id, ["marked_failed", "marked_success"])
+    for how in INTERRUPTIONS:
+        until(lambda name=how: airflow.task_instance("interrupted", run_id, name)["try_number"] >= 2, 120)
+    assert airflow.wait_for_run("run_out_of_time", late, 120) == "failed"
+    for dag_id in ("interrupted", "run_out_of_time"):
+        world.end_jobs(f"{dag_id}.")
     return run_id, late
 
 
@@ -138,7 +144,6 @@ def test_waiting_interrupted(world, interrupted, how):
     """Marked by hand or out of time: the job is left alone and the log says so; the next attempt collects it."""
     airflow, (run_id, _) = world.airflow, interrupted
     words = INTERRUPTIONS[how]
-    until(lambda: airflow.task_instance("interrupted", run_id, how)["try_number"] >= 2, 120)
     ti = airflow.wait_for_task("interrupted", run_id, how, ENDED, 180)
     jobs = jobs_of(world, "interrupted", how)
     assert (ti["state"], len(jobs)) == ("success", 1)
@@ -151,7 +156,6 @@ def test_waiting_interrupted(world, interrupted, how):
 def test_a_run_out_of_time(world, interrupted):
     """``dagrun_timeout`` ends the run and its waiting task, not the job: cleared, the task collects it."""
     airflow, (_, run_id) = world.airflow, interrupted
-    assert airflow.wait_for_run("run_out_of_time", run_id, 120) == "failed"
     airflow.clear("run_out_of_time", run_id, ["make"])
     until(lambda: airflow.task_instance("run_out_of_time", run_id, "make")["try_number"] == 2)
     ti = airflow.wait_for_task("run_out_of_time", run_id, "make", ENDED, 180)
@@ -176,16 +180,41 @@ def test_the_api_server_down_between_answer_and_record(world, runs):
     noted(jobs, "API server between answer and record", f"success at attempt {ti['try_number']}")
 
 
-def test_a_triggerer_of_two_and_a_scheduler_killed(world, runs):
-    """One of two triggerers, then the scheduler with its workers: both tasks end well, with one create each."""
-    airflow, dag_id = world.airflow, "services_killed"
+@pytest.fixture(scope="module")
+def services_killed(world: Any, runs: Any) -> tuple[str, Any]:
+    """Kill one of two triggerers, then the scheduler with its workers; return the run, and who had its deferred task.
+
+    Only when the supervisor of a worker's task has been silent for long is the task tried again: other tests go on.
+    """
+    airflow, dag_id = world.airflow, SERVICES
     run_id = airflow.trigger(dag_id)
     deferred = airflow.wait_for_task(dag_id, run_id, "deferred", ("deferred",), 90)
     until(lambda: airflow.xcom(dag_id, run_id, "on_the_worker", "magic_hour_job"))
-    holder = deferred["triggerer_job"]
     airflow.start("triggerer", "triggerer-2")
     airflow.kill("triggerer")
     airflow.restart("scheduler", signal.SIGKILL)
+    return run_id, deferred["triggerer_job"]
+
+
+def test_a_bad_gateway(world, services_killed):
+    """Magic Hour's own 502, a balance that is unchanged, and no other task of the run has begun: sent again, one job.
+
+    No other job of the account may begin or end, as that would change the balance.
+    """
+    world.sim.inject_fault("status", status=502, prompt="behind a bad gateway")
+    run_id = world.airflow.trigger("bad_gateway")
+    assert world.airflow.wait_for_run("bad_gateway", run_id, 240) == "success"
+    assert "sending the request again" in world.airflow.task_log("bad_gateway", run_id, "make", 1)
+    jobs = jobs_of(world, "bad_gateway", "make") + jobs_of(world, "bad_gateway", "later")
+    assert len(jobs) == 2
+    noted(jobs, "nothing killed: HTTP 502, then another task", "success")
+
+
+def test_a_triggerer_of_two_and_a_scheduler_killed(world, services_killed):
+    """One of two triggerers, then the scheduler with its workers: both tasks end well, with one create each."""
+    airflow, dag_id, (run_id, holder) = world.airflow, SERVICES, services_killed
+    assert {job["status"] for job in jobs_of(world, dag_id, "")} <= {"queued", "rendering"}
+    world.end_jobs(f"{dag_id}.")
 
     ti = airflow.wait_for_task(dag_id, run_id, "deferred", ENDED, 180)
     jobs = jobs_of(world, dag_id, "deferred")
@@ -198,17 +227,3 @@ def test_a_triggerer_of_two_and_a_scheduler_killed(world, runs):
     assert (ti["state"], ti["try_number"], len(jobs)) == ("success", 2, 1)
     assert "Not paid again" in airflow.task_log(dag_id, run_id, "on_the_worker", 2)
     noted(jobs, "scheduler with its workers, while waiting on one", "success at attempt 2")
-
-
-def test_a_bad_gateway(world):
-    """Magic Hour's own 502, a balance that is unchanged, and no other task of the run has begun: sent again, one job.
-
-    Last, as any other job of the account would change the balance.
-    """
-    world.sim.inject_fault("status", status=502, prompt="behind a bad gateway")
-    run_id = world.airflow.trigger("bad_gateway")
-    assert world.airflow.wait_for_run("bad_gateway", run_id, 240) == "success"
-    assert "sending the request again" in world.airflow.task_log("bad_gateway", run_id, "make", 1)
-    jobs = jobs_of(world, "bad_gateway", "make") + jobs_of(world, "bad_gateway", "later")
-    assert len(jobs) == 2
-    noted(jobs, "nothing killed: HTTP 502, then another task", "success")
