@@ -14,7 +14,7 @@ from helpers.airflow_rows import put_run, put_task
 from helpers.recovery import DAG_ID, RUN_ID, both_places
 from magic_hour_provider.ledger.file_store import FileStore
 from magic_hour_provider.ledger.instruction import Instruction
-from magic_hour_provider.ledger.record import KEY
+from magic_hour_provider.ledger.record import KEY, RecordError
 from magic_hour_provider.operators.files import MagicHourDeleteOperator
 from magic_hour_provider.operators.image import MagicHourAIImageGeneratorOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
@@ -142,6 +142,25 @@ def test_a_storage_that_stalls(task, monkeypatch, call):
     assert task.instructions() == {}
     assert task.row().state == "failed"
     assert task.creates() == 1
+
+
+def test_what_is_written_too_late_takes_nothing_newer_along(tmp_path, monkeypatch):
+    """Somebody has asked for something else since: that stays."""
+    store, goes_on, original = records.LimitedFileStore(str(tmp_path / "task")), threading.Event(), FileStore.set
+    monkeypatch.setattr(records, "STORAGE", TimeLimit("storage", 4, 0.5))
+
+    def stall(self, key, value, **options):
+        original(self, key, value, **options)
+        goes_on.wait(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "set", stall)
+        with pytest.raises(RecordError, match="within"):
+            store.set("magic_hour.adopt", "old")
+    original(store, "magic_hour.adopt", "new")
+    goes_on.set()
+    [thread.join(60) for thread in threading.enumerate() if thread.name == "storage"]
+    assert FileStore.get(store, "magic_hour.adopt") == "new"
 
 
 def test_calls_that_do_not_return_take_no_more_threads():

@@ -92,12 +92,12 @@ class LimitedFileStore(FileStore):
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         """Write a JSON value; as :meth:`FileStore.set`. What is written too late is removed again."""
-        self._limit(
-            "written",
-            key,
-            lambda: FileStore.set(self, key, value, retention=retention),
-            lambda: FileStore.delete(self, key),
-        )
+
+        def take_back() -> None:
+            if FileStore.get(self, key) == value:  # else somebody has asked for something since
+                FileStore.delete(self, key)
+
+        self._limit("written", key, lambda: FileStore.set(self, key, value, retention=retention), take_back)
 
     def delete(self, key: str) -> None:
         """Remove a file; as :meth:`FileStore.delete`."""
