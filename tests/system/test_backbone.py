@@ -12,14 +12,12 @@ import pytest
 from PIL import Image
 
 from helpers.samples import KEY
+from helpers.system import LONG_S
 from helpers.waiting import until
 
 pytestmark = pytest.mark.system
 
-
 GENERATING = ("edit_photo", "animate", "voice", "lip_sync", "subtitle")
-
-
 AFTER_ANSWER, DURING_POST, TRIGGERER = (
     "worker_killed_after_the_answer",
     "worker_killed_during_the_post",
@@ -30,9 +28,8 @@ AFTER_ANSWER, DURING_POST, TRIGGERER = (
 @pytest.fixture(scope="session")
 def runs(world):
     """Start everything side by side: each DAG has tools of its own, so that their counters do not mix."""
-    world.sim.inject_fault("job-duration", seconds=30, tool="image-to-video", count=2)
     world.sim.inject_fault("job-duration", seconds=40, tool="text-to-video")
-    world.sim.inject_fault("job-duration", seconds=90, tool="face-swap")
+    world.sim.inject_fault("job-duration", seconds=LONG_S, tool="face-swap")
     world.sim.inject_fault("close-after-accept", tool="ai-qr-code-generator", hold_seconds=120)
     return {
         dag: world.airflow.trigger(dag)
@@ -89,6 +86,7 @@ def test_a_triggerer_killed_while_a_task_is_deferred(world, runs):
     make(world, dag_id, run_id, ("deferred",))
     world.airflow.restart("triggerer", signal.SIGKILL)
     assert make(world, dag_id, run_id, ("deferred", "success", "failed"))["state"] == "deferred"
+    world.end_jobs(f"{dag_id}.")
     ti = make(world, dag_id, run_id, ("success", "failed"), 120)
     assert (ti["state"], ti["try_number"]) == ("success", 1)
     (job,) = world.made_by("face-swap")

@@ -57,7 +57,11 @@ with DAG("sensors", schedule=None):
     submitted = MagicHourOperator(
         task_id="submit",
         tool="image-to-video",
-        request={"assets": {"image_file_path": "https://example.com/a.png"}, "end_seconds": 3},
+        request={
+            "assets": {"image_file_path": "https://example.com/a.png"},
+            "style": {"prompt": "waves [[seconds:30]]"},
+            "end_seconds": 3,
+        },
         wait_for_completion=False,
     )
     for how in (

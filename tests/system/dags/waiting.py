@@ -6,7 +6,7 @@ from airflow.sdk import DAG
 
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
-VIDEO = {"style": {"prompt": "waves [[seconds:40]]"}, "end_seconds": 3}
+VIDEO = {"style": {"prompt": "waves [[seconds:3600]]"}, "end_seconds": 3}
 
 # Its task instances are put into the database as deferred. Nobody starts what is paused, so what their triggers resume
 # stays there to be counted.
