@@ -19,11 +19,13 @@ def until(found: Callable[[], T], seconds: float = 60) -> T:
 
     :param seconds: how long a machine may take that is busy with something else.
     """
-    end, pause = time.monotonic() + seconds, 0.005
+    began, pause = time.monotonic(), 0.005
     while not (value := found()):
-        assert time.monotonic() < end, "waited too long"
+        waited = time.monotonic() - began
+        assert waited < seconds, "waited too long"
         time.sleep(pause)
-        pause = min(1.2 * pause, 0.2)  # what is asked may be a server that has other work to do
+        # What takes long is looked at less often: who is asked may be the same that has to do it.
+        pause = min(1.2 * pause, max(0.05, min(0.25, 0.05 * waited)))
     return value
 
 
