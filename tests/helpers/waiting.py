@@ -24,7 +24,7 @@ def until(found: Callable[[], T], seconds: float = 60) -> T:
         waited = time.monotonic() - began
         assert waited < seconds, "waited too long"
         time.sleep(pause)
-        # What takes long is looked at less often: who is asked may be the same that has to do it.
+        # After a long wait a server that has to do it, too, is asked less often.
         pause = min(1.2 * pause, max(0.05, min(0.25, 0.05 * waited)))
     return value
 
