@@ -76,16 +76,19 @@ class Passage:
     :param started_at: when the attempt began, in seconds since 1970.
     :param stop_reason: why nothing more is submitted in this attempt; None: nothing stops it.
     :param is_stop_retryable: whether a retry may help then.
+    :param has_changes: whether rows that have changed are paid for again, so that each worker has to find them.
     """
 
     started_at: float
     stop_reason: str | None = None
     is_stop_retryable: bool = False
+    has_changes: bool = False
 
     def to_kwargs(self) -> dict[str, Any]:
         """Return the arguments of ``execute_complete`` that bring it through."""
         stop = {"stop_reason": self.stop_reason, "is_stop_retryable": self.is_stop_retryable}
-        return {"started_at": self.started_at} | (stop if self.stop_reason is not None else {})
+        changes = {"has_changes": True} if self.has_changes else {}
+        return {"started_at": self.started_at, **changes, **(stop if self.stop_reason is not None else {})}
 
 
 @dataclass(frozen=True)

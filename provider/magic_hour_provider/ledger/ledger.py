@@ -222,7 +222,7 @@ class Ledger:
             message = f"Resuming Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid."
             return Decision(adopted, adopted, message)
         if given := self.instructions.find(REGENERATE, record):
-            self.trail.begin_anew()
+            self.trail.begin_again()
             message = f"A new job is made and paid for, as {given[0].where} asks."
             return Decision(seen=record, log_message=message)
         if record is None:

@@ -158,12 +158,14 @@ class MagicHourBatchOperator(BaseOperator):
         started_at: float,
         stop_reason: str | None = None,
         is_stop_retryable: bool = False,
+        has_changes: bool = False,
     ) -> dict[str, Any]:
         """Resume after the trigger's event: the worker reads the records and polls itself."""
         from magic_hour_provider.batch.run.attempt import run_batch
         from magic_hour_provider.batch.spec import Passage
 
-        return self._finish(run_batch(self, context, Passage(started_at, stop_reason, is_stop_retryable)))
+        passage = Passage(started_at, stop_reason, is_stop_retryable, has_changes)
+        return self._finish(run_batch(self, context, passage))
 
     def batch_spec(self) -> BatchSpec:
         """Return what the user asked for, from the rendered arguments.

@@ -110,6 +110,22 @@ def test_a_row_that_has_changed_under_its_id(batches, on_changed, after):
     assert batches.creates() == (3 if is_new else 2)
 
 
+def test_rows_that_have_changed_are_all_paid_for_over_deferrals(batches):
+    """Each worker of the attempt finds those that the one before had no room for."""
+
+    def campaign(text: str):
+        requests = [{"sku": str(number), "style": {"prompt": f"{text} [[seconds:120]]"}} for number in range(3)]
+        video = {"tool": "text-to-video", "request": {"end_seconds": 3}}
+        return batches.operator(requests, item_id="sku", max_active_jobs=1, **video)
+
+    batches.attempt(campaign("waves"), TaskInstance("campaign"))
+    batches.deferrals = 0
+    made = batches.attempt(campaign("dunes"), other_run())
+    assert (made["complete"], made["credits_charged"]) == (3, 216)
+    assert batches.deferrals >= 2
+    assert batches.creates() == 6
+
+
 def test_items_that_fail(batches):
     """Each is tried again as often as it may be; a failure that is final is not; all else is done before it fails."""
     given = prompts("a", "b [[error]]", "c [[error:no_source_face]]", "d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from magic_hour_provider import clock
@@ -104,8 +105,9 @@ class BatchAttempt:
         states = records.load()
         retry_state = RetryState.of(self._context)
         planner = Planner(spec, items, records, owner, retry_state, self._passage.started_at)
-        if self._is_first:
+        if self._is_first or self._passage.has_changes:
             planner.find_changes(states)
+            self._passage = replace(self._passage, has_changes=bool(planner.changes.paid))
         account = self._find_account(client)
         tier = account.tier if account is not None else None
         items.check_sizes(tier)

@@ -48,7 +48,7 @@ class AttemptTrail:
         self.lost = None
         self._write(tag=None, lost=None, lost_job_ids=())
 
-    def begin_anew(self) -> None:
+    def begin_again(self) -> None:
         """Leave the mark of an attempt that makes a new job by hand.
 
         A lost record stays noted until there is one again: the request may be refused, and the instruction withdrawn.
