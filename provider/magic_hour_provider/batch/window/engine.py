@@ -73,8 +73,7 @@ class Engine:
         self._futures: dict[Future[Any], Callable[[Future[Any]], None]] = {}
         self._submitting = 0
         self._refusal: errors.MagicHourError | None = None  # of a poll, which every other one would meet too
-        self._began_at = self._logged_at = self.polls.now()
-        self._complete_before = self.counts.complete
+        self._logged_at = self.polls.now()
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -306,8 +305,7 @@ class Engine:
 
     def describe(self) -> str:
         """Return the batch in one line: done, failed, under way, left, credits, expected end."""
-        ended = self.counts.complete - self._complete_before
         active, left = len(self.polls.active), self.payments.left
         to_come = active + (left if self.payments.stop_reason is None else 0)
-        seconds = (self.polls.now() - self._began_at) / ended * to_come if ended and to_come else None
+        seconds = math.ceil(to_come / self._spec.max_active_jobs) * self.polls.usual_s if to_come else None
         return self.counts.describe(active=active, left=left, credits=self.payments.budget.spent, seconds_left=seconds)

@@ -132,7 +132,11 @@ class JobPolls:
         return decision.outcome
 
     @property
+    def usual_s(self) -> float:
+        """How long a job takes, in seconds, as the last ones did, or else as such jobs do."""
+        return statistics.median(self._durations) if self._durations else self._spec.schedule.median_s
+
+    @property
     def next_end(self) -> float:
-        """When the next job is expected to end, in seconds since 1970, as the last ones or else such jobs do."""
-        usual = statistics.median(self._durations) if self._durations else self._spec.schedule.median_s
-        return min((active.submitted_at for active in self.active.values()), default=self.now()) + usual
+        """When the next job is expected to end, in seconds since 1970."""
+        return min((active.submitted_at for active in self.active.values()), default=self.now()) + self.usual_s
