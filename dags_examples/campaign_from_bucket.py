@@ -1,4 +1,4 @@
-"""A campaign picture from every photo of a bucket; a second run makes only those that are missing."""
+"""A campaign picture from every photo of a bucket, as one task; a second run makes only those that are missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, ObjectStoragePath, Param, task
 
-from magic_hour_provider.operators.magic_hour import MagicHourOperator
+from magic_hour_provider.operators.batch import MagicHourBatchOperator
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -24,47 +24,46 @@ with DAG(
     doc_md="""
 ### A campaign from a bucket
 
-list the photos → one task for each that has no result yet, four at a time → report.
+list the photos → one task that makes a picture of each → report.
 
-Rows that fail leave the others alone: run the DAG again, and only those are made and paid for.
+Photos that fail leave the others alone. Run the DAG again with the same results folder: only what is new, or worth
+another try, is made and paid for. With another prompt all of them are made again, beside the old pictures.
 """,
 ) as dag:
 
     @task
-    def to_do(params: dict[str, Any]) -> list[dict[str, Any]]:
-        """List the photos that have no result yet: the request of one task each."""
-        requests = []
-        for photo in sorted(ObjectStoragePath(params["photos"]).iterdir(), key=str):
-            # A folder for each photo: the files in it are named after Magic Hour's job.
-            folder = ObjectStoragePath(params["results"]) / photo.name
-            there = folder.iterdir() if folder.exists() else ()
-            if photo.suffix.lower() in PICTURES and not any(file.suffix in PICTURES for file in there):
-                request = {"assets": {"image_file_paths": [str(photo)]}, "style": {"prompt": params["prompt"]}}
-                requests.append({"name": photo.name, **request})
-        return requests
+    def rows(params: dict[str, Any]) -> list[dict[str, Any]]:
+        """List the photos: what is different in the request for each."""
+        photos = sorted(ObjectStoragePath(params["photos"]).iterdir(), key=str)
+        return [
+            {"name": photo.name, "assets": {"image_file_paths": [str(photo)]}}
+            for photo in photos
+            if photo.suffix.lower() in PICTURES
+        ]
 
-    requests = to_do()
-
-    pictures = MagicHourOperator.partial(
-        task_id="picture",
+    pictures = MagicHourBatchOperator(
+        task_id="pictures",
         tool="ai-image-editor",
-        output_path="{{ params.results }}/{{ task.request['name'] }}",
-        max_active_tis_per_dag=4,  # all runs together: a plan of Magic Hour's runs so many jobs at once
-        map_index_template="{{ task.request['name'] }}",
+        # Rows are data: a file's name with {{ }} in it, from whoever fills the bucket, is sent as it is. What they have
+        # in common is a template, and what comes out of it is not rendered again.
+        requests=rows(),
+        request={"style": {"prompt": "{{ params.prompt }}"}},
+        item_id="name",  # a photo is paid for once under its name, whatever its place in the list
+        output_path="{{ params.results }}",  # the records of what is paid for are here too
+        max_active_jobs=4,  # a plan of Magic Hour's runs so many jobs at once
+        max_credits=2_000,  # no more than that is paid in one run
+        max_failed_items=0.5,  # more of them, and the task fails, and with it the run
         retries=2,  # an accepted job is resumed, not paid for again
-        # `expand` takes its values as they are. `expand_kwargs` renders a dict in its rows as templates: there a name
-        # or a prompt with {{ }} in it, from whoever fills the bucket or starts a run, could read your connections.
-    ).expand(request=requests)
+    )
 
-    # "all_done": when every row has ended, well or not. A failed row would take the report away with "all_success", the
-    # default, and with "none_failed_min_one_success"; with "one_success" it would not wait for the others.
-    @task(trigger_rule="all_done")
-    def report(requests: list[dict[str, Any]], results: Any) -> dict[str, Any]:
-        """Name what was made and what is missing. As the last task it decides what becomes of the run."""
-        made = {result["file"].split("/")[-2]: result["file"] for result in results}
-        missing = [request["name"] for request in requests if request["name"] not in made]
-        if missing and not made:
-            raise ValueError(f"Nothing was made of {', '.join(missing)}: see the log of each.")
-        return {"made": made, "missing": missing}
+    @task
+    def report(batch: dict[str, Any]) -> dict[str, Any]:
+        """Name what was made and what is missing, in the order of the photos."""
+        from magic_hour_provider.batch.run.results import read_results
 
-    report(requests, pictures.output)
+        items = list(read_results(batch))
+        made = {item["item_id"]: item["files"][0] for item in items if item["status"] == "complete"}
+        missing = {item["item_id"]: item["message"] for item in items if item["status"] != "complete"}
+        return {"made": made, "missing": missing, "credits": batch["credits_charged"]}
+
+    report(pictures.output)

@@ -31,6 +31,7 @@ MODULES = [
     "operators.image",
     "operators.audio",
     "operators.files",
+    "operators.batch",
     "sensors.job",
     "links",
     "hooks.magic_hour",

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from magic_hour_provider import DEFAULT_CONN_ID, pytest_plugin
 from magic_hour_provider.__main__ import make_parser
+from magic_hour_provider.batch.rows.items import read_items
 from magic_hour_provider.get_provider_info import get_provider_info
+from magic_hour_provider.operators.batch import MagicHourBatchOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator.__main__ import _parser
 from magic_hour_provider.simulator.faults.catalog import FAULTS, WEBHOOK
@@ -53,6 +55,28 @@ def test_the_parameters_are_the_operators():
     named = set(re.findall(r"^\| `(\w+)` \|", table, re.M))
     own = set(MagicHourOperator.__init__.__wrapped__.__kwdefaults__) - {"tool", "request"}
     assert named == own
+
+
+def test_the_campaign_is_one(tmp_path):
+    """Its example loads, and the rows beside it are two items that the tool takes; each option is named."""
+    section = TEXT.split("## Campaigns\n")[1].split("\n## ")[0]
+    names: dict = {}
+    exec(
+        compile(re.findall(r"```python\n(.*?)```", section, re.S)[0].replace("\nMagic", "\nmade = Magic"), "", "exec"),
+        names,
+    )
+    made = names["made"]
+    assert isinstance(made, MagicHourBatchOperator)
+    file = tmp_path / "campaign.csv"
+    file.write_text(re.findall(r"```csv\n(.*?)```", section, re.S)[0])
+    shared = {"request": made.request, "item_id": made.item_id}
+    with read_items(made.tool, str(file), **shared, conn_id="", host="", check_files=False) as items:
+        bodies = {item.item_id: items.prepare(item).body for item in items}
+    photos = ["s3://aws_default@media/shoe-1.jpg", "s3://aws_default@media/shoe-2.jpg"]
+    assert [body["assets"]["image_file_paths"] for body in bodies.values()] == [[photo] for photo in photos]
+    assert [body["style"]["prompt"] for body in bodies.values()] == ["On a beach at sunset", "In the snow"]
+    own = set(MagicHourBatchOperator.__init__.__wrapped__.__kwdefaults__)
+    assert [name for name in own if not re.search(rf"\b{name}\b", section)] == []
 
 
 def test_the_settings_are_documented():

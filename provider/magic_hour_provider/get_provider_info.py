@@ -27,6 +27,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Magic Hour",
                 "python-modules": [
                     "magic_hour_provider.operators.magic_hour",
+                    "magic_hour_provider.operators.batch",
                     "magic_hour_provider.operators.video",
                     "magic_hour_provider.operators.image",
                     "magic_hour_provider.operators.audio",
@@ -36,7 +37,12 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.sensors.job"]}],
         "hooks": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.hooks.magic_hour"]}],
-        "triggers": [{"integration-name": "Magic Hour", "python-modules": ["magic_hour_provider.triggers.job"]}],
+        "triggers": [
+            {
+                "integration-name": "Magic Hour",
+                "python-modules": ["magic_hour_provider.triggers.job", "magic_hour_provider.triggers.batch"],
+            }
+        ],
         "cli": ["magic_hour_provider.cli.definition.get_magic_hour_cli_commands"],
         "extra-links": ["magic_hour_provider.links.MagicHourLink"],
         "connection-types": [
