@@ -25,7 +25,7 @@ from magic_hour_provider.ledger.record import Record
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-_LOOK_S = 10.0  # between two looks at another worker's intent
+_LOOK_S = 10.0  # between two reads of another worker's intent
 
 
 class ItemBoard:
@@ -54,7 +54,7 @@ class ItemBoard:
         self.polls = polls
         self.planner = planner
         self.waiting: dict[str, float] = {}
-        """Keys of items of which another worker has written an intent, and when to look at it again."""
+        """Keys of items of which another worker has written an intent, and when to read it again."""
         self._spec, self._client, self._items, self._records = spec, client, items, records
         self._states, self._log, self._request_s = states, log, request_s
         for item in items:
@@ -154,7 +154,7 @@ class ItemBoard:
             self.place_again(key)
 
     def look_at_intents(self) -> None:
-        """Look at the intents of other workers, where it is time: their items go where what they came to says."""
+        """Read the intents of other workers, where it is time: their items go where what they came to says."""
         now = self.polls.now()
         for key in [key for key, at in self.waiting.items() if at <= now]:
             del self.waiting[key]
