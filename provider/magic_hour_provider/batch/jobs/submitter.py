@@ -12,6 +12,7 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import MagicHourError, SubmissionUnknownError
 from magic_hour_provider.api.transport.uploads import UploadSource
 from magic_hour_provider.batch.jobs.uploads import SharedUploads
+from magic_hour_provider.batch.records.declaration.claims import TakenError
 from magic_hour_provider.batch.records.intent import ItemIntent
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.records.state import ItemState
@@ -47,6 +48,18 @@ class ItemToPay:
     note: str
 
 
+class NotSubmittedError(Exception):
+    """An item was not paid for.
+
+    :param error: why.
+    :param number: of the intent, which was withdrawn; None: none was written.
+    """
+
+    def __init__(self, error: MagicHourError, number: int | None = None) -> None:
+        super().__init__(str(error))
+        self.error, self.number = error, number
+
+
 class Submitter:
     """Submits items. Threads share it.
 
@@ -72,9 +85,13 @@ class Submitter:
         """Upload an item's files and submit its job; return the record, already written, and its number.
 
         :raises SubmissionUnknownError: it is unknown whether a job was made: that is written down too.
-        :raises MagicHourError: nothing was paid for.
+        :raises TakenError: another worker is about to pay for the item, or has.
+        :raises NotSubmittedError: nothing was paid for.
         """
-        intent, body = self._prepare(one)
+        try:
+            intent, body = self._prepare(one)
+        except MagicHourError as error:
+            raise NotSubmittedError(error) from error
         try:
             record = submit_once(
                 intent,
@@ -90,6 +107,10 @@ class Submitter:
         except SubmissionUnknownError as error:
             self._give_up(one, intent, str(error))
             raise
+        except TakenError:
+            raise
+        except MagicHourError as error:
+            raise NotSubmittedError(error, intent.withdrawn) from error
         return record, intent.number
 
     def _give_up(self, one: ItemToPay, intent: ItemIntent, note: str) -> None:

@@ -66,6 +66,8 @@ class ItemIntent:
         self._records, self._key, self._state, self._note = records, key, state, note
         self._directions = ItemDirections(item=item or key)
         self._declared: Declared | None = None
+        self.withdrawn: int | None = None
+        """The number of the intent that was withdrawn last."""
 
     @property
     def is_written(self) -> bool:
@@ -93,6 +95,7 @@ class ItemIntent:
     def withdraw(self) -> None:
         """Take it back, as surely no job was made."""
         declared, self._declared = self._written, None
+        self.withdrawn = declared.number
         if self._records.withdraw(declared):
             self._state = replace(self._state, last=declared.number)
 

@@ -23,7 +23,6 @@ from magic_hour_provider.batch.window.engine import Engine
 from magic_hour_provider.batch.window.payments import Payments
 from magic_hour_provider.batch.window.plan import Changes, Planner
 from magic_hour_provider.batch.window.polls import JobPolls
-from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.payment.preflight import check_min_credits
 from magic_hour_provider.execution.payment.submission import defer_alarm
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
@@ -112,7 +111,8 @@ class BatchAttempt:
         tier = account.tier if account is not None else None
         items.check_sizes(tier)
         payments = Payments(spec, items, records, owner, states, self._passage, self._log)
-        polls = JobPolls(spec, client, self._passage.started_at, settings.max_polls_per_second)
+        deadline = self._find_deadline(spec)
+        polls = JobPolls(spec, client, self._passage.started_at, settings.max_polls_per_second, deadline)
         board = ItemBoard(
             spec, client, items, records, planner, payments, polls, states, self._log, request_s=settings.timeout
         )
@@ -126,12 +126,15 @@ class BatchAttempt:
             self._passage,
             self._log,
             on_progress=lambda: self._push(engine, payments.budget.spent),
-            deadline=self._find_deadline(spec),
+            deadline=deadline,
         )
         if self._is_first:
             self._describe_plan(engine, planner.changes)
         if payments.left:
-            check_min_credits(account)
+            try:
+                check_min_credits(account)
+            except errors.MagicHourError as error:  # what is under way is paid for, and is waited for
+                payments.stop(str(error), is_retryable=error.retryable)
         with defer_alarm() as is_alarm_pending:
             deferral = engine.run(is_alarm_pending)
         self._log.info(engine.describe())
@@ -192,7 +195,10 @@ class BatchAttempt:
     def _find_deadline(self, spec: BatchSpec) -> float | None:
         if spec.execution_timeout is None:
             return None
-        return Deadline.of(float("inf"), spec.execution_timeout, self._ti).at
+        # The same for each worker of the attempt: of its first one, unless Airflow knows an earlier time.
+        started_at, start = self._passage.started_at, self._ti.start_date
+        started_at = started_at if start is None else min(started_at, start.timestamp())
+        return started_at + spec.execution_timeout.total_seconds()
 
     # -- what others read --------------------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ class ItemBoard:
         self.planner = planner
         self.waiting: dict[str, float] = {}
         """Keys of items of which another worker has written an intent, and when to read it again."""
+        self._waiting_since: dict[str, float] = {}
         self._spec, self._client, self._items, self._records = spec, client, items, records
         self._states, self._log, self._request_s = states, log, request_s
         for item in items:
@@ -158,11 +159,17 @@ class ItemBoard:
         now = self.polls.now()
         for key in [key for key, at in self.waiting.items() if at <= now]:
             del self.waiting[key]
+            since = self._waiting_since.setdefault(key, now)
             try:
                 self._look_at_intent(key)
             except errors.MagicHourError as error:
+                if now - since > self._spec.timeout_s:
+                    self.leave_out(key, error)
+                    continue
                 self._log.warning("%s", error.message)
                 self.waiting[key] = now + _LOOK_S
+            if key not in self.waiting:
+                del self._waiting_since[key]
 
     def _look_at_intent(self, key: str) -> None:
         state = self.refresh(key)

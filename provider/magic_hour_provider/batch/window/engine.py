@@ -17,9 +17,10 @@ from airflow.providers.common.compat.sdk import conf
 
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
+from magic_hour_provider.api.errors import describe_error
 from magic_hour_provider.api.models import COMPLETE, Job
 from magic_hour_provider.batch.jobs.collector import Collector, JobOfItem
-from magic_hour_provider.batch.jobs.submitter import ItemToPay, Submitter
+from magic_hour_provider.batch.jobs.submitter import ItemToPay, NotSubmittedError, Submitter
 from magic_hour_provider.batch.records.declaration.claims import TakenError
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.records.state import ItemState
@@ -114,9 +115,12 @@ class Engine:
             self._futures.pop(future)(future)
 
     def _has_ended(self) -> bool:
-        if self._futures or self.board.waiting:
+        if self._futures:
             return False
-        return self._refusal is not None or (not self.polls.active and self.payments.is_over)
+        if self._refusal is not None:
+            return True
+        is_late = self._deadline is not None and self.polls.now() >= self._deadline
+        return (is_late or not self.board.waiting) and not self.polls.active and self.payments.is_over
 
     def _pause(self) -> None:
         now = self.polls.now()
@@ -131,6 +135,8 @@ class Engine:
     # -- submissions -------------------------------------------------------------------------------------------------
 
     def _submit_more(self) -> None:
+        if self._deadline is not None and not self.payments.is_over and self.polls.now() >= self._deadline:
+            self.payments.stop("The task's execution_timeout is over.", is_retryable=True)
         while self._refusal is None and self._submitting < _SUBMITTERS:
             if len(self.polls.active) + self._submitting >= self._spec.max_active_jobs:
                 return
@@ -158,14 +164,21 @@ class Engine:
             payments.budget.lost(key)
             self.counts.unknown.add(key)
             self._log.error("Item %s (%s): %s", key, one.item.label, error)
-        except errors.MagicHourError as error:
-            if payments.hold_back(one, error):
+        except NotSubmittedError as end:
+            refused = end.error
+            if payments.hold_back(one, refused):
                 self._refresh(key)
-            elif error.failure is errors.RequestFailure.REJECTED:
+            elif end.number is not None and refused.failure is errors.RequestFailure.REJECTED:
                 payments.note_response()
-                self._reject(one, error)
+                self._reject(one, refused, end.number)
             else:
-                self.board.leave_out(key, error)
+                self.board.leave_out(key, refused)
+        except Exception as error:  # noqa: BLE001
+            # Of the program, not of the service. What is recorded stays, and the others are finished.
+            payments.budget.lost(key)
+            self.counts.unpaid[key] = describe_error(error)
+            payments.stop(f"Item {key} could not be submitted ({describe_error(error)}).", is_retryable=True)
+            self._log.exception("Item %s (%s) could not be submitted.", key, one.item.label)
         else:
             payments.note_response()
             payments.budget.charged(key, record.credits_charged)
@@ -178,24 +191,21 @@ class Engine:
         except errors.MagicHourError as error:
             self.payments.stop(error.message, is_retryable=True)
 
-    def _reject(self, one: ItemToPay, error: errors.MagicHourError) -> None:
-        """Write down that the service has read an item's request and rejects it: it would do so again."""
+    def _reject(self, one: ItemToPay, error: errors.MagicHourError, number: int) -> None:
+        """Write down that the service has read an item's request and rejects it: it would do so again.
+
+        :param number: of the intent, which was withdrawn.
+        """
         key = one.item.key
-        rejected = self.board.record_of(ItemState())
-        rejected = replace(rejected, state="ended", fingerprint=one.fingerprint, reason=str(error))
+        rejected = replace(self.board.record_of(ItemState()), fingerprint=one.fingerprint, reason=str(error))
         self._log.error("Item %s (%s): %s", key, one.item.label, error)
         self.payments.budget.failed(key)
         self.counts.failed.add(key)
         try:
-            self._records.fail(key, self.board.refresh(key).last, rejected, refunded=True)
+            self._records.fail(key, number, replace(rejected, state="ended"), refunded=True)
+            self.board.refresh(key)
         except errors.MagicHourError as failure:
             self._log.warning("%s", failure.message)
-
-    def _leave_unpaid(self, key: str, error: errors.MagicHourError) -> None:
-        item = self._items.find(key)
-        self._log.error("Item %s (%s) is left out: %s", key, item.label if item else "no row", error)
-        self.counts.unpaid[key] = str(error)
-        self.counts.retryable |= error.retryable
 
     # -- jobs under way ----------------------------------------------------------------------------------------------
 
@@ -266,6 +276,10 @@ class Engine:
             self.counts.running.add(key)
             self.counts.retryable |= error.retryable
             self._log.error("Item %s: %s", key, error)
+            return
+        except Exception:  # noqa: BLE001 (of the program: one item's must not end the others)
+            self.counts.running.add(key)
+            self._log.exception("Item %s: its files could not be stored.", key)
             return
         self.payments.budget.completed(key)
         self.counts.complete += 1

@@ -52,6 +52,7 @@ class Payments:
         self._priced: tuple[str, PricedFields] | None = None
         self._paused_until = float("-inf")
         self._connection_failures = 0
+        self._limited_since: float | None = None
         self.budget = self._make_budget(records, owner)
 
     def _make_budget(self, records: ItemRecords, owner: Owner) -> Budget:
@@ -164,8 +165,12 @@ class Payments:
         if isinstance(error, _FOR_ALL):
             self.stop(str(error), is_retryable=error.retryable)
         elif isinstance(error, errors.RateLimitedError):
-            self._paused_until = clock.current().now() + max(_PAUSE_S, error.retry_after or 0.0)
+            now = clock.current().now()
+            self._paused_until = now + max(_PAUSE_S, error.retry_after or 0.0)
             self._log.info("Magic Hour asks us to slow down: the next submission is some time away.")
+            self._limited_since = now if self._limited_since is None else self._limited_since
+            if self._paused_until - self._limited_since > self._spec.timeout_s:  # a worker is not held for ever
+                self.stop(str(error), is_retryable=True)
         elif isinstance(error, errors.ConnectionFailedError):
             self._connection_failures += 1
             self._paused_until = clock.current().now() + _PAUSE_S
@@ -178,7 +183,7 @@ class Payments:
 
     def note_response(self) -> None:
         """Note that the service has answered a submission."""
-        self._connection_failures = 0
+        self._connection_failures, self._limited_since = 0, None
 
     def stop(self, reason: str, *, is_retryable: bool) -> None:
         """Submit nothing more in this attempt.

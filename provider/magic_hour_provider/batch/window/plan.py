@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from magic_hour_provider.api.errors import InvalidInputError
-from magic_hour_provider.batch.records.content import digest_fingerprint
+from magic_hour_provider.batch.records.content import ItemStep, digest_fingerprint
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.records.state import ItemState, conflict_error
@@ -51,12 +51,12 @@ class Step:
 class Changes:
     """The rows whose request is another one than what was paid for under the same id.
 
-    :param paid: keys of those that are paid for again.
+    :param paid: those that are paid for again: the digest of the request that is wanted, by key.
     :param kept: how many keep what is recorded.
     :param fields: how many rows changed in which field.
     """
 
-    paid: frozenset[str] = frozenset()
+    paid: Mapping[str, str] = field(default_factory=dict)
     kept: int = 0
     fields: Counter[str] | None = None
 
@@ -84,13 +84,14 @@ class Planner:
         """What :meth:`find_changes` found."""
 
     def find_changes(self, states: dict[str, ItemState]) -> None:
-        """Find the rows that have changed since they were paid for, as an attempt begins.
+        """Find the rows that have changed since they were paid for.
 
         :param states: of all items.
+        :raises MagicHourError: records or files cannot be read now.
         """
         if self._spec.item_id is None:
             return  # another request is another item
-        paid, kept, fields = set(), 0, Counter[str]()
+        paid, kept, fields = dict[str, str](), 0, Counter[str]()
         changed = list(self._find_changed(states))
         with ThreadPoolExecutor(_READERS, thread_name_prefix="magic-hour-records") as pool:
             records = pool.map(lambda pair: self._records.read(pair[0].key), changed)
@@ -99,11 +100,13 @@ class Planner:
                 record = next((one.record for one in steps if one.name.number == state.number and one.record), None)
                 fields.update(find_changed_fields(record.fingerprint, fingerprint) if record is not None else ())
                 is_again = not self.is_own(state) or (record is not None and self._retry_state.clears(record))
+                # Two runs with different rows would else pay in turns.
+                is_again &= not any(self._is_paid_here(one, digest_fingerprint(fingerprint)) for one in steps)
                 if is_again and self._spec.on_changed == "new":
-                    paid.add(item.key)
+                    paid[item.key] = digest_fingerprint(fingerprint)
                 else:
                     kept += 1
-        self.changes = Changes(frozenset(paid), kept, fields)
+        self.changes = Changes(paid, kept, fields)
 
     def _find_changed(self, states: dict[str, ItemState]) -> Iterator[tuple[Item, dict[str, str]]]:
         for item in self._items:
@@ -127,7 +130,12 @@ class Planner:
             if instruction.action == "adopt":
                 return Step(Need.ADOPT, instruction.job or "")
             return Step(Need.PAY, "a person asked for a new job")
-        if key in self.changes.paid and state.status != "intent" and not self._is_of_this_attempt(state):
+        # Whoever has paid for the row as it is now, another run perhaps, has done what is wanted.
+        if (
+            state.fingerprint
+            and state.status != "intent"
+            and self.changes.paid.get(key, state.fingerprint) != state.fingerprint
+        ):
             return Step(Need.PAY, "its row has changed")
         match state.status:
             case "new":
@@ -156,11 +164,9 @@ class Planner:
     def _plan_failed(self, key: str, state: ItemState) -> Step:
         if not state.retryable:
             return Step(Need.FAILED)
-        if not self._is_of_this_attempt(state):
-            return Step(Need.PAY, "its job failed and was refunded")
+        # Those that another run has paid for too: two runs that each try again what failed for the other never end.
         failures = sum(
-            step.name.step == "failed" and step.owner is not None and step.owner.ti_id == self._owner.ti_id
-            for step in self._records.read(key)
+            step.name.step == "failed" and self._is_of_this_attempt(step) for step in self._records.read(key)
         )
         if failures <= self._spec.item_retries:
             return Step(Need.PAY, "its job failed and was refunded")
@@ -170,6 +176,13 @@ class Planner:
         """Whether this task instance has paid for it, in any of its tries."""
         return state.owner == self._owner.digest
 
-    def _is_of_this_attempt(self, state: ItemState) -> bool:
-        """Whether this very attempt has paid for it."""
-        return self.is_own(state) and state.submitted_at is not None and state.submitted_at >= int(self._started_at)
+    def _is_paid_here(self, step: ItemStep, digest: str) -> bool:
+        """Whether this attempt has paid for the request with this digest."""
+        is_job = (step.name.step, step.name.owner, step.name.fingerprint) == ("job", self._owner.digest, digest)
+        return is_job and self._is_of_this_attempt(step)
+
+    def _is_of_this_attempt(self, step: ItemStep) -> bool:
+        """Whether this attempt has written it, or another run while this attempt ran."""
+        if step.owner is not None and step.owner.digest == self._owner.digest:
+            return step.owner.ti_id == self._owner.ti_id
+        return step.at is not None and step.at >= int(self._started_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import statistics
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from itertools import count
 
 from magic_hour_provider import clock
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.api.errors import MagicHourError, RateLimitedError
+from magic_hour_provider.api.errors import InvalidResponseError, MagicHourError, RateLimitedError, describe_error
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.batch.jobs.collector import JobOfItem
 from magic_hour_provider.batch.spec import BatchSpec
@@ -43,10 +44,19 @@ class JobPolls:
 
     :param started_at: when the attempt began, in seconds since 1970.
     :param max_per_second: polls at the most.
+    :param deadline: when Airflow's ``execution_timeout`` ends the attempt, in seconds since 1970; None: it does not.
     """
 
-    def __init__(self, spec: BatchSpec, client: MagicHourClient, started_at: float, max_per_second: float) -> None:
+    def __init__(
+        self,
+        spec: BatchSpec,
+        client: MagicHourClient,
+        started_at: float,
+        max_per_second: float,
+        deadline: float | None = None,
+    ) -> None:
         self._spec, self._client, self._started_at = spec, client, started_at
+        self._deadline = math.inf if deadline is None else deadline
         self.active: dict[str, ActiveJob] = {}
         """By the key of their item."""
         # The machine's clock may jump: time is counted from here by one that nobody sets.
@@ -67,7 +77,7 @@ class JobPolls:
         """Poll a job from now on."""
         now = self.now()
         submitted_at = job.record.submitted_at if job.record.submitted_at is not None else now
-        deadline = max(submitted_at, self._started_at) + self._spec.timeout_s
+        deadline = min(max(submitted_at, self._started_at) + self._spec.timeout_s, self._deadline)
         polls = PollState(self._spec.schedule, submitted_at=submitted_at, deadline=deadline)
         self.active[job.key] = ActiveJob(job, polls, submitted_at)
         self.changed_at = now
@@ -111,6 +121,8 @@ class JobPolls:
                 return self._client.get_job(job.record.kind, job.record.job_id or "")
             except MagicHourError as error:
                 return error
+            except Exception as error:  # noqa: BLE001 (of the program: one job's must not end the wait for the others)
+                return InvalidResponseError(f"Job {job.record.job_id} could not be polled ({describe_error(error)}).")
 
         return poll
 
