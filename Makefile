@@ -41,8 +41,8 @@ demo: $(INSTALLED)
 	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m system
-	$(BIN)/python -m pytest $(BESIDE)
+	$(BIN)/python -m pytest -m system --durations=10
+	$(BIN)/python -m pytest $(BESIDE) --durations=10
 
 # Of the system tests the whole chain, which has a worker killed and the storage ledger outlive it, two triggerers, the
 # webhooks and the Media tab.
