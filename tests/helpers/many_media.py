@@ -9,7 +9,7 @@ from pathlib import Path
 from airflow.sdk import DAG
 from PIL import Image
 
-from helpers.airflow_rows import put_run, put_task
+from helpers.airflow_rows import put_mapped, put_run
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator.rendering.images import draw_landscape
 from magic_hour_provider.simulator.rendering.video import write_video
@@ -28,6 +28,7 @@ def main(folder: Path) -> None:
     with DAG("tab_many", schedule=None) as dag:
         MagicHourOperator.partial(task_id="make", tool="ai-image-generator").expand(request=[PICTURE] * COUNT)
     put_run(dag, "many")
+    made = []
     for number in range(COUNT):
         source = folder / ("film.mp4" if number % 10 == 9 else f"{number % 8}.png")
         uri = folder / f"ai-image-generator-job{number}-1{source.suffix}"
@@ -37,7 +38,8 @@ def main(folder: Path) -> None:
         report |= {"status": "complete", "credits_charged": 5}
         xcoms = {"return_value": report | {"media": [{"uri": str(uri)}]}, "magic_hour_job": report}
         xcoms[submitted_xcom(f"job{number}")] = {}
-        put_task("tab_many", "make", "success", xcoms, map_index=number, run_id="many")
+        made.append(xcoms)
+    put_mapped("tab_many", "make", "success", made, run_id="many")
 
 
 if __name__ == "__main__":
