@@ -75,7 +75,8 @@ def test_every_command_exists():
         (["record", *TASK], {"dag_id": "teaser", "run_id": "manual__1", "task_id": "make", "map_index": -1}),
         (["adopt", *TASK, "abc", "--map-index", "3", "--yes"], {"job": "abc", "map_index": 3, "yes": True}),
         (["adopt", *TASK, "abc", "--yes-other-tag", "ABCD2345"], {"yes_other_tag": "ABCD2345", "yes": False}),
-        (["regenerate", *TASK, "-y"], {"task_id": "make", "yes": True}),
+        (["regenerate", *TASK, "-y"], {"task_id": "make", "yes": True, "item": None}),
+        (["adopt", *TASK, "abc", "--item", "Red shoe"], {"job": "abc", "item": "Red shoe"}),
         (["doctor", "--output", "yaml"], {"output": "yaml", "verbose": False}),
     ],
 )

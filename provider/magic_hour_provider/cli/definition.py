@@ -42,6 +42,11 @@ _OTHER_TAG = Arg(
     help="Adopt the job although its name carries this tag, which is not this task's. Without it you are asked to type "
     "the tag",
 )
+_ITEM = Arg(
+    ("--item",),
+    metavar="ID",
+    help="Of a batch: the one item that is meant, by its id; or by its key, which the results name where it has no id",
+)
 _TASK = (ARG_DAG_ID, _RUN_ID, ARG_TASK_ID, ARG_MAP_INDEX)
 _COMMON = (ARG_OUTPUT, ARG_VERBOSE)
 
@@ -68,7 +73,7 @@ _COMMANDS = (
         description="Show the record of one task instance: the job it has paid for, where that is recorded, which "
         "instructions wait there, and what the task's next attempt would do. Changes nothing.",
         func=lazy_load_command("magic_hour_provider.cli.record.show_record"),
-        args=(*_TASK, *_COMMON),
+        args=(*_TASK, _ITEM, *_COMMON),
     ),
     ActionCommand(
         name="adopt",
@@ -79,7 +84,7 @@ _COMMANDS = (
         "nothing. A task that is running, queued or scheduled is refused.",
         epilog="Example: airflow magic-hour adopt DAG RUN TASK clx7uu86w0a5qp55yxz315r6r",
         func=lazy_load_command("magic_hour_provider.cli.recovery.magic_hour_adopt"),
-        args=(*_TASK[:3], _JOB, ARG_MAP_INDEX, ARG_YES, _OTHER_TAG, *_COMMON),
+        args=(*_TASK[:3], _JOB, ARG_MAP_INDEX, _ITEM, ARG_YES, _OTHER_TAG, *_COMMON),
     ),
     ActionCommand(
         name="regenerate",
@@ -88,7 +93,7 @@ _COMMANDS = (
         "what the last job cost and asked first. Then the task instance is cleared. A task that is running, queued or "
         "scheduled is refused.",
         func=lazy_load_command("magic_hour_provider.cli.recovery.magic_hour_regenerate"),
-        args=(*_TASK, ARG_YES, *_COMMON),
+        args=(*_TASK, _ITEM, ARG_YES, *_COMMON),
     ),
     ActionCommand(
         name="doctor",

@@ -10,13 +10,12 @@ from argparse import Namespace
 from magic_hour_provider.api.errors import describe_credits
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.cli.command import as_audited_command, ask, fail, print_details, write_note
-from magic_hour_provider.cli.situations import describe_next_attempt, describe_paid, find_task_key
+from magic_hour_provider.cli.situations import describe_paid
+from magic_hour_provider.cli.targets import Target, find_target
 from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.plugin.recovery.errors import NeedsConfirmationError, RecoveryError
-from magic_hour_provider.plugin.recovery.inspection import load_contents
-from magic_hour_provider.plugin.recovery.instruct import give_instruction
 from magic_hour_provider.plugin.recovery.job_check import check_job
-from magic_hour_provider.plugin.recovery.situation import Situation, load_situation
+from magic_hour_provider.plugin.recovery.situation import Situation
 
 _NOTHING_DONE = "Nothing was changed, and nothing is paid."
 
@@ -24,39 +23,41 @@ _NOTHING_DONE = "Nothing was changed, and nothing is paid."
 @as_audited_command
 def magic_hour_adopt(args: Namespace) -> None:
     """Have a task instance resume a job that exists."""
-    situation = _load(args)
+    target = find_target(args)
+    situation = _show(target)
     job = _check(situation, args)
     name = f", named {job.name!r}" if job.name else ", without a name"
     write_note(f"Job {job.id} is there: {job.kind}, {job.status}{name}, {describe_credits(job.credits_charged)}.")
-    if not args.yes and not ask("Clear the task, so that it resumes this job and pays nothing?"):
+    if not args.yes and not ask(f"Clear the task, so that it resumes this job{target.suffix} and pays nothing?"):
         fail(_NOTHING_DONE)
-    give_instruction(situation, Instruction("adopt", job=job.id, replaces=situation.replaces))
-    _print_done(
-        situation, args, job.id, f"{situation.key} was cleared. Its next attempt resumes job {job.id} and pays nothing."
-    )
+    target.give(Instruction("adopt", job=job.id, replaces=situation.replaces))
+    done = f"{situation.key} was cleared. Its next attempt resumes job {job.id}{target.suffix} and pays nothing"
+    _print_done(target, args, job.id, done)
 
 
 @as_audited_command
 def magic_hour_regenerate(args: Namespace) -> None:
     """Have a task instance make and pay for a new job."""
-    situation = _load(args)
+    target = find_target(args)
+    situation = _show(target)
     paid = situation.record.credits_charged if situation.record is not None else None
     price = "What it will cost is not known" if paid is None else f"The last one cost {describe_credits(paid)}"
-    write_note(f"A new job is made and paid for. {price}.")
-    if not args.yes and not ask("Clear the task, so that it pays for a new job?"):
+    write_note(f"A new job{target.suffix} is made and paid for. {price}.")
+    if not args.yes and not ask(f"Clear the task, so that it pays for a new job{target.suffix}?"):
         fail(_NOTHING_DONE)
-    give_instruction(situation, Instruction("regenerate", replaces=situation.replaces))
-    _print_done(situation, args, None, f"{situation.key} was cleared. Its next attempt makes and pays for a new job.")
+    target.give(Instruction("regenerate", replaces=situation.replaces))
+    done = f"{situation.key} was cleared. Its next attempt makes and pays for a new job{target.suffix}"
+    _print_done(target, args, None, done)
 
 
-def _load(args: Namespace) -> Situation:
-    """Return the situation of the task instance, which the person is shown."""
-    key = find_task_key(args)
-    situation = load_situation(key)
+def _show(target: Target) -> Situation:
+    """Show the person what is recorded now, and return it where an instruction is possible."""
+    situation = target.situation
     if situation.refusal is not None:
         raise RecoveryError(situation.refusal)
-    write_note(f"{situation.key} is {situation.state or 'not scheduled'}. Recorded: {describe_paid(situation)}.")
-    as_things_are = describe_next_attempt(situation, load_contents(key)).removeprefix("It ")
+    state = f"{situation.key} is {situation.state or 'not scheduled'}"
+    write_note(f"{state}. Recorded{target.suffix}: {describe_paid(situation)}.")
+    as_things_are = target.describe_next_attempt().removeprefix("It ")
     write_note(f"As things are, its next attempt {as_things_are}")
     return situation
 
@@ -75,9 +76,15 @@ def _check(situation: Situation, args: Namespace) -> Job:
         return check_job(situation, args.job, confirmed_tag=error.tag)
 
 
-def _print_done(situation: Situation, args: Namespace, job_id: str | None, message: str) -> None:
+def _print_done(target: Target, args: Namespace, job_id: str | None, message: str) -> None:
+    """Print what was done.
+
+    :param message: without its full stop.
+    """
+    message += f". {target.others}" if target.others else "."
     if args.output in ("table", "plain"):
         print(message)
     else:
+        situation = target.situation
         done = {"task": str(situation.key), "job": job_id, "replaces": situation.replaces, "message": message}
-        print_details(done, args.output)
+        print_details(done | target.name, args.output)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_CACHED = 64
 _NO_MEDIA = ("MagicHourUploadOperator", "MagicHourDeleteOperator")
+_BATCH = "MagicHourBatchOperator"
 _SLUGS = {slug.replace("-", ""): slug for slug in TOOLS}
 
 
@@ -30,6 +31,7 @@ class MediaTask:
     :param submits: False for one that surely submits no jobs: it uploads, deletes, or waits.
     :param tool: slug, where the serialized task names it.
     :param conn_id: the connection, where it names it.
+    :param is_batch: whether it surely is a batch; a user's own subclass has another name.
     """
 
     position: int
@@ -37,6 +39,7 @@ class MediaTask:
     submits: bool = True
     tool: str | None = None
     conn_id: str | None = None
+    is_batch: bool = False
 
 
 MediaTasks = dict[str, MediaTask]
@@ -85,7 +88,9 @@ def find_media_tasks(tasks: Iterable[Any]) -> MediaTasks:
         if module.startswith("magic_hour_provider.") or LINK_NAME in links:
             makes_media = task.task_type not in _NO_MEDIA
             submits = makes_media and not module.startswith("magic_hour_provider.sensors.")
-            found[name] = MediaTask(position, makes_media, submits, *_find_arguments(task))
+            found[name] = MediaTask(
+                position, makes_media, submits, *_find_arguments(task), is_batch=task.task_type == _BATCH
+            )
     return found
 
 

@@ -74,6 +74,12 @@ class BatchAttempt:
 
     def run(self, spec: BatchSpec) -> dict[str, Any] | BatchDeferral:
         """Run it; see :func:`run_batch`."""
+        self._facts = {  # first of all: with them an item can be recovered, whatever fails here
+            "tool": spec.tool.slug,
+            "conn_id": spec.conn_id,
+            "output_path": spec.output_path,
+            "max_credits": spec.max_credits,
+        }
         hook = MagicHourHook(spec.conn_id)
         settings = hook.settings()
         with (
@@ -97,7 +103,6 @@ class BatchAttempt:
         if self._is_first:
             self._describe_rows(items)
         owner = Owner.of(self._ti)
-        self._facts = {"tool": spec.tool.slug, "output_path": spec.output_path, "max_credits": spec.max_credits}
         check_folder(spec.output_path)
         records = ItemRecords.open(spec.output_path, owner)
         records.prove()

@@ -33,6 +33,10 @@ class NoJobsError(RecoveryError):
     """The task submits no jobs at all."""
 
 
+class BatchTaskError(RecoveryError):
+    """The task is a batch, of which only single items are recovered."""
+
+
 @contextmanager
 def translating_database_errors() -> Iterator[None]:
     """Say in a sentence that Airflow's database does not answer now."""

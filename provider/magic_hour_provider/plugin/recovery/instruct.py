@@ -11,6 +11,7 @@ Airflow's function is no public interface. Tested on Airflow 3.3.2, 3.2.2 and 3.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Undo = Callable[[], object]
+"""Puts back what was there before, as far as that works; it raises nothing."""
+
 _LOCK_WAIT = "10s"
 
 
@@ -45,27 +49,41 @@ def give_instruction(situation: Situation | TaskKey, instruction: Instruction) -
     :param instruction: to adopt a job, which was checked, or to make a new one; it names the record that it replaces.
     :raises RecoveryError: it is refused, and nothing has changed.
     """
+    seen = load_situation(situation) if isinstance(situation, TaskKey) else situation
+    check_situation(seen, instruction.replaces)
+
+    def write(session: Session, dag_run_id: int, undo: list[Undo]) -> None:
+        places = open_places(session, dag_run_id, seen.key)
+        if (name := name_record(read_record(places))) != seen.replaces:
+            raise _record_changed(name)
+        _write(places, instruction, undo)
+
+    clear_after(seen, write)
+    log.info("The task %s was cleared, to %s.", seen.key, describe_instruction(instruction))
+
+
+def clear_after(situation: Situation, write: Callable[[Session, int, list[Undo]], None]) -> None:
+    """Write an instruction and clear the task instance, both or neither. Blocks, for some seconds at the most.
+
+    :param situation: as it was seen; the task instance must still be the same.
+    :param write: writes the instruction, with both rows locked: it gets the transaction, the id of the run's row, and
+        the list for what undoes that part of it that a rollback does not.
+    :raises RecoveryError: it is refused, and nothing has changed.
+    """
     from airflow.utils.session import create_session
 
-    if isinstance(situation, TaskKey):
-        situation = load_situation(situation)
-    check_situation(situation, instruction.replaces)
-    written: list[_Change] = []
+    undo: list[Undo] = []
     is_committing = False
     try:
         with translating_database_errors(), create_session(scoped=False) as session:
-            dag_run_id = _lock(session, situation)
-            places = open_places(session, dag_run_id, situation.key)
-            if (name := name_record(read_record(places))) != situation.replaces:
-                raise _record_changed(name)
-            _write(places, instruction, written)
+            write(session, _lock(session, situation), undo)
             clear_tasks(session, situation.key, situation.ti_id)
             is_committing = True
     except BaseException as error:
         is_cleared = _find_outcome(situation) if is_committing else False
         if is_cleared is False:
-            for change in reversed(written):
-                change.undo()
+            for one in reversed(undo):
+                one()
         if is_cleared is None:
             raise RecoveryError(
                 "Airflow's database did not say whether the task was cleared. See how it is now: an instruction that "
@@ -75,7 +93,6 @@ def give_instruction(situation: Situation | TaskKey, instruction: Instruction) -
         if not (is_cleared and isinstance(error, RecoveryError)):
             raise
         # The commit has failed for this side alone.
-    log.info("The task %s was cleared, to %s.", situation.key, describe_instruction(instruction))
 
 
 def check_situation(situation: Situation, replaces: str | None) -> None:
@@ -157,18 +174,17 @@ class _Change:
             log.exception("%s is not as it was before.", self._place.describe_location(self._key))
 
 
-def _write(places: Places, instruction: Instruction, written: list[_Change]) -> None:
+def _write(places: Places, instruction: Instruction, undo: list[Undo]) -> None:
     """Write an instruction into the first place, and remove what is left of others from all of them.
 
-    :param written: gets what a rollback does not undo.
+    :param undo: gets what undoes that part of it that a rollback does not.
     """
     target = min(places, key=lambda place: place.is_files)
     try:
         for place in places:
             for key in (ADOPT, REGENERATE):
                 if place.is_files:
-                    change = _Change(place, key)
-                    written.append(change)
+                    undo.append(_Change(place, key).undo)
                 if place is target and key == instruction.key:
                     place.set(key, instruction.to_json())
                 else:

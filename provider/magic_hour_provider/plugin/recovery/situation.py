@@ -14,9 +14,14 @@ from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.instruction import name_record
 from magic_hour_provider.ledger.record import ADOPT, KEY, Record
 from magic_hour_provider.plugin.dag_tasks import MediaTask, load_media_tasks
-from magic_hour_provider.plugin.recovery.errors import NoJobsError, RecoveryError, translating_database_errors
+from magic_hour_provider.plugin.recovery.errors import (
+    BatchTaskError,
+    NoJobsError,
+    RecoveryError,
+    translating_database_errors,
+)
 from magic_hour_provider.plugin.recovery.records import NO_PLACE, open_places, read_record
-from magic_hour_provider.xcoms import INTENT_PREFIX, JOB_XCOM, SUBMITTED_PREFIX
+from magic_hour_provider.xcoms import BATCH_XCOM, INTENT_PREFIX, JOB_XCOM, SUBMITTED_PREFIX
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -33,7 +38,8 @@ _REFUSED_STATES = {
     "removed": "The task is not in the DAG any more.",
 }
 _ABOUT_TO_RUN = "The task is about to run (its state is {}). Wait until it has ended, and try again."
-_MAX_XCOM = 64 * 1024  # characters
+MAX_REPORT = 64 * 1024
+"""Characters of an XCom that is read."""
 
 
 @dataclass(frozen=True)
@@ -99,29 +105,32 @@ class _Reported:
     :param tags: of the requests that it was about to send.
     :param job_ids: of jobs that it had.
     :param values: of its report and its intents, the first one that knows a thing counts.
+    :param is_batch: whether it has reported as a batch does.
     """
 
     tags: tuple[str, ...] = ()
     job_ids: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    is_batch: bool = False
 
 
 def load_situation(key: TaskKey) -> Situation:
     """Read what is known of a task instance. Blocks, for some seconds at the most.
 
     :raises NoJobsError: it submits no jobs.
+    :raises BatchTaskError: it is a batch: see :mod:`.batch_item`.
     :raises RecoveryError: there is no such task instance, or what it has paid for cannot be read.
     """
     from airflow.utils.session import create_session
 
     with translating_database_errors(), create_session(scoped=False) as session:
-        row = find_task_instance(session, key)
-        if row is None:
-            raise RecoveryError("There is no such task instance: the run, or the task of it, may be deleted.", 404)
-        task = load_media_tasks(session, key.dag_id, [row.dag_version_id])[row.dag_version_id].get(key.task_id)
-        if task is None or not task.submits:
-            raise NoJobsError("This task submits no jobs to Magic Hour, so there is nothing to recover.", 409)
+        row, task = find_job_task(session, key)
         reported = _load_reported(session, row.dag_run_id, key)
+        if task.is_batch or reported.is_batch:
+            raise BatchTaskError(
+                "This task is a batch: one of its items is recovered, never all of them at once. Name the item: "
+                "airflow magic-hour record, adopt or regenerate with --item ID.",
+            )
         places = open_places(session, row.dag_run_id, key)
         record = read_record(places)
     tool, kind = _find_tool(record, task, reported)
@@ -141,6 +150,21 @@ def load_situation(key: TaskKey) -> Situation:
         record_places=tuple(place.describe_location(KEY) for place in places),
         instruction_place=places.describe_location(ADOPT) if len(places) else None,
     )
+
+
+def find_job_task(session: Session, key: TaskKey) -> tuple[Any, MediaTask]:
+    """Return the row of a task instance, as :func:`find_task_instance`, and what its DAG says of the task.
+
+    :raises NoJobsError: it submits no jobs.
+    :raises RecoveryError: there is no such task instance.
+    """
+    row = find_task_instance(session, key)
+    if row is None:
+        raise RecoveryError("There is no such task instance: the run, or the task of it, may be deleted.", 404)
+    task = load_media_tasks(session, key.dag_id, [row.dag_version_id])[row.dag_version_id].get(key.task_id)
+    if task is None or not task.submits:
+        raise NoJobsError("This task submits no jobs to Magic Hour, so there is nothing to recover.", 409)
+    return row, task
 
 
 def find_task_instance(session: Session, key: TaskKey) -> Any:
@@ -172,26 +196,28 @@ def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported
     text = cast(XComModel.value, Text)
     prefixes = [XComModel.key.startswith(prefix, autoescape=True) for prefix in (INTENT_PREFIX, SUBMITTED_PREFIX)]
     rows = session.execute(
-        select(XComModel.key, case((func.length(text) <= _MAX_XCOM, text))).where(
+        select(XComModel.key, case((func.length(text) <= MAX_REPORT, text))).where(
             XComModel.dag_run_id == dag_run_id,
             XComModel.task_id == key.task_id,
             XComModel.map_index == key.map_index,
-            or_(XComModel.key == JOB_XCOM, *prefixes),
+            or_(XComModel.key.in_((JOB_XCOM, BATCH_XCOM)), *prefixes),
         )
     ).all()
     values: dict[str, Any] = {}
     # The report first, by its key.
-    for name, value in sorted(rows, key=lambda row: (row[0] != JOB_XCOM, row[0])):
-        values = {**(_parse(value) if not name.startswith(SUBMITTED_PREFIX) else {}), **values}
+    reports = [row for row in rows if row[0] != BATCH_XCOM]
+    for name, value in sorted(reports, key=lambda row: (row[0] != JOB_XCOM, row[0])):
+        values = {**(parse_report(value) if not name.startswith(SUBMITTED_PREFIX) else {}), **values}
     keys = [name for name, _ in rows]
     return _Reported(
         tuple(name.removeprefix(INTENT_PREFIX) for name in keys if name.startswith(INTENT_PREFIX)),
         tuple(name.removeprefix(SUBMITTED_PREFIX) for name in keys if name.startswith(SUBMITTED_PREFIX)),
         values,
+        is_batch=BATCH_XCOM in keys,
     )
 
 
-def _parse(text: Any) -> Mapping[str, Any]:
+def parse_report(text: Any) -> Mapping[str, Any]:
     """Return an XCom's fields: anybody may have written it, and a backend may keep it elsewhere."""
     try:
         value = json.loads(text) if isinstance(text, str) else None

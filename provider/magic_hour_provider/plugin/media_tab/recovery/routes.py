@@ -25,6 +25,7 @@ from magic_hour_provider.plugin.media_tab.recovery.audit import AuditLine
 from magic_hour_provider.plugin.media_tab.recovery.page import recovery_page
 from magic_hour_provider.plugin.media_tab.recovery.same_origin import find_cross_site_refusal
 from magic_hour_provider.plugin.recovery.errors import (
+    BatchTaskError,
     NeedsConfirmationError,
     NoJobsError,
     RecoveryError,
@@ -166,7 +167,7 @@ def _load_page(key: TaskKey) -> dict[str, Any]:
         situation = load_situation(key)
         with create_session(scoped=False) as session:
             task, _ = load_task(session, key.dag_id, key.run_id, key.task_id, key.map_index)
-    except NoJobsError:
+    except (NoJobsError, BatchTaskError):
         return recovery_page(None, None)
     except NoSuchTaskError:
         raise RecoveryError("There is no such run or task instance.", 404) from None
