@@ -1,0 +1,279 @@
+"""What a campaign costs on a real Airflow: one batch beside a mapped task for each row; and a batch of ten thousand.
+
+Videos of 10 s, at Magic Hour's own speed, in a batch with a window of a tenth of its rows, and as mapped tasks: CPU of
+all of Airflow's processes over what it uses when it has nothing to do, wall time, and rows in its database, which a
+batch of a tenth as many rows has too. CPU that a task's process uses after its last reading, 0.1 s before its end, is
+not counted.
+
+Then, in fresh processes and without Airflow's, the attempt that finds all of 10,000 rows complete, and of 100: its
+time, and its highest resident size (VmHWM, so this needs Linux).
+
+    python benchmarks/batch.py [rows of the batch: 1000] [mapped tasks: 100]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path += [str(ROOT / "scripts"), str(ROOT / "tests")]
+
+from parts.table import Table  # noqa: E402
+from parts.usage import Usage  # noqa: E402
+
+from local_airflow import LocalAirflow  # noqa: E402
+from magic_hour_provider.simulator import Simulator  # noqa: E402
+from process_tree import stoppable  # noqa: E402
+
+KEY = "mhk_live_benchmark0123456789"
+ROWS, MAPPED = 1_000, 100
+WINDOWS = 10
+JOB_S = 10
+IDLE_S = 15
+MANY, FEW = 10_000, 100
+RECORDS = ".magic-hour-batch"
+RUN_S = 1_800
+NO_STATE = ("log",)  # Airflow's audit log has a row for each start of a worker, in whatever task
+
+DAG = """
+from airflow.sdk import DAG, Param, task
+from magic_hour_provider.operators.batch import MagicHourBatchOperator
+from magic_hour_provider.operators.magic_hour import MagicHourOperator
+
+PARAMS = {"rows": Param("", type="string"), "folder": Param("", type="string"), "count": Param(1, type="integer")}
+
+for window in %(windows)s:
+    with DAG(f"batch_{window}", schedule=None, params=PARAMS):
+        MagicHourBatchOperator(
+            task_id="make",
+            tool="text-to-video",
+            request={"end_seconds": 3},
+            requests="{{ params.rows }}",
+            item_id="sku",
+            output_path="{{ params.folder }}",
+            max_active_jobs=window,
+        )
+
+with DAG("mapped", schedule=None, params=PARAMS):
+
+    @task
+    def rows(params):
+        return [
+            {"style": {"prompt": f"waves {number} [[seconds:%(job_s)s]]"}, "end_seconds": 3}
+            for number in range(params["count"])
+        ]
+
+    MagicHourOperator.partial(task_id="make", tool="text-to-video", output_path="{{ params.folder }}").expand(
+        request=rows()
+    )
+"""
+
+
+# -- real Airflow ------------------------------------------------------------------------------------------------------
+
+
+def write_rows(file: Path, count: int) -> None:
+    """Write rows of videos of 10 s."""
+    lines = [f"clip-{number},waves {number} [[seconds:{JOB_S}]]" for number in range(count)]
+    file.write_text("\n".join(["sku,style.prompt", *lines]))
+
+
+def run(airflow: LocalAirflow, sim: Simulator, dag_id: str, conf: dict[str, Any], idle: float) -> dict[str, float]:
+    """Run a DAG to its end; return its CPU over the idle, its wall time from the first job on, and rows of its run.
+
+    :param idle: CPU seconds that Airflow uses in a second in which it has nothing to do.
+    """
+    made = len(sim.jobs())
+    usage, began = Usage(airflow.processes), time.monotonic()
+    run_id = airflow.trigger(dag_id, conf)
+    while (state := airflow.run_state(dag_id, run_id)) not in ("success", "failed"):
+        assert time.monotonic() - began < RUN_S, f"{dag_id} did not end"
+        for _ in range(10):
+            usage.read()
+            time.sleep(0.1)
+    usage.read()
+    assert state == "success", f"{dag_id} ended as {state}"
+    took = time.monotonic() - began
+    jobs = sim.jobs()[made:]
+    ended = max(ti["end_date"] for ti in airflow.task_instances(dag_id, run_id))
+    first = min(datetime.fromisoformat(job["created_at"]) for job in jobs)
+    return {
+        "creates": len(jobs),
+        "cpu": usage.cpu_s - idle * took,
+        "whole": usage.cpu_s,
+        "seconds": (datetime.fromisoformat(ended) - first).total_seconds(),
+        "rows": count_rows(airflow.home / "airflow.db", run_id),
+    }
+
+
+def count_rows(database: Path, run_id: str) -> int:
+    """Return how many rows of Airflow's database are of a run."""
+    found = 0
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60) as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            columns = [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
+            if "run_id" in columns and table not in NO_STATE:
+                query = f"SELECT count(*) FROM {table} WHERE run_id = ?"
+                found += connection.execute(query, (run_id,)).fetchone()[0]
+    return found
+
+
+def idle_cpu(airflow: LocalAirflow) -> float:
+    """Return the CPU seconds that Airflow uses in a second in which it has nothing to do."""
+    time.sleep(IDLE_S)  # what it does at its start is over
+    usage, began = Usage(airflow.processes), time.monotonic()
+    time.sleep(IDLE_S)
+    usage.read()
+    return usage.cpu_s / (time.monotonic() - began)
+
+
+def campaigns(table: Table, rows: int, mapped: int) -> None:
+    """Run the batch, a tenth of it, and the mapped tasks."""
+    window, fewer = rows // WINDOWS, rows // 10
+    with tempfile.TemporaryDirectory() as name, stoppable(), Simulator(api_key=KEY, credits=10**8) as sim:
+        home = Path(name)
+        (home / "dags").mkdir()
+        windows = (window, fewer // WINDOWS)
+        (home / "dags" / "campaigns.py").write_text(DAG % {"windows": windows, "job_s": JOB_S})
+        with LocalAirflow(
+            home / "home",
+            dags_folder=home / "dags",
+            connections={"magic_hour_default": {"conn_type": "magic_hour", "host": sim.url, "password": KEY}},
+        ) as airflow:
+            idle = idle_cpu(airflow)
+            found = {}
+            for label, dag_id, count in (
+                ("few", f"batch_{windows[1]}", fewer),
+                ("batch", f"batch_{window}", rows),
+                ("mapped", "mapped", mapped),
+            ):
+                write_rows(home / f"{label}.csv", count)
+                conf = {"rows": str(home / f"{label}.csv"), "folder": str(home / label), "count": count}
+                found[label] = run(airflow, sim, dag_id, conf, idle)
+                assert found[label]["creates"] == count, f"{label}: {found[label]['creates']} creates"
+        records = [path for path in (home / "batch" / RECORDS).rglob("*") if path.is_file() and path.name[0] != "."]
+    batch, each = found["batch"], found["mapped"]["cpu"] / mapped
+    table.head(f"{rows:,} videos of {JOB_S} s in one batch, {window} at once, beside {mapped} mapped tasks")
+    table.row("Airflow's CPU per job, beside a mapped task's", batch["cpu"] / rows / each, must=1 / 20, aim=1 / 50)
+    for label, one, count in (("batch", batch, rows), ("mapped", found["mapped"], mapped)):
+        whole = f"{1000 * one['whole'] / count:.1f} ms with what Airflow uses when idle"
+        table.note(
+            f"CPU per job, {label}", f"{1000 * one['cpu'] / count:.1f} ms; {whole}; {one['seconds']:.0f} s in all"
+        )
+    ideal = WINDOWS * JOB_S
+    table.row(
+        f"Wall time from the first create, beside the ideal {ideal} s", batch["seconds"] / ideal, must=1.5, aim=1.2
+    )
+    table.row("Records written per item", len(records) / rows, must=4, aim=3)
+    table.row(f"Rows in Airflow's database over those of {fewer} items", batch["rows"] - found["few"]["rows"], must=0)
+    table.note("Rows in Airflow's database", f"{batch['rows']}; of the mapped tasks {found['mapped']['rows']}")
+
+
+# -- ten thousand, in processes of their own ---------------------------------------------------------------------------
+
+
+def prepare(folder: Path, count: int, host: str) -> None:
+    """Write rows, and the records of an earlier run that has completed them all."""
+    from helpers.items import done, intent, job
+    from magic_hour_provider.batch.records.content import ItemStep, digest_fingerprint
+    from magic_hour_provider.batch.records.names import StepName
+    from magic_hour_provider.batch.records.owner import Owner
+    from magic_hour_provider.batch.rows.items import read_items
+
+    owner = Owner("campaigns", "manual__1", "make", ti_id="a")
+    rows = folder / "rows.csv"
+    write_rows(rows, count)
+    shared = {"request": {"end_seconds": 3}, "item_id": "sku"}
+    with read_items("text-to-video", str(rows), **shared, conn_id="magic_hour_default", host=host) as items:
+        for item in items:
+            fingerprint, job_id = items.fingerprint(item), f"clx7uu86w0a5qp55yxz{item.number:06d}"
+            paid = {"job_id": job_id, "credits": 5}
+            more = {
+                "owner": owner.digest,
+                "submitted_at": 1_800_000_000,
+                "fingerprint": digest_fingerprint(fingerprint),
+            }
+            for name, record in (
+                (StepName(item.key, 1, "intent"), intent()),
+                (StepName(item.key, 1, "job", **paid, **more), job(job_id)),
+                (StepName(item.key, 1, "done", **paid), done(job_id)),
+            ):
+                path = folder / "out" / RECORDS / name.path
+                path.parent.mkdir(parents=True, exist_ok=True)
+                step = ItemStep(name, owner, 1_800_000_000.0, replace(record, fingerprint=fingerprint))
+                path.write_bytes(step.to_bytes())
+
+
+def resume(folder: str) -> None:
+    """Run an attempt that finds everything complete; print its seconds, its highest resident MiB, and what it found."""
+    import logging
+
+    from helpers.attempts import TaskInstance
+    from magic_hour_provider.operators.batch import MagicHourBatchOperator
+
+    logging.disable(logging.WARNING)
+    ti = TaskInstance("make")
+    ti.next_attempt()
+    operator = MagicHourBatchOperator(
+        task_id="make",
+        tool="text-to-video",
+        request={"end_seconds": 3},
+        requests=f"{folder}/rows.csv",
+        item_id="sku",
+        output_path=f"{folder}/out",
+    )
+    began = time.monotonic()
+    manifest = operator.execute(ti.context(operator))
+    took = time.monotonic() - began
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    print(json.dumps({"seconds": took, "mib": int(line.split()[1]) / 1024, "complete": manifest["complete"]}))
+
+
+def many(table: Table) -> None:
+    """Resume a campaign of very many rows, and one of few."""
+    found = {}
+    with tempfile.TemporaryDirectory() as name, Simulator(api_key=KEY) as sim:
+        connection = {"conn_type": "magic_hour", "host": sim.url, "password": KEY}
+        environment = os.environ | {
+            "AIRFLOW_HOME": name,
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW_CONN_MAGIC_HOUR_DEFAULT": json.dumps(connection),
+        }
+        for count in (FEW, MANY):
+            folder = Path(name, str(count))
+            folder.mkdir()
+            prepare(folder, count, sim.url)
+            command = [sys.executable, __file__, "--resume", str(folder)]
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            found[count] = json.loads(done.stdout.splitlines()[-1])
+            assert found[count]["complete"] == count, found[count]
+        assert sim.stats()["creates"]["accepted"] == 0
+    table.head(f"An attempt that finds {MANY:,} rows complete, in files on this disk")
+    table.row("Seconds, the results written", found[MANY]["seconds"], " s", must=120, aim=30)
+    table.row(f"Memory over that of {FEW} rows", found[MANY]["mib"] - found[FEW]["mib"], " MiB", must=100, aim=30)
+    table.note("Memory", f"{found[MANY]['mib']:.0f} MiB; of {FEW} rows {found[FEW]['mib']:.0f} MiB")
+
+
+def main(rows: int = ROWS, mapped: int = MAPPED) -> int:
+    """Print the tables; the exit code is 0 when every figure is what it must be."""
+    table = Table()
+    many(table)
+    campaigns(table, rows, mapped)
+    return 0 if table.kept else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--resume"]:
+        resume(sys.argv[2])
+    else:
+        sys.exit(main(*map(int, sys.argv[1:])))
