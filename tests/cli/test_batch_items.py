@@ -174,7 +174,7 @@ def test_regenerate(campaign, run):
     done = run("regenerate", *TASK, "--item", "boot", answers="y\n")
     assert done.code == 0, done.err
     assert "A new job of item 'boot' is made and paid for. The last one cost 10 credits." in done.text
-    assert "The batch's other items go on as they are recorded" in done.out
+    assert "The batch's other items stay as they are recorded" in done.out
     assert campaign.attempt()["credits_charged"] == 40
     after = campaign.ids()
     assert after["boot"] != before["boot"]

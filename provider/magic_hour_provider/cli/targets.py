@@ -94,7 +94,7 @@ class _TaskTarget:
 
 
 class _ItemTarget:
-    others = "The batch's other items go on as they are recorded: what is complete is not made again."
+    others = "The batch's other items stay as they are recorded: what is complete is not made again."
 
     def __init__(self, item: ItemSituation) -> None:
         self._item = item

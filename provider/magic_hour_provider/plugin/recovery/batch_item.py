@@ -231,7 +231,7 @@ def _limit(function: Callable[[], _T], abandoned: Callable[[], object] | None = 
     except TakenError:
         raise RecoveryError(
             "What is recorded of this item has changed since you saw it: another attempt or run, or another person, "
-            "has gone on with it. Nothing was written; see how it is now, and try again if that is still needed."
+            "has continued it. Nothing was written; see how it is now, and try again if that is still needed."
         ) from None
     except RecordError as error:
         raise RecoveryError(f"{error.message} Nothing has changed. Try again later.", 503) from error
