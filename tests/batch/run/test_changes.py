@@ -101,6 +101,21 @@ def test_an_execution_timeout_ends_a_batch_that_waits_in_the_triggerer(batches):
     assert batches.creates() == 3
 
 
+@pytest.mark.parametrize("after", ["a retry", "another run"])
+def test_a_rejected_row_that_is_mended(batches, after):
+    """It was never paid for, so that it is sent as soon as it is another one; as it was, it is not sent again."""
+    batches.airflow.sim.inject_fault("status", status=422, prompt="shoe 1", count=None)
+    ti = run(1)
+    for _ in range(2):
+        with pytest.raises(AirflowException, match="1 complete|1 failed"):
+            batches.attempt(batches.operator(rows(2), item_id="sku"), ti)
+    assert batches.creates() == 1
+    mended = [rows(1)[0], {"sku": "shoe-1", "style": {"prompt": "a sandal"}}]
+    made = batches.attempt(batches.operator(mended, item_id="sku"), ti if after == "a retry" else run(2))
+    assert made["complete"] == 2
+    assert batches.creates() == 2
+
+
 def test_two_runs_with_different_rows_in_one_folder(batches):
     """Each pays for its own once, however often their workers start."""
     batches.attempt(batches.operator(videos("a", 1), **VIDEO), run(1))

@@ -162,6 +162,8 @@ class Planner:
         return Step(Need.UNKNOWN)
 
     def _plan_failed(self, key: str, state: ItemState) -> Step:
+        if state.job_id is None and self._is_another_request(key, state):
+            return Step(Need.PAY, "its row has changed since Magic Hour rejected it")
         if not state.retryable:
             return Step(Need.FAILED)
         # Those that another run has paid for too: two runs that each try again what failed for the other never end.
@@ -171,6 +173,13 @@ class Planner:
         if failures <= self._spec.item_retries:
             return Step(Need.PAY, "its job failed and was refunded")
         return Step(Need.FAILED, is_retryable=True)
+
+    def _is_another_request(self, key: str, state: ItemState) -> bool:
+        """Whether an item asks for something else than what was rejected, and cost nothing."""
+        item = self._items.find(key)
+        records = [step.record for step in self._records.read(key) if step.name.number == state.number]
+        before = next((record.fingerprint for record in reversed(records) if record is not None), {})
+        return item is not None and bool(before) and before != self._items.fingerprint(item)
 
     def is_own(self, state: ItemState) -> bool:
         """Whether this task instance has paid for it, in any of its tries."""
