@@ -1,0 +1,46 @@
+"""A service that takes more than it said: submissions stop at once, and what is under way is finished."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException
+
+from helpers.attempts import TaskInstance
+from helpers.batches import Batches, rows
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.models import Job
+
+
+@pytest.fixture
+def batches(airflow):
+    """Batches of one folder."""
+    return Batches(airflow)
+
+
+def test_a_job_that_settles_higher_than_it_was_charged(batches, monkeypatch):
+    """The excess is that of the jobs under way, and is reported; a retry with the same limit pays for nothing."""
+    real = MagicHourClient.get_job
+
+    def take_more(client, kind, job_id):
+        seen = real(client, kind, job_id)
+        return replace(seen, credits_charged=25) if isinstance(seen, Job) and seen.ended else seen
+
+    monkeypatch.setattr(MagicHourClient, "get_job", take_more)
+    ti = TaskInstance("campaign")
+    operator = batches.operator(rows(6), item_id="sku", max_active_jobs=2, max_credits=60)
+    for _ in range(2):
+        with pytest.raises(AirflowException, match=r"are missing.*Nothing more was submitted"):
+            batches.attempt(operator, ti)
+        assert 1 <= batches.creates() <= 3
+        assert ti.xcoms["magic_hour_batch"]["credits_charged"] == 25 * batches.creates()
+        assert ti.xcoms["magic_hour_batch"]["credits_charged"] <= 60 + 2 * 15
+
+
+def test_a_refund_frees_credits(batches):
+    """A job that failed and was refunded leaves room for the others under the same limit."""
+    given = [{"sku": "a", "style": {"prompt": "a [[error:no_source_face]]"}}, *rows(2)]
+    with pytest.raises(AirflowException, match="2 are complete, 1 failed"):
+        batches.attempt(batches.operator(given, item_id="sku", max_credits=20), TaskInstance("campaign"))
+    assert batches.creates() == 3
