@@ -8,7 +8,7 @@ import statistics
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from magic_hour_provider import clock
@@ -78,7 +78,9 @@ class JobPolls:
         now = self.now()
         submitted_at = job.record.submitted_at if job.record.submitted_at is not None else now
         deadline = min(max(submitted_at, self._started_at) + self._spec.timeout_s, self._deadline)
-        polls = PollState(self._spec.schedule, submitted_at=submitted_at, deadline=deadline)
+        # As the jobs of this batch take, once some have ended: a median of all that use the tool says less.
+        schedule = replace(self._spec.schedule, median_s=max(1.0, self.usual_s))
+        polls = PollState(schedule, submitted_at=submitted_at, deadline=deadline)
         self.active[job.key] = ActiveJob(job, polls, submitted_at)
         self.changed_at = now
         heapq.heappush(self._due, (polls.first_poll_at(now), next(self._order), job.key))
