@@ -82,7 +82,7 @@ def test_faults_of_the_create(airflow, records, fault, status, last, creates):
 def test_a_lost_response_says_what_a_person_can_do(airflow, records):
     """By the item's own name."""
     airflow.sim.inject_fault("close-after-accept")
-    with pytest.raises(errors.SubmissionUnknownError, match=r"at item 'SKU 1' paste.*--item 'SKU 1'"):
+    with pytest.raises(errors.SubmissionUnknownError, match=r"airflow magic-hour adopt.*--item 'SKU 1'.*regenerate"):
         submit(airflow, records)
     assert airflow.creates() == 1
 

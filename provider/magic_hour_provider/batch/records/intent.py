@@ -33,10 +33,10 @@ class ItemDirections(Directions):
 
     def choose(self, job_id: str | None = None) -> str:
         """Say how to resume a job or to make a new one, as whole sentences."""
-        what = f"paste {job_id}" if job_id else "paste the id or library address of the job, or ask for a new one"
+        job = job_id or "the id or library address of the job"
         return (
-            f"Open the task's Media tab, and at item {self.item!r} {what}. On the command line: airflow magic-hour "
-            f"adopt, or regenerate, with --item {self.item!r}."
+            f"On the command line: airflow magic-hour adopt, with DAG, run and task, {job}, and --item {self.item!r}; "
+            "for a new one airflow magic-hour regenerate, without the job."
         )
 
     def adopt(self, job_id: str) -> str:
