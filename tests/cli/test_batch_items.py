@@ -1,4 +1,4 @@
-"""``--item``: one item of a batch is shown, resumed or made anew; what the others have is not touched or paid again."""
+"""``--item``: one item of a batch is shown, resumed or made again; the others are not touched, or paid for again."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_adopt(campaign, run, as_address):
 
 
 def test_regenerate(campaign, run):
-    """One item is made anew, its price is said; the others keep their jobs; and the attempt after it pays nothing."""
+    """One item is made again, its price is said; the others keep their jobs; and the attempt after it pays nothing."""
     campaign.attempt()
     before = campaign.ids()
     done = run("regenerate", *TASK, "--item", "boot", answers="y\n")
@@ -329,7 +329,7 @@ def test_a_clear_that_fails(campaign, run, monkeypatch):
 
 
 def test_records_that_cannot_be_read(campaign, run):
-    """Their names say what matters: the job is known, and can be resumed or made anew."""
+    """Their names say what matters: the job is known, and can be resumed or made again."""
     campaign.attempt()
     folder = ItemRecords.open(campaign.batches.folder).folder
     for name in campaign.names():

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from magic_hour_provider.plugin.media_tab.batch_progress import batch_of, describe_batch
 from magic_hour_provider.plugin.media_tab.charges import describe_reason
 from magic_hour_provider.plugin.media_tab.database.run_summary import RunSummary, Selection
 from magic_hour_provider.plugin.media_tab.sanitize import safe_text
@@ -35,16 +36,23 @@ def task_page(
     :param live: whether the run is active.
     """
     page: dict[str, Any] = {"now": now, "live": False, "empty_reason": None, "job": None, "error": None, "files": []}
+    page |= {"batch": None}
     if task is None:
         return page | {"empty_reason": NOT_OUR_OPERATOR}
     page |= _head(task) | {"live": live and task.live}
     try:
-        page["job"], page["error"] = job_of(task), error_of(task)
+        page["job"], page["error"], page["batch"] = job_of(task), error_of(task), batch_of(task)
         page["files"] = [file_of(task, index, problems) for index in range(len(task.media))]
-        return page | {"empty_reason": None if page["files"] or page["error"] else _empty_reason(task, page)}
+        is_empty = not (page["files"] or page["error"] or page["batch"])
+        return page | {"empty_reason": _empty_reason(task, page) if is_empty else None}
     except Exception:  # anybody may have written these values
         log.exception(_NOT_READABLE, task.task_id, task.map_index)
-        return page | {"job": None, "files": [], "error": {"message": _UNREADABLE, "charge": None, "next_step": None}}
+        return page | {
+            "job": None,
+            "batch": None,
+            "files": [],
+            "error": {"message": _UNREADABLE, "charge": None, "next_step": None},
+        }
 
 
 def _head(task: TaskSnapshot) -> dict[str, Any]:
@@ -96,12 +104,14 @@ def _tile(
     names = ("title", "prompt", "credits", "submitted_at", "expected_at", "library_url")
     tile: dict[str, Any] = _head(task) | {"kind": kind, "message": None, "file": None} | dict.fromkeys(names)
     try:
-        job, error = job_of(task), error_of(task)
+        job, error, batch = job_of(task), error_of(task), batch_of(task)
+        if batch:
+            tile |= {"title": batch["title"], "credits": batch["credits_charged"], "message": describe_batch(batch)}
         if index is None and task.media:  # it may have more files than the summary knew
             index = 0
         if index is not None and index < len(task.media):  # or fewer
             tile["file"] = file_of(task, index, problems)
-        elif error is None and task.stage == "succeeded":
+        elif error is None and batch is None and task.stage == "succeeded":
             tile["message"] = _empty_reason(task, {"job": job, "live": False})
         tile |= {name: job[name] for name in names} if job else {}
         return tile | ({"message": describe_reason(error["message"])} if error else {})

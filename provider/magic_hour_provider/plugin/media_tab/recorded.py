@@ -24,7 +24,7 @@ def describe_record(record: Record) -> dict[str, Any]:
     if record.job_id is None:
         return known | {"written_at": record.written_at}
     known |= {"id": record.job_id, "submitted_at": _format(record.submitted_at)}
-    known |= _split_reason(record.reason) if record.state in ("failed", "ended") else {}
+    known |= split_reason(record.reason) if record.state in ("failed", "ended") else {}
     if record.state == "delivered":
         known["status"] = COMPLETE
     if known.get("charge") == Charge.REFUNDED.value:
@@ -32,8 +32,8 @@ def describe_record(record: Record) -> dict[str, Any]:
     return known | {"credits_charged": record.credits_charged}
 
 
-def _split_reason(reason: Any) -> dict[str, Any]:
-    """Return an error's sentence as its parts: the charge stands in the middle, in its own words."""
+def split_reason(reason: Any) -> dict[str, Any]:
+    """Return an error's text as the parts that a report has: the charge stands in the middle, in its own words."""
     if not isinstance(reason, str):
         return {}
     for charge in Charge:

@@ -12,10 +12,10 @@ from magic_hour_provider.api.errors import Charge
 from magic_hour_provider.api.models import is_id
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.plugin.media_tab.recorded import describe_record
-from magic_hour_provider.xcoms import INTENT_PREFIX, JOB_XCOM, SUBMITTED_PREFIX, intent_xcom
+from magic_hour_provider.xcoms import BATCH_XCOM, INTENT_PREFIX, JOB_XCOM, SUBMITTED_PREFIX, intent_xcom
 
 RESULT_XCOM, MEDIA_XCOM, FILES_XCOM = "return_value", "media", "files"
-KEYS = (JOB_XCOM, RESULT_XCOM, MEDIA_XCOM, FILES_XCOM)
+KEYS = (JOB_XCOM, BATCH_XCOM, RESULT_XCOM, MEDIA_XCOM, FILES_XCOM)
 """Keys of the XComs that are read."""
 PREFIXES = (SUBMITTED_PREFIX, INTENT_PREFIX)
 """What the keys of other XComs begin with that are read: they say more than their values."""
@@ -99,6 +99,11 @@ class TaskSnapshot:
         """Whether an XCom backend keeps the operator's report in another storage: its address stands in its place."""
         report = self.xcoms.get(JOB_XCOM)
         return isinstance(report, str) and _ADDRESS.match(report) is not None
+
+    @property
+    def batch(self) -> Mapping[str, Any]:
+        """What a batch has reported of its items; empty if the task is none, or has not reported yet."""
+        return as_mapping(self.xcoms.get(BATCH_XCOM))
 
     @property
     def result(self) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import KINDS, TOOLS
 from magic_hour_provider.api.models import ENDED, is_id, library_url
+from magic_hour_provider.plugin.media_tab.batch_progress import batch_report
 from magic_hour_provider.plugin.media_tab.charges import describe_charge, describe_failure, describe_next_step
 from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
 from magic_hour_provider.plugin.media_tab.sanitize import (
@@ -94,12 +95,13 @@ def _expected_at(task: TaskSnapshot) -> float | None:
 
 def error_of(task: TaskSnapshot) -> dict[str, Any] | None:
     """Return a failure's message, what it means for the charge, and the next step; None if nothing failed."""
-    message = describe_failure(task.job)
+    report = batch_report(task) if task.batch else task.job
+    message = describe_failure(report)
     if task.stage == "succeeded" or (message is None and task.stage != "failed" and task.state != "up_for_retry"):
         return None  # the error of an earlier attempt, or one that a person overruled
     if task.state == "upstream_failed":
         return {"message": "This task did not run, as an upstream task failed.", "charge": None, "next_step": None}
-    charge, next_step = describe_charge(task.job), describe_next_step(task.job)
+    charge, next_step = describe_charge(report), describe_next_step(report)
     if message is None:
         message = _KEPT_ELSEWHERE if task.is_kept_elsewhere else _UNREPORTED
         message += "." if charge else ", and what it means for the charge."

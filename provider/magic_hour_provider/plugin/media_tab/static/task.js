@@ -3,6 +3,7 @@ import {
   address, clock, copyButton, count, describeFile, downloadLink, duration, fetchDetails, icon, make, moment, note, player,
   poll, size,
 } from "./common.js";
+import { batchRows, progressBox } from "./batch.js";
 import { Recovery } from "./recovery.js";
 
 const BASE = location.pathname.replace(/\/$/, "");
@@ -36,15 +37,15 @@ function watch() {
 
 function draw() {
   page.removeAttribute("aria-busy");
-  const { files, job, error, empty_reason: emptyReason } = details;
-  page.classList.toggle("alone", !job && !error);
-  const shown = JSON.stringify([files, error, emptyReason, details.stage, files.length ? null : job]);
+  const { files, job, batch, error, empty_reason: emptyReason } = details;
+  page.classList.toggle("alone", !job && !batch && !error);
+  const shown = JSON.stringify([files, error, emptyReason, details.stage, batch, files.length ? null : job]);
   if (shown !== drawn.media) {
     drawn.media = shown;
     chosen = Math.min(chosen, Math.max(files.length - 1, 0));
     drawMedia();
   }
-  const data = JSON.stringify([job, error, details.stage]);
+  const data = JSON.stringify([job, batch, error, details.stage]);
   if (data !== drawn.panel) {
     drawn.panel = data;
     drawPanel();
@@ -53,15 +54,18 @@ function draw() {
 }
 
 function announceStage() {
-  const text = { succeeded: `Succeeded: ${count(details.files.length, "file")}.`, failed: "The task failed." }[details.stage];
+  const made = details.batch ? count(details.batch.complete ?? 0, "item") : count(details.files.length, "file");
+  const text = { succeeded: `Succeeded: ${made}.`, failed: "The task failed." }[details.stage];
   if (text) document.getElementById("announcer").textContent = text;
 }
 
 // The media
 
 function drawMedia() {
-  const { files, job, error, empty_reason: emptyReason } = details;
-  if (files.length) {
+  const { files, job, batch, error, empty_reason: emptyReason } = details;
+  if (batch) {
+    media.replaceChildren(...[progressBox(batch), error ? alertBox(error) : null].filter(Boolean));
+  } else if (files.length) {
     media.replaceChildren(...[error ? alertBox(error) : null, show(), strip()].filter(Boolean));
   } else if (error) {
     media.replaceChildren(alertBox(error));
@@ -145,13 +149,11 @@ function alertBox({ message, charge, next_step: nextStep }) {
 // The panel
 
 function drawPanel() {
-  const { job, error } = details;
+  const { job, batch, error } = details;
   panel.replaceChildren();
-  if (!job) return;
-  const badge = make("span", { class: `badge ${details.stage}` }, icon(details.stage), stateWord());
-  panel.append(make("div", { class: "title" }, make("h1", {}, job.title), badge));
-  if (job.prompt) panel.append(make("blockquote", { class: "prompt" }, job.prompt));
-  const rows = [
+  if (batch) drawValues(batch.title, batchRows(batch));
+  if (batch || !job) return;
+  drawValues(job.title, [
     ["Model", job.model],
     ["Credits", job.credits === null ? null : Number(job.credits).toLocaleString()],
     ["Submitted", job.submitted_at && make("time", { datetime: iso(job.submitted_at) }, moment(job.submitted_at))],
@@ -164,11 +166,7 @@ function drawPanel() {
     ["Sent", job.id || !job.written_at ? null : make("time", { datetime: iso(job.written_at) }, moment(job.written_at))],
     ["Library", job.library_url
       && make("span", { class: "copied" }, make("code", {}, job.library_url), copyButton(job.library_url, "Copy link", { bare: true }))],
-  ].filter(([, value]) => value !== null && value !== undefined);
-  panel.append(make("dl", { class: "values" }, ...rows.flatMap(([name, value]) => {
-    const sought = ["Name", "Tag", "Sent", "Tool"].includes(name) ? "sought" : null; // where the recovery names it
-    return [make("dt", { class: sought }, name), make("dd", { class: sought }, value)];
-  })));
+  ], job.prompt);
   const request = job.fields.filter(({ value }) => value !== job.prompt);
   if (request.length) {
     panel.append(make(
@@ -181,9 +179,20 @@ function drawPanel() {
   }
 }
 
+function drawValues(title, values, prompt = null) {
+  const badge = make("span", { class: `badge ${details.stage}` }, icon(details.stage), stateWord());
+  panel.append(make("div", { class: "title" }, make("h1", {}, title), badge));
+  if (prompt) panel.append(make("blockquote", { class: "prompt" }, prompt));
+  const rows = values.filter(([, value]) => value !== null && value !== undefined);
+  panel.append(make("dl", { class: "values" }, ...rows.flatMap(([name, value]) => {
+    const sought = ["Name", "Tag", "Sent", "Tool"].includes(name) ? "sought" : null; // where the recovery names it
+    return [make("dt", { class: sought }, name), make("dd", { class: sought }, value)];
+  })));
+}
+
 function stateWord() {
-  if (details.stage === "running") return details.job.status ?? "running";
-  if (details.stage === "succeeded") return details.job.status ?? "succeeded";
+  if (details.stage === "running") return details.job?.status ?? "running";
+  if (details.stage === "succeeded") return details.job?.status ?? "succeeded";
   return details.state === "up_for_retry" ? "up for retry" : details.stage;
 }
 
