@@ -11,6 +11,7 @@ from airflow.sdk import Asset
 
 from helpers.attempts import TaskInstance
 from helpers.batches import Batches, results, rows
+from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.batch.run.results import read_results
 
 
@@ -177,6 +178,25 @@ def test_a_lost_response_that_may_be_sent_again(batches):
     fails(batches, operator, ti, "unknown")
     assert batches.attempt(operator, ti)["complete"] == 1
     assert batches.creates() == 2
+
+
+def test_a_mistake_of_the_program_while_a_request_is_sent(batches, monkeypatch):
+    """Its item may have been paid for: it is unknown, nothing more is sent, and no signed link is said of it."""
+    real, secret = MagicHourClient.create, "X-Amz-Signature=5ec4e7"
+
+    def broken(self, tool, body):
+        real(self, tool, body)
+        raise RuntimeError(f"no such key: https://bucket.s3.amazonaws.com/a.png?{secret}")
+
+    ti, operator = TaskInstance("campaign"), batches.operator(rows(3), item_id="sku", max_active_jobs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(MagicHourClient, "create", broken)
+        error = fails(batches, operator, ti, "1 are of an unknown outcome")
+    assert batches.creates() == 1
+    said = ti.xcoms["magic_hour_batch"]
+    assert secret not in f"{error} {said} {list(read_results(said))}"
+    fails(batches, operator, ti, "2 are complete.*1 are of an unknown outcome")
+    assert batches.creates() == 3
 
 
 def test_a_budget(batches):

@@ -10,6 +10,7 @@ from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import Account
+from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.batch.jobs.collector import Collector
 from magic_hour_provider.batch.jobs.submitter import Submitter
 from magic_hour_provider.batch.records.owner import Owner
@@ -170,7 +171,7 @@ class BatchAttempt:
         for warning in items.warnings:
             self._log.warning(
                 "%s (%s rows, the first is %s). They are sent all the same; a refusal costs nothing.",
-                warning.text,
+                redact(warning.text),
                 warning.rows,
                 warning.label,
             )

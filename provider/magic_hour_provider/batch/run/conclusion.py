@@ -62,7 +62,8 @@ def find_failure(
             more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
             words.append(f"{name[:1].upper()}{name[1:]}: {shown}{more}.")
     steps = []
-    if counts.retryable or counts.running or (stop is not None and is_retryable):
+    is_worth_it = counts.retryable or bool(counts.running) or (stop is not None and is_retryable)
+    if is_worth_it:
         steps.append("A retry makes only what is missing, and pays for nothing twice.")
     if counts.unknown:
         steps.append(
@@ -71,7 +72,6 @@ def find_failure(
         )
     if counts.failed and not counts.retryable:
         steps.append("What failed for good fails again: change its row and clear the task, or set max_failed_items.")
-    is_worth_it = counts.retryable or bool(counts.running) or (stop is not None and is_retryable)
     charge = Charge.UNKNOWN if counts.unknown else Charge.KEPT if manifest["credits_charged"] else Charge.NONE
     kind = BatchIncompleteError if is_worth_it else NotRetryableError
     message = " ".join(words) if is_worth_it else " ".join([*words, charge.sentence, *steps])

@@ -25,7 +25,7 @@ from magic_hour_provider.ledger.record import Record
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-_LOOK_S = 10.0  # between two reads of another worker's intent
+_CHECK_S = 10.0  # between two reads of another worker's intent
 
 
 class ItemBoard:
@@ -154,24 +154,24 @@ class ItemBoard:
             self._log.info("Item %s resumes job %s, which a person names. Nothing is paid.", key, step.note)
             self.place_again(key)
 
-    def look_at_intents(self) -> None:
+    def check_intents(self) -> None:
         """Read the intents of other workers, where it is time: their items go where what they came to says."""
         now = self.polls.now()
         for key in [key for key, at in self.waiting.items() if at <= now]:
             del self.waiting[key]
             since = self._waiting_since.setdefault(key, now)
             try:
-                self._look_at_intent(key)
+                self._check_intent(key)
             except errors.MagicHourError as error:
                 if now - since > self._spec.timeout_s:
                     self.leave_out(key, error)
                     continue
                 self._log.warning("%s", error.message)
-                self.waiting[key] = now + _LOOK_S
+                self.waiting[key] = now + _CHECK_S
             if key not in self.waiting:
                 del self._waiting_since[key]
 
-    def _look_at_intent(self, key: str) -> None:
+    def _check_intent(self, key: str) -> None:
         state = self.refresh(key)
         if state.status == "intent":
             intent = self._records.find_open_intent(key, state.number, self._request_s)
@@ -184,6 +184,6 @@ class ItemBoard:
                 why = f"The worker that was about to pay for it ({intent.step.owner or 'not known'}) has left no job."
                 self._records.give_up(key, state.number, intent.step.record, why)
             else:
-                self.waiting[key] = self.polls.now() + min(_LOOK_S, intent.settles_in)
+                self.waiting[key] = self.polls.now() + min(_CHECK_S, intent.settles_in)
                 return
         self.place_again(key)

@@ -19,6 +19,7 @@ from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.errors import describe_error
 from magic_hour_provider.api.models import COMPLETE, Job
+from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.batch.jobs.collector import Collector, JobOfItem
 from magic_hour_provider.batch.jobs.submitter import ItemToPay, NotSubmittedError, Submitter
 from magic_hour_provider.batch.records.declaration.claims import TakenError
@@ -90,7 +91,7 @@ class Engine:
         try:
             while not is_alarm_pending():
                 self._take_results()
-                self.board.look_at_intents()
+                self.board.check_intents()
                 self._submit_more()
                 self._poll_due()
                 if self._has_ended():
@@ -176,9 +177,10 @@ class Engine:
         except Exception as error:  # noqa: BLE001
             # Of the program, not of the service. What is recorded stays, and the others are finished.
             payments.budget.lost(key)
-            self.counts.unpaid[key] = describe_error(error)
-            payments.stop(f"Item {key} could not be submitted ({describe_error(error)}).", is_retryable=True)
-            self._log.exception("Item %s (%s) could not be submitted.", key, one.item.label)
+            self.counts.unknown.add(key)  # its request may have been sent
+            why = redact(describe_error(error))
+            payments.stop(f"Item {key} could not be submitted ({why}).", is_retryable=True)
+            self._log.error("Item %s (%s) could not be submitted: %s", key, one.item.label, why)
         else:
             payments.note_response()
             payments.budget.charged(key, record.credits_charged)
@@ -277,9 +279,9 @@ class Engine:
             self.counts.retryable |= error.retryable
             self._log.error("Item %s: %s", key, error)
             return
-        except Exception:  # noqa: BLE001 (of the program: one item's must not end the others)
+        except Exception as error:  # noqa: BLE001 (of the program: one item's must not end the others)
             self.counts.running.add(key)
-            self._log.exception("Item %s: its files could not be stored.", key)
+            self._log.error("Item %s: its files could not be stored: %s", key, redact(describe_error(error)))
             return
         self.payments.budget.completed(key)
         self.counts.complete += 1
