@@ -37,8 +37,8 @@ from magic_hour_provider.ledger.record import (
 )
 from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file
 from magic_hour_provider.storage.files import read_file, remove_file, replace_file
+from magic_hour_provider.storage.folders import check_absolute
 from magic_hour_provider.storage.listing import list_names
-from magic_hour_provider.storage.local import check_absolute
 from magic_hour_provider.storage.paths import open_path
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from magic_hour_provider.api.validation import (
     normalize_request,
     suggest_fields,
 )
-from magic_hour_provider.storage.local import check_given_folder
+from magic_hour_provider.storage.folders import check_given_folder
 
 ArgumentPath = tuple[str | int, ...]
 """Where a value stands among the arguments: the argument's name, then keys and indexes."""
@@ -117,11 +117,12 @@ def _is_xcom(value: Any) -> bool:
 PARAMS = "(params)"
 """Stands in the place of a group for what differs by map index if the task's params do."""
 
-_OPEN, _CLOSE = re.compile(r"\{[{%]"), re.compile(r"[%}]\}")
+# Compiled only where a value may be a template: most DAGs are parsed without any.
+_OPEN, _CLOSE = r"\{[{%]", r"[%}]\}"
 # What a template may read that differs by map index: the index itself, to choose from a list; the task instance, handed
 # to a macro; the task, for its arguments.
-_READS_ITEM = re.compile(r"map_index|\btask\b(?!\s*['\"])|\b(?:ti|task_instance)\b(?!\s*[.\[])")
-_READS_PARAMS = re.compile(r"\bparams\b")
+_READS_ITEM = r"map_index|\btask\b(?!\s*['\"])|\b(?:ti|task_instance)\b(?!\s*[.\[])"
+_READS_PARAMS = r"\bparams\b"
 
 
 def find_mapped_paths(value: Any, path: ArgumentPath = ()) -> Iterator[tuple[ArgumentPath, str]]:
@@ -136,11 +137,11 @@ def find_mapped_paths(value: Any, path: ArgumentPath = ()) -> Iterator[tuple[Arg
             return
         groups = [one.get_closest_mapped_task_group() for one, _ in getattr(value, "iter_references", tuple)()]
         yield from ((path, group.group_id) for group in groups if group is not None)
-    elif isinstance(value, str):
-        templates = " ".join(_CLOSE.split(part, 1)[0] for part in _OPEN.split(value)[1:])
-        if _READS_ITEM.search(templates):
+    elif isinstance(value, str) and "{" in value:
+        templates = " ".join(re.split(_CLOSE, part, maxsplit=1)[0] for part in re.split(_OPEN, value)[1:])
+        if re.search(_READS_ITEM, templates):
             yield path, ""
-        if _READS_PARAMS.search(templates):
+        if re.search(_READS_PARAMS, templates):
             yield path, PARAMS
     elif isinstance(value, Mapping):
         for name, inner in value.items():

@@ -15,7 +15,7 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.exceptions import one_clear_error
 from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.operators.arguments import check_body, check_options, to_seconds
-from magic_hour_provider.storage.local import clean_folder
+from magic_hour_provider.storage.folders import clean_folder
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -34,7 +34,7 @@ from magic_hour_provider.inputs.sources import check_inputs, check_sizes
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
-from magic_hour_provider.storage.local import check_given_folder, clean_folder
+from magic_hour_provider.storage.folders import check_given_folder, clean_folder
 from magic_hour_provider.storage.paths import check_folder
 from magic_hour_provider.times import format_time
 

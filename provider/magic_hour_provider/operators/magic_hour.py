@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from magic_hour_provider import DEFAULT_CONN_ID, clock
+from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.exceptions import one_clear_error
@@ -24,7 +24,7 @@ from magic_hour_provider.operators.arguments import (
     refuse_request_fields,
     to_seconds,
 )
-from magic_hour_provider.storage.local import clean_folder
+from magic_hour_provider.storage.folders import clean_folder
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -249,6 +249,7 @@ class MagicHourOperator(BaseOperator):
 
     def _defer(self, deferral: Deferral) -> NoReturn:
         # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.
+        from magic_hour_provider import clock
         from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
         record, deadline, now = deferral.record, deferral.deadline, clock.current().now()

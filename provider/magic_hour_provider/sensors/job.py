@@ -34,7 +34,7 @@ from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
 from magic_hour_provider.polling.progress import describe_failed_poll
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
-from magic_hour_provider.storage.local import check_absolute, check_given_folder, clean_folder
+from magic_hour_provider.storage.folders import check_absolute, check_given_folder, clean_folder
 from magic_hour_provider.times import parse_time
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s
 

@@ -13,7 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 
 from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
 from magic_hour_provider.storage.files import ensure_folder, remove_file
-from magic_hour_provider.storage.local import check_absolute, random_suffix
+from magic_hour_provider.storage.folders import check_absolute
+from magic_hour_provider.storage.local import random_suffix
 from magic_hour_provider.storage.s3_writer import S3Writer
 from magic_hour_provider.storage.writers import open_writer
 

@@ -1,0 +1,52 @@
+"""The folder that a user names: checked while a DAG is parsed, before there is any storage to ask."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+from magic_hour_provider.api.errors import InvalidInputError
+
+
+def check_absolute(folder: str, name: str = "output_path") -> None:
+    """Refuse a folder that would lie below whatever folder the worker happens to run in.
+
+    :param folder: a path or a storage URI; of a template counts what stands before its first expression.
+    :param name: of the argument or setting, for the message.
+    :raises InvalidInputError: it is a relative path.
+    """
+    literal, *templates = re.split(r"\{[{%#]", folder, maxsplit=1)
+    scheme, is_uri, rest = literal.partition("://")
+    if is_uri:
+        host = rest.partition("/")[0].rpartition("@")[2]
+        relative = scheme.lower() in ("file", "local") and host not in ("", "~")
+        hint = f"After file:// the whole path follows: file:///{rest}"
+    else:
+        first, is_path, _ = literal.removeprefix("file:").partition("/")
+        # Of a template it may not be known yet.
+        relative = bool(first) and not (templates and (not is_path or ":" in first))
+        hint = "Write the whole path, beginning with /, or a storage URI such as s3://connection@bucket/folder"
+    if relative:
+        raise InvalidInputError(
+            f"{name} {folder[:200]!r} is a relative path: files would be stored below whatever folder the worker "
+            "runs in.",
+            next_step=f"{hint}.",
+        )
+
+
+def clean_folder(folder: Any) -> Any:
+    """Return a folder without the blanks and line ends that a file or a variable has left around it.
+
+    Of an enum it is the value; what is neither, and no text, is returned as it is.
+    """
+    folder = folder.value if isinstance(folder, Enum) else folder
+    return folder.strip() if isinstance(folder, str) else folder
+
+
+def check_given_folder(folder: Any) -> None:
+    """Refuse an ``output_path`` as :func:`check_absolute` does, as far as it is known while a DAG is parsed."""
+    folder = clean_folder(folder)
+    if isinstance(folder, str | PurePath):
+        check_absolute(str(folder))
