@@ -21,7 +21,7 @@ LEVELS = (
     {"batch"},
     {"execution", "plugin.webhooks", "plugin.media_tab"},
     {"plugin.recovery"},
-    {"inputs", "triggers", "batch.records", "plugin.state_store", "plugin.dag_tasks"},
+    {"inputs", "triggers", "batch.records", "plugin.state_store", "plugin.dag_tasks", "plugin.web"},
     {"ledger", "outputs", "hooks"},
     {"polling", "storage", "simulator"},
     {"api", "links"},
@@ -56,6 +56,7 @@ ONLY = {
         "plugin.recovery",
         "plugin.dag_tasks",
         "plugin.state_store",
+        "plugin.web",
         ROOT,
     },
     "plugin.recovery": {
@@ -72,6 +73,7 @@ ONLY = {
     },
     "plugin.state_store": {"ledger.record", "api"},
     "plugin.dag_tasks": {"api.catalog", "xcoms"},
+    "plugin.web": {"api.redaction", "clock", ROOT},
     # The command line runs where the API server does, and asks for what that side of the package has.
     "cli": {
         "api",

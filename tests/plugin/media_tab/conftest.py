@@ -16,7 +16,7 @@ from magic_hour_provider.api.models import is_id
 from magic_hour_provider.operators.files import MagicHourDeleteOperator, MagicHourUploadOperator
 from magic_hour_provider.operators.image import MagicHourAIImageGeneratorOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
-from magic_hour_provider.plugin.media_tab.database import run_cache
+from magic_hour_provider.plugin.web import load_cache
 from magic_hour_provider.xcoms import submitted_xcom
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
@@ -107,7 +107,7 @@ def tab(api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tab
     (root / "a-abc123-1.png").write_bytes(PNG)
     (root / "film-abc123-1.mp4").write_bytes(MP4)
     monkeypatch.setitem(os.environ, "AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", str(root))
-    monkeypatch.setattr(run_cache, "_KEPT_S", 0)  # tests ask for what they have just written
-    monkeypatch.setattr(run_cache, "_TIMES_LOADING", 0)
+    monkeypatch.setattr(load_cache, "_KEPT_S", 0)  # tests ask for what they have just written
+    monkeypatch.setattr(load_cache, "_TIMES_LOADING", 0)
     forget_tasks("campaign")
     return Tab(api, "campaign", root)

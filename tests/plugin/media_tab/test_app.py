@@ -14,8 +14,11 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from helpers.airflow_rows import RUN, token
 from magic_hour_provider.plugin import MagicHourPlugin, tabs
 from magic_hour_provider.plugin.media_tab import app as media_app
+from magic_hour_provider.plugin.web import app as web_app
 
 STATIC = Path(media_app.__file__).parent / "static"
+SHARED = Path(web_app.__file__).parent / "static"
+SCRIPTS = [*STATIC.glob("*.js"), *SHARED.glob("*.js")]
 
 
 def addresses(tab) -> list[str]:
@@ -95,24 +98,24 @@ def test_the_pages_have_no_script_and_no_style_of_their_own(tab, page):
 
 def test_the_pages_work_in_airflows_sandbox():
     """Airflow 3.1 allows a tab no forms, and no version dialogs or new windows: nothing asks for one."""
-    for path in (*STATIC.glob("*.js"), *STATIC.glob("*.html")):
+    for path in (*SCRIPTS, *STATIC.glob("*.html")):
         forbidden = r"<form|\"form\"|\.submit\(|type: \"submit\"|\b(?:alert|confirm|prompt|open)\((?=[\"'`])|_blank"
         assert not re.search(forbidden, path.read_text()), path
-    buttons = re.findall(r"\"button\",\s*\{([^}]*)\}", "".join(path.read_text() for path in STATIC.glob("*.js")))
+    buttons = re.findall(r"\"button\",\s*\{([^}]*)\}", "".join(path.read_text() for path in SCRIPTS))
     assert len(buttons) > 5
     assert [one for one in buttons if 'type: "button"' not in one] == []
 
 
 def test_every_module_is_served(tab):
     """What a script of the pages imports is there."""
-    for path in STATIC.glob("*.js"):
+    for path in SCRIPTS:
         for name in re.findall(r'from "\./([^"]+)"', path.read_text()):
             assert tab.get(f"/magic-hour/media/dags/campaign/static/{name}").status_code == 200, name
 
 
 def test_no_text_is_ever_parsed_as_html():
     """The scripts know no way from a text to markup, and reach no other server."""
-    for path in STATIC.glob("*.js"):
+    for path in SCRIPTS:
         text = path.read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|DOMParser|eval\(|Function\(", text), (
             path

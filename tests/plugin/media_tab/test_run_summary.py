@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -14,14 +12,11 @@ from airflow.sdk import DAG
 from airflow.utils.session import create_session
 
 from helpers.airflow_rows import RUN, put_mapped, put_run, put_task
-from helpers.clocks import MovableTime, set_clock
 from helpers.database import DIALECTS, airflow_on
-from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
-from magic_hour_provider.plugin.media_tab.database import queries, run_cache
-from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_run, load_snapshots
-from magic_hour_provider.plugin.media_tab.database.run_cache import RunCache
-from magic_hour_provider.plugin.media_tab.database.run_summary import Entry, RunSummary, summarize_run
+from magic_hour_provider.plugin.media_tab.database import queries
+from magic_hour_provider.plugin.media_tab.database.queries import load_run, load_snapshots
+from magic_hour_provider.plugin.media_tab.database.run_summary import Entry, summarize_run
 from magic_hour_provider.plugin.media_tab.pages import run_page
 
 PROMPT = "a lighthouse at dawn"
@@ -192,78 +187,3 @@ def test_a_selection_is_a_part_of_all(filters, offset, limit):
     assert selection.tiles == matching[offset : offset + limit]
     assert selection.counts["matching"] == len(matching)
     assert selection.counts["with_file"] == len([tile for tile in matching if tile.index is not None])
-
-
-# Shared by viewers
-
-
-class Loads:
-    """Loads of summaries, which end when a test wants it."""
-
-    def __init__(self):
-        self.runs, self.free, self.error = [], threading.Event(), None
-        self.free.set()
-
-    def __call__(self, dag_id, run_id):
-        """Load one."""
-        self.runs.append(run_id)
-        assert self.free.wait(60)
-        if self.error:
-            raise self.error
-        return RunSummary((), False, {"files": len(self.runs)}, {}, {})
-
-
-def test_viewers_share_a_summary(monkeypatch):
-    """However many ask at the same time, the run is read once; again some seconds later."""
-    set_clock(monkeypatch, clock := SimulatedClock(MovableTime()))
-    loads = Loads()
-
-    async def story():
-        cache = RunCache(loads)
-        loads.free.clear()
-        viewers = [asyncio.create_task(cache.get("many", "run")) for _ in range(50)]
-        viewers[0].cancel()  # one who leaves takes nobody else's summary along
-        await asyncio.sleep(0)
-        loads.free.set()
-        summaries = await asyncio.gather(*viewers, return_exceptions=True)
-        assert [one.totals["files"] for one in summaries[1:]] == [1] * 49
-        assert (await cache.get("many", "run")).totals["files"] == 1
-        clock.sleep(run_cache._KEPT_S + 1)
-        assert (await cache.get("many", "run")).totals["files"] == 2
-
-    asyncio.run(story())
-
-
-def test_a_load_that_fails_is_not_kept():
-    """All that wait for it learn of it, and the next one asks again."""
-    loads = Loads()
-
-    async def story():
-        cache = RunCache(loads)
-        loads.error = NoSuchTaskError()
-        results = await asyncio.gather(*(cache.get("many", "run") for _ in range(3)), return_exceptions=True)
-        assert {type(one) for one in results} == {NoSuchTaskError}
-        loads.error = None
-        assert (await cache.get("many", "run")).totals["files"] == 2
-
-    asyncio.run(story())
-
-
-def test_few_summaries_are_kept_and_few_loaded_at_once(monkeypatch):
-    """A viewer of many runs takes neither the server's memory nor its threads."""
-    loads = Loads()
-
-    async def story():
-        cache = RunCache(loads)
-        loads.free.clear()
-        viewers = [asyncio.create_task(cache.get("many", f"run{number}")) for number in range(100)]
-        async with asyncio.timeout(30):
-            while len(loads.runs) < run_cache._LOADS:  # noqa: ASYNC110 (what is waited for has no event)
-                await asyncio.sleep(0.005)
-        assert cache._limiter.borrowed_tokens == run_cache._LOADS
-        assert len(loads.runs) == run_cache._LOADS
-        loads.free.set()
-        await asyncio.gather(*viewers)
-        assert len(cache._entries) <= run_cache._MAX_KEPT
-
-    asyncio.run(story())

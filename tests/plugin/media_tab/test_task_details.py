@@ -16,10 +16,10 @@ from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.plugin.media_tab.charges import describe_reason
-from magic_hour_provider.plugin.media_tab.sanitize import to_safe_json
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.media_tab.task_details import error_of, job_of
 from magic_hour_provider.plugin.state_store import get_state_store_model
+from magic_hour_provider.plugin.web.sanitize import to_safe_json
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 REQUEST = {"image_count": 1, "model": "flux", "style": {"prompt": "a lighthouse"}, "aspect_ratio": "16:9"}

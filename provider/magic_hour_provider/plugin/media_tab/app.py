@@ -21,7 +21,6 @@ from starlette.responses import JSONResponse, Response
 
 from magic_hour_provider.plugin.media_tab.database.ownership import find_other_owners
 from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_run, load_snapshots, load_task
-from magic_hour_provider.plugin.media_tab.database.run_cache import RunCache
 from magic_hour_provider.plugin.media_tab.database.run_summary import RunSummary, Selection, iterate_uris
 from magic_hour_provider.plugin.media_tab.files.reader import MediaStorage
 from magic_hour_provider.plugin.media_tab.files.response import ViewerLeftError, respond_with_file, while_connected
@@ -30,24 +29,12 @@ from magic_hour_provider.plugin.media_tab.pages import MAX_PAGE, PAGE, run_page,
 from magic_hour_provider.plugin.media_tab.recovery.routes import RecoveryRoutes
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.recovery.situation import TaskKey
+from magic_hour_provider.plugin.web.app import PAGE_HEADERS, make_tab_app, respond_with_json
+from magic_hour_provider.plugin.web.load_cache import LoadCache
 
 _T = TypeVar("_T")
 
 _STATIC = Path(__file__).parent / "static"
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-}
-_PAGE_HEADERS = {
-    "cache-control": "no-cache",
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-    ),
-    "referrer-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-}
 _RUN = "/dags/{dag_id}/runs/{run_id}"
 _TASK = _RUN + "/tasks/{task_id}/{map_index}"
 _THREADS = 4  # for the database and for building pages
@@ -55,17 +42,11 @@ _THREADS = 4  # for the database and for building pages
 
 def make_media_app() -> FastAPI:
     """Return the application, to be mounted at ``/magic-hour/media``."""
-    # Airflow does not authenticate what plugins mount. A dependency of the application is one of each of its routes,
-    # of the static files too: who may not read the DAG's XComs gets nothing at all.
-    allowed = Depends(requires_access_dag("GET", DagAccessEntity.XCOM))
-    app = FastAPI(title="Magic Hour media", dependencies=[Depends(_check_ids), allowed], openapi_url=None)
+    app = make_tab_app("Magic Hour media", _STATIC, {_RUN: "run.html", _TASK: "task.html"})
     tab = app.state.media_tab = MediaTab()
-    app.add_api_route(_RUN, _static_page("run.html"), methods=["GET"])
-    app.add_api_route(_TASK, _static_page("task.html"), methods=["GET"])
     app.add_api_route(_RUN + "/details", tab.respond_with_run, methods=["GET"])
     app.add_api_route(_TASK + "/details", tab.respond_with_task, methods=["GET"])
     app.add_api_route(_TASK + "/files/{index}", tab.respond_with_file, methods=["GET", "HEAD"], response_model=None)
-    app.add_api_route("/dags/{dag_id}/static/{name}", _static_file, methods=["GET"])
     may_clear = [Depends(requires_access_dag("PUT", DagAccessEntity.TASK_INSTANCE))]
     app.add_api_route(_TASK + "/recovery", tab.respond_with_recovery, methods=["GET"], dependencies=may_clear)
     app.add_api_route(_TASK + "/recovery", tab.recover, methods=["POST"], dependencies=may_clear)
@@ -77,15 +58,15 @@ class MediaTab:
 
     def __init__(self) -> None:
         self._storage = MediaStorage()
-        self._runs = RunCache(_load_run)
+        self._runs = LoadCache(_load_run)
         self._threads = CapacityLimiter(_THREADS)
-        self._recovery = RecoveryRoutes(_PAGE_HEADERS)
+        self._recovery = RecoveryRoutes(PAGE_HEADERS)
 
     async def respond_with_task(self, dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
         """Return what the page of a task instance shows."""
         task, live = await self._load_task(dag_id, run_id, task_id, map_index)
         problems = await self._find_problems([uri for uri, _ in task.media] if task else [])
-        return await self._in_thread(lambda: _to_json(task_page(task, problems, time.time(), live=live)))
+        return await self._in_thread(lambda: respond_with_json(task_page(task, problems, time.time(), live=live)))
 
     async def respond_with_run(
         self,
@@ -108,7 +89,9 @@ class MediaTab:
         with _not_found():
             selection, snapshots = await self._in_thread(select)
         problems = await self._find_problems(list(iterate_uris(selection, snapshots)))
-        return await self._in_thread(lambda: _to_json(run_page(summary, selection, snapshots, problems, time.time())))
+        return await self._in_thread(
+            lambda: respond_with_json(run_page(summary, selection, snapshots, problems, time.time()))
+        )
 
     async def respond_with_recovery(self, dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
         """Return what a person who may clear the task instance can recover."""
@@ -155,7 +138,7 @@ class MediaTab:
         try:
             return await while_connected(request, respond())
         except FileNotShownError as error:
-            headers = _PAGE_HEADERS | ({"retry-after": "5"} if error.status == 503 else {})
+            headers = PAGE_HEADERS | ({"retry-after": "5"} if error.status == 503 else {})
             return JSONResponse({"detail": str(error)}, error.status, headers=headers)
         except ViewerLeftError:
             return Response(status_code=499)  # to nobody
@@ -192,40 +175,12 @@ def _not_found() -> Iterator[None]:
         raise HTTPException(404, "There is no such run or task instance.") from None
 
 
-def _to_json(content: dict[str, Any]) -> Response:
-    return JSONResponse(content, headers=_PAGE_HEADERS | {"cache-control": "no-store"})
-
-
-def _static(name: str) -> Response:
-    path = next((path for path in _STATIC.iterdir() if path.name == name and path.suffix in _TYPES), None)
-    if path is None:
-        raise HTTPException(404, "There is no such file.")
-    return Response(path.read_bytes(), headers=_PAGE_HEADERS | {"content-type": _TYPES[path.suffix]})
-
-
-def _static_page(name: str) -> Any:
-    def page() -> Response:
-        return _static(name)
-
-    return page
-
-
-def _static_file(name: str) -> Response:
-    return _static(name)
-
-
 def _may_read(request: Request, user: Any, dag_id: str) -> bool:
     try:
         requires_access_dag("GET", DagAccessEntity.XCOM, dag_id)(request, user)
     except HTTPException:
         return False
     return True
-
-
-def _check_ids(request: Request) -> None:
-    # The first of all checks, as PostgreSQL fails queries with it, also those for who may read a DAG.
-    if any("\0" in str(value) for value in request.path_params.values()):
-        raise HTTPException(404, "There is no such page.")
 
 
 def _parse_map_index(map_index: str) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.plugin.media_tab.recorded import split_reason
-from magic_hour_provider.plugin.media_tab.sanitize import safe_number, safe_text
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
+from magic_hour_provider.plugin.web.sanitize import safe_number, safe_text
 from magic_hour_provider.times import parse_time
 
 _NUMBERS = ("items", "complete", "failed", "unknown", "active", "left", "credits_charged", "max_credits")

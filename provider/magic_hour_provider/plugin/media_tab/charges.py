@@ -12,7 +12,7 @@ from typing import Any
 
 from magic_hour_provider.api.errors import Charge
 from magic_hour_provider.api.models import COMPLETE, is_id
-from magic_hour_provider.plugin.media_tab.sanitize import safe_number, safe_text
+from magic_hour_provider.plugin.web.sanitize import safe_number, safe_text
 
 _CHARGES = {charge.value: charge for charge in Charge}
 _LIBRARY = "https://magichour.ai/my-library"

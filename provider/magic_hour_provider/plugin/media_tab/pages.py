@@ -9,9 +9,9 @@ from typing import Any
 from magic_hour_provider.plugin.media_tab.batch_progress import batch_of, describe_batch
 from magic_hour_provider.plugin.media_tab.charges import describe_reason
 from magic_hour_provider.plugin.media_tab.database.run_summary import RunSummary, Selection
-from magic_hour_provider.plugin.media_tab.sanitize import safe_text
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.media_tab.task_details import error_of, file_of, job_of
+from magic_hour_provider.plugin.web.sanitize import safe_text
 
 log = logging.getLogger(__name__)
 

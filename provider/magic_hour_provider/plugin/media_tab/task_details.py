@@ -10,13 +10,13 @@ from magic_hour_provider.api.models import ENDED, is_id, library_url
 from magic_hour_provider.plugin.media_tab.batch_progress import batch_report
 from magic_hour_provider.plugin.media_tab.charges import describe_charge, describe_failure, describe_next_step
 from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
-from magic_hour_provider.plugin.media_tab.sanitize import (
+from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot, as_mapping
+from magic_hour_provider.plugin.web.sanitize import (
     flatten_request,
     safe_number,
     safe_text,
     to_safe_json,
 )
-from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot, as_mapping
 from magic_hour_provider.times import parse_time
 
 _UNREPORTED = "The attempt ended before its operator could report an error. Its log says why"

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from magic_hour_provider.api.catalog import KINDS
 from magic_hour_provider.api.models import CANCELED, ERROR, is_id
 from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
-from magic_hour_provider.plugin.media_tab.sanitize import safe_number
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot, stage_of
+from magic_hour_provider.plugin.web.sanitize import safe_number
 from magic_hour_provider.times import parse_time
 
 MAX_FIELD = 200

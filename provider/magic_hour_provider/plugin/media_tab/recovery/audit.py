@@ -15,8 +15,8 @@ from airflow.models.log import Log
 from airflow.utils.session import create_session
 from sqlalchemy import update
 
-from magic_hour_provider.plugin.media_tab.sanitize import to_safe_json
 from magic_hour_provider.plugin.recovery.situation import TaskKey
+from magic_hour_provider.plugin.web.sanitize import to_safe_json
 
 log = logging.getLogger(__name__)
 

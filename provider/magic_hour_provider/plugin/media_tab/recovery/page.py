@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from magic_hour_provider.plugin.media_tab.sanitize import safe_number
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.media_tab.task_details import job_of
 from magic_hour_provider.plugin.recovery.situation import Situation
+from magic_hour_provider.plugin.web.sanitize import safe_number
 
 _LIBRARY = "https://magichour.ai/my-library"
 

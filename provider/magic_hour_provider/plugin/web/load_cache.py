@@ -1,56 +1,56 @@
-"""Summaries of runs, shared by their viewers for a few seconds."""
+"""What is loaded from Airflow's database, shared by its viewers for a few seconds."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
 from magic_hour_provider import clock
-from magic_hour_provider.plugin.media_tab.database.run_summary import RunSummary
 
-_KEPT_S = 3.0  # at least; a summary is kept longer where loading takes long
+_KEPT_S = 3.0  # at least; what takes long to load is kept longer
 _TIMES_LOADING = 5.0
 _MAX_KEPT = 16
 _LOADS = 2  # at the same time
 
-Load = Callable[[str, str], RunSummary]
+_T = TypeVar("_T")
 
 
 @dataclass
-class _Entry:
-    task: asyncio.Task[RunSummary]
+class _Entry(Generic[_T]):
+    task: asyncio.Task[_T]
     expires_at: float | None = None  # None while it is being loaded
 
 
-class RunCache:
-    """Loads the summary of a run once for all that ask meanwhile. One event loop only.
+class LoadCache(Generic[_T]):
+    """Loads something once for all that ask meanwhile. One event loop only.
 
-    :param load: returns the summary of a run, by DAG id and run id; blocks.
+    :param load: returns it, by what :meth:`get` was given; blocks.
     """
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Callable[..., _T]) -> None:
         self._load = load
         self._limiter = CapacityLimiter(_LOADS)
-        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._entries: dict[tuple[Hashable, ...], _Entry[_T]] = {}
 
-    async def get(self, dag_id: str, run_id: str) -> RunSummary:
-        """Return the summary of a run, as it was some seconds ago at the most.
+    async def get(self, *key: Hashable) -> _T:
+        """Return what was loaded some seconds ago at the most.
 
+        :param key: the arguments of the load.
         :raises Exception: as the load does; that is not kept.
         """
-        key = dag_id, run_id
         entry = self._entries.get(key)
         if entry is None or (entry.expires_at is not None and entry.expires_at <= clock.current().monotonic()):
             entry = self._entries[key] = _Entry(asyncio.create_task(self._start(key)))
         return await asyncio.shield(entry.task)
 
-    async def _start(self, key: tuple[str, str]) -> RunSummary:
+    async def _start(self, key: tuple[Hashable, ...]) -> _T:
         begin = clock.current().monotonic()
         try:
-            summary = await to_thread.run_sync(self._load, *key, limiter=self._limiter)
+            loaded = await to_thread.run_sync(self._load, *key, limiter=self._limiter)
         except BaseException:
             self._entries.pop(key, None)
             raise
@@ -59,7 +59,7 @@ class RunCache:
         entry.expires_at = now + max(_KEPT_S, _TIMES_LOADING * (now - begin))
         self._remove_old(now)
         self._entries[key] = entry
-        return summary
+        return loaded
 
     def _remove_old(self, now: float) -> None:
         loaded = [(key, entry.expires_at) for key, entry in self._entries.items() if entry.expires_at is not None]
