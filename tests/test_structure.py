@@ -40,6 +40,7 @@ ONLY = {
         "ledger.fingerprint",
         "ledger.record",
         "ledger.tag",
+        "outputs.asset_uris",
         "plugin.state_store",
         "triggers.resume_delay",
         ROOT,

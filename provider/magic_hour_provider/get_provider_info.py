@@ -43,6 +43,9 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["magic_hour_provider.triggers.job", "magic_hour_provider.triggers.batch"],
             }
         ],
+        "asset-uris": [
+            {"schemes": ["magic-hour"], "handler": "magic_hour_provider.outputs.asset_uris.check_asset_uri"}
+        ],
         "cli": ["magic_hour_provider.cli.definition.get_magic_hour_cli_commands"],
         "extra-links": ["magic_hour_provider.links.MagicHourLink"],
         "connection-types": [

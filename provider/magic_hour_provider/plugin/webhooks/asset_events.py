@@ -16,19 +16,20 @@ from airflow.utils.session import create_session
 from sqlalchemy import String, cast, select
 
 from magic_hour_provider.api.webhooks import Delivery
+from magic_hour_provider.outputs.asset_uris import EVENT_ASSET_URIS
 from magic_hour_provider.plugin.webhooks.database import lock_row
 
 log = logging.getLogger(__name__)
 
 # Magic Hour repeats a delivery for a day (https://docs.magichour.ai/integration/webhook/create-handler).
 _REPEAT_WINDOW = timedelta(hours=25)
-_EVENTS = ("completed", "errored")
 _MAX_NAME = 500  # characters
 
 
 def event_asset_uri(delivery: Delivery) -> str | None:
     """Return the URI of the asset that a delivery is an event of, or None."""
-    return f"magic-hour://{delivery.kind}/{delivery.event}" if delivery.event in _EVENTS else None
+    uri = f"magic-hour://{delivery.kind}/{delivery.event}"
+    return uri if uri in EVENT_ASSET_URIS else None
 
 
 def create_asset_event(delivery: Delivery, conn_id: str) -> bool:
