@@ -41,8 +41,15 @@ def test_a_typo_is_an_import_error_with_the_list(tmp_path):
 
 @pytest.mark.parametrize(
     "uri",
-    ["magic-hour://", "magic-hour://video", "magic-hour:video/completed", "magic-hour://video/completed?x=1"]
-    + ["magic-hour://Video/completed", "magic-hour://video/started", "magic-hour://face-detection/completed"],
+    [
+        "magic-hour://",
+        "magic-hour://video",
+        "magic-hour:video/completed",
+        "magic-hour://video/completed?x=1",
+        "magic-hour://Video/completed",
+        "magic-hour://video/started",
+        "magic-hour://face-detection/completed",
+    ],
 )
 def test_nothing_else_of_the_scheme(uri):
     """Neither another kind or event, nor another spelling: its events would have another URI."""
