@@ -93,7 +93,7 @@ ONLY = {
         ROOT,
     },
     "__main__": {"cli.definition"},
-    "simulator": {"api.catalog"},
+    "simulator": {"api.catalog", "api.prices"},
     "pytest_plugin": {"simulator", "clock"},
 }
 FLAT_MODULES = 7

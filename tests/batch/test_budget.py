@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from magic_hour_provider.api.prices.priced_fields import PricedFields
 from magic_hour_provider.batch.budget import Budget, Permission
-from magic_hour_provider.batch.priced_fields import PricedFields
 
 EXAMPLES = int(os.environ.get("MAGIC_HOUR_EXAMPLES", "100"))
 A, B, UNKNOWN = PricedFields("a"), PricedFields("b"), PricedFields(None)

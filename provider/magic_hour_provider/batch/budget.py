@@ -5,11 +5,12 @@ instance, over all its tries; items that were paid for before, or by another run
 threads.
 
 With ``max_credits``, spent + reserved + the next one's price is never above it, at the price known when the next one
-is sent. That is what an accepted create with the same priced fields said (:mod:`.priced_fields`), or more, where jobs
-of that price settled higher. A job of unknown price is sent alone: with nothing else whose price is not known, while
-less than the limit is spent and reserved, and everything else waits for what the response says. So what is spent can
-only pass the limit by what nobody knew: the price of such a job, or a service that takes more than it said. Then, and
-whenever it takes more than was reserved, nothing more is sent, and the excess is at most that of the jobs under way.
+is sent. That is what an accepted create with the same priced fields said
+(:mod:`magic_hour_provider.api.prices.priced_fields`), or more, where jobs of that price settled higher. A job of
+unknown price is sent alone: with nothing else whose price is not known, while less than the limit is spent and
+reserved, and everything else waits for what the response says. So what is spent can only pass the limit by what nobody
+knew: the price of such a job, or a service that takes more than it said. Then, and whenever it takes more than was
+reserved, nothing more is sent, and the excess is at most that of the jobs under way.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from magic_hour_provider.api.errors import describe_credits
-from magic_hour_provider.batch.priced_fields import PricedFields
+from magic_hour_provider.api.prices.priced_fields import PricedFields
 
 
 class Permission(Enum):

@@ -66,6 +66,11 @@ def describe_item(own: Iterable[str], sources: Mapping[str, str]) -> dict[str, s
     return {_OWN: "\n".join(names)} | {f"{_SOURCE}{name}": sources[name] for name in names if name in sources}
 
 
+def find_readable(fingerprint: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of the fields that could be read when the fingerprint was made."""
+    return {name: digest for name, digest in fingerprint.items() if digest != UNREADABLE}
+
+
 def find_own_fields(fingerprint: Mapping[str, str]) -> frozenset[str]:
     """Return the fields that differed by map index when the fingerprint was made."""
     return frozenset(fingerprint.get(_OWN, "").split("\n"))

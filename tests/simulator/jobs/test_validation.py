@@ -89,11 +89,11 @@ def test_upload_limits_follow_the_tier() -> None:
 
 def test_an_account_that_pays_later() -> None:
     """A usage-based account has a paid tier and no subscription, and goes below zero instead of being refused."""
-    with Simulator(manual_clock=True, credits=5, usage_based=True) as sim, connect(sim) as http:
+    with Simulator(manual_clock=True, credits=4, usage_based=True) as sim, connect(sim) as http:
         assert http.post("/v1/ai-image-generator", json=EXAMPLES["ai-image-generator"]["json"]).status_code == 200
         account = http.get("/v1/account").json()
         assert (account["tier"], account["subscription"]) == ("creator", None)
-        assert account["credits"] == 5 - sim.summary().credits < 0
+        assert account["credits"] == 4 - sim.summary().credits < 0
         assert sim.summary().creates == 1
     with pytest.raises(ValueError, match="cannot be free"):
         Simulator(usage_based=True, tier="free")

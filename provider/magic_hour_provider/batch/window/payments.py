@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
+from magic_hour_provider.api.prices.priced_fields import PricedFields, find_priced_fields
 from magic_hour_provider.batch.budget import Budget, Permission
 from magic_hour_provider.batch.jobs.submitter import ItemToPay
-from magic_hour_provider.batch.priced_fields import PricedFields, find_priced_fields
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.records.state import ItemState
 from magic_hour_provider.batch.rows.items import Items
 from magic_hour_provider.batch.spec import BatchSpec, Passage
 from magic_hour_provider.inputs.sources import check_inputs
+from magic_hour_provider.ledger.fingerprint import find_readable
 from magic_hour_provider.ledger.record import RecordError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Payments:
             body = self._items.prepare(item).body
             priced = find_priced_fields(self._spec.tool, body)
             if priced.digest is None:  # a file decides the price, and has to be known
-                priced = find_priced_fields(self._spec.tool, body, self._items.fingerprint(item))
+                priced = find_priced_fields(self._spec.tool, body, find_readable(self._items.fingerprint(item)))
             self._priced = key, priced
         return self._priced[1]
 

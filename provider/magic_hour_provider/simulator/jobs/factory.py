@@ -15,7 +15,7 @@ from magic_hour_provider.simulator.jobs.dimensions import clip_range, image_coun
 from magic_hour_provider.simulator.jobs.facts import FREE_MODELS, format_api_time, main_text, searchable_text, text_at
 from magic_hour_provider.simulator.jobs.inputs import InputResolver
 from magic_hour_provider.simulator.jobs.job import FPS, JobOutcome, SimulatedJob
-from magic_hour_provider.simulator.jobs.prices import ESTIMATED_FPS, credits_for
+from magic_hour_provider.simulator.jobs.prices import credits_for
 from magic_hour_provider.simulator.jobs.validation import validate_create
 
 _FACES = 2
@@ -57,8 +57,7 @@ class JobFactory:
             raise ApiError(422, "unprocessable_entity", failure.message)
         rendered_fps = min(FPS, known.get("max_fps_limit") or FPS)
         price, final = (
-            credits_for(tool, known, images=count, seconds=end - start, fps=fps)
-            for fps in (ESTIMATED_FPS, rendered_fps)
+            credits_for(tool, known, images=count, seconds=end - start, fps=fps) for fps in (None, rendered_fps)
         )
         return SimulatedJob(
             id=job_id,

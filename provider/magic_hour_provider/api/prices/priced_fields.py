@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from magic_hour_provider.api.catalog import Tool
-from magic_hour_provider.ledger.fingerprint import UNREADABLE
 
 # What says how long the output is. Where none of them is given, the length of a file or of a text does.
 _LENGTHS = ("end_seconds", "duration")
@@ -50,7 +49,7 @@ class PricedFields(NamedTuple):
 
 
 def find_priced_fields(
-    tool: Tool, body: Mapping[str, Any], fingerprint: Mapping[str, str] | None = None
+    tool: Tool, body: Mapping[str, Any], identities: Mapping[str, str] | None = None
 ) -> PricedFields:
     """Return what the price of a request depends on.
 
@@ -59,7 +58,7 @@ def find_priced_fields(
 
     :param tool: its tool.
     :param body: its JSON body, with any values in its file fields.
-    :param fingerprint: of the request: what its files count as, by their dotted paths; without it they are unknown.
+    :param identities: what its files count as, by their dotted paths; a file that is not among them is unknown.
     """
     entries = list(_walk(tool, body, tool.schema, "", ""))
     counted: list[Any] = [tool.slug, *((where, value) for where, _, what, value in entries if what == "value")]
@@ -71,7 +70,8 @@ def find_priced_fields(
             if what == "link":
                 counted.append((where, value))
             elif what == "file" and path in timed:
-                identity = _find_identity(path, fingerprint or {})
+                # A list of files counts as a whole.
+                identity = (identities or {}).get(path.partition("[]")[0])
                 if identity is None:
                     return PricedFields(None)
                 counted.append((where, identity))
@@ -115,9 +115,3 @@ def _kind_of_text(schema: Mapping[str, Any], path: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _find_identity(path: str, fingerprint: Mapping[str, str]) -> str | None:
-    """Return what a file counts as; a list of files counts as a whole."""
-    identity = fingerprint.get(path.partition("[]")[0])
-    return None if identity == UNREADABLE else identity

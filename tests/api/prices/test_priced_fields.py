@@ -9,8 +9,8 @@ import pytest
 from helpers.samples import KEY
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.client import MagicHourClient
-from magic_hour_provider.batch.priced_fields import PricedFields, find_priced_fields
-from magic_hour_provider.ledger.fingerprint import UNREADABLE
+from magic_hour_provider.api.prices.priced_fields import PricedFields, find_priced_fields
+from magic_hour_provider.ledger.fingerprint import UNREADABLE, find_readable
 
 LENGTHS = ("end_seconds", "duration")
 # Of two values each: what no price depends on, and what one may depend on.
@@ -112,7 +112,7 @@ def test_a_file_of_unknown_length_has_an_unknown_price():
     tool = TOOLS["lip-sync"]
     body = {"assets": {"video_file_path": "a.mp4"}, "start_seconds": 0}
     assert find_priced_fields(tool, body).digest is None
-    assert find_priced_fields(tool, body, {"assets.video_file_path": UNREADABLE}).digest is None
+    assert find_priced_fields(tool, body, find_readable({"assets.video_file_path": UNREADABLE})).digest is None
     first, again, other = (
         find_priced_fields(tool, body, {"assets.video_file_path": identity}) for identity in ("one", "one", "two")
     )
