@@ -33,7 +33,8 @@ class MagicHourBatchOperator(BaseOperator):
     once make only what is missing there. The task returns
     ``{"items", "complete", "failed", "unknown", "left_out", "credits_charged", "results"}``;
     :func:`~magic_hour_provider.batch.run.results.read_results` reads what has become of each item. An ``Asset`` among
-    the ``outlets`` gets the same as the extra of its event.
+    the ``outlets`` gets the same as the extra of its event; an ``AssetAlias`` gets an event for each file that this
+    task instance has paid for, where they are 250 at the most.
 
     :param tool: slug of the tool, as in Magic Hour's documentation (``text-to-video``), or a
         :class:`~magic_hour_provider.api.catalog.Tool` for one newer than this package.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Asset, Context
 
 log = logging.getLogger(__name__)
 
@@ -19,25 +19,54 @@ def emit_outlet_events(outlets: Sequence[Any], context: Context | Mapping[str, A
 
     :param outlets: of the task; what is no asset is left alone.
     :param context: of its attempt.
-    :param result: what the task returns; it holds no signed link.
+    :param result: what the task returns; it holds no signed link. Without ``media`` an alias gets nothing.
     """
     if not outlets:
         return
-    from airflow.sdk import Asset, AssetAlias
+    from airflow.sdk import Asset
     from airflow.sdk.definitions.asset import AssetRef
 
-    events = context["outlet_events"]
     for outlet in outlets:
-        if isinstance(outlet, AssetAlias):
-            for one in result["media"]:
-                try:
-                    asset = Asset(asset_uri(one["uri"]))
-                except ValueError as error:  # too long, say: the file is stored, and paid for
-                    log.warning("%s makes no asset for %r: %s", one["uri"], outlet.name, error)
-                else:
-                    events[outlet].add(asset, extra={**result, "uri": one["uri"], "index": one["index"]})
-        elif isinstance(outlet, Asset | AssetRef):
-            events[outlet].extra = {**events[outlet].extra, **result}
+        if isinstance(outlet, Asset | AssetRef):
+            event = context["outlet_events"][outlet]
+            event.extra = {**event.extra, **result}
+    emit_file_events(
+        outlets, context, [{**result, "uri": one["uri"], "index": one["index"]} for one in result.get("media", ())]
+    )
+
+
+def emit_file_events(
+    outlets: Sequence[Any], context: Context | Mapping[str, Any], extras: Iterable[Mapping[str, Any]]
+) -> None:
+    """Give the aliases among a task's outlets an event for each file.
+
+    :param extras: of the events, each with the ``uri`` of its file.
+    """
+    aliases = find_aliases(outlets)
+    for extra in extras if aliases else ():
+        try:
+            asset = _make_asset(extra["uri"])
+        except ValueError as error:  # too long, say: the file is stored, and paid for
+            names = ", ".join(repr(alias.name) for alias in aliases)
+            log.warning("%s makes no asset for %s: %s", extra["uri"], names, error)
+        else:
+            for alias in aliases:
+                context["outlet_events"][alias].add(asset, extra=dict(extra))
+
+
+def find_aliases(outlets: Sequence[Any]) -> list[Any]:
+    """Return the aliases among a task's outlets."""
+    if not outlets:
+        return []
+    from airflow.sdk import AssetAlias
+
+    return [outlet for outlet in outlets if isinstance(outlet, AssetAlias)]
+
+
+def _make_asset(uri: str) -> Asset:
+    from airflow.sdk import Asset
+
+    return Asset(asset_uri(uri))
 
 
 def asset_uri(uri: str) -> str:

@@ -17,6 +17,7 @@ from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.rows.items import Items, read_items
 from magic_hour_provider.batch.run.conclusion import find_failure, make_manifest
+from magic_hour_provider.batch.run.file_events import FileEvents
 from magic_hour_provider.batch.run.results import write_results
 from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, BatchTask, Passage
 from magic_hour_provider.batch.window.board import ItemBoard
@@ -32,7 +33,7 @@ from magic_hour_provider.hooks.own_task import warn_of_test_run
 from magic_hour_provider.hooks.settings import ConnectionSettings
 from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.tag import generate_job_name
-from magic_hour_provider.outputs.assets import emit_outlet_events
+from magic_hour_provider.outputs.assets import emit_file_events, emit_outlet_events, find_aliases
 from magic_hour_provider.storage.paths import check_folder
 from magic_hour_provider.times import format_time
 from magic_hour_provider.xcoms import BATCH_XCOM
@@ -50,14 +51,15 @@ def run_batch(task: BatchTask, context: Context, passage: Passage | None = None)
     :raises AirflowException: items are missing, or nothing can be done now.
     """
     warn_of_test_run(context, task.log)
-    attempt = BatchAttempt(task.log, context, passage)
+    attempt = BatchAttempt(task.log, context, passage, wants_files=bool(find_aliases(task.outlets)))
     try:
         outcome = attempt.run(task.batch_spec())
     except errors.MagicHourError as error:
         attempt.push_failure(error)
         raise to_airflow_error(error) from find_cause(error)
     if not isinstance(outcome, BatchDeferral):
-        emit_outlet_events(task.outlets, context, {**outcome, "media": []})
+        emit_outlet_events(task.outlets, context, outcome)
+        emit_file_events(task.outlets, context, attempt.file_events)
     return outcome
 
 
@@ -65,13 +67,19 @@ class BatchAttempt:
     """One worker's part of an attempt.
 
     :param passage: of the worker before; None: the attempt begins.
+    :param wants_files: whether its files are to have asset events.
     """
 
-    def __init__(self, log: FilteringBoundLogger, context: Mapping[str, Any], passage: Passage | None) -> None:
+    def __init__(
+        self, log: FilteringBoundLogger, context: Mapping[str, Any], passage: Passage | None, *, wants_files: bool
+    ) -> None:
         self._log, self._context, self._ti = log, context, context["ti"]
         self._is_first = passage is None
         self._passage = passage or Passage(clock.current().now())
         self._facts: dict[str, Any] = {}
+        self._wants_files = wants_files
+        self.file_events: list[dict[str, Any]] = []
+        """The extras of the asset events of its files, once it has succeeded."""
 
     def run(self, spec: BatchSpec) -> dict[str, Any] | BatchDeferral:
         """Run it; see :func:`run_batch`."""
@@ -153,7 +161,10 @@ class BatchAttempt:
         self, spec: BatchSpec, items: Items, records: ItemRecords, owner: Owner, engine: Engine
     ) -> dict[str, Any]:
         counts, payments = engine.counts, engine.payments
-        results = write_results(items, records, counts, spec.output_path, owner)
+        files = FileEvents(spec.tool, owner) if self._wants_files else None
+        results = write_results(
+            items, records, counts, spec.output_path, owner, on_row=files.add if files is not None else None
+        )
         manifest = make_manifest(counts, records.spent(owner).credits, results)
         self._facts["results"] = results
         self._push(engine, manifest["credits_charged"])
@@ -162,6 +173,8 @@ class BatchAttempt:
         )
         if failure is not None:
             raise failure
+        if files is not None:
+            self.file_events = files.make_extras(results)
         return manifest
 
     def _describe_rows(self, items: Items) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -32,15 +32,26 @@ def results_folder(output_path: str, owner: Owner) -> str:
     return f"{output_path.rstrip('/')}/{RESULTS_FOLDER}/{owner.digest}"
 
 
-def write_results(items: Items, records: RecordReader, counts: Counts, output_path: str, owner: Owner) -> str:
+def write_results(
+    items: Items,
+    records: RecordReader,
+    counts: Counts,
+    output_path: str,
+    owner: Owner,
+    *,
+    on_row: Callable[[ItemState, Mapping[str, Any]], object] | None = None,
+) -> str:
     """Write one line for each item, in the order of the rows, and return the file's URI.
 
     :param counts: what this attempt knows of items that have no record.
+    :param on_row: called with the state of each item and what is written of it.
     :raises TransferError: it cannot be written now.
     """
     folder = results_folder(output_path, owner)
     lines = io.BytesIO()
-    for row in _rows(items, records, counts):
+    for state, row in _rows(items, records, counts):
+        if on_row is not None:
+            on_row(state, row)
         lines.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode())
         lines.write(b"\n")
     uri = f"{folder}/{RESULTS_FILE}"
@@ -56,7 +67,7 @@ def write_results(items: Items, records: RecordReader, counts: Counts, output_pa
     return uri
 
 
-def _rows(items: Items, records: RecordReader, counts: Counts) -> Iterator[dict[str, Any]]:
+def _rows(items: Items, records: RecordReader, counts: Counts) -> Iterator[tuple[ItemState, dict[str, Any]]]:
     states = records.load()
     files = _files_of(records, states)
     each = iter(items)
@@ -64,7 +75,8 @@ def _rows(items: Items, records: RecordReader, counts: Counts) -> Iterator[dict[
         while some := list(islice(each, _AT_ONCE)):
             steps = pool.map(lambda item: _read(records, files.get(item.key)), some)
             for item, step in zip(some, steps, strict=True):
-                yield _row(item, states.get(item.key) or ItemState(), step, counts)
+                state = states.get(item.key) or ItemState()
+                yield state, _row(item, state, step, counts)
 
 
 def _files_of(records: RecordReader, states: Mapping[str, ItemState]) -> dict[str, StepName]:
