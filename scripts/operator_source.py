@@ -216,6 +216,8 @@ def _options() -> str:
         ("extra_request", "Mapping[str, Any] | XComArg | None"),
         ("on_unknown_submission", 'Literal["fail", "resubmit"]'),
         ("on_clear", 'Literal["reuse", "regenerate"]'),
+        ("max_credits", "int | None"),
+        ("max_credits_unknown", 'Literal["refuse", "allow"]'),
     ]
     theirs = [name for name in inspect.signature(BaseOperator.__init__).parameters if name not in ("self", "kwargs")]
     lines = ["class OperatorOptions(TypedDict, total=False):"]

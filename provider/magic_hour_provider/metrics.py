@@ -5,7 +5,11 @@ from __future__ import annotations
 import logging
 
 CREDITS_CHARGED = "magic_hour.credits_charged"
-"""Credits of jobs that are complete, counted on the worker, by tool."""
+"""Credits of jobs that are complete, counted on the worker, by tool and DAG, as are the next two."""
+CREDITS_OVER_LIMIT = "magic_hour.credits_over_limit"
+"""Credits that jobs were charged above ``max_credits``: the estimate was too low."""
+CREDITS_REFUSED = "magic_hour.credits_refused"
+"""Jobs that a limit of credits refused before they were paid for."""
 POLLS = "magic_hour.polls"
 """Status requests of a triggerer, by connection, as are all metrics below."""
 POLL_FAILURES = "magic_hour.poll_failures"
@@ -20,17 +24,18 @@ COMPLETION_LATENCY = "magic_hour.completion_latency"
 log = logging.getLogger(__name__)
 
 
-def count_credits(credits_charged: int | None, tool: str) -> None:
-    """Count the credits of a job that is complete. A metric only informs: nothing fails for it.
+def count_credits(count: int | None, tool: str, dag_id: str, *, metric: str = CREDITS_CHARGED) -> None:
+    """Count credits, or jobs, of a task. A metric only informs: nothing fails for it.
 
-    :param credits_charged: credits, as settled when the job was complete; None: not known.
+    :param count: for credits charged: as settled when the job was complete; None: not known.
+    :param metric: one of those above.
     """
-    if not credits_charged:
+    if not count:
         return
     try:
         # Imported here: parsing a DAG has no use for it.
         from airflow.providers.common.compat.sdk import Stats
 
-        Stats.incr(CREDITS_CHARGED, credits_charged, tags={"tool": tool})
+        Stats.incr(metric, count, tags={"tool": tool, "dag_id": dag_id})
     except Exception:
         log.exception("The credits of a job could not be counted; that does not affect the job.")

@@ -107,7 +107,7 @@ def test_credits_are_counted_once(airflow, monkeypatch):
     charged = airflow.attempt(operator, ti)["credits_charged"]
     ti.clear()
     assert airflow.attempt(operator, ti)["status"] == "complete"
-    assert counted == [("magic_hour.credits_charged", charged, {"tool": "text-to-video"})]
+    assert counted == [("magic_hour.credits_charged", charged, {"tool": "text-to-video", "dag_id": "teaser"})]
     assert airflow.sim.stats()["credits"]["settled"] == charged
     assert airflow.creates() == 1
 

@@ -253,6 +253,12 @@ class NotRetryableError(MagicHourError):
         return self.message
 
 
+class CreditLimitError(MagicHourError):
+    """A limit of credits that the user has set refuses a job before it is paid for."""
+
+    charge = Charge.NONE
+
+
 class JobNotFoundError(NotRetryableError):
     """Magic Hour does not know a job that somebody else has named: nothing tells whether it was ever made."""
 

@@ -93,10 +93,12 @@ class Budget:
 
     # -- before a submission
 
-    def may_send(self, key: str, priced: PricedFields) -> BudgetDecision:
+    def may_send(self, key: str, priced: PricedFields, expected: int | None = None) -> BudgetDecision:
         """Decide whether an item may be submitted now. It reserves nothing: :meth:`sent` does.
 
         :param key: the item's.
+        :param expected: its estimate, where no job of this batch says what it costs: it is still sent alone, and not
+            at all where the estimate is above what is left. None: there is none.
         """
         price = self.price(priced)
         if self._is_stopped:
@@ -111,9 +113,11 @@ class Budget:
         if self._unpriced:
             return BudgetDecision(Permission.WAIT, price, "What a job under way costs is not known yet.")
         held = self.spent + self.reserved
-        if held + price <= self.max_credits if price is not None else held < self.max_credits:
+        likely = price if price is not None else expected
+        if held + likely <= self.max_credits if likely is not None else held < self.max_credits:
             return BudgetDecision(Permission.SEND, price)
-        costs = "has a price that is not known" if price is None else f"costs {describe_credits(price)}"
+        costs = "has a price that is not known" if likely is None else f"costs {describe_credits(likely)}"
+        costs += " by its estimate" * (likely is not None and price is None)
         reason = f"The next item {costs}, and {max(0, self.max_credits - held)} of max_credits are left."
         if self._reservations:
             # What is under way may settle lower, or be refunded.

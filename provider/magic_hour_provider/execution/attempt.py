@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import check_id
+from magic_hour_provider.api.prices import estimate
+from magic_hour_provider.api.prices.priced_fields import find_priced_fields
 from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.failures import (
     add_earlier_payment,
@@ -24,6 +26,8 @@ from magic_hour_provider.execution.failures import (
     report_early_failure,
 )
 from magic_hour_provider.execution.outcome import OutcomeHandler, TaskResult
+from magic_hour_provider.execution.payment.limits import report_overcharge
+from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
 from magic_hour_provider.execution.payment.preflight import check_adopted_job, run_preflight
 from magic_hour_provider.execution.payment.run_activity import RunActivity
 from magic_hour_provider.execution.payment.submission import get_balance, submit_once
@@ -34,11 +38,13 @@ from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.own_task import warn_of_test_run
 from magic_hour_provider.ledger.decision import Decision, MappedItem
+from magic_hour_provider.ledger.fingerprint import find_readable
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import CLEAR_WARNING
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.ledger.tag import find_tag, generate_job_name
+from magic_hour_provider.metrics import CREDITS_REFUSED, count_credits
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
 
 if TYPE_CHECKING:
@@ -166,6 +172,8 @@ class JobAttempt:
                 is_ephemeral=self._ledger.is_ephemeral,
                 may_learn_outcome=may_learn_outcome,
             )
+            if isinstance(error, errors.CreditLimitError):
+                count_credits(1, self.spec.tool.slug, self.report.dag_id, metric=CREDITS_REFUSED)
             self.report.push_failure(error)
             self._has_failed = True
             raise to_airflow_error(error) from find_cause(error)
@@ -228,14 +236,17 @@ class JobAttempt:
 
     def submit(self, decision: Decision) -> Record:
         """Submit a new job, and return its record: the only step that pays."""
-        spec = self.spec
-        if decision.seen is not None:
-            self.report.push_earlier_job(decision.seen)
-        checked = run_preflight(spec, self._client, generate_job_name(self._context["ti"]), self._log)
+        spec, seen = self.spec, decision.seen
+        if seen is not None:
+            self.report.push_earlier_job(seen)
+            self.report.push_earlier_payments(seen)
+        observed = ObservedPrices(spec.conn_id, self._client.base_url, spec.tool)
+        priced = find_priced_fields(spec.tool, spec.request.body, find_readable(self._fingerprint))
+        cost = estimate(spec.tool, spec.request.body, observed=observed.find(priced))
+        self.report.set_estimate(cost.to_json())
+        checked = run_preflight(spec, self._client, generate_job_name(self._context["ti"]), cost, self._log)
         if not (self._ledger.is_ephemeral or self._ledger.outlives_a_clear):
             self._log.warning(CLEAR_WARNING)
-        # Before the intent: between that and the request nothing may come that could be interrupted.
-        self.report.push_intent(checked.tag, checked.name, spec.conn_id)
         self.intent = Intent(
             self._ledger,
             decision,
@@ -245,8 +256,12 @@ class JobAttempt:
             name=checked.name,
             conn_id=spec.conn_id,
             balance=checked.account.credits if checked.account else None,
+            estimate=cost.to_json(),
             announce=self.report.push_unrecorded,
         )
+        # Before the intent: between that and the request nothing may come that could be interrupted.
+        self.report.set_run_credits(self.intent.record)
+        self.report.push_intent(checked.tag, checked.name, spec.conn_id)
         try:
             self.record = record = submit_once(
                 self.intent,
@@ -255,7 +270,7 @@ class JobAttempt:
                 checked.body,
                 account=checked.account,
                 account_at=checked.account_at,
-                activity=RunActivity(self._context, decision.seen),
+                activity=RunActivity(self._context, seen),
                 resubmits=spec.on_unknown_submission == "resubmit",
                 webhook_may_identify=self._webhook_may_identify(checked.name, checked.tag),
             )
@@ -263,8 +278,11 @@ class JobAttempt:
             if not self.intent.is_written:
                 # Surely no job was made: a key that stayed would be taken for one, should the record be missing.
                 self.report.remove_intent(checked.tag)
+                self.report.set_run_credits(seen)
             raise
         self.report.push_record(record, "queued")
+        report_overcharge(spec, record, self.report.dag_id, self._log)
+        observed.add(priced, record.credits_charged)
         return record
 
     def wait(

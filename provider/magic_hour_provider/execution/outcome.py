@@ -91,7 +91,8 @@ class OutcomeHandler:
         if failure.charge is errors.Charge.REFUNDED:
             self._report.push_refunded(job.id)
         credits_charged = job.credits_charged or record.credits_charged
-        self._ledger.mark_ended(replace(record, credits_charged=credits_charged), failure)
+        ended = self._ledger.mark_ended(replace(record, credits_charged=credits_charged), failure)
+        self._report.set_run_credits(ended)
         raise failure
 
     def conclude_unfinished(self, record: Record, *, is_new: bool) -> TaskResult:
@@ -121,11 +122,12 @@ class OutcomeHandler:
             stored=record.files,
             on_stored=lambda files: self._ledger.mark_stored(record, [asdict(one) for one in files]),
         )
-        self._report.push_end(job.status, credits_charged=job.credits_charged)
         credits_charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
+        self._report.set_run_credits(replace(record, state="delivered", credits_charged=credits_charged))
+        self._report.push_end(job.status, credits_charged=job.credits_charged)
         self._ledger.mark_delivered(record, result["media"], credits_charged)
         if record.state != "delivered":
-            count_credits(credits_charged, record.tool)
+            count_credits(credits_charged, record.tool, self._report.dag_id)
         return result
 
     def _find_stored_files(self, record: Record) -> list[StoredFile] | None:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from magic_hour_provider import clock
@@ -19,7 +20,7 @@ from magic_hour_provider.api.errors import (
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, library_url
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.ledger.places.mark import EarlierXComs
-from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.ledger.record import Record, RunCredits
 from magic_hour_provider.times import format_time
 from magic_hour_provider.xcoms import (
     JOB_XCOM,
@@ -33,6 +34,8 @@ from magic_hour_provider.xcoms import (
 
 log = logging.getLogger(__name__)
 
+PENDING = "pending"
+"""The status of a task that has no job yet."""
 SUBMITTING = "submitting"
 """The status of a task whose paid request may be under way."""
 
@@ -73,6 +76,7 @@ class Report:
 
     def __init__(self, ti: Any, tool: str, request: Mapping[str, Any]) -> None:
         self._ti = ti
+        self.dag_id: str = ti.dag_id
         self._facts: dict[str, Any] = {"tool": tool, "request": _shorten(redact_values(request)), "polls": 0}
         self._intents: list[str] = []  # keys that this attempt has pushed
         self._earlier_jobs: list[str] = []
@@ -93,16 +97,43 @@ class Report:
         self._facts["polls"] += 1
         self._facts["status"] = status
 
-    def push_intent(self, tag: str, name: str | None, conn_id: str) -> None:
+    def set_estimate(self, estimate: Mapping[str, Any]) -> None:
+        """Note what the job will probably cost; pushed with whatever comes next.
+
+        :param estimate: ``{"credits", "basis"}``.
+        """
+        self._facts["estimate"] = dict(estimate)
+
+    def set_run_credits(self, record: Record | None) -> None:
+        """Note what the task instance has paid in its run, which the other tasks of the run read.
+
+        :param record: its ledger's; None: it has paid for nothing.
+        """
+        credits = record.count_run_credits() if record is not None else RunCredits()
+        index = self._ti.map_index
+        self._facts["run_credits"] = asdict(credits) | {"map_index": -1 if index is None else index}
+
+    def push_earlier_payments(self, record: Record) -> None:
+        """Push what was paid before a new job is made, as the XCom of the attempt before is gone.
+
+        :param record: what the ledger holds by then.
+        """
+        self.set_run_credits(record)
+        if record.count_run_credits() != RunCredits():
+            self._push(JOB_XCOM, {**self._facts, "status": PENDING})
+
+    def push_intent(self, tag: str, name: str | None, conn_id: str) -> bool:
         """Push that a request is about to be sent; its tag finds the task instance (XCom keys are indexed).
 
         It also is what other tasks of the run know of this one while nobody knows whether it has a job.
+
+        :returns: whether they can know it: the XCom could be written.
         """
         written_at = format_time(clock.current().now())
         intent = {"tool": self._facts["tool"], "name": name, "conn_id": conn_id, "written_at": written_at}
         self._push(intent_xcom(tag), intent)
         self._intents.append(intent_xcom(tag))
-        self._push(JOB_XCOM, {**self._facts, "name": name, "status": SUBMITTING})
+        return self._push(JOB_XCOM, {**self._facts, "name": name, "status": SUBMITTING})
 
     def keep_earlier(self) -> None:
         """Push the keys of an earlier attempt again: Airflow removes them, and the next attempt must find them too."""
@@ -119,6 +150,9 @@ class Report:
 
     def push_record(self, record: Record, status: str) -> None:
         """Push the job that a record is of; see :meth:`push_job`."""
+        if record.estimate is not None:
+            self.set_estimate(record.estimate)
+        self.set_run_credits(record)
         self.push_job(
             record.job_id or "",
             record.kind,

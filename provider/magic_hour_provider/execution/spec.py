@@ -107,6 +107,9 @@ class JobSpec:
     :param timeout: seconds this attempt waits; None: what fits the tool.
     :param on_unknown_submission: ``fail`` or ``resubmit``.
     :param on_clear: ``reuse`` or ``regenerate``.
+    :param max_credits: the most that the job may cost by its estimate; None: there is no limit.
+    :param max_credits_unknown: ``refuse`` or ``allow``: a job of which nobody knows what it costs, under a limit.
+    :param max_credits_per_run: the most that all tasks of the run together may pay; None: what DAG or setting says.
     :param execution_timeout: Airflow's limit of one attempt; None: there is none.
     :param may_store_nothing: False: nobody said that ``output_path`` should be empty.
     :param is_own_field: of a mapped task: whether a field of the fingerprint differs by map index.
@@ -121,6 +124,9 @@ class JobSpec:
     timeout: float | None
     on_unknown_submission: str
     on_clear: str
+    max_credits: int | None = None
+    max_credits_unknown: str = "refuse"
+    max_credits_per_run: int | None = None
     execution_timeout: timedelta | None = None
     may_store_nothing: bool = True
     is_own_field: Callable[[str], bool] = lambda field: False  # noqa: ARG005

@@ -65,7 +65,7 @@ def open_file_store(ti: Any, output_path: str, template: Any) -> FileStore | Non
     :param template: the same before it was rendered.
     :raises InvalidInputError: ``[magic_hour] ledger_path`` cannot work.
     """
-    root = _configured_root()
+    root = read_ledger_path()
     if not root and not output_path:
         return None
     if not root and _varies(template):
@@ -86,11 +86,11 @@ def open_configured_store(dag_id: str, run_id: str, task_id: str, map_index: int
 
     :raises InvalidInputError: the setting cannot work.
     """
-    root = _configured_root()
+    root = read_ledger_path()
     return FileStore(f"{root}/{folder_name(dag_id, run_id, task_id, map_index)}") if root else None
 
 
-def _configured_root() -> str:
+def read_ledger_path() -> str:
     """Return the setting without its last slash; empty: it is not set."""
     root: str = conf.get("magic_hour", "ledger_path", fallback="").strip()
     if not root:
@@ -114,11 +114,12 @@ def folder_name(dag_id: str, run_id: str, task_id: str, map_index: int | None) -
     """Return the folder of a task instance: readable, and by its hash unlike any other's, in any letter case."""
     index = -1 if map_index is None else map_index
     digest = hashlib.sha256(json.dumps([dag_id, run_id, task_id, index]).encode()).hexdigest()[:16]
-    task = _readable(task_id, 80) + (f".{index}" if index >= 0 else "")
-    return f"{_readable(dag_id, 80)}/{task}--{_readable(run_id, 80)}-{digest}"
+    task = make_readable(task_id, 80) + (f".{index}" if index >= 0 else "")
+    return f"{make_readable(dag_id, 80)}/{task}--{make_readable(run_id, 80)}-{digest}"
 
 
-def _readable(text: str, length: int) -> str:
+def make_readable(text: str, length: int) -> str:
+    """Return a text as the name of a file or folder; other texts may have the same one."""
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", text)[:length].strip(".-") or "_"
 
 

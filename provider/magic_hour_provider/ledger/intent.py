@@ -36,6 +36,7 @@ class Intent:
     :param name: the job's name, if it gets one.
     :param conn_id: the connection: a webhook delivery completes the intents of its own account alone.
     :param balance: credits before the request, if known.
+    :param estimate: what the job will probably cost, as of the record.
     :param announce: says elsewhere which job was paid for, where its record cannot be written at once.
     """
 
@@ -50,12 +51,21 @@ class Intent:
         name: str | None = None,
         conn_id: str | None = None,
         balance: int | None = None,
+        estimate: dict[str, Any] | None = None,
         announce: Callable[[Record], None] | None = None,
     ) -> None:
         previous = decision.seen
         history = previous.past() if previous is not None else []
         self.record = ledger.new_record(
-            tool, "intent", fingerprint, tag=tag, name=name, conn_id=conn_id, balance=balance, history=history
+            tool,
+            "intent",
+            fingerprint,
+            tag=tag,
+            name=name,
+            conn_id=conn_id,
+            balance=balance,
+            estimate=estimate,
+            history=history,
         )
         self.is_written = False
         """Whether it is in the ledger now."""

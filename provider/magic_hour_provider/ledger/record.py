@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -57,6 +58,24 @@ def overtaken_error(where: str, *, is_claim: bool = False) -> RecordError:
 
 
 @dataclass(frozen=True)
+class RunCredits:
+    """What a task instance has paid in its DAG run, over all its attempts.
+
+    :param paid: credits that it was charged and not refunded.
+    :param reserved: credits of requests that may have been sent, and of which it is not known whether they were paid.
+    :param is_known: whether that is all; False: there is a job or a request of which nobody knows what it costs.
+    """
+
+    paid: int = 0
+    reserved: int = 0
+    is_known: bool = True
+
+    def __add__(self, other: RunCredits) -> RunCredits:
+        """Return the sum of both."""
+        return RunCredits(self.paid + other.paid, self.reserved + other.reserved, self.is_known and other.is_known)
+
+
+@dataclass(frozen=True)
 class Record:
     """One paid job of one task instance, or the intent to pay for one.
 
@@ -67,6 +86,8 @@ class Record:
     :param fingerprint: SHA-256 of each request field; the request itself is not stored. See :mod:`.fingerprint`.
     :param conn_id: the connection; None in records of older versions.
     :param balance: credits before the request, if known.
+    :param estimate: what it was estimated to cost before it was paid for: ``{"credits", "basis"}``; it is what stays
+        reserved while nobody knows whether it was paid.
     :param files: what was stored: ``{"uri", "size", "sha256"}`` each.
     :param reason: the sentence of a failure.
     :param history: ended records, oldest first, shortened.
@@ -88,6 +109,7 @@ class Record:
     job_id: str | None = None
     submitted_at: float | None = None
     credits_charged: int | None = None
+    estimate: dict[str, Any] | None = None
     files: list[dict[str, Any]] = field(default_factory=list)
     reason: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -115,10 +137,19 @@ class Record:
 
     def past(self) -> list[dict[str, Any]]:
         """Return the history with this record at its end."""
-        names = ("state", "tool", "key", "job_id", "written_at", "credits_charged", "reason")
+        names = ("state", "tool", "key", "job_id", "written_at", "credits_charged", "estimate", "reason")
         stored = self.to_json()
         brief = {name: stored[name] for name in names}
-        return [*self.history, {name: value for name, value in brief.items() if value is not None}][-_HISTORY:]
+        entries = [*self.history, {name: value for name, value in brief.items() if value is not None}]
+        left_out, kept = entries[:-_HISTORY], entries[-_HISTORY:]
+        if left_out:  # their credits stay
+            total = sum(map(_count_credits, left_out), RunCredits())
+            kept[0] = {**kept[0], "earlier": asdict(total)}
+        return kept
+
+    def count_run_credits(self) -> RunCredits:
+        """Return what the task instance has paid in its run, this job and those of the history together."""
+        return sum(map(_count_credits, self.history), _count_credits(self.to_json()))
 
     def is_of_same_job(self, other: Record) -> bool:
         """Whether both are of one job, or one is the intent of the other."""
@@ -143,3 +174,16 @@ class Record:
     def page(self) -> str | None:
         """The job's page in the web library."""
         return library_url(self.kind, self.job_id) if self.job_id else None
+
+
+def _count_credits(entry: Mapping[str, Any]) -> RunCredits:
+    """Return what one job of a record has cost, as a store or a history keeps it."""
+    state, reason, charged = entry.get("state"), str(entry.get("reason") or ""), entry.get("credits_charged")
+    earlier = RunCredits(**entry["earlier"]) if "earlier" in entry else RunCredits()
+    if state == "failed" or (state == "ended" and Charge.REFUNDED.sentence in reason):
+        return earlier
+    expected = (entry.get("estimate") or {}).get("credits")
+    if state == "intent":
+        return earlier + RunCredits(reserved=expected or 0, is_known=expected is not None)
+    known = charged if charged is not None else expected
+    return earlier + RunCredits(paid=max(0, known or 0), is_known=known is not None)

@@ -38,7 +38,11 @@ def to_seconds(timeout: float | timedelta) -> float:
 
 
 _YEAR_S = 366 * 24 * 3600.0
-_CHOICES = {"on_unknown_submission": ("fail", "resubmit"), "on_clear": ("reuse", "regenerate")}
+_CHOICES = {
+    "on_unknown_submission": ("fail", "resubmit"),
+    "on_clear": ("reuse", "regenerate"),
+    "max_credits_unknown": ("refuse", "allow"),
+}
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -55,6 +59,11 @@ def check_options(options: Mapping[str, Any]) -> None:
     for name in ("deferrable", "wait_for_completion"):
         if isinstance(options.get(name), str):
             raise InvalidInputError(f"{name} must be True or False; it is the text {options[name]!r}.")
+    for name in ("max_credits", "max_credits_per_run"):
+        value = options.get(name)
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if value is not None and not is_count and not _is_xcom(value):
+            raise InvalidInputError(f"{name} must be a whole number, 0 or more; it is {value!r}.")
     timeout = options.get("timeout")
     if timeout is not None and not _is_xcom(timeout) and not 0 < to_seconds(timeout) <= _YEAR_S:
         raise InvalidInputError(f"timeout must be above 0 seconds, and at most a year; it is {timeout!r}.")

@@ -245,9 +245,9 @@ def _check_limits(options: Mapping[str, Any]) -> None:
 
     :raises InvalidInputError: the message names the option.
     """
-    for name, least in (("max_active_jobs", 1), ("canary", 0), ("item_retries", 0), ("max_credits", 0)):
+    for name, least in (("max_active_jobs", 1), ("canary", 0), ("item_retries", 0)):
         value = options[name]
-        if (value is None and name == "max_credits") or hasattr(value, "resolve"):
+        if hasattr(value, "resolve"):
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InvalidInputError(f"{name} must be a whole number, {least} or more; it is {value!r}.")

@@ -72,6 +72,10 @@ class MagicHourOperator(BaseOperator):
         job; ``retries`` bound them.
     :param on_clear: what a cleared task does with the job it has paid for: ``reuse`` it, or ``regenerate``, which
         makes and pays for a new one. A retry never does.
+    :param max_credits: a job whose estimate is above is refused before it is paid for; None: no limit. See
+        :mod:`magic_hour_provider.api.prices`. A job that is then charged more is kept, with a warning.
+    :param max_credits_unknown: what a limit means for a job of which nobody knows what it costs: ``refuse`` it, or
+        ``allow`` it.
     :param multiple_outputs: whether the result is pushed key by key as well, as XComs of their own.
     :raises InvalidInputError: (when the DAG is parsed) the tool, the request or an option cannot work.
     :raises AirflowFailException: (when it runs) a failure that a retry cannot fix.
@@ -98,6 +102,8 @@ class MagicHourOperator(BaseOperator):
         extra_request: Mapping[str, Any] | None = None,
         on_unknown_submission: Literal["fail", "resubmit"] = "fail",
         on_clear: Literal["reuse", "regenerate"] = "reuse",
+        max_credits: int | None = None,
+        max_credits_unknown: Literal["refuse", "allow"] = "refuse",
         multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -112,6 +118,8 @@ class MagicHourOperator(BaseOperator):
         self.extra_request = extra_request
         self.on_unknown_submission = on_unknown_submission
         self.on_clear = on_clear
+        self.max_credits = max_credits
+        self.max_credits_unknown = max_credits_unknown
         self.output_template = self.output_path  # rendering replaces the attribute
         self._may_store_nothing = isinstance(output_path, str) and not self.output_path
         self.attempt: Stoppable | None = None
@@ -234,6 +242,8 @@ class MagicHourOperator(BaseOperator):
             timeout=to_seconds(self.timeout) if self.timeout is not None else None,
             on_unknown_submission=self.on_unknown_submission,
             on_clear=self.on_clear,
+            max_credits=self.max_credits,
+            max_credits_unknown=self.max_credits_unknown,
             execution_timeout=self.execution_timeout,
             may_store_nothing=self._may_store_nothing,
             is_own_field=find_mapped_fields(self, self._mapped_paths),

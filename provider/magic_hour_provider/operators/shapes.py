@@ -26,6 +26,8 @@ class OperatorOptions(TypedDict, total=False):
     extra_request: Mapping[str, Any] | XComArg | None
     on_unknown_submission: Literal["fail", "resubmit"]
     on_clear: Literal["reuse", "regenerate"]
+    max_credits: int | None
+    max_credits_unknown: Literal["refuse", "allow"]
     task_id: str
     owner: Any
     email: Any

@@ -44,3 +44,31 @@ def test_a_refund_frees_credits(batches):
     with pytest.raises(AirflowException, match="2 are complete, 1 failed"):
         batches.attempt(batches.operator(given, item_id="sku", max_credits=20), TaskInstance("campaign"))
     assert batches.creates() == 3
+
+
+def test_a_published_price_above_the_limit_is_not_paid_for(batches):
+    """The first item's estimate counts: nothing is sent where it is above what is left."""
+    priced = {"image_count": 4, "model": "flux-schnell", "resolution": "640px"}  # 20 credits
+    ti = TaskInstance("campaign")
+    with pytest.raises(
+        AirflowException, match=r"The next item costs 20 credits by its estimate, and 19 of max_credits"
+    ):
+        batches.attempt(batches.operator(rows(3, **priced), item_id="sku", max_credits=19), ti)
+    assert batches.creates() == 0
+    ti.clear()
+    with pytest.raises(
+        AirflowException, match=r"1 are complete.*The next item costs 20 credits, and 19 of max_credits"
+    ):
+        batches.attempt(batches.operator(rows(3, **priced), item_id="sku", max_credits=39), ti)
+    assert batches.creates() == 1
+
+
+def test_what_a_batch_was_charged_is_remembered(batches, tmp_path):
+    """With ``ledger_path`` another batch knows the price before it pays for its first item."""
+    batches.airflow.setting("ledger_path", str(tmp_path / "ledger"))
+    batches.attempt(batches.operator(rows(1), item_id="sku", max_credits=100), TaskInstance("campaign"))
+    assert batches.creates() == 1
+    batches.folder += "-2"
+    with pytest.raises(AirflowException, match=r"The next item costs 10 credits by its estimate, and 9 of max_credits"):
+        batches.attempt(batches.operator(rows(2), item_id="sku", max_credits=9), TaskInstance("campaign"))
+    assert batches.creates() == 1

@@ -19,6 +19,7 @@ from magic_hour_provider.api.catalog import Tool
 ESTIMATED_FPS = 30.0
 """Frames a second that the service assumes before it has seen the video; the charge settles to what was rendered."""
 
+_LARGEST = 1e9  # what is more is no number of seconds or images that a service takes
 _TEXT = "style.prompt"  # of the tools that are charged by the character
 
 
@@ -118,7 +119,8 @@ def _value_at(request: Mapping[str, Any], path: str) -> Any:
 
 def _number_at(request: Mapping[str, Any], path: str) -> float | None:
     value = _value_at(request, path)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= _LARGEST else None
 
 
 def _text_at(tool: Tool, request: Mapping[str, Any], path: str) -> str:

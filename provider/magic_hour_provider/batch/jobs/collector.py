@@ -33,10 +33,13 @@ class JobOfItem:
 
 
 class Collector:
-    """Concludes jobs. Threads share it."""
+    """Concludes jobs. Threads share it.
 
-    def __init__(self, spec: BatchSpec, client: MagicHourClient, records: ItemRecords) -> None:
-        self._spec, self._client, self._records = spec, client, records
+    :param dag_id: for the metrics.
+    """
+
+    def __init__(self, spec: BatchSpec, client: MagicHourClient, records: ItemRecords, dag_id: str) -> None:
+        self._spec, self._client, self._records, self._dag_id = spec, client, records, dag_id
 
     def store(self, one: JobOfItem, job: Job, request: Any) -> None:
         """Store the files of a complete job, and write that down.
@@ -57,7 +60,7 @@ class Collector:
         record = replace(one.record, state="delivered", files=result["media"], credits_charged=charged)
         self._records.deliver(one.key, one.number, record)
         if one.is_own:
-            count_credits(charged, self._spec.tool.slug)
+            count_credits(charged, self._spec.tool.slug, self._dag_id)
 
     def fail(self, one: JobOfItem, job: Job) -> MagicHourError:
         """Write down that a job has ended without a result, and return its error.

@@ -25,6 +25,7 @@ from magic_hour_provider.batch.window.engine import Engine
 from magic_hour_provider.batch.window.payments import Payments
 from magic_hour_provider.batch.window.plan import Changes, Planner
 from magic_hour_provider.batch.window.polls import JobPolls
+from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
 from magic_hour_provider.execution.payment.preflight import check_min_credits
 from magic_hour_provider.execution.payment.submission import defer_alarm
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
@@ -124,7 +125,8 @@ class BatchAttempt:
         account = self._find_account(client)
         tier = account.tier if account is not None else None
         items.check_sizes(tier)
-        payments = Payments(spec, items, records, owner, states, self._passage, self._log)
+        observed = ObservedPrices(spec.conn_id, client.base_url, spec.tool)
+        payments = Payments(spec, items, records, owner, states, self._passage, observed, self._log)
         deadline = self._find_deadline(spec)
         polls = JobPolls(spec, client, self._passage.started_at, settings.max_polls_per_second, deadline)
         board = ItemBoard(
@@ -136,7 +138,7 @@ class BatchAttempt:
             records,
             board,
             Submitter(spec, client, records, retry_state, generate_job_name(self._ti), tier),
-            Collector(spec, client, records),
+            Collector(spec, client, records, self._ti.dag_id),
             self._passage,
             self._log,
             on_progress=lambda: self._push(engine, payments.budget.spent),

@@ -183,7 +183,7 @@ class Engine:
             self._log.error("Item %s (%s) could not be submitted: %s", key, one.item.label, why)
         else:
             payments.note_response()
-            payments.budget.charged(key, record.credits_charged)
+            payments.charged(key, record.credits_charged)
             self._refresh(key)
             self.polls.follow(JobOfItem(key, number, record, is_own=True))
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
+from magic_hour_provider.api.prices import estimate
 from magic_hour_provider.api.prices.priced_fields import PricedFields, find_priced_fields
 from magic_hour_provider.batch.budget import Budget, Permission
 from magic_hour_provider.batch.jobs.submitter import ItemToPay
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.records.state import ItemState
-from magic_hour_provider.batch.rows.items import Items
+from magic_hour_provider.batch.rows.items import Item, Items
 from magic_hour_provider.batch.spec import BatchSpec, Passage
+from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.ledger.fingerprint import find_readable
 from magic_hour_provider.ledger.record import RecordError
@@ -34,6 +36,7 @@ class Payments:
 
     :param states: of all items, as they were loaded; kept up to date by the engine.
     :param passage: of the worker before.
+    :param observed: what jobs of before were charged.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Payments:
         owner: Owner,
         states: Mapping[str, ItemState],
         passage: Passage,
+        observed: ObservedPrices,
         log: FilteringBoundLogger,
     ) -> None:
         self._spec, self._items, self._states, self._log = spec, items, states, log
@@ -54,6 +58,7 @@ class Payments:
         self._paused_until = float("-inf")
         self._connection_failures = 0
         self._limited_since: float | None = None
+        self._observed = observed
         self.budget = self._make_budget(records, owner)
 
     def _make_budget(self, records: ItemRecords, owner: Owner) -> Budget:
@@ -138,7 +143,7 @@ class Payments:
             if item is None:
                 raise errors.InvalidInputError("Its row is not there any more.")
             priced = self.find_priced(key)
-            decision = self.budget.may_send(key, priced)
+            decision = self.budget.may_send(key, priced, self._estimate(item, priced))
             if decision.permission is Permission.STOP:
                 self.stop(self.budget.describe_stop(map(self.find_priced, self._queue)), is_retryable=False)
                 return None
@@ -157,6 +162,22 @@ class Payments:
         self.budget.sent(key, priced)
         state = self._states.get(key) or ItemState()
         return ItemToPay(item, state, prepared, sources, fingerprint, self._notes.pop(key, ""))
+
+    def _estimate(self, item: Item, priced: PricedFields) -> int | None:
+        """Return what an item probably costs, where a limit asks and no job of this batch has said; None: not known."""
+        if self._spec.max_credits is None or self.budget.price(priced) is not None:
+            return None
+        return estimate(self._spec.tool, self._items.prepare(item).body, observed=self._observed.find(priced)).credits
+
+    # -- what came of a submission that made a job --------------------------------------------------------------------
+
+    def charged(self, key: str, credits: int | None) -> None:
+        """Record what an accepted submission was charged, for the budget and for later estimates."""
+        priced = self.find_priced(key)
+        is_news = credits is not None and self.budget.price(priced) != credits
+        self.budget.charged(key, credits)
+        if is_news:
+            self._observed.add(priced, credits)
 
     # -- what came of a submission that surely made no job -------------------------------------------------------------
 

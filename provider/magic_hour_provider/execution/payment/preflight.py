@@ -12,8 +12,10 @@ from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import GONE, Account
+from magic_hour_provider.api.prices import Estimate
 from magic_hour_provider.api.protocol import check_create_body
 from magic_hour_provider.api.redaction import redact
+from magic_hour_provider.execution.payment.limits import check_max_credits
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.inputs.upload import resolve_inputs
@@ -45,11 +47,12 @@ class CheckedRequest:
 
 
 def run_preflight(
-    spec: JobSpec, client: MagicHourClient, generated_name: str, log: FilteringBoundLogger
+    spec: JobSpec, client: MagicHourClient, generated_name: str, estimate: Estimate, log: FilteringBoundLogger
 ) -> CheckedRequest:
     """Check all that can fail for free, and upload the inputs, which is free too.
 
     :param generated_name: the name of a job that the user gave none, without its tag.
+    :param estimate: what the job probably costs.
     :raises MagicHourError: something cannot work; nothing was paid.
     """
     tool, request = spec.tool, spec.request
@@ -62,6 +65,7 @@ def run_preflight(
     if not isinstance(request.body.get("name"), str | None):
         raise errors.InvalidInputError(f"The name of a job is text; it is {request.body['name']!r}.")
     check_create_body(tool, request.body)
+    check_max_credits(spec, estimate)
     # Airflow's settings.
     tag_job_names = read_tag_job_names()
     if _check_settings():
