@@ -63,7 +63,7 @@ def test_a_storage_that_begins_to_refuse(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["local", "memory"])
 def test_a_listing_that_shows_it_later_is_refused(tmp_path, monkeypatch, kind):
     """A retry would not find what was paid for; nothing is declared there."""
-    monkeypatch.setattr(folder, "list_tree", lambda _: [])
+    monkeypatch.setattr(folder, "list_names", lambda *_: [])
     records = ItemRecords.open(str(tmp_path) if kind == "local" else f"memory://{tmp_path.name}/late", OWNER)
     with pytest.raises(InvalidInputError, match=r"does not show what was just written.*might pay again"):
         records.declare("a", records.get("a"), intent())
@@ -86,7 +86,7 @@ def test_a_storage_that_is_away(tmp_path, monkeypatch):
 
     records = ItemRecords.open(str(tmp_path), OWNER)
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "list_tree", away)
+        patch.setattr(folder, "list_names", away)
         with pytest.raises(RecordError, match=r"cannot be listed now \(OSError: away\)") as caught:
             records.prove()
     assert caught.value.retryable

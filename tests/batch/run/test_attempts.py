@@ -12,6 +12,7 @@ from airflow.sdk import Asset
 from helpers.attempts import TaskInstance
 from helpers.batches import Batches, results, rows
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.batch.records import folder
 from magic_hour_provider.batch.run.results import read_results
 
 
@@ -65,6 +66,15 @@ def test_each_item_is_paid_for_once(batches):
     for one in before:
         assert (after[one]["id"], after[one]["files"]) == (before[one]["id"], before[one]["files"])
         assert after[one]["media"][0]["size"] > 0
+
+
+def test_all_records_are_listed_twice(batches, monkeypatch):
+    """At the beginning and at the end: of ten thousand items in an object store that is what an attempt waits for."""
+    real, listed = folder.list_tree, []
+    monkeypatch.setattr(folder, "list_tree", lambda path: listed.append(path) or real(path))
+    batches.attempt(batches.operator(rows(2), item_id="sku"), TaskInstance("campaign"))
+    assert len(listed) == 2
+    assert batches.creates() == 2
 
 
 def test_equal_rows_without_an_id_are_one_item(batches):

@@ -46,6 +46,14 @@ class RecordFolder:
         with self._translating_errors("listed", ""):
             return list_tree(self._root)
 
+    def list_some(self, prefix: str) -> list[str]:
+        """Return the names in the folder itself that begin so.
+
+        :raises RecordError: they cannot be listed now.
+        """
+        with self._translating_errors("listed", ""):
+            return list_names(self._root, prefix)
+
     def list_item(self, key: str) -> list[str]:
         """Return the names of all files of an item.
 

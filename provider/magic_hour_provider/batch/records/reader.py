@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from magic_hour_provider.batch.records.content import ItemStep
@@ -34,9 +34,10 @@ class RecordReader:
         self.folder = folder
         self._spent: dict[str, Spent] = {}
 
-    def load(self) -> dict[str, ItemState]:
+    def load(self, on_item: Callable[[ItemState, list[StepName]], object] | None = None) -> dict[str, ItemState]:
         """Return the state of every item that has one, by key. No file is read, but for ids too long for a name.
 
+        :param on_item: called with the state of each and the names of its files.
         :raises RecordError: the storage cannot be listed now.
         :raises InvalidInputError: a name there may be a payment that this version cannot read.
         """
@@ -46,7 +47,9 @@ class RecordReader:
         paths.sort()
         for _, group in itertools.groupby(paths, key=key_of):
             if names := self._complete(parse_names(group)):
-                states[names[0].key] = resolve(names)
+                state = states[names[0].key] = resolve(names)
+                if on_item is not None:
+                    on_item(state, names)
                 for owner, credits in charges_of(names):
                     spent[owner] = spent[owner].plus(credits)
         self._spent = dict(spent)
@@ -72,7 +75,7 @@ class RecordReader:
         :raises MagicHourError: as :meth:`load`.
         """
         names = sorted(self.list_names(key), key=lambda name: (name.number, _ORDER.index(name.step)))
-        return [self._read(name) for name in names]
+        return [self.read_step(name) for name in names]
 
     def read_intent(self, key: str, number: int) -> ItemStep:
         """Return what the file of an intent holds, as far as it can be read.
@@ -80,7 +83,7 @@ class RecordReader:
         :raises MagicHourError: as :meth:`load`.
         """
         names = [name for name in self.list_names(key) if (name.number, name.step) == (number, "intent")]
-        return self._read(names[0]) if names else ItemStep(StepName(key, number, "intent"))
+        return self.read_step(names[0]) if names else ItemStep(StepName(key, number, "intent"))
 
     def list_names(self, key: str) -> list[StepName]:
         """Return the names of all files of an item, as they are now.
@@ -96,11 +99,15 @@ class RecordReader:
         return [self._with_id(name) if name.job_id == IN_THE_FILE else name for name in names]
 
     def _with_id(self, name: StepName) -> StepName:
-        record = self._read(name).record
+        record = self.read_step(name).record
         if record is None or not record.job_id:
             raise RecordError(f"The id of a paid job is in {self.folder.locate(name.path)}, which cannot be read.")
         return replace(name, job_id=record.job_id)
 
-    def _read(self, name: StepName) -> ItemStep:
+    def read_step(self, name: StepName) -> ItemStep:
+        """Return what the file of a step holds, as far as it can be read.
+
+        :raises RecordError: the storage does not answer now.
+        """
         own = replace(name, job_id=name_id(name.job_id)) if name.job_id != IN_THE_FILE else name
         return replace(ItemStep.read(own, self.folder.read(own.path)), name=name)

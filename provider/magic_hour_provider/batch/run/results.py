@@ -11,7 +11,7 @@ from typing import Any
 
 from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
 from magic_hour_provider.batch.records.content import ItemStep
-from magic_hour_provider.batch.records.names import StepName, parse_names
+from magic_hour_provider.batch.records.names import StepName
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.reader import RecordReader
 from magic_hour_provider.batch.records.state import ItemState
@@ -68,29 +68,27 @@ def write_results(
 
 
 def _rows(items: Items, records: RecordReader, counts: Counts) -> Iterator[tuple[ItemState, dict[str, Any]]]:
-    states = records.load()
-    files = _files_of(records, states)
+    names: dict[str, StepName] = {}
+
+    def keep(state: ItemState, of_item: list[StepName]) -> None:
+        # The file that says most of what has become of the item.
+        step = _STEPS.get(state.status, "job")
+        for name in of_item:
+            if (name.number, name.step) == (state.number, step):
+                names[name.key] = name
+
+    states = records.load(keep)
     each = iter(items)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="magic-hour-records") as pool:
         while some := list(islice(each, _AT_ONCE)):
-            steps = pool.map(lambda item: _read(records, files.get(item.key)), some)
+            steps = pool.map(lambda item: _read(records, names.get(item.key)), some)
             for item, step in zip(some, steps, strict=True):
                 state = states.get(item.key) or ItemState()
                 yield state, _row(item, state, step, counts)
 
 
-def _files_of(records: RecordReader, states: Mapping[str, ItemState]) -> dict[str, StepName]:
-    """Return the file of each item that says most of what has become of it."""
-    found: dict[str, StepName] = {}
-    for name in parse_names(records.folder.list_all()):
-        state = states.get(name.key)
-        if state is not None and name.number == state.number and name.step == _STEPS.get(state.status, "job"):
-            found[name.key] = name
-    return found
-
-
 def _read(records: RecordReader, name: StepName | None) -> ItemStep | None:
-    return None if name is None else ItemStep.read(name, records.folder.read(name.path))
+    return None if name is None else records.read_step(name)
 
 
 def _row(item: Item, state: ItemState, step: ItemStep | None, counts: Counts) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def prove(folder: RecordFolder) -> Proof:
     is_exclusive = _create_twice(folder, name)
     moment = clock.current().monotonic()
     try:
-        if name not in folder.list_all():
+        if name not in folder.list_some(name):
             _refuse(folder, "a listing does not show what was just written")
         if folder.read(name) not in (_FIRST, _SECOND):
             _refuse(folder, "what was just written cannot be read back")
