@@ -90,7 +90,7 @@ class {class_name(slug)}(MagicHourToolOperator):
 
     slug = "{slug}"
     request_fields = ({fields},)
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {{{renderers}}}
 
     def __init__(self, *, {", ".join(arguments)}, **kwargs: Unpack[OperatorOptions]) -> None:

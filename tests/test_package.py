@@ -18,6 +18,8 @@ from helpers.wheel import install_wheel
 from magic_hour_provider.get_provider_info import get_provider_info
 
 PACKAGE = Path(magic_hour_provider.__file__).parent
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "dags_examples"
 
 
 def modules() -> list[Path]:
@@ -91,7 +93,13 @@ print(json.dumps([str(Path(magic_hour_provider.__file__).parent), len(TOOLS), gr
         {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.suffix != ".pyc"}
         for root in (PACKAGE, Path(folder))
     )
-    assert theirs == ours
+    examples = {
+        f"example_dags/{path.relative_to(EXAMPLES)}"
+        for path in EXAMPLES.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert len(examples) > 7
+    assert theirs == ours | examples
     assert Path(folder).is_relative_to(tmp_path)
     assert "py.typed" in theirs
     assert tools == 32
@@ -146,6 +154,13 @@ def test_the_provider_info_is_valid():
     resolve_name(info["connection-types"][0]["hook-class-name"])
     for link in info["extra-links"]:
         resolve_name(link)
+    for plugin in info["plugins"]:
+        assert resolve_name(plugin["plugin-class"]).name == plugin["name"]
+    for one in info["integrations"]:
+        for page in (one["logo"], *one["how-to-guide"]):
+            file, _, heading = page.lstrip("/").partition("#")
+            assert f"\n## {heading.replace('-', ' ')}\n" in (ROOT / file).read_text().lower() if heading else True, page
+            assert (ROOT / file).is_file(), page
 
 
 def test_every_setting_is_documented_and_every_documented_setting_is_read():

@@ -19,6 +19,8 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Magic Hour",
                 "external-doc-url": "https://docs.magichour.ai",
+                "logo": "/docs/images/logo.svg",
+                "how-to-guide": ["/README.md#the-operator", "/README.md#campaigns", "/README.md#webhooks"],
                 "tags": ["service"],
             }
         ],
@@ -46,6 +48,7 @@ def get_provider_info() -> dict[str, Any]:
         "asset-uris": [
             {"schemes": ["magic-hour"], "handler": "magic_hour_provider.outputs.asset_uris.check_asset_uri"}
         ],
+        "plugins": [{"name": "magic_hour", "plugin-class": "magic_hour_provider.plugin.MagicHourPlugin"}],
         "cli": ["magic_hour_provider.cli.definition.get_magic_hour_cli_commands"],
         "extra-links": ["magic_hour_provider.links.MagicHourLink"],
         "connection-types": [

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from helpers.samples import KEY, PHOTO
+from magic_hour_provider import __version__
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.api.models import Download
@@ -246,7 +247,24 @@ def test_storage_never_sees_the_key():
         received = client.download(Download("https://s.example/a?sig=1"), io.BytesIO())
     assert received.size == 4
     assert len(seen) == 2
-    assert not any("authorization" in headers for headers in seen)
+    assert not any("authorization" in headers or "x-magichour-source" in headers for headers in seen)
+
+
+def test_magic_hour_sees_who_asks():
+    """Its own requests name the package with its version, and Airflow as their source: paid ones and free ones."""
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"id": "abc", "credits_charged": 5, "tier": "creator"})
+
+    with MagicHourClient(api_key=KEY, transport=httpx.MockTransport(answer)) as client:
+        client.create("ai-image-generator", {"image_count": 1, "style": {"prompt": "x"}})
+        client.get_account()
+    for request in seen:
+        assert request.headers["user-agent"] == f"airflow-provider-magic-hour/{__version__}"
+        assert request.headers["x-magichour-source"] == "airflow"
+    assert len(seen) == 2
 
 
 @pytest.mark.parametrize(

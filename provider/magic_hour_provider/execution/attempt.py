@@ -9,8 +9,11 @@ then the attempt waits, on the worker or in the triggerer, and concludes (:mod:`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
@@ -78,6 +81,7 @@ def resume(
             tool, job_id = attempt.spec.tool, check_id(event["id"])
             record = Record("submitted", tool.slug, tool.kind, "", {}, job_id=job_id, submitted_at=0.0)
         attempt.record = record
+        attempt.use_connection_of(record)
         attempt.report.load_previous()
         is_over, tolerates = event["status"] == TIMEOUT, event["status"] != REFUSED
         return attempt.wait(record, poll_now=True, deadline=deadline, is_over=is_over, tolerate_invalid=tolerates)
@@ -105,9 +109,10 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
         add_earlier_payment(error, ledger, record)
         report_early_failure(context["ti"], slug, error, record)
         raise to_airflow_error(error) from find_cause(error)
-    with client:
+    with ExitStack() as clients:
+        clients.enter_context(client)
         task.attempt = attempt = JobAttempt(
-            spec, context, ledger, record, client, task.log, has_webhooks=bool(settings.webhook_secrets)
+            spec, context, ledger, record, client, clients, task.log, has_webhooks=bool(settings.webhook_secrets)
         )
         if record is not None and record.state == "intent":
             # Airflow clears the XComs of an attempt as the next one begins, and a webhook may identify the job later.
@@ -124,6 +129,7 @@ class JobAttempt:
     :param ledger: of the task instance.
     :param record: what it holds.
     :param client: the client, open.
+    :param clients: closes the clients that the attempt opens.
     :param log: the task's log.
     :param has_webhooks: whether Magic Hour may tell Airflow's API server which job was made.
     """
@@ -135,6 +141,7 @@ class JobAttempt:
         ledger: Ledger,
         record: Record | None,
         client: MagicHourClient,
+        clients: ExitStack,
         log: FilteringBoundLogger,
         *,
         has_webhooks: bool,
@@ -151,6 +158,7 @@ class JobAttempt:
         self._context = context
         self._ledger = ledger
         self._client = client
+        self._clients = clients
         self._log = log
         self._has_webhooks = has_webhooks
         self._fingerprint: dict[str, str] = {}
@@ -230,9 +238,35 @@ class JobAttempt:
     def resume(self, record: Record, seen: Record | None) -> Record:
         """Resume a job that is paid for, and return its record."""
         self.record = record
+        self.use_connection_of(record)
         self.report.push_record(record, "resumed")  # first: a clear may discard a record that cannot be written now
         self.record = self._ledger.mark_resumed(record, seen)
         return self.record
+
+    def use_connection_of(self, record: Record) -> None:
+        """Use the connection that a job was paid for with: the key of another one may not find it.
+
+        A template may name another one by now, and so may the DAG file.
+        """
+        conn_id = record.conn_id
+        if conn_id is None or conn_id == self.spec.conn_id:
+            return
+        hook = MagicHourHook(conn_id)
+        try:
+            settings = hook.settings()
+        except errors.InvalidInputError as error:
+            if not isinstance(error.__cause__, AirflowNotFoundException):
+                raise
+            self._log.warning(
+                "Job %s was paid for with the connection %r, which is not there any more: %r is used.",
+                record.job_id,
+                conn_id,
+                self.spec.conn_id,
+            )
+            return
+        self._client = self._clients.enter_context(hook.get_conn(settings))
+        self.spec = replace(self.spec, conn_id=conn_id)
+        self.outcome = OutcomeHandler(self.spec, self._client, self._ledger, self.report, self._log)
 
     def submit(self, decision: Decision) -> Record:
         """Submit a new job, and return its record: the only step that pays."""

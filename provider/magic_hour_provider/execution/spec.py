@@ -197,10 +197,12 @@ class Deferral:
     """The end of a worker's part: the job is still active, and the triggerer continues to poll it.
 
     :param record: of the job.
+    :param conn_id: the connection whose key finds it.
     :param deadline: when to give up.
     :param polling: name of the polling class, where it is not the one that tool and kind have by default.
     """
 
     record: Record
+    conn_id: str
     deadline: Deadline
     polling: str | None

@@ -89,4 +89,4 @@ def wait_for_job(
     if outcome is not None:
         return JobEnd(observation, outcome, deadline.by_execution_timeout)
     is_default = spec.polling_class == default_polling_class(record.tool, record.kind)
-    return Deferral(record, deadline, None if is_default else spec.polling_class.name)
+    return Deferral(record, spec.conn_id, deadline, None if is_default else spec.polling_class.name)

@@ -69,6 +69,16 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise InvalidInputError(f"timeout must be above 0 seconds, and at most a year; it is {timeout!r}.")
 
 
+def check_conn_id(conn_id: Any) -> str:
+    """Return the rendered id of a connection.
+
+    :raises InvalidInputError: it is none, as a template without a value leaves it.
+    """
+    if not isinstance(conn_id, str) or not conn_id.strip():
+        raise InvalidInputError(f"magic_hour_conn_id must be the id of an Airflow connection; it is {conn_id!r}.")
+    return conn_id.strip()
+
+
 def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:
     """Refuse what is no JSON object; before rendering it may still be a template or an earlier task's output.
 

@@ -41,7 +41,7 @@ class MagicHourAIMusicGeneratorOperator(MagicHourToolOperator):
         "style",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"style": "json", "extra_request": "json"}
 
     def __init__(
@@ -73,7 +73,7 @@ class MagicHourAIVoiceClonerOperator(MagicHourToolOperator):
         "style",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -104,7 +104,7 @@ class MagicHourAIVoiceGeneratorOperator(MagicHourToolOperator):
         "style",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"style": "json", "extra_request": "json"}
 
     def __init__(

@@ -14,7 +14,7 @@ from magic_hour_provider.api.catalog import Tool, default_polling_class, get_too
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.exceptions import one_clear_error
 from magic_hour_provider.hooks.masking import mask_link_secrets
-from magic_hour_provider.operators.arguments import check_body, check_options, to_seconds
+from magic_hour_provider.operators.arguments import check_body, check_conn_id, check_options, to_seconds
 from magic_hour_provider.storage.folders import clean_folder
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class MagicHourBatchOperator(BaseOperator):
         Rows are data: no text in them is rendered as a template. All are checked before the first payment.
     :param request: what all rows have in common; each is merged deeply over it, and its lists replace.
     :param item_id: the column that names a row's item. Without it equal requests are one item.
-    :param magic_hour_conn_id: the connection.
+    :param magic_hour_conn_id: the connection; may be a template.
     :param output_path: folder for files and records: any ``ObjectStoragePath`` (``s3://conn@bucket/x``). The same
         folder in the next run: only what is missing is made. It may be a template.
     :param max_active_jobs: how many jobs are at Magic Hour at the same time: at most what the plan runs at once.
@@ -64,7 +64,7 @@ class MagicHourBatchOperator(BaseOperator):
     :raises AirflowException: (when it runs) items are missing, and a retry may make them.
     """
 
-    template_fields: Sequence[str] = ("requests", "request", "output_path", "extra_request")
+    template_fields: Sequence[str] = ("requests", "request", "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"request": "json", "extra_request": "json"}
     ui_color = "#e9e2ff"
     submits_jobs: ClassVar[bool] = True
@@ -136,6 +136,8 @@ class MagicHourBatchOperator(BaseOperator):
         renderer = TemplateRenderer(context, env, resolved, lambda other: airflow(other, context, env, resolved))
         field = next((name for name in self.template_fields if getattr(self, name, None) is content), "")
         value = renderer.render(content, (field,))
+        if field == "magic_hour_conn_id" and renderer.errors:
+            self._init_error = self._init_error or InvalidInputError(f"{renderer.errors[0]}.")
         self._render_errors += tuple(renderer.errors)
         self._init_error = self._init_error or renderer.failure
         mask_link_secrets(value)
@@ -160,12 +162,14 @@ class MagicHourBatchOperator(BaseOperator):
         stop_reason: str | None = None,
         is_stop_retryable: bool = False,
         has_changes: bool = False,
+        conn_id: str | None = None,
     ) -> dict[str, Any]:
         """Resume after the trigger's event: the worker reads the records and polls itself."""
         from magic_hour_provider.batch.run.attempt import run_batch
         from magic_hour_provider.batch.spec import Passage
 
         passage = Passage(started_at, stop_reason, is_stop_retryable, has_changes)
+        self.magic_hour_conn_id = conn_id or self.magic_hour_conn_id  # a template may give another one by now
         return self._finish(run_batch(self, context, passage))
 
     def batch_spec(self) -> BatchSpec:
@@ -188,7 +192,7 @@ class MagicHourBatchOperator(BaseOperator):
             request=self.request or {},
             extra_request=self.extra_request or {},
             item_id=self.item_id,
-            conn_id=self.magic_hour_conn_id,
+            conn_id=check_conn_id(self.magic_hour_conn_id),
             output_path=output_path,
             max_active_jobs=self.max_active_jobs,
             max_credits=self.max_credits,
@@ -214,14 +218,18 @@ class MagicHourBatchOperator(BaseOperator):
         trigger = MagicHourBatchTrigger(
             kind=self.tool.kind,
             tool=self.tool.slug,
-            conn_id=self.magic_hour_conn_id,
+            conn_id=spec.conn_id,
             jobs=deferral.jobs,
             deferred_at=clock.current().now(),
             deadline=deferral.deadline,
             wake_at=deferral.wake_at,
             polling=None if polling == default_polling_class(self.tool.slug, self.tool.kind) else polling.name,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs=deferral.passage.to_kwargs())
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={**deferral.passage.to_kwargs(), "conn_id": spec.conn_id},
+        )
 
     def on_kill(self) -> None:
         """Say what becomes of the jobs: they keep running, as there is no cancel API."""

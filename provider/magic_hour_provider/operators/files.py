@@ -80,7 +80,7 @@ class MagicHourUploadOperator(_FilesOperator):
     :raises AirflowFailException: the file cannot be read, or is of no kind that Magic Hour takes.
     """
 
-    template_fields: Sequence[str] = ("source",)
+    template_fields: Sequence[str] = ("source", "magic_hour_conn_id")
 
     def __init__(self, *, source: Any, type: str | None = None, **kwargs: Any) -> None:  # noqa: A002 (the API's word)
         super().__init__(**kwargs)
@@ -185,7 +185,7 @@ class MagicHourDownloadOperator(_JobOperator):
     :raises AirflowException: the job is still active, or a transfer broke off: a retry may help.
     """
 
-    template_fields: Sequence[str] = ("job", "output_path")
+    template_fields: Sequence[str] = ("job", "output_path", "magic_hour_conn_id")
 
     def __init__(self, *, job: Any, output_path: str | None = None, **kwargs: Any) -> None:
         super().__init__(job=job, **kwargs)
@@ -233,7 +233,7 @@ class MagicHourDeleteOperator(_JobOperator):
     :raises AirflowFailException: the job is still active, or cannot be deleted.
     """
 
-    template_fields: Sequence[str] = ("job",)
+    template_fields: Sequence[str] = ("job", "magic_hour_conn_id")
 
     @one_clear_error
     def execute(self, context: Context) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class MagicHourAIClothesChangerOperator(MagicHourToolOperator):
         "assets",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(
@@ -96,7 +96,7 @@ class MagicHourAIFaceEditorOperator(MagicHourToolOperator):
         "style",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -129,7 +129,7 @@ class MagicHourAIGifGeneratorOperator(MagicHourToolOperator):
         "name",
         "output_format",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"style": "json", "extra_request": "json"}
 
     def __init__(
@@ -161,7 +161,7 @@ class MagicHourAIHeadshotGeneratorOperator(MagicHourToolOperator):
         "name",
         "style",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -208,7 +208,7 @@ class MagicHourAIImageEditorOperator(MagicHourToolOperator):
         "name",
         "resolution",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -269,7 +269,7 @@ class MagicHourAIImageGeneratorOperator(MagicHourToolOperator):
         "orientation",
         "resolution",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"style": "json", "extra_request": "json"}
 
     def __init__(
@@ -321,7 +321,7 @@ class MagicHourAIImageUpscalerOperator(MagicHourToolOperator):
         "name",
         "style",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -354,7 +354,7 @@ class MagicHourAIMemeGeneratorOperator(MagicHourToolOperator):
         "style",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"style": "json", "extra_request": "json"}
 
     def __init__(
@@ -385,7 +385,7 @@ class MagicHourAIQrCodeGeneratorOperator(MagicHourToolOperator):
         "style",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"style": "json", "extra_request": "json"}
 
     def __init__(
@@ -418,7 +418,7 @@ class MagicHourBodySwapOperator(MagicHourToolOperator):
         "resolution",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(
@@ -448,7 +448,7 @@ class MagicHourFaceDetectionOperator(MagicHourToolOperator):
         "assets",
         "confidence_score",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(
@@ -481,7 +481,7 @@ class MagicHourFaceSwapPhotoOperator(MagicHourToolOperator):
         "assets",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(
@@ -513,7 +513,7 @@ class MagicHourHeadSwapOperator(MagicHourToolOperator):
         "max_resolution",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(
@@ -544,7 +544,7 @@ class MagicHourImageBackgroundRemoverOperator(MagicHourToolOperator):
         "assets",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(
@@ -573,7 +573,7 @@ class MagicHourPhotoColorizerOperator(MagicHourToolOperator):
         "assets",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(

@@ -16,6 +16,7 @@ from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.operators.arguments import (
     check_body,
+    check_conn_id,
     check_given,
     check_options,
     find_mapped_paths,
@@ -36,7 +37,7 @@ _OWN_TASK = (
     "Make it a task of its own in the DAG, give it what a @task returns (request=build_request()), and for several "
     "jobs map it: MagicHourOperator.partial(...).expand(request=build_requests())."
 )
-_TEMPLATED = ("request", "extra_request", "output_path")
+_TEMPLATED = ("request", "extra_request", "output_path", "magic_hour_conn_id")
 
 
 class MagicHourOperator(BaseOperator):
@@ -53,7 +54,7 @@ class MagicHourOperator(BaseOperator):
     :param request: JSON body of the tool's create endpoint (https://docs.magichour.ai/api-reference). File fields take
         a public URL, a Magic Hour reference, a path, any ``ObjectStoragePath`` or its URI, an ``Asset``, or an earlier
         task's result (its first file; ``{**result, "index": 2}`` is the third).
-    :param magic_hour_conn_id: the connection.
+    :param magic_hour_conn_id: the connection; may be a template. A job is resumed with the one it was paid for with.
     :param output_path: folder for the files: any ``ObjectStoragePath`` (``s3://conn@bucket/x``). Default: the setting
         ``[magic_hour] output_path``; empty: nothing is downloaded. A template over the run, such as
         ``s3://conn@bucket/{{ run_id }}/{{ task.task_id }}/``; no ``..``, also not from a template. ``ds``, ``ts`` and
@@ -82,7 +83,7 @@ class MagicHourOperator(BaseOperator):
     :raises AirflowException: (when it runs) one that a retry may fix, without paying for a second job.
     """
 
-    template_fields: Sequence[str] = ("request", "output_path", "extra_request")
+    template_fields: Sequence[str] = ("request", "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"request": "json", "extra_request": "json"}
     operator_extra_links = (MagicHourLink(),)
     ui_color = "#e9e2ff"
@@ -126,7 +127,7 @@ class MagicHourOperator(BaseOperator):
         self._init_error: InvalidInputError | None = None
         self._argument_errors: tuple[str, ...] = ()
         self._render_errors: tuple[str, ...] = ()  # no list: Airflow copies a task shallowly for each run
-        templates = {"request": self.request, "extra_request": extra_request, "output_path": self.output_path}
+        templates = {name: getattr(self, name) for name in _TEMPLATED}
         self._xcom_paths = tuple(find_xcom_paths(templates))
         self._mapped_paths = tuple(find_mapped_paths(templates)) if self._xcom_paths else ()
         # Airflow makes a mapped task on the worker, where an error here would be retried: there execute says it, once
@@ -187,6 +188,8 @@ class MagicHourOperator(BaseOperator):
         value = renderer.render(content, (field,))
         if field == "output_path":
             value = clean_folder(value)
+        elif field == "magic_hour_conn_id" and renderer.errors:
+            self._init_error = self._init_error or InvalidInputError(f"{renderer.errors[0]}.")
         self._render_errors += tuple(renderer.errors)
         self._init_error = self._init_error or renderer.failure
         mask_link_secrets(value)
@@ -235,7 +238,7 @@ class MagicHourOperator(BaseOperator):
         return JobSpec(
             tool=self.tool,
             request=prepare_request(self.tool, self.request, extra, errors),
-            conn_id=self.magic_hour_conn_id,
+            conn_id=check_conn_id(self.magic_hour_conn_id),
             output_path=str(clean_folder(self.output_path) or ""),
             wait_for_completion=self.wait_for_completion,
             deferrable=self.deferrable,
@@ -267,7 +270,7 @@ class MagicHourOperator(BaseOperator):
             kind=record.kind,
             job_id=record.job_id or "",
             tool=record.tool,
-            conn_id=self.magic_hour_conn_id,
+            conn_id=deferral.conn_id,
             submitted_at=record.submitted_at if record.submitted_at is not None else now,
             deferred_at=now,
             deadline=deadline.at,

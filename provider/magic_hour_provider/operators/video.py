@@ -73,7 +73,7 @@ class MagicHourAITalkingPhotoOperator(MagicHourToolOperator):
         "resolution",
         "style",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -126,7 +126,7 @@ class MagicHourAIUgcAdOperator(MagicHourToolOperator):
         "model",
         "resolution",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(
@@ -179,7 +179,7 @@ class MagicHourAIVideoEditorOperator(MagicHourToolOperator):
         "resolution",
         "start_seconds",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -233,7 +233,7 @@ class MagicHourAIVideoTranslatorOperator(MagicHourToolOperator):
         "resolution",
         "start_seconds",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(
@@ -282,7 +282,7 @@ class MagicHourAIVideoUpscalerOperator(MagicHourToolOperator):
         "name",
         "start_seconds",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "extra_request": "json"}
 
     def __init__(
@@ -340,7 +340,7 @@ class MagicHourAnimationOperator(MagicHourToolOperator):
         "width",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -395,7 +395,7 @@ class MagicHourAudioToVideoOperator(MagicHourToolOperator):
         "start_seconds",
         "style",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -449,7 +449,7 @@ class MagicHourAutoSubtitleGeneratorOperator(MagicHourToolOperator):
         "style",
         "name",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -506,7 +506,7 @@ class MagicHourCharacterReplaceOperator(MagicHourToolOperator):
         "start_seconds",
         "style",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -567,7 +567,7 @@ class MagicHourFaceSwapOperator(MagicHourToolOperator):
         "style",
         "width",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -634,7 +634,7 @@ class MagicHourImageToVideoOperator(MagicHourToolOperator):
         "style",
         "width",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -698,7 +698,7 @@ class MagicHourLipSyncOperator(MagicHourToolOperator):
         "style",
         "width",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(
@@ -766,7 +766,7 @@ class MagicHourTextToVideoOperator(MagicHourToolOperator):
         "references",
         "resolution",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"style": "json", "references": "json", "extra_request": "json"}
 
     def __init__(
@@ -834,7 +834,7 @@ class MagicHourVideoToVideoOperator(MagicHourToolOperator):
         "name",
         "width",
     )
-    template_fields = (*request_fields, "output_path", "extra_request")
+    template_fields = (*request_fields, "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"assets": "json", "style": "json", "extra_request": "json"}
 
     def __init__(

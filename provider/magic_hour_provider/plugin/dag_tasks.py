@@ -101,4 +101,5 @@ def _find_arguments(task: Any) -> tuple[str | None, str | None]:
     if tool not in TOOLS:
         name = str(task.task_type).removeprefix("MagicHour").removesuffix("Operator").lower()
         tool = _SLUGS.get(name)
-    return tool, conn_id if isinstance(conn_id, str) and conn_id else None
+    is_known = isinstance(conn_id, str) and conn_id and "{" not in conn_id  # a template is only known to a run
+    return tool, conn_id if is_known else None

@@ -66,7 +66,7 @@ class MagicHourJobSensor(LinkSecretMasking, BaseSensorOperator):
     :raises AirflowTaskTimeout: its ``execution_timeout`` ended; the job keeps running.
     """
 
-    template_fields: Sequence[str] = ("job", "output_path")
+    template_fields: Sequence[str] = ("job", "output_path", "magic_hour_conn_id")
     template_fields_renderers = {"job": "json"}
     operator_extra_links = (MagicHourLink(),)
     ui_color = "#e9e2ff"

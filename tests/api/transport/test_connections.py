@@ -136,6 +136,7 @@ def test_one_connection_is_kept():
     assert head.startswith("get /v1/video-projects/abc http/1.1\r\nhost: 127.0.0.1:")
     assert f"authorization: bearer {KEY}" in head
     assert "accept-encoding: identity" in head
+    assert "x-magichour-source: airflow" in head
     assert "cookie" not in head
 
 

@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from magic_hour_provider import __version__
 from magic_hour_provider.api import protocol
 from magic_hour_provider.api.catalog import BASE_URL
 from magic_hour_provider.api.errors import InvalidInputError
@@ -25,7 +26,8 @@ DEFAULT_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 32
 """Connections of an event loop's client at the most; more requests wait for one another."""
-USER_AGENT = "airflow-provider-magic-hour"
+USER_AGENT = f"airflow-provider-magic-hour/{__version__}"
+"""Who asks, also for a file behind a link."""
 
 Verify = bool | str | ssl.SSLContext
 
@@ -169,8 +171,9 @@ def new_client(**options: Any) -> httpx.Client:
 
 
 def headers(api_key: str) -> dict[str, str]:
-    """Return the headers of a request that carries the key."""
-    return {"Authorization": f"Bearer {protocol.check_api_key(api_key)}", "User-Agent": USER_AGENT}
+    """Return the headers of a request to Magic Hour, which carries the key; no request to a storage has them."""
+    key = protocol.check_api_key(api_key)
+    return {"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT, "X-MagicHour-Source": "airflow"}
 
 
 def timeout(seconds: float) -> httpx.Timeout:
