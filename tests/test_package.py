@@ -34,6 +34,7 @@ MODULES = [
     "operators.audio",
     "operators.files",
     "operators.batch",
+    "decorators",
     "sensors.job",
     "links",
     "hooks.magic_hour",

@@ -17,6 +17,7 @@ ROOT = PACKAGE.name
 # each other.
 LEVELS = (
     {"pytest_plugin", "__main__"},
+    {"decorators"},
     {"operators", "sensors", "plugin", "cli"},
     {"batch"},
     {"execution", "plugin.webhooks", "plugin.media_tab"},

@@ -50,6 +50,9 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "plugins": [{"name": "magic_hour", "plugin-class": "magic_hour_provider.plugin.MagicHourPlugin"}],
         "cli": ["magic_hour_provider.cli.definition.get_magic_hour_cli_commands"],
+        "task-decorators": [
+            {"name": "magic_hour", "class-name": "magic_hour_provider.decorators.magic_hour_task"},
+        ],
         "extra-links": ["magic_hour_provider.links.MagicHourLink"],
         "connection-types": [
             {

@@ -48,7 +48,7 @@ def test_arguments_are_the_sdks(slug):
     theirs -= {"request_options", "additional_properties"}
     ours = set(inspect.signature(operator.__init__).parameters) - {"self", "kwargs"}
     assert ours == theirs == set(operator.request_fields)
-    assert set(operator.template_fields) == theirs | {"output_path", "extra_request"}
+    assert set(operator.template_fields) == theirs | {"output_path", "extra_request", "magic_hour_conn_id"}
     for name in theirs:
         assert f":param {name}:" in operator.__doc__
     assert operator.__module__ == f"magic_hour_provider.operators.{operator.__module__.rpartition('.')[2]}"
@@ -170,7 +170,8 @@ def test_type_checkers_see_wrong_arguments(tmp_path, request):
     """With the wheel installed, mypy accepts each class's documented example, and refuses exactly the marked calls."""
     every = tmp_path / "calls_of_every_class.py"
     every.write_text(calls_of_every_class())
-    files = [Path(__file__).with_name("typed_calls.py"), every]
+    decorators = Path(__file__).parent.parent / "decorators" / "typed_decorators.py"
+    files = [Path(__file__).with_name("typed_calls.py"), decorators, every]
     # Airflow's own types take mypy most of its time: it keeps what it has read for the next run.
     known = request.config.cache.mkdir("mypy")
     mypy = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(known)]
@@ -190,4 +191,4 @@ def test_type_checkers_see_wrong_arguments(tmp_path, request):
         if line.endswith("# wrong")
     }
     assert found == marked, done.stdout + done.stderr
-    assert len(marked) == 10 + 2 * len(TOOLS)
+    assert len(marked) == 10 + 8 + 2 * len(TOOLS)

@@ -13,13 +13,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
-
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import check_id
 from magic_hour_provider.api.prices import estimate
 from magic_hour_provider.api.prices.priced_fields import find_priced_fields
+from magic_hour_provider.execution.connection import open_connection_of
 from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.failures import (
     add_earlier_payment,
@@ -244,28 +243,12 @@ class JobAttempt:
         return self.record
 
     def use_connection_of(self, record: Record) -> None:
-        """Use the connection that a job was paid for with: the key of another one may not find it.
-
-        A template may name another one by now, and so may the DAG file.
-        """
-        conn_id = record.conn_id
-        if conn_id is None or conn_id == self.spec.conn_id:
+        """Use the connection that a job was paid for with, if it is another one."""
+        client = open_connection_of(record, self.spec.conn_id, self._log)
+        if client is None:
             return
-        hook = MagicHourHook(conn_id)
-        try:
-            settings = hook.settings()
-        except errors.InvalidInputError as error:
-            if not isinstance(error.__cause__, AirflowNotFoundException):
-                raise
-            self._log.warning(
-                "Job %s was paid for with the connection %r, which is not there any more: %r is used.",
-                record.job_id,
-                conn_id,
-                self.spec.conn_id,
-            )
-            return
-        self._client = self._clients.enter_context(hook.get_conn(settings))
-        self.spec = replace(self.spec, conn_id=conn_id)
+        self._client = self._clients.enter_context(client)
+        self.spec = replace(self.spec, conn_id=record.conn_id or self.spec.conn_id)
         self.outcome = OutcomeHandler(self.spec, self._client, self._ledger, self.report, self._log)
 
     def submit(self, decision: Decision) -> Record:

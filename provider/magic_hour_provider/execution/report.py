@@ -66,6 +66,20 @@ def error_code(error: MagicHourError) -> str:
     return error.code or kind
 
 
+def read_reported_request(ti: Any) -> dict[str, Any]:
+    """Return the request that this attempt has reported before it was deferred; empty: it cannot be read.
+
+    It is shown, not sent: signed links are cut, and one that is too long is shortened.
+    """
+    try:
+        reported = ti.xcom_pull(task_ids=ti.task_id, key=JOB_XCOM, map_indexes=ti.map_index)
+    except Exception:
+        log.exception("The XCom %r could not be read; the job is not touched by that.", JOB_XCOM)
+        return {}
+    request = reported.get("request") if isinstance(reported, Mapping) else None
+    return dict(request) if isinstance(request, Mapping) else {}
+
+
 class Report:
     """The XComs of one attempt. They inform; where one cannot be written the attempt continues all the same.
 

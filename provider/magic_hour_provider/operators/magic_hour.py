@@ -89,6 +89,8 @@ class MagicHourOperator(BaseOperator):
     ui_color = "#e9e2ff"
     submits_jobs: ClassVar[bool] = True
     """Whether tasks of this class pay for jobs: other tasks of the run count them."""
+    has_computed_request: ClassVar[bool] = False
+    """Whether a function of the user's own makes the request when the task runs."""
 
     def __init__(
         self,
@@ -140,7 +142,9 @@ class MagicHourOperator(BaseOperator):
             if not mapped:
                 raise
             self._init_error = error
-        if not mapped:
+        if not mapped and self.has_computed_request:
+            check_body(self.tool, "extra_request", extra_request or {}, rendered=False)
+        elif not mapped:
             check_given(self.tool, self.request, extra_request)
 
     @classmethod

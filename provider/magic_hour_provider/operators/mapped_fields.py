@@ -36,6 +36,9 @@ def find_mapped_fields(operator: Any, paths: tuple[tuple[ArgumentPath, str], ...
     group, expansion = operator.get_closest_mapped_task_group(), _find_expansion(operator)
     if group is None and expansion is None:
         return lambda field: False  # noqa: ARG005 (not mapped)
+    if operator.has_computed_request:
+        given_facts = {path[0] for path, _ in paths}
+        return lambda field: not field.startswith("(") or _FACTS.get(field) in given_facts
     groups = {"", group.group_id if group is not None else ""}
     if expansion is not None and expansion.may_hold("params"):
         groups.add(PARAMS)
@@ -44,7 +47,7 @@ def find_mapped_fields(operator: Any, paths: tuple[tuple[ArgumentPath, str], ...
     names = {str(path[0]) for path in own_paths}
     understood = _understood_arguments(operator)
     if not names <= understood or (expansion is not None and _may_build(operator, expansion, understood)):
-        return lambda field: field in _FACTS or not field.startswith("(")
+        return _is_of_request
 
     def is_given(name: str) -> bool:
         return expansion is not None and expansion.may_hold(name)
@@ -68,6 +71,10 @@ def find_mapped_fields(operator: Any, paths: tuple[tuple[ArgumentPath, str], ...
         return is_given(name)
 
     return is_mapped
+
+
+def _is_of_request(field: str) -> bool:
+    return field in _FACTS or not field.startswith("(")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,7 @@
+"""``@task.magic_hour`` and ``@task.magic_hour_batch``, also as typed functions: a function makes the request."""
+
+from __future__ import annotations
+
+from magic_hour_provider.decorators.magic_hour import magic_hour_task
+
+__all__ = ["magic_hour_task"]
