@@ -220,8 +220,10 @@ def _options() -> str:
         ("max_credits_unknown", 'Literal["refuse", "allow"]'),
     ]
     theirs = [name for name in inspect.signature(BaseOperator.__init__).parameters if name not in ("self", "kwargs")]
-    lines = ["class OperatorOptions(TypedDict, total=False):"]
-    lines.append('    """Options of MagicHourOperator, then Airflow\'s."""\n')
-    lines += [f"    {name}: {kind}" for name, kind in own]
+    lines = ["class AirflowOptions(TypedDict, total=False):"]
+    lines.append('    """Options of every task."""\n')
     lines += [f"    {name}: {'str' if name == 'task_id' else 'Any'}" for name in theirs]
+    lines += ["\n\nclass OperatorOptions(AirflowOptions, total=False):"]
+    lines.append('    """Options of MagicHourOperator, and Airflow\'s."""\n')
+    lines += [f"    {name}: {kind}" for name, kind in own]
     return "\n".join(lines) + "\n\n"

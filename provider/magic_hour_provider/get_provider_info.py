@@ -52,6 +52,7 @@ def get_provider_info() -> dict[str, Any]:
         "cli": ["magic_hour_provider.cli.definition.get_magic_hour_cli_commands"],
         "task-decorators": [
             {"name": "magic_hour", "class-name": "magic_hour_provider.decorators.magic_hour_task"},
+            {"name": "magic_hour_batch", "class-name": "magic_hour_provider.decorators.magic_hour_batch_task"},
         ],
         "extra-links": ["magic_hour_provider.links.MagicHourLink"],
         "connection-types": [

@@ -20,7 +20,7 @@ from magic_hour_provider.storage.folders import clean_folder
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec
+    from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, Passage
 
 _MASKED = 100  # rows: more than Airflow shows of a rendered field
 _OWN_TASK = "Make it a task of its own in the DAG."
@@ -225,11 +225,11 @@ class MagicHourBatchOperator(BaseOperator):
             wake_at=deferral.wake_at,
             polling=None if polling == default_polling_class(self.tool.slug, self.tool.kind) else polling.name,
         )
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            kwargs={**deferral.passage.to_kwargs(), "conn_id": spec.conn_id},
-        )
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=self.passage_kwargs(deferral.passage, spec))
+
+    def passage_kwargs(self, passage: Passage, spec: BatchSpec) -> dict[str, Any]:
+        """Return what the next worker of this attempt is given."""
+        return {**passage.to_kwargs(), "conn_id": spec.conn_id}
 
     def on_kill(self) -> None:
         """Say what becomes of the jobs: they keep running, as there is no cancel API."""

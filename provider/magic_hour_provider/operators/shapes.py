@@ -15,19 +15,9 @@ FileInput = str | Mapping[str, Any] | XComArg
 """A public URL, a Magic Hour reference, a path, a storage URI, or an earlier task's result."""
 
 
-class OperatorOptions(TypedDict, total=False):
-    """Options of MagicHourOperator, then Airflow's."""
+class AirflowOptions(TypedDict, total=False):
+    """Options of every task."""
 
-    magic_hour_conn_id: str
-    output_path: str | None
-    wait_for_completion: bool
-    deferrable: bool
-    timeout: float | timedelta | None
-    extra_request: Mapping[str, Any] | XComArg | None
-    on_unknown_submission: Literal["fail", "resubmit"]
-    on_clear: Literal["reuse", "regenerate"]
-    max_credits: int | None
-    max_credits_unknown: Literal["refuse", "allow"]
     task_id: str
     owner: Any
     email: Any
@@ -83,6 +73,21 @@ class OperatorOptions(TypedDict, total=False):
     logger_name: Any
     allow_nested_operators: Any
     render_template_as_native_obj: Any
+
+
+class OperatorOptions(AirflowOptions, total=False):
+    """Options of MagicHourOperator, and Airflow's."""
+
+    magic_hour_conn_id: str
+    output_path: str | None
+    wait_for_completion: bool
+    deferrable: bool
+    timeout: float | timedelta | None
+    extra_request: Mapping[str, Any] | XComArg | None
+    on_unknown_submission: Literal["fail", "resubmit"]
+    on_clear: Literal["reuse", "regenerate"]
+    max_credits: int | None
+    max_credits_unknown: Literal["refuse", "allow"]
 
 
 class AIClothesChangerAssets(TypedDict):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_CACHED = 64
 _NO_MEDIA = ("MagicHourUploadOperator", "MagicHourDeleteOperator")
-_BATCH = "MagicHourBatchOperator"
+_BATCHES = ("MagicHourBatchOperator", "MagicHourBatchDecoratedOperator")
 _SLUGS = {slug.replace("-", ""): slug for slug in TOOLS}
 
 
@@ -89,7 +89,7 @@ def find_media_tasks(tasks: Iterable[Any]) -> MediaTasks:
             makes_media = task.task_type not in _NO_MEDIA
             submits = makes_media and not module.startswith("magic_hour_provider.sensors.")
             found[name] = MediaTask(
-                position, makes_media, submits, *_find_arguments(task), is_batch=task.task_type == _BATCH
+                position, makes_media, submits, *_find_arguments(task), is_batch=task.task_type in _BATCHES
             )
     return found
 
