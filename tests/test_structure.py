@@ -52,7 +52,7 @@ ONLY = {
         "times",
         "xcoms",
         "ledger.record",
-        "storage.paths",
+        "storage",
         "ledger.instruction",
         "batch.records",
         "plugin.recovery",

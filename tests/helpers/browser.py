@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,18 @@ WAIT = 60_000  # milliseconds
 needs_chromium = pytest.mark.skipif(
     not Path(CHROMIUM).exists(), reason="there is no chromium; Debian has it in its package chromium"
 )
+
+
+@contextmanager
+def running_chromium() -> Iterator[Any]:
+    """Run the browser for the length of a ``with`` block."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        )
+        yield browser
+        browser.close()
 
 
 class Visit:

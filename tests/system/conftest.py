@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from helpers.browser import CHROMIUM, Visit
+from helpers.browser import Visit, running_chromium
 from helpers.samples import KEY
 from helpers.system import World
 from local_airflow import LocalAirflow
@@ -54,13 +54,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(scope="module")  # while its loop runs, no test can run one of its own
 def chromium() -> Iterator[Any]:
     """The browser."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        )
+    with running_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -14,7 +14,12 @@ from magic_hour_provider.batch.records.state import conflict_error
 from magic_hour_provider.batch.rows.keys import clean_item_id, make_key
 from magic_hour_provider.cli.situations import describe_next_attempt, describe_situation, find_task_key
 from magic_hour_provider.ledger.instruction import Instruction
-from magic_hour_provider.plugin.recovery.batch_item import ItemSituation, give_item_instruction, load_item_situation
+from magic_hour_provider.plugin.recovery.batch_item import (
+    OTHERS,
+    ItemSituation,
+    give_item_instruction,
+    load_item_situation,
+)
 from magic_hour_provider.plugin.recovery.errors import RecoveryError
 from magic_hour_provider.plugin.recovery.inspection import PlaceContents, load_contents
 from magic_hour_provider.plugin.recovery.instruct import give_instruction
@@ -94,7 +99,7 @@ class _TaskTarget:
 
 
 class _ItemTarget:
-    others = "The batch's other items stay as they are recorded: what is complete is not made again."
+    others = OTHERS
 
     def __init__(self, item: ItemSituation) -> None:
         self._item = item

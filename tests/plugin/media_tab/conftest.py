@@ -12,10 +12,15 @@ from airflow.sdk import DAG, task
 from starlette.testclient import TestClient
 
 from helpers.airflow_rows import RUN, forget_tasks, make_app, put_run, put_task, token
+from helpers.attempts import Connected
+from helpers.batch_sheet import Sheet
+from helpers.campaigns import Campaign
 from magic_hour_provider.api.models import is_id
 from magic_hour_provider.operators.files import MagicHourDeleteOperator, MagicHourUploadOperator
 from magic_hour_provider.operators.image import MagicHourAIImageGeneratorOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
+from magic_hour_provider.plugin.media_tab.batch_sheet import cache
+from magic_hour_provider.plugin.media_tab.files import guard
 from magic_hour_provider.plugin.web import load_cache
 from magic_hour_provider.xcoms import submitted_xcom
 
@@ -111,3 +116,13 @@ def tab(api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tab
     monkeypatch.setattr(load_cache, "_TIMES_LOADING", 0)
     forget_tasks("campaign")
     return Tab(api, "campaign", root)
+
+
+@pytest.fixture
+def sheet(api: TestClient, airflow: Connected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sheet:
+    """A campaign that has not begun, in a folder that may be shown."""
+    monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", str(tmp_path))
+    monkeypatch.setattr(cache, "_KEPT_S", 0)  # tests ask for what they have just written
+    monkeypatch.setattr(cache, "_TIMES_LISTING", 0)
+    monkeypatch.setattr(guard, "READ_TIMEOUT_S", 600)  # a read that does not stall may be slow
+    return Sheet(api, Campaign(airflow, str(tmp_path / "campaign")))

@@ -30,6 +30,7 @@ class ItemStep:
     :param paid_by: digest of the task instance that paid for the adopted job; empty: none of ours, or not known.
     :param instruction: of an intent: what a person asked for, as it is stored, and this intent does.
     :param note: why it was written, for a person.
+    :param item: of an intent: how a person knows the item: its id, or its key.
     """
 
     name: StepName
@@ -41,6 +42,7 @@ class ItemStep:
     paid_by: str = ""
     instruction: Any = None
     note: str = ""
+    item: str = ""
 
     def to_bytes(self) -> bytes:
         """Return what the file holds; :meth:`read` reads it back."""
@@ -56,6 +58,7 @@ class ItemStep:
             "paid_by": self.paid_by,
             "instruction": self.instruction,
             "note": self.note,
+            "item": self.item,
             "record": None if self.record is None else self.record.to_json(),
         }
         return json.dumps({name: value for name, value in values.items() if value not in (None, "")}, indent=1).encode()
@@ -78,7 +81,7 @@ class ItemStep:
                 record = Record.read(values["record"], f"the file {name.path!r}")
             except InvalidInputError:  # of a later version
                 record = None
-        texts = {one: str(values.get(one) or "") for one in ("nonce", "paid_by", "note")}
+        texts = {one: str(values.get(one) or "") for one in ("nonce", "paid_by", "note", "item")}
         adopts = values.get("adopts")
         return cls(
             name,

@@ -35,8 +35,9 @@ class ItemDirections(Directions):
         """Say how to resume a job or to make a new one, as whole sentences."""
         job = job_id or "the id or library address of the job"
         return (
-            f"On the command line: airflow magic-hour adopt, with DAG, run and task, {job}, and --item {self.item!r}; "
-            "for a new one airflow magic-hour regenerate, without the job."
+            f"Open item {self.item!r} in the task's Media tab: paste {job}, or ask for a new one. On the command line: "
+            f"airflow magic-hour adopt, with DAG, run and task, the job, and --item {self.item!r}; for a new one "
+            "airflow magic-hour regenerate, without the job."
         )
 
     def adopt(self, job_id: str) -> str:
@@ -45,7 +46,10 @@ class ItemDirections(Directions):
 
     def regenerate(self) -> str:
         """Say how to make a new job, as whole sentences."""
-        return f"For a new one: airflow magic-hour regenerate with --item {self.item!r}."
+        return (
+            f"For a new one open item {self.item!r} in the task's Media tab; or airflow magic-hour regenerate with "
+            f"--item {self.item!r}."
+        )
 
 
 class ItemIntent:
@@ -89,7 +93,8 @@ class ItemIntent:
             return
         # Written again it is another one, of another time.
         record = replace(self.record, written_at="")
-        self._declared = self._records.declare(self._key, self._state, record, note=self._note)
+        item = self._directions.item
+        self._declared = self._records.declare(self._key, self._state, record, note=self._note, item=item)
         self.record = self._declared.record
 
     def withdraw(self) -> None:

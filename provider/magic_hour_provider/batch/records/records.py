@@ -72,7 +72,7 @@ class ItemRecords(RecordReader):
         """
         return self._declarer.prove()
 
-    def declare(self, key: str, state: ItemState, record: Record, *, note: str = "") -> Declared:
+    def declare(self, key: str, state: ItemState, record: Record, *, note: str = "", item: str = "") -> Declared:
         """Write the intent after an item's state, which must still be the one that the caller decided on.
 
         Of any number of workers one at most returns. What a person asks for in the place of that state is consumed.
@@ -80,10 +80,11 @@ class ItemRecords(RecordReader):
         :param state: that the decision to pay was made on.
         :param record: of the intent.
         :param note: why, for a person; such as the fields of a row that has changed.
+        :param item: how a person knows the item.
         :raises TakenError: another worker was first, or the state has changed; nothing may be sent.
         :raises RecordError: the storage does not answer; nothing may be sent.
         """
-        return self._declarer.declare(key, state, record, note=note)
+        return self._declarer.declare(key, state, record, note=note, item=item)
 
     def withdraw(self, declared: Declared, note: str = "") -> bool:
         """Take an intent back, as surely no job was made: what was recorded and asked for before counts again.
@@ -105,11 +106,12 @@ class ItemRecords(RecordReader):
         if state != ItemState("intent", declared.number, declared.number):
             raise TakenError(declared.key, f"its last record is of intent {state.last} and says {state.status!r}")
 
-    def adopt(self, key: str, state: ItemState, record: Record, *, note: str = "") -> Declared:
+    def adopt(self, key: str, state: ItemState, record: Record, *, note: str = "", item: str = "") -> Declared:
         """Write that an item's job is one that exists already, in the place of its state; nothing is paid.
 
         :param state: as of :meth:`declare`.
         :param record: of the job: ``submitted``, with its id.
+        :param item: how a person knows the item.
         :raises TakenError: as :meth:`declare`.
         :raises RecordError: as :meth:`declare`; or the job's own file could not be written yet, which
             :meth:`finish_adoption` does.
@@ -120,7 +122,9 @@ class ItemRecords(RecordReader):
             # The task instance whose response was lost has paid for it.
             lost = self.read_intent(key, state.number)
             paid_by = lost.owner.digest if lost.owner is not None else ""
-        declared = self._declarer.declare(key, state, intent, adopts=record.job_id, paid_by=paid_by, note=note)
+        declared = self._declarer.declare(
+            key, state, intent, adopts=record.job_id, paid_by=paid_by, note=note, item=item
+        )
         self._write_job(key, declared.number, record, paid_by)
         return declared
 

@@ -68,7 +68,8 @@ def find_failure(
     if counts.unknown:
         steps.append(
             "Of an unknown one nothing is sent again by itself: look for its job at https://magichour.ai/my-library "
-            "by its name, and resume it or ask for a new one: airflow magic-hour adopt, or regenerate, with --item."
+            "by its name, and resume it or ask for a new one: open the item in the task's Media tab, or airflow "
+            "magic-hour adopt, or regenerate, with --item."
         )
     if counts.failed and not counts.retryable:
         steps.append("What failed for good fails again: change its row and clear the task, or set max_failed_items.")

@@ -145,7 +145,8 @@ class ItemBoard:
                 credits_charged=job.credits_charged,
                 name=job.name,
             )
-            self._records.adopt(key, state, record, note="a person names this job")
+            name = item.item_id or key if item is not None else key
+            self._records.adopt(key, state, record, note="a person names this job", item=name)
         except TakenError:
             self.waiting[key] = self.polls.now()
         except errors.MagicHourError as error:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,6 +20,14 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.plugin.media_tab.batch_sheet.items import STATUSES
+from magic_hour_provider.plugin.media_tab.batch_sheet.sheet import (
+    MAX_PAGE_ITEMS,
+    PAGE_ITEMS,
+    BatchSheet,
+    SheetQuery,
+)
 from magic_hour_provider.plugin.media_tab.database.ownership import find_other_owners
 from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_run, load_snapshots, load_task
 from magic_hour_provider.plugin.media_tab.database.run_summary import RunSummary, Selection, iterate_uris
@@ -26,8 +35,9 @@ from magic_hour_provider.plugin.media_tab.files.reader import MediaStorage
 from magic_hour_provider.plugin.media_tab.files.response import ViewerLeftError, respond_with_file, while_connected
 from magic_hour_provider.plugin.media_tab.files.roots import FileNotShownError
 from magic_hour_provider.plugin.media_tab.pages import MAX_PAGE, PAGE, run_page, task_page
-from magic_hour_provider.plugin.media_tab.recovery.routes import RecoveryRoutes
+from magic_hour_provider.plugin.media_tab.recovery.routes import BatchItem, RecoveryRoutes
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
+from magic_hour_provider.plugin.recovery.errors import RecoveryError
 from magic_hour_provider.plugin.recovery.situation import TaskKey
 from magic_hour_provider.plugin.web.app import PAGE_HEADERS, make_tab_app, respond_with_json
 from magic_hour_provider.plugin.web.load_cache import LoadCache
@@ -50,6 +60,13 @@ def make_media_app() -> FastAPI:
     may_clear = [Depends(requires_access_dag("PUT", DagAccessEntity.TASK_INSTANCE))]
     app.add_api_route(_TASK + "/recovery", tab.respond_with_recovery, methods=["GET"], dependencies=may_clear)
     app.add_api_route(_TASK + "/recovery", tab.recover, methods=["POST"], dependencies=may_clear)
+    app.add_api_route(_TASK + "/items", tab.respond_with_items, methods=["GET"])
+    item_file = _TASK + "/items/{record}/files/{index}"
+    app.add_api_route(item_file, tab.respond_with_item_file, methods=["GET", "HEAD"], response_model=None)
+    app.add_api_route(
+        _TASK + "/items/{item}/recovery", tab.respond_with_item_recovery, methods=["GET"], dependencies=may_clear
+    )
+    app.add_api_route(_TASK + "/items/{item}/recovery", tab.recover_item, methods=["POST"], dependencies=may_clear)
     return app
 
 
@@ -58,6 +75,7 @@ class MediaTab:
 
     def __init__(self) -> None:
         self._storage = MediaStorage()
+        self._sheet = BatchSheet(self._storage, self._in_thread)
         self._runs = LoadCache(_load_run)
         self._threads = CapacityLimiter(_THREADS)
         self._recovery = RecoveryRoutes(PAGE_HEADERS)
@@ -105,6 +123,36 @@ class MediaTab:
         key = TaskKey(dag_id, run_id, task_id, _parse_map_index(map_index))
         return await self._recovery.follow(request, key, user)
 
+    async def respond_with_item_recovery(
+        self, dag_id: str, run_id: str, task_id: str, map_index: str, item: str
+    ) -> Response:
+        """Return what a person who may clear the task instance can recover of one item of its batch."""
+        key = TaskKey(dag_id, run_id, task_id, _parse_map_index(map_index))
+        try:
+            return await self._recovery.respond_with_situation(key, await self._find_item(key, item))
+        except RecoveryError as error:
+            return self._recovery.refuse(error)
+
+    async def recover_item(
+        self, request: Request, dag_id: str, run_id: str, task_id: str, map_index: str, item: str, user: GetUserDep
+    ) -> Response:
+        """Resume a job that a person names for one item of a batch, or make a new one."""
+        key = TaskKey(dag_id, run_id, task_id, _parse_map_index(map_index))
+        try:
+            return await self._recovery.follow(request, key, user, await self._find_item(key, item))
+        except RecoveryError as error:
+            return self._recovery.refuse(error)
+
+    async def _find_item(self, key: TaskKey, item: str) -> BatchItem:
+        task, _ = await self._load_task(key.dag_id, key.run_id, key.task_id, str(key.map_index))
+        try:
+            output_path = await self._sheet.find_output_path(task)
+        except FileNotShownError as error:
+            raise RecoveryError(f"{error} airflow magic-hour adopt and regenerate work with --item.", 409) from None
+        if output_path is None:
+            raise RecoveryError("This task has reported no batch.", 404)
+        return BatchItem(item, output_path)
+
     async def respond_with_file(
         self,
         request: Request,
@@ -135,8 +183,60 @@ class MediaTab:
             await self._in_thread(lambda: check_owner(task, location.name))
             return await respond_with_file(request, self._storage, location, download=download)
 
+        return await self._while_connected(request, respond())
+
+    async def respond_with_items(
+        self,
+        request: Request,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: str,
+        user: GetUserDep,
+        status: str | None = None,
+        problems_first: bool = False,
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ITEMS)] = PAGE_ITEMS,
+    ) -> Response:
+        """Return a part of a batch's items."""
+        query = SheetQuery(status if status in STATUSES else None, problems_first, offset, limit)
+        owner = Owner(dag_id, run_id, task_id, _parse_map_index(map_index))
+
+        async def respond() -> Response:
+            task, live = await self._load_task(dag_id, run_id, task_id, map_index)
+            live = live and task is not None and task.live
+            may_read = partial(_may_read, request, user)
+            page = await self._sheet.load_page(task, owner, query, may_read, live=live)
+            return await self._in_thread(lambda: respond_with_json(page))
+
+        return await self._while_connected(request, respond())
+
+    async def respond_with_item_file(
+        self,
+        request: Request,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        map_index: str,
+        record: str,
+        index: int,
+        user: GetUserDep,
+        download: bool = False,
+    ) -> Response:
+        """Return a stored file of a batch's item, or a part of it."""
+        owner = Owner(dag_id, run_id, task_id, _parse_map_index(map_index))
+
+        async def respond() -> Response:
+            task, _ = await self._load_task(dag_id, run_id, task_id, map_index)
+            location = await self._sheet.locate_file(task, owner, record, index, partial(_may_read, request, user))
+            return await respond_with_file(request, self._storage, location, download=download)
+
+        return await self._while_connected(request, respond())
+
+    async def _while_connected(self, request: Request, work: Coroutine[Any, Any, Response]) -> Response:
+        """Respond with what reads the storage, which is abandoned when the viewer leaves."""
         try:
-            return await while_connected(request, respond())
+            return await while_connected(request, work)
         except FileNotShownError as error:
             headers = PAGE_HEADERS | ({"retry-after": "5"} if error.status == 503 else {})
             return JSONResponse({"detail": str(error)}, error.status, headers=headers)

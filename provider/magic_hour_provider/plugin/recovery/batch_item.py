@@ -67,11 +67,21 @@ class ItemSituation:
     records: ItemRecords
 
 
-def load_item_situation(key: TaskKey, item: str, item_keys: Collection[str]) -> ItemSituation:
+OTHERS = (
+    "The batch's other items stay as they are recorded: what is complete is not made again, and what is missing or "
+    "worth another try is made and paid for, as by any clear."
+)
+"""What becomes of the other items when the task instance is cleared for one, as a sentence."""
+
+
+def load_item_situation(
+    key: TaskKey, item: str, item_keys: Collection[str], output_path: str | None = None
+) -> ItemSituation:
     """Read what is known of an item. Blocks, for some seconds at the most.
 
     :param item: what the person calls it.
     :param item_keys: which keys that may be; the first one that has records counts.
+    :param output_path: of the batch, where it was checked; None: as its task has reported it.
     :raises RecoveryError: there is no such task instance or item, or what was paid for cannot be read.
     """
     from airflow.utils.session import create_session
@@ -79,7 +89,7 @@ def load_item_situation(key: TaskKey, item: str, item_keys: Collection[str]) -> 
     with translating_database_errors(), create_session(scoped=False) as session:
         row, task = find_job_task(session, key)
         report = _load_batch_report(session, row.dag_run_id, key)
-    output_path = report.get("output_path")
+    output_path = output_path or report.get("output_path")
     if not isinstance(output_path, str) or not output_path:
         raise RecoveryError(
             f"This task has reported no batch (its XCom {BATCH_XCOM!r} has no output_path), so it is not known where "

@@ -128,8 +128,8 @@ def load_situation(key: TaskKey) -> Situation:
         reported = _load_reported(session, row.dag_run_id, key)
         if task.is_batch or reported.is_batch:
             raise BatchTaskError(
-                "This task is a batch: one of its items is recovered, never all of them at once. Name the item: "
-                "airflow magic-hour record, adopt or regenerate with --item ID.",
+                "This task is a batch: its items are recovered, each for itself. Open the item in the task's Media "
+                "tab, or name it: airflow magic-hour record, adopt or regenerate with --item ID.",
             )
         places = open_places(session, row.dag_run_id, key)
         record = read_record(places)

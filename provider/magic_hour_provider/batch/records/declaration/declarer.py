@@ -76,6 +76,7 @@ class Declarer:
         adopts: str | None = None,
         paid_by: str = "",
         note: str = "",
+        item: str = "",
     ) -> Declared:
         """Write the intent after an item's state, and make sure that it is the only one and the state still the same.
 
@@ -101,6 +102,7 @@ class Declarer:
             paid_by,
             None if state.instruction is None else state.instruction.to_json(),
             note,
+            item,
         )
         if not is_exclusive:
             claim_number(self._folder, StepName(key, number, "claim", nonce=nonce))

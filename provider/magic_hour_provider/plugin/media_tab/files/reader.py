@@ -11,8 +11,9 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -96,7 +97,7 @@ class MediaStorage:
 
         :raises StorageUnavailableError: it has stalled.
         """
-        (self._disk if location.root.is_local else self._storage).check(location.root.uri)
+        self.guard_of(location.root).check(location.root.uri)
 
     async def find_problems(self, uris: Sequence[str]) -> list[str | None]:
         """Return for each URI why its file cannot be shown; None where nothing is known against it.
@@ -120,26 +121,22 @@ class MediaStorage:
         :raises FileNotShownError: it is missing, is no regular file, was moved out of its root, or cannot be read.
         """
         root = location.root
-        try:
+        with translating_storage_errors(location):
             if root.is_local:
                 return await self._open_in_thread(self._disk, location)
-            # With a breaker of its own: a connection that is there says nothing of the storage.
-            file_system = await self._storage.run_shared(f"the connection of {root.uri}", partial(_connect, root))
-            if getattr(file_system, "async_impl", False) and not file_system.asynchronous:
+            file_system = await self.connect(root)
+            if runs_on_loop(file_system):
                 return await self._open_on_loop(file_system, location, first)
             return await self._open_in_thread(self._storage, location)
-        except FileNotShownError:
-            raise
-        except FileNotFoundError:
-            raise FileNotShownError(location.missing_message, 404) from None
-        except Exception as error:  # each storage library has errors of its own
-            text = redact(str(error))
-            log.warning("The stored file %s cannot be read (%s: %s).", location.path, type(error).__name__, text)
-            raise FileNotShownError(
-                f"The storage of this file does not answer ({type(error).__name__}). Its connection is the one that "
-                "[magic_hour] media_roots names; the API server's log says more.",
-                502,
-            ) from error
+
+    async def connect(self, root: MediaRoot) -> Any:
+        """Return the file system of a root, with the root's own connection."""
+        # With a breaker of its own: a connection that is there says nothing of the storage.
+        return await self._storage.run_shared(f"the connection of {root.uri}", partial(_connect, root))
+
+    def guard_of(self, root: MediaRoot) -> ReadGuard:
+        """Return the bounds within which a root is read."""
+        return self._disk if root.is_local else self._storage
 
     async def _open_in_thread(self, guard: ReadGuard, location: FileLocation) -> FileReader:
         uri = location.root.uri
@@ -152,6 +149,33 @@ class MediaStorage:
             uri, file_system.loop, partial(_read_head, file_system, location.path, first)
         )
         return _LoopReader(self._storage, uri, file_system, location, details, head)
+
+
+@contextmanager
+def translating_storage_errors(location: FileLocation) -> Iterator[None]:
+    """Say in a sentence that a file is missing, or that its storage does not answer.
+
+    :raises FileNotShownError: in the place of whatever the storage's library raises.
+    """
+    try:
+        yield
+    except FileNotShownError:
+        raise
+    except FileNotFoundError:
+        raise FileNotShownError(location.missing_message, 404) from None
+    except Exception as error:  # each storage library has errors of its own
+        text = redact(str(error))
+        log.warning("%s cannot be read (%s: %s).", location.path, type(error).__name__, text)
+        raise FileNotShownError(
+            f"The storage of this file does not answer ({type(error).__name__}). Its connection is the one that "
+            "[magic_hour] media_roots names; the API server's log says more.",
+            502,
+        ) from error
+
+
+def runs_on_loop(file_system: Any) -> bool:
+    """Whether a file system has coroutines of its own, on an event loop of its own."""
+    return bool(getattr(file_system, "async_impl", False)) and not file_system.asynchronous
 
 
 def _connect(root: MediaRoot) -> Any:

@@ -66,6 +66,15 @@ class FileLocation:
     name: str
 
     @property
+    def uri(self) -> str:
+        """Its address, with the connection of its root and of nobody else."""
+        if self.root.is_local:
+            return self.path
+        scheme, _, rest = self.root.uri.partition("://")
+        conn_id, at, _ = rest.partition("/")[0].rpartition("@")
+        return f"{scheme}://{conn_id}{at}{self.path}"
+
+    @property
     def missing_message(self) -> str:
         """The message for a viewer when the file is missing."""
         if self.root.is_local:

@@ -12,13 +12,15 @@ from magic_hour_provider.plugin.web.sanitize import safe_number
 _LIBRARY = "https://magichour.ai/my-library"
 
 
-def recovery_page(situation: Situation | None, task: TaskSnapshot | None) -> dict[str, Any]:
+def recovery_page(situation: Situation | None, task: TaskSnapshot | None, others: str | None = None) -> dict[str, Any]:
     """Return what the form needs.
 
     :param situation: None where the task submits no jobs.
     :param task: with the situation's record.
+    :param others: what becomes of other items of a batch, as a sentence; None: there are none.
     """
     page: dict[str, Any] = {"possible": False, "refusal": None, "replaces": None, "lost": None, "job": None}
+    page |= {"others": others} if others is not None else {}
     if situation is None or task is None:
         return page | {"price": None}
     job = job_of(task) or {}

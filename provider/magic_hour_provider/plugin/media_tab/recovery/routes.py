@@ -19,11 +19,20 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.batch.records.names import check_key
 from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_task
 from magic_hour_provider.plugin.media_tab.recovery.audit import AuditLine
 from magic_hour_provider.plugin.media_tab.recovery.page import recovery_page
 from magic_hour_provider.plugin.media_tab.recovery.same_origin import find_cross_site_refusal
+from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
+from magic_hour_provider.plugin.recovery.batch_item import (
+    OTHERS,
+    ItemSituation,
+    give_item_instruction,
+    load_item_situation,
+)
 from magic_hour_provider.plugin.recovery.errors import (
     BatchTaskError,
     NeedsConfirmationError,
@@ -51,6 +60,18 @@ _BODY = (
     'The body must be a JSON object such as {"action": "adopt", "job": "<id>", "replaces": "<as GET says>", '
     '"confirmed_tag": null}, or with the action "regenerate".'
 )
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One item of a batch.
+
+    :param key: of its records.
+    :param output_path: of the batch, with the connection of a media root.
+    """
+
+    key: str
+    output_path: str
 
 
 @dataclass(frozen=True)
@@ -99,18 +120,24 @@ class RecoveryRoutes:
         self._headers = {**headers, "cache-control": "no-store"}
         self._reading, self._writing = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS)
 
-    async def respond_with_situation(self, key: TaskKey) -> Response:
-        """Return what can be recovered, and whether that is possible now."""
-        try:
-            return self._respond(await self._in_thread(self._reading, lambda: _load_page(key)))
-        except RecoveryError as error:
-            return self._refuse(error)
+    async def respond_with_situation(self, key: TaskKey, item: BatchItem | None = None) -> Response:
+        """Return what can be recovered, and whether that is possible now.
 
-    async def follow(self, request: Request, key: TaskKey, user: GetUserDep) -> Response:
-        """Check an instruction, write it, and clear the task instance."""
+        :param item: of a batch; None: the task's own job is meant.
+        """
+        try:
+            return self._respond(await self._in_thread(self._reading, lambda: _load_page(key, item)))
+        except RecoveryError as error:
+            return self.refuse(error)
+
+    async def follow(self, request: Request, key: TaskKey, user: GetUserDep, item: BatchItem | None = None) -> Response:
+        """Check an instruction, write it, and clear the task instance.
+
+        :param item: as of :meth:`respond_with_situation`.
+        """
         refusal = find_cross_site_refusal(request.headers)
         if max(len(key.run_id), len(key.task_id)) > _MAX_ID:  # which the audit log could not name
-            return self._refuse(RecoveryError("There is no such run or task instance.", 404))
+            return self.refuse(RecoveryError("There is no such run or task instance.", 404))
         try:
             if refusal is not None:
                 raise RecoveryError(refusal[1], refusal[0])
@@ -120,9 +147,9 @@ class RecoveryRoutes:
         except RecoveryError as error:
             return await self._record_refusal(error, key, user)
         try:
-            message = await self._in_thread(self._writing, lambda: _follow(asked, key, user))
+            message = await self._in_thread(self._writing, lambda: _follow(asked, key, user, item))
         except RecoveryError as error:
-            return self._refuse(error)
+            return self.refuse(error)
         return self._respond({"message": message})
 
     async def _record_refusal(self, refusal: RecoveryError, key: TaskKey, user: Any) -> Response:
@@ -133,8 +160,8 @@ class RecoveryRoutes:
         try:
             await self._in_thread(self._writing, record)
         except RecoveryError as error:
-            return self._refuse(error)
-        return self._refuse(refusal)
+            return self.refuse(error)
+        return self.refuse(refusal)
 
     async def _in_thread(self, limiter: CapacityLimiter, function: Callable[[], _T]) -> _T:
         if limiter.statistics().tasks_waiting >= _MAX_WAITING:
@@ -144,7 +171,8 @@ class RecoveryRoutes:
     def _respond(self, content: dict[str, Any], status: int = 200) -> Response:
         return JSONResponse(content, status, headers=self._headers)
 
-    def _refuse(self, error: RecoveryError) -> Response:
+    def refuse(self, error: RecoveryError) -> Response:
+        """Return the response that says why something is refused."""
         tag = error.tag if isinstance(error, NeedsConfirmationError) else None
         return self._respond({"detail": str(error), "confirm_tag": tag}, error.status)
 
@@ -162,7 +190,11 @@ async def _read_body(request: Request) -> bytes:
     return bytes(data)
 
 
-def _load_page(key: TaskKey) -> dict[str, Any]:
+def _load_page(key: TaskKey, item: BatchItem | None) -> dict[str, Any]:
+    if item is not None:
+        situation = _load_item(key, item).situation
+        own = TaskSnapshot(key.task_id, key.map_index, situation.state, record=situation.record)
+        return recovery_page(situation, own, OTHERS)
     try:
         situation = load_situation(key)
         with create_session(scoped=False) as session:
@@ -175,12 +207,19 @@ def _load_page(key: TaskKey) -> dict[str, Any]:
     return recovery_page(situation, replace(task, record=situation.record) if task is not None else None)
 
 
-def _follow(asked: _Asked, key: TaskKey, user: Any) -> str:
+def _load_item(key: TaskKey, item: BatchItem) -> ItemSituation:
+    try:
+        return load_item_situation(key, item.key, [check_key(item.key)], item.output_path)
+    except InvalidInputError as error:
+        raise RecoveryError(error.message, 404) from None
+
+
+def _follow(asked: _Asked, key: TaskKey, user: Any, item: BatchItem | None) -> str:
     """Do what was asked, and return a sentence that says so."""
     with translating_database_errors():
-        line = AuditLine(_EVENTS[asked.action], user, key, vars(asked))
+        line = AuditLine(_EVENTS[asked.action], user, key, vars(asked) | ({"item": item.key} if item else {}))
     try:
-        message = _give(asked, key)
+        message = _give(asked, key, item)
     except RecoveryError as error:
         line.complete(error.status, str(error))
         raise
@@ -193,14 +232,18 @@ def _follow(asked: _Asked, key: TaskKey, user: Any) -> str:
     return message
 
 
-def _give(asked: _Asked, key: TaskKey) -> str:
-    situation = load_situation(key)
+def _give(asked: _Asked, key: TaskKey, item: BatchItem | None) -> str:
+    of_item = _load_item(key, item) if item is not None else None
+    situation = of_item.situation if of_item is not None else load_situation(key)
     check_situation(situation, asked.replaces)  # and once more when the task is locked
     if asked.action == "adopt":
         job = check_job(situation, asked.job or "", confirmed_tag=asked.confirmed_tag)
         instruction = Instruction("adopt", job=job.id, replaces=asked.replaces)
     else:
         instruction = Instruction("regenerate", replaces=asked.replaces)
-    give_instruction(situation, instruction)
     paid = "It pays nothing." if asked.action == "adopt" else "It is paid for when the task runs."
-    return f"The task is cleared, to {describe_instruction(instruction)}. {paid}"
+    if of_item is None:
+        give_instruction(situation, instruction)
+        return f"The task is cleared, to {describe_instruction(instruction)}. {paid}"
+    give_item_instruction(of_item, instruction)
+    return f"The task is cleared, for this item to {describe_instruction(instruction)}. {paid} {OTHERS}"

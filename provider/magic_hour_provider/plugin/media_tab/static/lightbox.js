@@ -1,10 +1,11 @@
 // One file at a time, over the whole tab: arrow keys, Home and End, Escape.
-import { copyButton, downloadLink, icon, make, player, size, taskName } from "./common.js";
+import { copyButton, downloadLink, icon, make, note, player, size } from "./common.js";
 
 export class Lightbox {
   /**
    * @param dialog the element
-   * @param sheet what it shows: base(tile), tiles() with a file, total() of files, extend() to read more of them
+   * @param sheet what it shows: tiles() in order, total() of them, extend() to read more; of a tile its base(), name()
+   *   and key(), and more(), elements that are put below it
    */
   constructor(dialog, sheet) {
     this.dialog = dialog;
@@ -22,7 +23,7 @@ export class Lightbox {
   }
 
   position() {
-    const key = (one) => JSON.stringify([one.task_id, one.map_index, one.file.index]);
+    const { key } = this.sheet;
     return this.sheet.tiles().findIndex((one) => key(one) === key(this.current));
   }
 
@@ -39,7 +40,7 @@ export class Lightbox {
   }
 
   pressed(event) {
-    const inPlayer = event.target.closest("video, audio"); // there the arrows seek
+    const inPlayer = event.target.closest("video, audio, input"); // there the arrows seek, or move in a text
     const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -this.position(), End: this.sheet.tiles().length - 1 - this.position() };
     if (inPlayer || !(event.key in steps)) return;
     event.preventDefault();
@@ -57,17 +58,20 @@ export class Lightbox {
     );
     this.dialog.replaceChildren(
       make("header", {},
-        make("h2", { "aria-live": "polite" }, taskName(tile)),
+        make("h2", { "aria-live": "polite" }, this.sheet.name(tile)),
         make("span", { class: "muted" }, `${at + 1} of ${this.sheet.total()}`),
         make("button", { type: "button", class: "arrow close", "aria-label": "Close", click: () => this.dialog.close() }, icon("close"))),
       arrow("previous", "Previous", -1, at === 0),
-      player(base, file, prompt, { autoplay: file.kind === "video", loaded: (text) => { measures.textContent = text; } }),
+      file ? player(base, file, prompt, { autoplay: file.kind === "video", loaded: (text) => { measures.textContent = text; } })
+        : make("div", { class: "frame" }, note(tile.message ?? "No file", tile.mark)),
       arrow("next", "Next", 1, at + 1 >= this.sheet.total()),
       make("footer", {},
         prompt ? make("p", { class: "prompt" }, prompt) : null,
-        make("div", { class: "caption" }, make("span", {}, tile.title ?? ""), make("span", { class: "muted" }, size(file.size) ?? ""),
-          measures,
-          make("span", { class: "actions" }, file.problem ? null : downloadLink(base, file), copyButton(file.uri, "Copy URI")))),
+        !file ? null
+          : make("div", { class: "caption" }, make("span", {}, tile.title ?? ""), make("span", { class: "muted" }, size(file.size) ?? ""),
+            measures,
+            make("span", { class: "actions" }, file.problem ? null : downloadLink(base, file), copyButton(file.uri, "Copy URI"))),
+        ...(this.sheet.more?.(tile) ?? [])),
     );
   }
 }

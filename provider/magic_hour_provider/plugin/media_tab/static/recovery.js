@@ -2,6 +2,8 @@
 // tab may open no dialogs, and nothing here is a form that is submitted, as its sandbox may not allow that.
 import { copyButton, count, errorText, icon, make, moment } from "./common.js";
 
+let made = 0;
+
 export class Recovery {
   /**
    * @param element what it is drawn in
@@ -14,13 +16,19 @@ export class Recovery {
     this.given = given;
     this.busy = false;
     this.drawn = null;
+    this.field = null;
+    this.id = `recovery-${made++}`; // begins the ids of its elements: a page may have several
     this.body = make("div", { class: "steps" });
     this.question = make("div", {
-      class: "question", role: "group", tabindex: "-1", "aria-labelledby": "question", hidden: true,
-      keydown: (event) => { if (event.key === "Escape") this.close(); },
+      class: "question", role: "group", tabindex: "-1", "aria-labelledby": `${this.id}-question`, hidden: true,
+      keydown: (event) => {
+        if (event.key !== "Escape") return;
+        event.preventDefault(); // a dialog around it stays open
+        this.close();
+      },
     });
     this.status = make("p", { class: "said", role: "status", tabindex: "-1" });
-    this.alert = make("p", { class: "said wrong", role: "alert", id: "wrong" });
+    this.alert = make("p", { class: "said wrong", role: "alert", id: `${this.id}-wrong` });
     element.replaceChildren(this.body, this.question, this.alert, this.status);
   }
 
@@ -36,11 +44,12 @@ export class Recovery {
     if (data === this.drawn) return; // what somebody has typed stays
     this.drawn = data;
     this.close();
-    const { possible, refusal, lost, job } = situation ?? {};
+    const { possible, refusal, lost, job, others } = situation ?? {};
     if (lost) this.body.replaceChildren(...this.search(lost), ...(possible ? this.choices() : [make("p", {}, refusal)]));
     else if (job && possible) this.body.replaceChildren(this.button("Make a new one", () => this.confirmNew()));
     else if (job && refusal) this.body.replaceChildren(make("p", { class: "muted" }, refusal));
     else this.body.replaceChildren();
+    if (possible && others) this.body.append(make("p", { class: "muted" }, `The task is cleared for it. ${others}`));
     this.element.hidden = !lost && !job && !this.alert.textContent;
     this.element.classList.toggle("lost", Boolean(lost));
     this.element.classList.toggle("offered", Boolean(lost && possible));
@@ -84,8 +93,9 @@ export class Recovery {
   }
 
   choices() {
-    const field = make("input", {
-      id: "job", type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", maxlength: "500", "aria-describedby": "wrong",
+    const field = this.field = make("input", {
+      id: `${this.id}-job`, type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", maxlength: "500",
+      "aria-describedby": `${this.id}-wrong`,
     });
     const adopt = () => {
       const job = field.value.trim();
@@ -100,7 +110,7 @@ export class Recovery {
       adopt();
     });
     return [
-      make("label", { for: "job" }, "Id of the job, or its address in the library"),
+      make("label", { for: field.id }, "Id of the job, or its address in the library"),
       make("div", { class: "row" }, field, this.button("Go on with this job", adopt, "primary")),
       make("div", { class: "row" }, this.button("It is not there: make a new one", () => this.confirmNew())),
     ];
@@ -125,7 +135,7 @@ export class Recovery {
     this.origin = this.element.contains(origin) && !this.question.contains(origin) ? origin : this.origin;
     this.alert.textContent = "";
     this.question.replaceChildren(
-      make("p", { id: "question" }, icon("failed"), make("span", {}, words)),
+      make("p", { id: `${this.id}-question` }, icon("failed"), make("span", {}, words)),
       make("div", { class: "row" }, this.button(yes, action, "primary"), this.button("Cancel", () => this.close())),
     );
     this.question.hidden = false;
@@ -156,7 +166,7 @@ export class Recovery {
       this.setBusy(null);
       if (response.ok) this.done(answer.message ?? "The task was cleared.");
       else if (answer.confirm_tag) this.confirmTag(answer, job);
-      else this.fail(await errorText(response), response.status === 400 ? "job" : null);
+      else this.fail(await errorText(response), response.status === 400 ? this.field : null);
       changed = response.ok || (response.status === 409 && !answer.confirm_tag);
     } catch {
       this.setBusy(null);
@@ -186,8 +196,7 @@ export class Recovery {
   fail(words, wrong = null) {
     this.close();
     this.alert.textContent = words;
-    const field = wrong && document.getElementById(wrong);
-    field?.setAttribute("aria-invalid", "true");
-    field?.focus();
+    wrong?.setAttribute("aria-invalid", "true");
+    wrong?.focus();
   }
 }

@@ -1,6 +1,7 @@
-// A run as a contact sheet. Pictures and films load when they come near, and films are unloaded when they are far.
+// A run as a contact sheet.
 import { address, count, describeFile, duration, fetchDetails, icon, make, note, poll, short, taskName } from "./common.js";
 import { Lightbox } from "./lightbox.js";
+import { chip, DrawnTiles, place, thumb } from "./tiles.js";
 
 const BASE = location.pathname.replace(/\/$/, "");
 const INTERVAL = 4000; // milliseconds
@@ -15,9 +16,11 @@ const filter = { kind: "", stage: "" };
 let details = null;
 let tiles = []; // the first ones, in order, as the server sent them
 let turn = 0; // counts changes of the filter: responses to older requests are dropped
-const drawn = new Map(); // by key: the data that was drawn of a tile, and its element
+const drawn = new DrawnTiles(drawTile);
 const lightbox = new Lightbox(document.getElementById("lightbox"), {
   base: baseOf,
+  name: taskName,
+  key: keyOf,
   tiles: () => tiles.filter((tile) => tile.file),
   total: () => details.with_file,
   extend: () => extend(),
@@ -72,31 +75,13 @@ function draw() {
   sheet.removeAttribute("aria-busy");
   drawTotals();
   drawFilters();
-  const kept = new Set();
   const sections = new Map();
-  for (const tile of tiles) {
-    const key = JSON.stringify([tile.task_id, tile.map_index, tile.file?.index ?? null]);
-    kept.add(key);
-    const data = JSON.stringify(tile);
-    let one = drawn.get(key);
-    if (one?.data !== data) {
-      const element = drawTile(tile);
-      if (one) forget(one.element);
-      one?.element.replaceWith(element);
-      one = { data, element };
-      drawn.set(key, one);
-    }
-    if (!sections.has(tile.task_id)) sections.set(tile.task_id, []);
-    sections.get(tile.task_id).push(one.element);
-  }
-  for (const [key, { element }] of drawn) {
-    if (!kept.has(key)) {
-      forget(element);
-      element.remove();
-      drawn.delete(key);
-    }
-  }
-  place([...sections].map(([task, elements]) => section(task, elements)));
+  drawn.update(tiles.map((tile) => [keyOf(tile), tile])).forEach((element, at) => {
+    const { task_id: task } = tiles[at];
+    if (!sections.has(task)) sections.set(task, []);
+    sections.get(task).push(element);
+  });
+  place(sheet, [...sections].map(([task, elements]) => section(task, elements)));
   if (!tiles.length) sheet.replaceChildren(make("p", { class: "empty" }, emptyReason()));
 }
 
@@ -112,18 +97,8 @@ function section(task, elements) {
       make("h2", {}, make("span", {}, task), make("span", { class: "muted" })), make("div", { class: "tiles" }));
   }
   found.querySelector(".muted").textContent = Number(details.tasks[task] ?? elements.length).toLocaleString();
-  const list = found.querySelector(".tiles");
-  elements.forEach((element, at) => {
-    if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
-  });
+  place(found.querySelector(".tiles"), elements);
   return found;
-}
-
-function place(sections) {
-  sections.forEach((one, at) => {
-    if (sheet.children[at] !== one) sheet.insertBefore(one, sheet.children[at] ?? null);
-  });
-  while (sheet.children.length > sections.length) sheet.lastChild.remove();
 }
 
 function drawTotals() {
@@ -147,13 +122,9 @@ function drawFilters() {
 
 function group(name, title, words, counts) {
   const choices = Object.entries(words).filter(([value]) => counts[value] || filter[name] === value);
-  const chips = choices.length < 2 && !filter[name] ? [] : choices.map(([value, word]) => make(
-    "button",
-    {
-      type: "button", class: "chip", "data-filter": `${name}-${value}`, "aria-pressed": String(filter[name] === value),
-      click: () => choose(name, filter[name] === value ? "" : value),
-    },
-    icon(value), word, make("span", { class: "muted" }, String(counts[value] ?? 0)),
+  const chips = choices.length < 2 && !filter[name] ? [] : choices.map(([value, word]) => chip(
+    `${name}-${value}`, word, value, counts[value] ?? 0, filter[name] === value,
+    () => choose(name, filter[name] === value ? "" : value),
   ));
   return make("div", { class: "group", role: "group", "aria-label": title }, ...chips);
 }
@@ -169,6 +140,10 @@ function baseOf(tile) {
   return `${BASE}/tasks/${encodeURIComponent(tile.task_id)}/${tile.map_index}`;
 }
 
+function keyOf(tile) {
+  return JSON.stringify([tile.task_id, tile.map_index, tile.file?.index ?? null]);
+}
+
 function drawTile(tile) {
   const label = `${taskName(tile)}. ${tile.file ? describeFile(tile.kind, tile.prompt, tile.file.name) : short(words(tile), 300)}`;
   const where = tile.map_index >= 0 || tile.label ? `${tile.label ?? tile.map_index}` : "";
@@ -181,53 +156,12 @@ function drawTile(tile) {
   }
   const opened = () => lightbox.open(tile, baseOf(tile));
   return make("button", { type: "button", class: `tile ${tile.kind}`, "aria-label": label, title: tile.prompt, click: opened },
-    make("span", { class: "thumb" }, thumb(tile)), caption);
+    make("span", { class: "thumb" }, thumb(address(baseOf(tile), tile.file), tile.file, tile.kind, describeFile("image", tile.prompt, tile.file.name))),
+    caption);
 }
 
 function words(tile) {
   if (tile.message) return tile.message;
   const name = tile.title ?? "Magic Hour";
   return { running: `${name}: running`, queued: "Not started yet", failed: `${name} failed` }[tile.stage] ?? "No file";
-}
-
-function thumb(tile) {
-  const { file } = tile;
-  if (file.problem) return note(short(file.problem, 140), tile.kind);
-  const url = address(baseOf(tile), file);
-  if (tile.kind === "image") {
-    const image = make("img", { src: url, alt: describeFile("image", tile.prompt, file.name), loading: "lazy", decoding: "async" });
-    image.addEventListener("error", () => image.replaceWith(note("This picture cannot be shown.", "image")));
-    return image;
-  }
-  if (tile.kind === "video") return film(url);
-  return note(tile.kind === "audio" ? "" : "For download only", tile.kind);
-}
-
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const near = new IntersectionObserver((seen) => {
-  for (const { target, isIntersecting } of seen) {
-    if (isIntersecting && !target.getAttribute("src")) {
-      target.src = target.dataset.src;
-    } else if (!isIntersecting && target.getAttribute("src")) {
-      target.removeAttribute("src");
-      target.load(); // frees the decoder and the connection
-    }
-  }
-}, { rootMargin: "500px" });
-
-function film(url) {
-  const video = make("video", { "data-src": url, preload: "metadata", playsinline: true, loop: true, tabindex: "-1", "aria-hidden": "true" });
-  video.muted = true;
-  video.addEventListener("pointerenter", () => { if (!calm.matches) video.play().catch(() => {}); });
-  video.addEventListener("pointerleave", () => {
-    video.pause();
-    video.currentTime = 0;
-  });
-  near.observe(video);
-  return video;
-}
-
-function forget(element) {
-  const video = element.querySelector("video");
-  if (video) near.unobserve(video);
 }

@@ -4,6 +4,7 @@ import {
   poll, size,
 } from "./common.js";
 import { batchRows, progressBox } from "./batch.js";
+import { ItemSheet } from "./items.js";
 import { Recovery } from "./recovery.js";
 
 const BASE = location.pathname.replace(/\/$/, "");
@@ -17,6 +18,8 @@ let drawn = { media: null, panel: null };
 let turn = 0; // counts the times that polling began: it ends with the task
 const recovery = new Recovery(document.getElementById("recovery"), `${BASE}/recovery`, watch);
 
+const items = new ItemSheet(document.getElementById("items"), document.getElementById("lightbox"), BASE, watch);
+
 watch();
 setInterval(tick, 1000);
 
@@ -27,6 +30,7 @@ function watch() {
     const before = details;
     details = await fetchDetails(`${BASE}/details`);
     draw();
+    if (details.batch) items.follow(details.live);
     if (before && before.stage !== details.stage) announceStage();
     const waits = details.live && details.state !== "up_for_retry"; // a retry may be long in coming
     if (waits) recovery.withdraw();

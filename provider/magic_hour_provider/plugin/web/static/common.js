@@ -10,6 +10,7 @@ const ICONS = {
   failed: "M12 8v5M12 16.5h.01M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
   running: "M12 7v5l3 2M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
   queued: "M8 12h.01M12 12h.01M16 12h.01M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
+  unknown: "M9.6 9.6a2.4 2.4 0 1 1 3.5 2.1c-.8.4-1.1.9-1.1 1.7M12 16.5h.01M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
   succeeded: "M8 12.5l3 3 5-6M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18",
   download: "M12 4v11M7.5 11l4.5 4.5L16.5 11M5 20h14",
   copy: "M9 9h11v11H9zM15 9V4H4v11h5",
@@ -108,8 +109,7 @@ export async function errorText(response) {
 }
 
 /** Poll while `request` returns true; backs off while it fails, and pauses while the page is hidden. */
-export function poll(request, interval) {
-  const notice = document.getElementById("notice");
+export function poll(request, interval, notice = document.getElementById("notice")) {
   let wait = interval;
   const step = async () => {
     if (document.hidden) {
