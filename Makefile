@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 OLDEST := .venv-3.1
 OLDEST_CONSTRAINTS := constraints/airflow-3.1.txt
 # Tests without Airflow processes of their own run side by side.
-BESIDE := -m "not system" -n auto --maxprocesses 4 --dist worksteal
+BESIDE := -m "not system and not long" -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo test test-all check bench node-sdk clean
 .DEFAULT_GOAL := help
@@ -18,7 +18,7 @@ help:
 	@echo "make demo         run the example DAG on a real Airflow, against an offline Magic Hour, for no credits"
 	@echo "make demo KEEP=1  the same, and leave Airflow's UI up until Ctrl-C"
 	@echo "make test         all tests, also those that run real Airflow processes"
-	@echo "make test-all     the same, and once more on Airflow 3.1"
+	@echo "make test-all     the same, the tests that take minutes, and once more on Airflow 3.1"
 	@echo "make check        formatting, lint, types, generated files and the import rule"
 	@echo "make bench        the benchmarks"
 	@echo "make node-sdk     the official Node SDK, from npm, against the simulator; needs Node.js"
@@ -41,12 +41,13 @@ demo: $(INSTALLED)
 	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m system --durations=10
+	$(BIN)/python -m pytest -m "system and not long" --durations=10
 	$(BIN)/python -m pytest $(BESIDE) --durations=10
 
 # Of the system tests the whole chain, which has a worker killed and the storage ledger outlive it, two triggerers, the
 # webhooks and the Media tab.
 test-all: test $(OLDEST)/.installed
+	$(BIN)/python -m pytest -m long --durations=10
 	$(OLDEST)/bin/python -m pytest $(BESIDE)
 	$(OLDEST)/bin/python -m pytest $(addprefix tests/system/test_,backbone.py tab.py waiting.py webhooks.py)
 

@@ -5,23 +5,27 @@ all of Airflow's processes over what it uses when it has nothing to do, wall tim
 batch of a tenth as many rows has too. CPU that a task's process uses after its last reading, 0.1 s before its end, is
 not counted.
 
-Then, in fresh processes and without Airflow's, the attempt that finds all of 10,000 rows complete, and of 100: its
-time, and its highest resident size (VmHWM, so this needs Linux).
+Before that, in fresh processes and without Airflow's, the attempt that finds all of 10,000 rows complete, and of 100:
+its time, and its highest resident size (VmHWM, so this needs Linux). The same in S3, which is moto in the benchmark's
+own process; its listings take longer than Amazon's, as it goes through all names for each thousand.
 
-    python benchmarks/batch.py [rows of the batch: 1000] [mapped tasks: 100]
+    python benchmarks/batch.py [rows of the batch: 1000] [mapped tasks: 100] [rows that are complete: 10000]
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +186,11 @@ def campaigns(table: Table, rows: int, mapped: int) -> None:
 # -- ten thousand, in processes of their own ---------------------------------------------------------------------------
 
 
-def prepare(folder: Path, count: int, host: str) -> None:
-    """Write rows, and the records of an earlier run that has completed them all."""
+def prepare(folder: Path, count: int, host: str, write: Callable[[str, bytes], object]) -> None:
+    """Write rows, and the records of an earlier run that has completed them all.
+
+    :param write: puts a record where it belongs.
+    """
     from helpers.items import done, intent, job
     from magic_hour_provider.batch.records.content import ItemStep, digest_fingerprint
     from magic_hour_provider.batch.records.names import StepName
@@ -208,16 +215,19 @@ def prepare(folder: Path, count: int, host: str) -> None:
                 (StepName(item.key, 1, "job", **paid, **more), job(job_id)),
                 (StepName(item.key, 1, "done", **paid), done(job_id)),
             ):
-                path = folder / "out" / RECORDS / name.path
-                path.parent.mkdir(parents=True, exist_ok=True)
                 step = ItemStep(name, owner, 1_800_000_000.0, replace(record, fingerprint=fingerprint))
-                path.write_bytes(step.to_bytes())
+                write(f"{RECORDS}/{name.path}", step.to_bytes())
 
 
-def resume(folder: str) -> None:
+def write_file(root: Path, name: str, data: bytes) -> None:
+    """Write a record into a folder."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def resume(folder: str, output_path: str) -> None:
     """Run an attempt that finds everything complete; print its seconds, its highest resident MiB, and what it found."""
-    import logging
-
     from helpers.attempts import TaskInstance
     from magic_hour_provider.operators.batch import MagicHourBatchOperator
 
@@ -230,7 +240,7 @@ def resume(folder: str) -> None:
         request={"end_seconds": 3},
         requests=f"{folder}/rows.csv",
         item_id="sku",
-        output_path=f"{folder}/out",
+        output_path=output_path,
     )
     began = time.monotonic()
     manifest = operator.execute(ti.context(operator))
@@ -239,41 +249,62 @@ def resume(folder: str) -> None:
     print(json.dumps({"seconds": took, "mib": int(line.split()[1]) / 1024, "complete": manifest["complete"]}))
 
 
-def many(table: Table) -> None:
-    """Resume a campaign of very many rows, and one of few."""
-    found = {}
-    with tempfile.TemporaryDirectory() as name, Simulator(api_key=KEY) as sim:
+def many(table: Table, count: int) -> None:
+    """Resume a campaign of very many rows, on this disk and in S3, and one of few."""
+    from moto.s3.models import s3_backends
+
+    from helpers import s3
+
+    found: dict[str, dict[str, Any]] = {}
+    s3.keep_on_loopback()
+    with tempfile.TemporaryDirectory() as name, Simulator(api_key=KEY) as sim, s3.serving() as endpoint:
         connection = {"conn_type": "magic_hour", "host": sim.url, "password": KEY}
         environment = os.environ | {
             "AIRFLOW_HOME": name,
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW_CONN_MAGIC_HOUR_DEFAULT": json.dumps(connection),
+            f"AIRFLOW_CONN_{s3.CONN_ID.upper()}": s3.connection(endpoint),
         }
-        for count in (FEW, MANY):
-            folder = Path(name, str(count))
+        logging.disable(logging.INFO)  # a line for each request to S3
+        bucket = s3.Bucket(endpoint)
+        backend = s3_backends["123456789012"]["aws"]
+        for label, rows, output_path in (
+            ("few", FEW, f"{name}/few/out"),
+            ("disk", count, f"{name}/disk/out"),
+            ("s3", count, f"{bucket.uri}/out"),
+        ):
+            folder = Path(name, label)
             folder.mkdir()
-            prepare(folder, count, sim.url)
-            command = [sys.executable, __file__, "--resume", str(folder)]
+            write = (
+                partial(write_file, folder / "out")
+                if label != "s3"
+                else lambda key, data: backend.put_object(bucket.name, f"out/{key}", data)
+            )
+            prepare(folder, rows, sim.url, write)
+            command = [sys.executable, __file__, "--resume", str(folder), output_path]
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-            found[count] = json.loads(done.stdout.splitlines()[-1])
-            assert found[count]["complete"] == count, found[count]
+            found[label] = json.loads(done.stdout.splitlines()[-1])
+            assert found[label]["complete"] == rows, found[label]
         assert sim.stats()["creates"]["accepted"] == 0
-    table.head(f"An attempt that finds {MANY:,} rows complete, in files on this disk")
-    table.row("Seconds, the results written", found[MANY]["seconds"], " s", must=120, aim=30)
-    table.row(f"Memory over that of {FEW} rows", found[MANY]["mib"] - found[FEW]["mib"], " MiB", must=100, aim=30)
-    table.note("Memory", f"{found[MANY]['mib']:.0f} MiB; of {FEW} rows {found[FEW]['mib']:.0f} MiB")
+    few, disk, remote = (found[label] for label in ("few", "disk", "s3"))
+    table.head(f"An attempt that finds {count:,} rows complete, and writes their results")
+    table.row("Seconds, files on this disk", disk["seconds"], " s", must=120, aim=30)
+    table.row("Seconds, S3 (moto)", remote["seconds"], " s", must=120, aim=30)
+    for where, one in (("files", disk), ("S3", remote)):
+        table.row(f"Memory over that of {FEW} rows, {where}", one["mib"] - few["mib"], " MiB", must=100, aim=30)
+    table.note("Memory", f"{disk['mib']:.0f} MiB; of {FEW} rows {few['mib']:.0f} MiB; with S3 {remote['mib']:.0f} MiB")
 
 
-def main(rows: int = ROWS, mapped: int = MAPPED) -> int:
+def main(rows: int = ROWS, mapped: int = MAPPED, complete: int = MANY) -> int:
     """Print the tables; the exit code is 0 when every figure is what it must be."""
     table = Table()
-    many(table)
+    many(table, complete)
     campaigns(table, rows, mapped)
     return 0 if table.kept else 1
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--resume"]:
-        resume(sys.argv[2])
+        resume(*sys.argv[2:])
     else:
         sys.exit(main(*map(int, sys.argv[1:])))

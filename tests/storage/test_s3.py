@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from magic_hour_provider.storage.files import read_file
 from magic_hour_provider.storage.paths import open_path
 
 
@@ -48,3 +49,17 @@ def test_an_object_is_read_in_one_stream(bucket):
         assert stream.read(3) == content[:3]
     with pytest.raises(FileNotFoundError), S3Reader(path.fs, f"{path.path}.not"):
         pass
+
+
+def test_a_small_file_is_one_request(bucket, monkeypatch):
+    """Its length is not asked for first: an attempt of a batch reads a record of each of its items."""
+    path = open_path(bucket.write("record", b"{}"))
+    asked, call = [], path.fs._call_s3
+
+    async def noted(method, *arguments, **options):
+        asked.append(method)
+        return await call(method, *arguments, **options)
+
+    monkeypatch.setattr(path.fs, "_call_s3", noted)
+    assert read_file(path) == b"{}"
+    assert asked == ["get_object"]

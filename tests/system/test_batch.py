@@ -42,7 +42,7 @@ def runs(world: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
     found = {}
     for run in ROWS:
         write_rows(home / run, run)
-        found[run] = airflow.trigger(DAG_ID, {"folder": str(home / run), "is_killed": run == "killed"})
+        found[run] = airflow.trigger(DAG_ID, {"folder": str(home / run), "kills": KILLS if run == "killed" else 0})
 
     def last_attempt(task_id: str) -> dict[str, Any] | None:
         ti = airflow.task_instance(DAG_ID, found["killed"], task_id)

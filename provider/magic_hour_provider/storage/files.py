@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,15 @@ def read_file(path: ObjectStoragePath) -> bytes:
         return local.read_bytes()
     # A listing of before the file was written would make it look missing.
     path.fs.invalidate_cache()
-    data: bytes = path.fs.cat_file(path.path)
+    one_request = {"max_concurrency": 1} if _asks_for_the_length(path.fs) else {}
+    data: bytes = path.fs.cat_file(path.path, **one_request)
     return data
+
+
+def _asks_for_the_length(fs: Any) -> bool:
+    """Whether a storage's library asks for a file's length first, to read large ones in parts side by side: s3fs."""
+    read = getattr(fs, "_cat_file", None)
+    return read is not None and "max_concurrency" in inspect.signature(read).parameters
 
 
 def remove_file(path: ObjectStoragePath) -> None:
