@@ -116,6 +116,15 @@ class MagicHourHook(BaseHook):
         """
         return await AsyncMagicHourClient.open(settings or await self.async_settings())
 
+    def list_saved_items(self, *, type: str | None = None) -> list[dict[str, Any]]:  # noqa: A002 (the API's own word)
+        """Return the account's saved characters, voices and so on, which is free.
+
+        :param type: ``character``, ``voice``, ``moodboard``, ``brand_kit`` or ``reference``; None: all of them.
+        :returns: of each ``id``, ``name``, ``type`` and ``assets``, whose ``url`` is a secret for 24 hours.
+        """
+        with self.get_conn() as client:
+            return client.list_saved_items(type=type)
+
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the account, which costs nothing, and show its plan and credits."""
         try:

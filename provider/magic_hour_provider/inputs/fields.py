@@ -76,6 +76,13 @@ class Input:
         return strip_blanks(value) if isinstance(value, str) else None
 
     @property
+    def saved_item(self) -> tuple[str, str] | None:
+        """``(type, name or id)`` if a saved item of the account was given; see :mod:`.saved_items`."""
+        if isinstance(self.value, Mapping) and "saved_item" in self.value:
+            return str(self.value.get("type")), str(self.value["saved_item"]).strip()
+        return None
+
+    @property
     def uri(self) -> str | None:
         """The path or storage URI to upload, or None if there is nothing to upload."""
         value = self.value
@@ -93,6 +100,9 @@ class Input:
             self._check_job(*self.job)
         elif self.reference is not None:
             self._check_reference(now)
+        elif self.saved_item is not None:
+            if not self.saved_item[1] or not isinstance(self.value["saved_item"], str):
+                raise InvalidInputError(f"{self.label} got a saved item without a name.")
         elif not isinstance(self.value, str):
             raise InvalidInputError(
                 f"{self.label} takes a public URL, a Magic Hour reference, a path, a storage URI, an Asset or the "

@@ -16,6 +16,7 @@ from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferEr
 from magic_hour_provider.api.models import COMPLETE, GONE, Job, library_url
 from magic_hour_provider.api.transport.uploads import UploadSource, retry, upload_all
 from magic_hour_provider.inputs.fields import FieldPath, Input, with_values
+from magic_hour_provider.inputs.saved_items import SavedItems
 from magic_hour_provider.inputs.sources import check_sizes
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def resolve_inputs(
     *,
     tier: str | None,
     upload: Callable[[MagicHourClient, Sequence[UploadSource]], Sequence[str]] = upload_all,
+    saved_items: SavedItems | None = None,
 ) -> dict[str, Any]:
     """Return the request with every input as Magic Hour takes it.
 
@@ -36,6 +38,7 @@ def resolve_inputs(
     :param sources: those of them that have to be uploaded, as ``check_inputs`` found them.
     :param tier: the account's plan, which limits how large a file may be; None: not known.
     :param upload: sends files and returns their references.
+    :param saved_items: of the account, for several requests; None: they are asked for if one is given.
     :raises InvalidInputError: a file is too large, or a job given as input has no such file; nothing was uploaded.
     :raises MagicHourError: a job could not be read, or a file not be uploaded.
     """
@@ -47,6 +50,9 @@ def resolve_inputs(
             if one.job not in jobs:
                 jobs[one.job] = retry(partial(client.find_job, *one.job))
             references[one.path] = _output_reference(one, jobs[one.job])
+        elif one.saved_item is not None:
+            saved_items = saved_items or SavedItems(client)
+            references[one.path] = saved_items.find_reference(one)
     files = list(dict.fromkeys(sources.values()))
     uploaded = dict(zip(files, upload(client, files), strict=True))
     references |= {path: uploaded[source] for path, source in sources.items()}

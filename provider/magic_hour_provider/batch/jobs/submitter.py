@@ -22,6 +22,7 @@ from magic_hour_provider.execution.payment.preflight import read_tag_job_names
 from magic_hour_provider.execution.payment.submission import submit_once
 from magic_hour_provider.execution.spec import PreparedRequest
 from magic_hour_provider.inputs.fields import FieldPath
+from magic_hour_provider.inputs.saved_items import SavedItems
 from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.record import Record
@@ -80,6 +81,7 @@ class Submitter:
         self._retry_state, self._generated_name, self._tier = retry_state, generated_name, tier
         self._tag_job_names = read_tag_job_names()
         self._uploads = SharedUploads()
+        self._saved_items = SavedItems(client)
 
     def submit(self, one: ItemToPay) -> tuple[Record, int]:
         """Upload an item's files and submit its job; return the record, already written, and its number.
@@ -129,6 +131,7 @@ class Submitter:
             one.sources,
             tier=self._tier,
             upload=lambda client, sources: [self._uploads.upload(client, source, uris[source]) for source in sources],
+            saved_items=self._saved_items,
         )
         tag, name = new_tag(), body.get("name")
         if spec.tool.accepts_name:
