@@ -218,6 +218,7 @@ def _options() -> str:
         ("on_clear", 'Literal["reuse", "regenerate"]'),
         ("max_credits", "int | None"),
         ("max_credits_unknown", 'Literal["refuse", "allow"]'),
+        ("max_credits_per_run", "int | None"),
     ]
     theirs = [name for name in inspect.signature(BaseOperator.__init__).parameters if name not in ("self", "kwargs")]
     lines = ["class AirflowOptions(TypedDict, total=False):"]

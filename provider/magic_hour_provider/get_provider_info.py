@@ -187,6 +187,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "500",
                         "default": "0",
                     },
+                    "max_credits_per_run": {
+                        "description": (
+                            "No job is submitted by which all tasks of its DAG run together would have paid and "
+                            "reserved more credits than this, by its estimate. A DAG's param max_credits_per_run or "
+                            "an operator's argument of this name counts instead. 0: no limit."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": "5000",
+                        "default": "0",
+                    },
                     "sidecar": {
                         "description": (
                             "Beside the files of each job a small one, <tool>-<id>.json, says what they are and which "

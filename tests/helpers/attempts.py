@@ -53,8 +53,12 @@ class TaskInstance:
         """Keep an XCom; only JSON survives."""
         self.xcoms[key] = json.loads(json.dumps(value))
 
-    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
-        """Return an own XCom, or another task instance's job."""
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
+        """Return an own XCom, or another task instance's job; without an index those of all instances."""
+        if map_indexes is None:
+            jobs = [job for (task_id, _), job in self.other_jobs.items() if task_id == task_ids]
+            jobs += [self.xcoms[key]] if task_ids == self.task_id and key in self.xcoms else []
+            return jobs if len(jobs) > 1 else jobs[0] if jobs else None
         if (task_ids, map_indexes) == (self.task_id, self.map_index):
             return self.xcoms.get(key)
         assert key == "magic_hour_job"

@@ -73,6 +73,8 @@ class Budget:
         """Credits held for jobs under way; those of unknown price are not in it."""
         self.stop_reason = ""
         """Why nothing more was permitted, as a sentence; empty while that has not happened."""
+        self.is_known = True
+        """Whether all is known that was spent; False: a response of unknown price was lost."""
         self._is_stopped = False
         self._reservations: dict[str, _Reservation] = {}
         self._unpriced: set[str] = set()
@@ -158,6 +160,7 @@ class Budget:
         if reservation is not None and reservation.credits is not None:
             self.spent += reservation.credits
         elif reservation is not None:
+            self.is_known = False
             self._stop_spending("The response to a request of unknown price was lost: nobody knows what it costs.")
         self._stop_at_canary(key, "it is unknown whether it was paid for")
 

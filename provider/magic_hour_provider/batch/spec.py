@@ -25,6 +25,7 @@ class BatchSpec:
     :param output_path: folder for files and records.
     :param max_active_jobs: at Magic Hour at the same time.
     :param max_credits: limit of what this task instance pays over all its tries; None: there is none.
+    :param max_credits_per_run: limit of what all tasks of the run pay; None: what DAG or setting says.
     :param canary: items that must be complete before any other is paid for.
     :param item_retries: new jobs per item and attempt, after failures after which another job may succeed.
     :param max_failed_items: how many items may fail; below 1: which share of all.
@@ -33,6 +34,7 @@ class BatchSpec:
     :param deferrable: False: wait on the worker.
     :param timeout: seconds that a job is waited for; None: what fits the tool.
     :param execution_timeout: Airflow's limit of one attempt; None: there is none.
+    :param limit_note: where ``max_credits`` comes from, as a sentence, if the user has not given it.
     """
 
     tool: Tool
@@ -44,6 +46,7 @@ class BatchSpec:
     output_path: str
     max_active_jobs: int
     max_credits: int | None
+    max_credits_per_run: int | None
     canary: int
     item_retries: int
     max_failed_items: float
@@ -52,6 +55,7 @@ class BatchSpec:
     deferrable: bool
     timeout: float | None
     execution_timeout: timedelta | None = None
+    limit_note: str = ""
 
     @property
     def polling_class(self) -> PollingClass:

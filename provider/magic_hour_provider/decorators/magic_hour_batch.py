@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         magic_hour_conn_id: str
         max_active_jobs: int
         max_credits: int | None
+        max_credits_per_run: int | None
         canary: int
         item_retries: int
         max_failed_items: float | None

@@ -32,6 +32,7 @@ from magic_hour_provider.execution.payment.limits import report_overcharge
 from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
 from magic_hour_provider.execution.payment.preflight import check_adopted_job, run_preflight
 from magic_hour_provider.execution.payment.run_activity import RunActivity
+from magic_hour_provider.execution.payment.run_budget import check_run_limit
 from magic_hour_provider.execution.payment.submission import get_balance, submit_once
 from magic_hour_provider.execution.report import Report
 from magic_hour_provider.execution.spec import Deferral, JobSpec, JobTask
@@ -44,7 +45,7 @@ from magic_hour_provider.ledger.fingerprint import find_readable
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import CLEAR_WARNING
-from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.ledger.record import Record, RecordError
 from magic_hour_provider.ledger.tag import find_tag, generate_job_name
 from magic_hour_provider.metrics import CREDITS_REFUSED, count_credits
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT
@@ -95,7 +96,7 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
         ledger = Ledger.open(context, str(task.output_path or ""), task.output_template)
         record = ledger.begin()
     except errors.MagicHourError as error:
-        report_early_failure(context["ti"], slug, error, None)
+        report_early_failure(context["ti"], slug, error, None, is_lost=True)
         raise to_airflow_error(error) from find_cause(error)
     if ledger.must_show_unpaid(record):
         Report(context["ti"], slug, {}).push_unpaid()
@@ -106,13 +107,14 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
         client = hook.get_conn(settings)
     except errors.MagicHourError as error:
         add_earlier_payment(error, ledger, record)
-        report_early_failure(context["ti"], slug, error, record)
+        report_early_failure(context["ti"], slug, error, record, is_lost=ledger.trail.lost is not None)
         raise to_airflow_error(error) from find_cause(error)
     with ExitStack() as clients:
         clients.enter_context(client)
         task.attempt = attempt = JobAttempt(
             spec, context, ledger, record, client, clients, task.log, has_webhooks=bool(settings.webhook_secrets)
         )
+        attempt.report.set_run_credits(record, is_lost=ledger.trail.lost is not None)
         if record is not None and record.state == "intent":
             # Airflow clears the XComs of an attempt as the next one begins, and a webhook may identify the job later.
             attempt.report.push_intent(record.tag, record.name, spec.conn_id)
@@ -276,10 +278,13 @@ class JobAttempt:
             estimate=cost.to_json(),
             announce=self.report.push_unrecorded,
         )
+        limit = check_run_limit(spec, cost, seen, self._context)
         # Before the intent: between that and the request nothing may come that could be interrupted.
         self.report.set_run_credits(self.intent.record)
-        self.report.push_intent(checked.tag, checked.name, spec.conn_id)
+        is_reserved = self.report.push_intent(checked.tag, checked.name, spec.conn_id)
         try:
+            if limit is not None and not is_reserved:
+                raise RecordError(f"What this task reserves under {limit.where} could not be written for the others.")
             self.record = record = submit_once(
                 self.intent,
                 self._client,

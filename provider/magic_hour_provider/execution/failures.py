@@ -43,7 +43,9 @@ def add_earlier_payment(error: errors.MagicHourError, ledger: Ledger, record: Re
         error.append(before.message, charge=Charge.UNKNOWN, next_step=before.next_step)
 
 
-def report_early_failure(ti: Any, tool: str, error: errors.MagicHourError, record: Record | None) -> None:
+def report_early_failure(
+    ti: Any, tool: str, error: errors.MagicHourError, record: Record | None, *, is_lost: bool
+) -> None:
     """Push the error of an attempt that could not begin, and what was paid for before it.
 
     Airflow has removed the XComs of the attempt before, by which people and webhooks find the job.
@@ -51,8 +53,10 @@ def report_early_failure(ti: Any, tool: str, error: errors.MagicHourError, recor
     :param ti: Airflow's task instance.
     :param tool: slug of the tool; empty where it is not known.
     :param record: what the ledger holds.
+    :param is_lost: whether it may have held one that is missing now.
     """
     report = Report(ti, record.tool if record is not None else tool, {})
+    report.set_run_credits(record, is_lost=is_lost)
     if record is not None and record.job_id is not None:
         report.push_record(record, "resumed")
         if record.is_refunded:

@@ -118,12 +118,13 @@ class Report:
         """
         self._facts["estimate"] = dict(estimate)
 
-    def set_run_credits(self, record: Record | None) -> None:
+    def set_run_credits(self, record: Record | None, *, is_lost: bool = False) -> None:
         """Note what the task instance has paid in its run, which the other tasks of the run read.
 
         :param record: its ledger's; None: it has paid for nothing.
+        :param is_lost: whether there was a record that is missing now.
         """
-        credits = record.count_run_credits() if record is not None else RunCredits()
+        credits = record.count_run_credits() if record is not None else RunCredits(is_known=not is_lost)
         index = self._ti.map_index
         self._facts["run_credits"] = asdict(credits) | {"map_index": -1 if index is None else index}
 
@@ -132,7 +133,6 @@ class Report:
 
         :param record: what the ledger holds by then.
         """
-        self.set_run_credits(record)
         if record.count_run_credits() != RunCredits():
             self._push(JOB_XCOM, {**self._facts, "status": PENDING})
 

@@ -48,6 +48,9 @@ class MagicHourBatchOperator(BaseOperator):
         folder in the next run: only what is missing is made. It may be a template.
     :param max_active_jobs: how many jobs are at Magic Hour at the same time: at most what the plan runs at once.
     :param max_credits: limit in credits of what this task instance is charged, over all its tries; None: no limit.
+    :param max_credits_per_run: limit in credits of what all tasks of the DAG run pay together; None: the DAG's param of
+        this name, or the setting ``[magic_hour] max_credits_per_run``. While it runs a batch reserves what it may still
+        spend: all that is left, unless ``max_credits`` says less.
     :param canary: how many items must be complete before any other is paid for.
     :param item_retries: new jobs per item and attempt, after failures after which another job may succeed.
     :param max_failed_items: how many items may fail while the task succeeds: a number, or below 1 a share of all.
@@ -69,6 +72,8 @@ class MagicHourBatchOperator(BaseOperator):
     ui_color = "#e9e2ff"
     submits_jobs: ClassVar[bool] = True
     """Whether tasks of this class pay for jobs: other tasks of the run count them."""
+    is_batch: ClassVar[bool] = True
+    """Whether they say what they have paid in the XCom of a batch."""
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class MagicHourBatchOperator(BaseOperator):
         magic_hour_conn_id: str = DEFAULT_CONN_ID,
         max_active_jobs: int = 16,
         max_credits: int | None = None,
+        max_credits_per_run: int | None = None,
         canary: int = 0,
         item_retries: int = 1,
         max_failed_items: float | None = None,
@@ -99,6 +105,7 @@ class MagicHourBatchOperator(BaseOperator):
         self.output_path = clean_folder(output_path)
         self.max_active_jobs = max_active_jobs
         self.max_credits = max_credits
+        self.max_credits_per_run = max_credits_per_run
         self.canary = canary
         self.item_retries = item_retries
         self.max_failed_items = max_failed_items
@@ -196,6 +203,7 @@ class MagicHourBatchOperator(BaseOperator):
             output_path=output_path,
             max_active_jobs=self.max_active_jobs,
             max_credits=self.max_credits,
+            max_credits_per_run=self.max_credits_per_run,
             canary=self.canary,
             item_retries=self.item_retries,
             max_failed_items=self.max_failed_items or 0,

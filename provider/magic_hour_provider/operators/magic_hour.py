@@ -76,7 +76,10 @@ class MagicHourOperator(BaseOperator):
     :param max_credits: a job whose estimate is above is refused before it is paid for; None: no limit. See
         :mod:`magic_hour_provider.api.prices`. A job that is then charged more is kept, with a warning.
     :param max_credits_unknown: what a limit means for a job of which nobody knows what it costs: ``refuse`` it, or
-        ``allow`` it.
+        ``allow`` it. The same holds for a limit of the run, and for tasks of it whose payments cannot be read.
+    :param max_credits_per_run: a job is refused if with it all tasks of the DAG run together would have paid and
+        reserved more; None: the DAG's param of this name, or the setting ``[magic_hour] max_credits_per_run``, if there
+        is one. Tasks that submit in the same moment do not see each other.
     :param multiple_outputs: whether the result is pushed key by key as well, as XComs of their own.
     :raises InvalidInputError: (when the DAG is parsed) the tool, the request or an option cannot work.
     :raises AirflowFailException: (when it runs) a failure that a retry cannot fix.
@@ -91,6 +94,8 @@ class MagicHourOperator(BaseOperator):
     """Whether tasks of this class pay for jobs: other tasks of the run count them."""
     has_computed_request: ClassVar[bool] = False
     """Whether a function of the user's own makes the request when the task runs."""
+    is_batch: ClassVar[bool] = False
+    """Whether they say what they have paid in the XCom of a batch."""
 
     def __init__(
         self,
@@ -107,6 +112,7 @@ class MagicHourOperator(BaseOperator):
         on_clear: Literal["reuse", "regenerate"] = "reuse",
         max_credits: int | None = None,
         max_credits_unknown: Literal["refuse", "allow"] = "refuse",
+        max_credits_per_run: int | None = None,
         multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -123,6 +129,7 @@ class MagicHourOperator(BaseOperator):
         self.on_clear = on_clear
         self.max_credits = max_credits
         self.max_credits_unknown = max_credits_unknown
+        self.max_credits_per_run = max_credits_per_run
         self.output_template = self.output_path  # rendering replaces the attribute
         self._may_store_nothing = isinstance(output_path, str) and not self.output_path
         self.attempt: Stoppable | None = None
@@ -251,6 +258,7 @@ class MagicHourOperator(BaseOperator):
             on_clear=self.on_clear,
             max_credits=self.max_credits,
             max_credits_unknown=self.max_credits_unknown,
+            max_credits_per_run=self.max_credits_per_run,
             execution_timeout=self.execution_timeout,
             may_store_nothing=self._may_store_nothing,
             is_own_field=find_mapped_fields(self, self._mapped_paths),

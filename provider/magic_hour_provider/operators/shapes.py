@@ -88,6 +88,7 @@ class OperatorOptions(AirflowOptions, total=False):
     on_clear: Literal["reuse", "regenerate"]
     max_credits: int | None
     max_credits_unknown: Literal["refuse", "allow"]
+    max_credits_per_run: int | None
 
 
 class AIClothesChangerAssets(TypedDict):

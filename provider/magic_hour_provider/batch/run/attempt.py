@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from magic_hour_provider import clock
@@ -19,6 +19,7 @@ from magic_hour_provider.batch.rows.items import Items, read_items
 from magic_hour_provider.batch.run.conclusion import find_failure, make_manifest
 from magic_hour_provider.batch.run.file_events import FileEvents
 from magic_hour_provider.batch.run.results import write_results
+from magic_hour_provider.batch.run.run_limit import limit_by_run
 from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, BatchTask, Passage
 from magic_hour_provider.batch.window.board import ItemBoard
 from magic_hour_provider.batch.window.engine import Engine
@@ -33,6 +34,7 @@ from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.own_task import warn_of_test_run
 from magic_hour_provider.hooks.settings import ConnectionSettings
 from magic_hour_provider.ledger.decision import RetryState
+from magic_hour_provider.ledger.record import RunCredits
 from magic_hour_provider.ledger.tag import generate_job_name
 from magic_hour_provider.outputs.assets import emit_file_events, emit_outlet_events, find_aliases
 from magic_hour_provider.storage.paths import check_folder
@@ -78,6 +80,8 @@ class BatchAttempt:
         self._is_first = passage is None
         self._passage = passage or Passage(clock.current().now())
         self._facts: dict[str, Any] = {}
+        self._map_index = -1 if self._ti.map_index is None else self._ti.map_index
+        self._is_pushed = False
         self._wants_files = wants_files
         self.file_events: list[dict[str, Any]] = []
         """The extras of the asset events of its files, once it has succeeded."""
@@ -90,6 +94,8 @@ class BatchAttempt:
             "output_path": spec.output_path,
             "max_credits": spec.max_credits,
         }
+        if self._is_first and (self._ti.try_number or 0) <= 1:
+            self._facts["run_credits"] = asdict(RunCredits()) | {"map_index": self._map_index}
         hook = MagicHourHook(spec.conn_id)
         settings = hook.settings()
         with (
@@ -125,6 +131,7 @@ class BatchAttempt:
         account = self._find_account(client)
         tier = account.tier if account is not None else None
         items.check_sizes(tier)
+        spec, refusal = limit_by_run(spec, self._context, self._log)
         observed = ObservedPrices(spec.conn_id, client.base_url, spec.tool)
         payments = Payments(spec, items, records, owner, states, self._passage, observed, self._log)
         deadline = self._find_deadline(spec)
@@ -147,6 +154,11 @@ class BatchAttempt:
         if self._is_first:
             self._describe_plan(engine, planner.changes)
         if payments.left:
+            self._push(engine, payments.budget.spent)  # what it may spend is reserved before it is spent
+            if refusal is not None:
+                payments.stop(str(refusal), is_retryable=False)
+            elif spec.max_credits_per_run is not None and not self._is_pushed:
+                payments.stop("What this batch reserves could not be written for the other tasks.", is_retryable=True)
             try:
                 check_min_credits(account)
             except errors.MagicHourError as error:  # what is under way is paid for, and is waited for
@@ -233,6 +245,7 @@ class BatchAttempt:
             "active": len(engine.polls.active),
             "left": engine.payments.left,
             "credits_charged": credits,
+            "run_credits": engine.payments.count_run_credits() | {"map_index": self._map_index},
         }
         self._push_facts()
 
@@ -245,5 +258,6 @@ class BatchAttempt:
         self._facts["updated_at"] = format_time(clock.current().now())
         try:
             self._ti.xcom_push(key=BATCH_XCOM, value=self._facts)
+            self._is_pushed = True
         except Exception:  # noqa: BLE001 (it informs; the batch is not touched by that)
             self._log.exception("The XCom %r could not be written; the batch is not touched by that.", BATCH_XCOM)

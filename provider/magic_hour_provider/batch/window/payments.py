@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
@@ -20,7 +21,7 @@ from magic_hour_provider.batch.spec import BatchSpec, Passage
 from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.ledger.fingerprint import find_readable
-from magic_hour_provider.ledger.record import RecordError
+from magic_hour_provider.ledger.record import RecordError, RunCredits
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -124,6 +125,13 @@ class Payments:
         """Whether nothing more is submitted."""
         return not self._queue or self.stop_reason is not None
 
+    def count_run_credits(self) -> dict[str, Any]:
+        """Return what this task instance has paid in its run and what it may still spend, for the other tasks."""
+        budget, limit = self.budget, self.budget.max_credits
+        may_spend = 0 if limit is None or self.is_over else limit - budget.spent
+        is_known = budget.is_known and (limit is not None or self.is_over)
+        return asdict(RunCredits(budget.spent, max(budget.reserved, may_spend), is_known))
+
     @property
     def paused_until(self) -> float | None:
         """When the next may be submitted again, in seconds since 1970; None: no pause holds it back."""
@@ -145,7 +153,8 @@ class Payments:
             priced = self.find_priced(key)
             decision = self.budget.may_send(key, priced, self._estimate(item, priced))
             if decision.permission is Permission.STOP:
-                self.stop(self.budget.describe_stop(map(self.find_priced, self._queue)), is_retryable=False)
+                reason = self.budget.describe_stop(map(self.find_priced, self._queue))
+                self.stop(f"{reason} {self._spec.limit_note}".rstrip(), is_retryable=False)
                 return None
             if decision.permission is Permission.WAIT:
                 if is_alone:  # what it waits for has been given up

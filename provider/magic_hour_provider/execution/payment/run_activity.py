@@ -29,6 +29,34 @@ class TaskInstanceKey:
     task_id: str
     map_index: int = -1
 
+    @classmethod
+    def of(cls, ti: Any) -> TaskInstanceKey:
+        """Return the one that runs."""
+        return cls(ti.task_id, -1 if ti.map_index is None else ti.map_index)
+
+    def __str__(self) -> str:
+        return f"{self.task_id}[{self.map_index}]" if self.map_index >= 0 else self.task_id
+
+
+def find_paying_tasks(task: Any) -> Iterator[Any]:
+    """Yield the tasks of a task's DAG that may submit jobs, itself among them."""
+    for one in task.dag.tasks:
+        # Of a mapped task, the class that its instances get.
+        if getattr(getattr(one, "operator_class", one), "submits_jobs", False):
+            yield one
+
+
+def read_states(ti: Any, task_id: str) -> Iterator[tuple[TaskInstanceKey, str | None]]:
+    """Yield each instance of a task in the run, and its state.
+
+    :param ti: Airflow's task instance of the run.
+    """
+    # One task at a time: "make_1" may be a task of that name, or the second instance of "make".
+    answer = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
+    for name, state in answer.get(ti.run_id, {}).items():
+        index = -1 if name == task_id else int(name.removeprefix(f"{task_id}_"))
+        yield TaskInstanceKey(task_id, index), getattr(state, "value", state)
+
 
 class RunActivity:
     """The other task instances of a DAG run that may submit jobs. What cannot be known counts as activity.
@@ -55,31 +83,16 @@ class RunActivity:
                 if number >= _MAX_XCOMS:
                     return f"more than {_MAX_XCOMS} task instances of this run"
                 if not self._is_quiet(key, state, since):
-                    index = f"[{key.map_index}]" if key.map_index >= 0 else ""
-                    return f"task {key.task_id}{index} ({state or 'no state'})"
+                    return f"task {key} ({state or 'no state'})"
         except Exception:  # no DAG, an API server that is away, an Airflow without this call
             log.warning("The states of this run's other tasks could not be read.", exc_info=True)
             return "other tasks of this run, whose states are not known,"
         return None
 
     def _others(self) -> Iterator[tuple[TaskInstanceKey, str | None]]:
-        ti = self._ti
-        own = TaskInstanceKey(ti.task_id, -1 if ti.map_index is None else ti.map_index)
-        for task in self._task.dag.tasks:
-            # Of a mapped task, the class that its instances get.
-            if not getattr(getattr(task, "operator_class", task), "submits_jobs", False):
-                continue
-            # One task at a time: "make_1" may be a task of that name, or the second instance of "make".
-            answer = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task.task_id], run_ids=[ti.run_id])
-            states = answer[ti.run_id] if task.task_id == own.task_id else answer.get(ti.run_id, {})
-            for name, state in states.items():
-                key = self._parse(task.task_id, name)
-                if key != own:
-                    yield key, getattr(state, "value", state)
-
-    @staticmethod
-    def _parse(task_id: str, name: str) -> TaskInstanceKey:
-        return TaskInstanceKey(task_id, -1 if name == task_id else int(name.removeprefix(f"{task_id}_")))
+        own = TaskInstanceKey.of(self._ti)
+        for task in find_paying_tasks(self._task):
+            yield from (found for found in read_states(self._ti, task.task_id) if found[0] != own)
 
     def _is_quiet(self, key: TaskInstanceKey, state: str | None, since: float) -> bool:
         if state not in (*_NOT_RUN, "success"):
