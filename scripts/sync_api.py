@@ -104,6 +104,7 @@ def make_catalog(sdk: list[SdkMethod], facts: dict[str, Any]) -> dict[str, Any]:
         "base_url": BASE_URL,
         "polling": facts["polling"],
         "uploads": facts["uploads"],
+        "concurrent_jobs": facts["concurrent_jobs"],
         "endpoints": [
             {"method": one.http, "path": one.path} for one in sorted(others, key=lambda one: (one.path, one.http))
         ],

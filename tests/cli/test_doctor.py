@@ -52,7 +52,11 @@ def test_all_is_well(doctor, connected):
     assert found["API key"] == [
         ("ok", f"There is an API key of {len(KEY)} characters that begins with mhk_, as those of Magic Hour do.")
     ]
-    assert found["plan"] == [("ok", "Plan creator, 100000 credits.")]
+    assert found["plan"][0] == ("ok", "Plan creator, 100000 credits.")
+    ((status, concurrency),) = found["plan"][1:]
+    assert status == "ok"
+    assert concurrency.startswith("The plan creator runs 3 jobs at the same time, by Magic Hour's billing page;")
+    assert "max_active_jobs=3 of a batch" in concurrency
     assert found["webhook secret"] == [("ok", "A secret is set in 'magic_hour_default'.")]
     ((_, versions),) = found["versions"]
     assert f"airflow-provider-magic-hour {__version__}, Airflow {airflow.__version__}" in versions

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from helpers.simulator import IMAGE_REQUEST, Receiver, connect
+from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.simulator import Behavior, Simulator, Summary
 from magic_hour_provider.simulator.behavior import allowed_values, parse_behavior
 
@@ -152,6 +153,17 @@ def _repeated(sim: Simulator, http: httpx.Client) -> object:
 
 SIGNED = ("magic-hour-event-timestamp", "magic-hour-event-signature")
 BOTH = ["image.started", "image.completed"]
+
+
+def _four_jobs(sim: Simulator, http: httpx.Client) -> object:
+    """Submit four jobs at once; when the time of one is over, return what has become of each."""
+    made = [http.post(CREATE, json=IMAGE_REQUEST) for _ in range(4)]
+    sim.advance(TOOLS["ai-image-generator"].median_s or 0)
+    ids = [one.json()["id"] for one in made if one.status_code == 200]
+    assert sim.summary().creates == len(ids)
+    return [one.status_code for one in made], [http.get(f"/v1/image-projects/{one}").json()["status"] for one in ids]
+
+
 UNKNOWN_FIELD = {"brand_new": 1}
 UNKNOWN_MODEL = {"model": "next-week"}
 PAID_MODEL = {"model": "nano-banana-pro"}
@@ -199,6 +211,14 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
     (_many_polls, {}, {}, (0, 200, None)),
     (_many_polls, {"polls_per_second": 3}, {}, (2, 429, "1")),
     (_many_polls, {"polls_per_second": 3, "retry_after": "omitted"}, {}, (2, 429, None)),
+    (_four_jobs, {}, {}, ([200] * 4, ["complete"] * 4)),
+    (_four_jobs, {"concurrent_jobs": 3}, {}, ([200] * 4, ["complete", "complete", "complete", "queued"])),
+    (
+        _four_jobs,
+        {"concurrent_jobs": 3, "concurrent_jobs_beyond": "refused"},
+        {},
+        ([200] * 3 + [429], ["complete"] * 3),
+    ),
 ]
 
 

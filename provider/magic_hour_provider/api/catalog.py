@@ -151,6 +151,8 @@ EXTENSIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 MAX_UPLOAD_BYTES: Mapping[str, int] = MappingProxyType(_FACTS["uploads"]["max_bytes"])
 """How large one uploaded file may be, by the account's plan."""
+CONCURRENT_JOBS: Mapping[str, int] = MappingProxyType(_FACTS["concurrent_jobs"])
+"""How many jobs run at the same time, by the account's plan; 0: no limit. Whether jobs of the API count is open."""
 REFERENCE_PREFIXES: tuple[str, ...] = tuple(_FACTS["uploads"]["reference_prefixes"])
 
 

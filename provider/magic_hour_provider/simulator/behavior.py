@@ -48,6 +48,10 @@ class Behavior:
     :param upload_limit_bytes: the largest upload taken, in bytes; 0 for that of the account's tier.
     :param polls_per_second: how many polls are answered within any second (429 is documented, numbers are not); more
         are answered 429. 0 for no limit.
+    :param concurrent_jobs: how many jobs run at the same time (plans have 1, 3, 5 or no limit; whether jobs of the API
+        count is open). 0 for no limit.
+    :param concurrent_jobs_beyond: what becomes of one more (open): it is ``queued`` until another has ended, or
+        ``refused`` (429).
     :param retry_after: whether such a 429 has a ``Retry-After`` header, of 1 s (none is documented): ``included``, or
         ``omitted``.
     :raises ValueError: a value is none of these; the text lists them.
@@ -71,6 +75,8 @@ class Behavior:
     body_limit_bytes: int = 4 * 1024 * 1024
     upload_limit_bytes: int = 0
     polls_per_second: int = 0
+    concurrent_jobs: int = 0
+    concurrent_jobs_beyond: Literal["queued", "refused"] = "queued"
     retry_after: Literal["included", "omitted"] = "included"
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.simulator.account.accounting import Accounting, Summary
+from magic_hour_provider.simulator.account.concurrency import ConcurrencyLimit
 from magic_hour_provider.simulator.account.details import account_details, saved_items_page, saved_jobs
 from magic_hour_provider.simulator.account.rate_limit import RateLimit
 from magic_hour_provider.simulator.behavior import Behavior
@@ -69,6 +70,7 @@ class Service:
         self.links = LinkSigner(f"simulator {seed}")
         self._accounting = Accounting(balance, behavior.refunded_credits)
         self._rate_limit = RateLimit(behavior)
+        self._concurrency = ConcurrencyLimit(behavior)
         self._tier = tier
         self._usage_based = usage_based
         self._seed = seed
@@ -122,6 +124,7 @@ class Service:
             if job.price > balance and not self._usage_based:
                 sentence = f"This takes {job.price} credits and the account has {balance}: top it up."
                 raise ApiError(402, "insufficient_credits", sentence)
+            self._concurrency.apply(job, self._jobs.values(), now)
             self._created_jobs += 1
             self._inject_job_faults(job, faults or self.faults)
             self._jobs[job.id] = job

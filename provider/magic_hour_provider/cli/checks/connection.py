@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from airflow.providers.common.compat.sdk import AirflowConfigException, AirflowNotFoundException, conf
 
-from magic_hour_provider.api.catalog import BASE_URL
+from magic_hour_provider.api.catalog import BASE_URL, CONCURRENT_JOBS
 from magic_hour_provider.api.errors import MagicHourError, describe_credits
 from magic_hour_provider.api.models import Account
 from magic_hour_provider.cli.checks.finding import Finding, explain
@@ -67,7 +67,22 @@ def _check_account(hook: MagicHourHook, settings: ConnectionSettings) -> Iterato
     yield Finding("ok", "Magic Hour", "It answers, and accepts the key.")
     credit = "usage-based, so the balance means little" if account.usage_based else describe_credits(account.credits)
     yield Finding("ok", "plan", f"Plan {account.tier or 'unknown'}, {credit}.")
+    if account.tier is not None and account.tier in CONCURRENT_JOBS:
+        yield Finding("ok", "plan", describe_concurrency(account.tier))
     yield from _check_minimum(account)
+
+
+def describe_concurrency(tier: str) -> str:
+    """Return how many jobs a plan runs at the same time, and what to set for that, as whole sentences."""
+    limit = CONCURRENT_JOBS[tier]
+    if not limit:
+        return f"The plan {tier} runs any number of jobs at the same time."
+    jobs = "1 job" if limit == 1 else f"{limit} jobs"
+    return (
+        f"The plan {tier} runs {jobs} at the same time, by Magic Hour's billing page; by its changelog those of the API "
+        f"do not count. If yours wait in the queue or are refused with 429: max_active_jobs={limit} of a batch, "
+        f"max_active_tis_per_dag={limit} of a mapped task, or a pool of {limit} that includes deferred tasks."
+    )
 
 
 def _check_minimum(account: Account) -> Iterator[Finding]:

@@ -73,6 +73,7 @@ class SimulatedJob:
     :param inputs: its input files, as far as the simulator has them.
     :param text: all text of its request, for faults that match text.
     :param final_price: credits that it costs once it is settled; the price unless it is charged by the frame.
+    :param queue_s: how long it waits before that for other jobs of the account, in seconds.
     :param credits_charged: credits that stay charged, as its details say.
     :param settled: whether its charge is final.
     :param polls: how often it was polled.
@@ -96,6 +97,7 @@ class SimulatedJob:
     inputs: tuple[InputFile, ...] = ()
     text: str = ""
     final_price: int = -1
+    queue_s: float = 0.0
     credits_charged: int = field(init=False)
     settled: bool = False
     deleted: bool = False
@@ -111,12 +113,12 @@ class SimulatedJob:
     @property
     def ends_at(self) -> float:
         """When its time is over, in seconds since 1970 on the simulator's clock."""
-        return self.created + self.duration
+        return self.created + self.queue_s + self.duration
 
     @property
     def renders_at(self) -> float:
         """When it leaves the queue, in seconds since 1970 on the simulator's clock."""
-        return self.created + self.duration * _QUEUED_PART
+        return self.created + self.queue_s + self.duration * _QUEUED_PART
 
     def is_over(self, now: float) -> bool:
         """Return whether the job has ended."""
@@ -181,7 +183,7 @@ def count_ready_files(job: SimulatedJob, now: float) -> int:
     """Return how many of a job's files are ready at a time; faces are found one by one while it renders."""
     status = job.status(now)
     if status == "rendering" and job.tool.kind == "face-detection":
-        part = 1.0 if job.is_over(now) else (now - job.created) / job.duration
+        part = 1.0 if job.is_over(now) else (now - job.created - job.queue_s) / job.duration
         return int((part - _QUEUED_PART) / (1 - _QUEUED_PART) * job.files)
     return job.files if status == "complete" else 0
 
