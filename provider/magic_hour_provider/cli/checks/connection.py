@@ -79,8 +79,8 @@ def describe_concurrency(tier: str) -> str:
         return f"The plan {tier} runs any number of jobs at the same time."
     jobs = "1 job" if limit == 1 else f"{limit} jobs"
     return (
-        f"The plan {tier} runs {jobs} at the same time, by Magic Hour's billing page; by its changelog those of the API "
-        f"do not count. If yours wait in the queue or are refused with 429: max_active_jobs={limit} of a batch, "
+        f"The plan {tier} runs {jobs} at the same time, by Magic Hour's billing page; by its changelog those of the "
+        f"API do not count. If yours wait in the queue or are refused with 429: max_active_jobs={limit} of a batch, "
         f"max_active_tis_per_dag={limit} of a mapped task, or a pool of {limit} that includes deferred tasks."
     )
 
