@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from helpers.airflow_rows import make_app
 from helpers.clocks import HeldClock, MovableTime
 from helpers.database import DIALECTS, airflow_at, database_of
 from helpers.samples import KEY
@@ -30,6 +32,16 @@ def database(airflow_database: tuple[str, str]) -> Iterator[str]:
     dialect, url = airflow_database
     with airflow_at(url):
         yield dialect
+
+
+@pytest.fixture(scope="session")
+def api() -> Iterator[TestClient]:
+    """Airflow's API server; who asks is nobody unless a token is given."""
+    from airflow.utils.db import initdb
+
+    initdb()
+    with TestClient(make_app(), raise_server_exceptions=False) as client:
+        yield client
 
 
 @pytest.fixture

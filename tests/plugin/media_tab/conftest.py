@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from airflow.sdk import DAG, task
 from starlette.testclient import TestClient
 
-from helpers.airflow_rows import RUN, forget_tasks, make_app, put_run, put_task, token
+from helpers.airflow_rows import RUN, forget_tasks, put_run, put_task, token
 from helpers.attempts import Connected
 from helpers.batch_sheet import Sheet
 from helpers.campaigns import Campaign
@@ -53,14 +52,10 @@ def a_dag(dag_id: str = "campaign") -> DAG:
 
 
 @pytest.fixture(scope="session")
-def api() -> Iterator[TestClient]:
-    """The API server; who asks is nobody unless a token is given."""
-    from airflow.utils.db import initdb
-
-    initdb()
+def api(api: TestClient) -> TestClient:
+    """The API server, with a run of the DAG."""
     put_run(a_dag(), state="running")
-    with TestClient(make_app(), raise_server_exceptions=False) as client:
-        yield client
+    return api
 
 
 class Tab:

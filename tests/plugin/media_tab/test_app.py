@@ -14,11 +14,13 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from helpers.airflow_rows import RUN, token
 from magic_hour_provider.plugin import MagicHourPlugin, tabs
 from magic_hour_provider.plugin.media_tab import app as media_app
+from magic_hour_provider.plugin.spend_tab import app as spend_app
 from magic_hour_provider.plugin.web import app as web_app
 
 STATIC = Path(media_app.__file__).parent / "static"
 SHARED = Path(web_app.__file__).parent / "static"
-SCRIPTS = [*STATIC.glob("*.js"), *SHARED.glob("*.js")]
+SPEND = Path(spend_app.__file__).parent / "static"
+SCRIPTS = [path for folder in (STATIC, SHARED, SPEND) for path in folder.glob("*.js")]
 
 
 def addresses(tab) -> list[str]:
@@ -98,7 +100,7 @@ def test_the_pages_have_no_script_and_no_style_of_their_own(tab, page):
 
 def test_the_pages_work_in_airflows_sandbox():
     """Airflow 3.1 allows a tab no forms, and no version dialogs or new windows: nothing asks for one."""
-    for path in (*SCRIPTS, *STATIC.glob("*.html")):
+    for path in (*SCRIPTS, *STATIC.glob("*.html"), *SPEND.glob("*.html")):
         forbidden = r"<form|\"form\"|\.submit\(|type: \"submit\"|\b(?:alert|confirm|prompt|open)\((?=[\"'`])|_blank"
         assert not re.search(forbidden, path.read_text()), path
     buttons = re.findall(r"\"button\",\s*\{([^}]*)\}", "".join(path.read_text() for path in SCRIPTS))
@@ -108,7 +110,7 @@ def test_the_pages_work_in_airflows_sandbox():
 
 def test_every_module_is_served(tab):
     """What a script of the pages imports is there."""
-    for path in SCRIPTS:
+    for path in (*STATIC.glob("*.js"), *SHARED.glob("*.js")):
         for name in re.findall(r'from "\./([^"]+)"', path.read_text()):
             assert tab.get(f"/magic-hour/media/dags/campaign/static/{name}").status_code == 200, name
 
@@ -130,21 +132,22 @@ def test_other_files_of_the_package_are_not_served(tab, name):
 
 
 def test_the_tabs():
-    """One for task instances and one for runs, below Airflow's own address, each with a route of its own."""
+    """Of task instances, of runs and of DAGs, below Airflow's own address, each with a route of its own."""
     shown = {view["destination"]: view["href"] for view in MagicHourPlugin.external_views}
     assert shown == {
         "task_instance": "magic-hour/media/dags/{DAG_ID}/runs/{RUN_ID}/tasks/{TASK_ID}/{MAP_INDEX}",
         "dag_run": "magic-hour/media/dags/{DAG_ID}/runs/{RUN_ID}",
+        "dag": "magic-hour/spend/dags/{DAG_ID}/runs",
     }
-    assert len({view["url_route"] for view in MagicHourPlugin.external_views}) == 2
+    assert len({view["url_route"] for view in MagicHourPlugin.external_views}) == 3
 
 
 def test_airflow_lists_the_plugin(tab):
-    """Its own page of plugins shows the tabs and the application."""
+    """Its own page of plugins shows the tabs and their applications."""
     listed = tab.get("/api/v2/plugins").json()["plugins"]
     (ours,) = [plugin for plugin in listed if plugin["name"] == "magic_hour"]
-    assert {view["name"] for view in ours["external_views"]} == {"Media"}
-    assert "/magic-hour/media" in {app["url_prefix"] for app in ours["fastapi_apps"]}
+    assert {view["name"] for view in ours["external_views"]} == {"Media", "Spend"}
+    assert {"/magic-hour/media", "/magic-hour/spend"} <= {app["url_prefix"] for app in ours["fastapi_apps"]}
 
 
 def test_workers_load_the_plugin_without_the_api_server():

@@ -42,6 +42,14 @@ def safe_number(value: Any) -> int | float | None:
     return value if -_MAX_NUMBER <= value <= _MAX_NUMBER else None
 
 
+def parse_number(text: str | None) -> float | None:
+    """Return the number of a light value, as :func:`safe_number`; None where there is none."""
+    try:
+        return safe_number(float(text)) if text is not None else None
+    except ValueError:
+        return None
+
+
 def flatten_request(value: Any, path: str = "") -> list[dict[str, Any]]:
     """Return a request as rows of dotted field names and values, as Magic Hour's documentation writes them."""
     if isinstance(value, Mapping) and value and path.count(".") < _MAX_DEPTH:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import LargeBinary, Text, and_, case, cast, func, or_, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Text, and_, case, cast, func, or_, select
 
 from magic_hour_provider.plugin.dag_tasks import MediaTasks, load_media_tasks
 from magic_hour_provider.plugin.media_tab.database.run_summary import (
     JOB_FIELDS,
-    MAX_FIELD,
     Entry,
     RunSummary,
     TaskSummary,
@@ -32,12 +30,12 @@ from magic_hour_provider.plugin.media_tab.snapshot import (
     stage_of,
 )
 from magic_hour_provider.plugin.state_store import load_records, match_instances
+from magic_hour_provider.plugin.web.xcom_columns import MAX_VALUE, is_readable, load_light_rows, pick_fields
 from magic_hour_provider.xcoms import JOB_XCOM
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_MAX_VALUE = 256 * 1024  # characters of an XCom; a longer one is none of ours
 _MAX_WHOLE = 1000  # task instances whose XComs are read whole for the summary, as their shape is not ours
 _task_id = itemgetter(0)
 _INSTANCE = ("task_id", "map_index", "state", "rendered_map_index")
@@ -99,34 +97,27 @@ def _load_entries(session: Session, dag_run_id: int, tasks: MediaTasks, *conditi
 
     The XComs are looked up by their whole primary keys.
     """
-    query = _select_entries(session, dag_run_id, tasks, *conditions)
-    rows: list[Any]
-    try:
-        rows = list(session.connection().execute(query).all())
-    except OperationalError:  # SQLite, where a text holds half a surrogate pair
-        query = _select_entries(session, dag_run_id, tasks, *conditions, as_bytes=True)
-        rows = [_decode(row) for row in session.connection().execute(query)]
+    rows = load_light_rows(session, lambda wrap: _select_entries(session, dag_run_id, tasks, wrap, *conditions))
     for row, uris in zip(rows, _parse_lists([row[-1] for row in rows]), strict=True):
         yield Entry._make((*row[:4], tasks[row[0]].makes_media, *row[4:-1], uris))
 
 
 def _select_entries(
-    session: Session, dag_run_id: int, tasks: MediaTasks, *conditions: Any, as_bytes: bool = False
+    session: Session, dag_run_id: int, tasks: MediaTasks, wrap: Callable[[Any], Any], *conditions: Any
 ) -> Any:
     instances, job, files, result = TaskInstance.__table__, *(XComModel.__table__.alias() for _ in range(3))
 
     def same_task(xcom: Any, key: str) -> Any:
         same = (xcom.c.task_id == instances.c.task_id, xcom.c.map_index == instances.c.map_index)
-        return and_(xcom.c.dag_run_id == dag_run_id, *same, xcom.c.key == key, *_is_readable(session, xcom))
+        return and_(xcom.c.dag_run_id == dag_run_id, *same, xcom.c.key == key, *is_readable(session, xcom))
 
-    fields = [func.substr(job.c.value[name].as_string(), 1, MAX_FIELD) for name in JOB_FIELDS]
     # Where the list of files has no XCom of its own, the result has it.
     listed = case((files.c.key.is_not(None), cast(files.c.value, Text)), else_=cast(result.c.value["files"], Text))
-    values = [*fields, case((func.length(listed) <= _MAX_VALUE, listed))]
+    values = [*pick_fields(job, JOB_FIELDS), case((func.length(listed) <= MAX_VALUE, listed))]
     return (
         select(
             *(instances.c[name] for name in _INSTANCE),
-            *(cast(value, LargeBinary) if as_bytes else value for value in values),
+            *map(wrap, values),
         )
         .select_from(
             instances.outerjoin(job, same_task(job, JOB_XCOM))
@@ -136,18 +127,6 @@ def _select_entries(
         .where(*conditions, instances.c.task_id.in_(tasks))
         .order_by(instances.c.task_id, instances.c.map_index)
     )
-
-
-def _is_readable(session: Session, xcom: Any) -> list[Any]:
-    """Return the condition that SQLite can parse an XCom: it would refuse the whole query where it cannot."""
-    if session.get_bind().dialect.name != "sqlite":
-        return []
-    stored = cast(xcom.c.value, Text)
-    return [func.length(stored) <= _MAX_VALUE, func.json_valid(stored) == 1]
-
-
-def _decode(row: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(value.decode(errors="replace") if isinstance(value, bytes) else value for value in row)
 
 
 def load_snapshots(
@@ -190,7 +169,7 @@ def _load_xcoms(
     """Return the XComs of :data:`KEYS` and :data:`PREFIXES` of task instances, by task and map index."""
     text = cast(XComModel.value, Text)
     query = select(
-        XComModel.task_id, XComModel.map_index, XComModel.key, case((func.length(text) <= _MAX_VALUE, text))
+        XComModel.task_id, XComModel.map_index, XComModel.key, case((func.length(text) <= MAX_VALUE, text))
     ).where(
         XComModel.dag_run_id == dag_run_id,
         *match_instances(XComModel, instances),

@@ -11,11 +11,9 @@ from magic_hour_provider.api.catalog import KINDS
 from magic_hour_provider.api.models import CANCELED, ERROR, is_id
 from magic_hour_provider.plugin.media_tab.files.media_types import expected_kind
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot, stage_of
-from magic_hour_provider.plugin.web.sanitize import safe_number
+from magic_hour_provider.plugin.web.sanitize import parse_number
+from magic_hour_provider.plugin.web.xcom_columns import MAX_FIELD
 from magic_hour_provider.times import parse_time
-
-MAX_FIELD = 200
-"""Characters of a field that is counted."""
 
 _SECONDS = frozenset(f"{second:02}" for second in range(60))
 _EMPTY = (None, "", "{}", "[]", "null", "false", "0")
@@ -174,7 +172,7 @@ def _sum_jobs(jobs: Iterable[Entry]) -> dict[str, Any]:
     minutes: dict[tuple[str, str], float | None] = {}
     for job in jobs:
         if job.status not in (ERROR, CANCELED):
-            credits += _to_number(job.credits_charged)
+            credits += parse_number(job.credits_charged) or 0
         if job.submitted_at is None or job.ended_at is None:
             continue
         start, end = _parse_time(job.submitted_at, minutes), _parse_time(job.ended_at, minutes)
@@ -192,13 +190,6 @@ def _parse_time(text: str, minutes: dict[tuple[str, str], float | None]) -> floa
         minutes[parts] = parse_time(f"{parts[0]}00{parts[1]}")
     minute = minutes[parts]
     return None if minute is None else minute + int(seconds)
-
-
-def _to_number(text: str | None) -> float:
-    try:
-        return float(safe_number(float(text or 0)) or 0)
-    except ValueError:
-        return 0.0
 
 
 def iterate_uris(selection: Selection, snapshots: Mapping[tuple[str, int], TaskSnapshot]) -> Iterator[str]:

@@ -187,10 +187,13 @@ export function player(base, file, prompt, { autoplay = false, loaded = () => {}
   return frame;
 }
 
-/** Download without leaving the page. Airflow 3.1 does not let a tab download: there the page around it does. */
 export function downloadLink(base, file) {
-  const url = address(base, file, true);
-  const link = make("a", { class: "button", href: url, download: file.name }, icon("download"), "Download");
+  return saveLink(address(base, file, true), file.name, "Download");
+}
+
+/** Download without leaving the page. Airflow 3.1 does not let a tab download: there the page around it does. */
+export function saveLink(url, name, words) {
+  const link = make("a", { class: "button", href: url, download: name }, icon("download"), words);
   link.addEventListener("click", (event) => {
     const box = window.frameElement?.sandbox;
     if (!box?.length || box.contains("allow-downloads")) return;
@@ -198,7 +201,7 @@ export function downloadLink(base, file) {
     const around = window.parent.document;
     const outer = around.createElement("a");
     outer.href = link.href;
-    outer.download = file.name;
+    outer.download = name;
     around.body.append(outer);
     outer.click();
     outer.remove();
