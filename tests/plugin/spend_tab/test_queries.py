@@ -140,6 +140,18 @@ def test_what_earlier_attempts_have_paid(airflow_tables):
     assert (last.tools, last.unreadable) == ({"animation": 77}, 0)
 
 
+def test_a_total_that_a_task_reports(airflow_tables):
+    """Where no record names the jobs of earlier attempts, the task's own total tells their credits."""
+
+    def report(paid):
+        return {("picture", "magic_hour_job"): paid_job("a", 5, run_credits=paid), ("film", "magic_hour_job"): lost}
+
+    lost = {"tool": "animation", "request": REQUEST, "charge": "unknown", "run_credits": {"paid": 30, "reserved": 8}}
+    totals = [{"paid": 5, "reserved": 0}, {"paid": 25}, {"paid": 1}, {"paid": "5"}, [25], "25", {"x": "y" * 300}]
+    put_spend(spend_dag("spend"), [report(total) for total in totals])
+    assert [run.credits - 30 for run in reversed(read().runs)] == [5, 25, 5, 5, 5, 5, 5]
+
+
 @has_records
 def test_a_job_that_ended_while_nobody_reported_it(airflow_tables):
     """An attempt was killed before it could report the refund, which the record has."""

@@ -28,6 +28,7 @@ REPORT_FIELDS = (
     "active",
     "max_credits",
     "max_credits_per_run",
+    "run_credits",
 )
 """Fields of an operator's or a batch's report that are counted."""
 
@@ -58,6 +59,7 @@ class TaskReport(NamedTuple):
     active: str | None = None
     max_credits: str | None = None
     max_credits_per_run: str | None = None
+    run_credits: str | None = None
 
 
 class TaskRecord(NamedTuple):
@@ -151,8 +153,11 @@ def count_run(
             continue
         if report.key == BATCH_XCOM:
             _count_batch(run, report, tools)
-        elif report.key == JOB_XCOM and not _count_job(run, report, jobs):
-            continue
+        elif report.key == JOB_XCOM:
+            if not _count_job(run, report, jobs):
+                continue
+            if (report.task_id, report.map_index) not in recorded:
+                tools[_name_tool(report.tool)] += _earlier_credits(report, jobs)
         limits.append(parse_number(report.max_credits))
         run_limits |= {limit for limit in [parse_number(report.max_credits_per_run)] if limit is not None}
     for job in jobs.values():
@@ -188,6 +193,16 @@ def _count_job(run: RunSpend, report: TaskReport, jobs: dict[str, _PaidJob]) -> 
         known = before.credits if before is not None and credits is None else credits
         jobs[str(report.id)] = _PaidJob(_name_tool(report.tool), known, refunded or report.status == GONE, refunded)
     return True
+
+
+def _earlier_credits(report: TaskReport, jobs: dict[str, _PaidJob]) -> float:
+    """Return what a task has paid in earlier attempts: its own total less its last job, where no record names them."""
+    try:
+        total = safe_number(json.loads(report.run_credits or "{}").get("paid"))
+    except (ValueError, AttributeError):  # cut, or of another shape
+        return 0
+    last = jobs.get(str(report.id))
+    return max(0, (total or 0) - ((last.credits or 0) if last is not None else 0))
 
 
 def _count_batch(run: RunSpend, report: TaskReport, tools: dict[str, float]) -> None:

@@ -116,21 +116,22 @@ function drawSizes() {
 function drawTable() {
   const names = ["Run", "Time", "State", "Credits", "By tool", "Jobs", "Failed", "Refunded", "Limit", "Not counted"];
   const numeric = new Set(["Credits", "Jobs", "Failed", "Refunded", "Limit"]);
-  const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col", class: numeric.has(name) ? "number" : null }, name)));
-  const table = make("table", {},
-    make("caption", {}, `${count(details.runs.length, "run")}, the newest first. A batch's jobs are its items; refunded jobs cost nothing.`),
-    make("thead", {}, head), make("tbody", {}, ...details.runs.map(row)));
-  part.rows.replaceChildren(table);
+  const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col", class: numeric.has(name) ? "amount" : null }, name)));
+  const about = `${count(details.runs.length, "run")}, the newest first. A batch's jobs are its items; refunded jobs cost nothing.`;
+  part.rows.replaceChildren(
+    make("p", { id: "about", class: "about" }, about),
+    make("table", { "aria-describedby": "about" }, make("thead", {}, head), make("tbody", {}, ...details.runs.map(row))),
+  );
 }
 
 function row(run) {
   const over = run.limit !== null && run.credits > run.limit;
-  const cell = (text, className = "number") => make("td", { class: className }, text);
+  const cell = (text, className = "amount") => make("td", { class: className }, text);
   return make("tr", { "data-run": run.run_id },
     make("th", { scope: "row" }, runLink(run.run_id)),
     make("td", {}, make("time", { datetime: new Date(run.time * 1000).toISOString() }, moment(run.time))),
     cell(run.state, null),
-    cell(`${number(run.credits)}${over ? " (over its limit)" : ""}`, over ? "number over" : "number"),
+    cell(`${number(run.credits)}${over ? " (over its limit)" : ""}`, over ? "amount over" : "amount"),
     cell(toolsOf(run).join(", "), "tools"),
     cell(number(run.jobs)), cell(number(run.failed)), cell(number(run.refunded)),
     cell(run.limit === null ? "" : number(run.limit)),
