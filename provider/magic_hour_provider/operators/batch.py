@@ -114,6 +114,7 @@ class MagicHourBatchOperator(BaseOperator):
         self.deferrable = deferrable
         self.timeout = timeout
         self.extra_request = extra_request
+        self._manifest: dict[str, Any] | None = None
         self._init_error: InvalidInputError | None = None
         self._render_errors: tuple[str, ...] = ()  # no list: Airflow copies a task shallowly for each run
         try:
@@ -215,7 +216,20 @@ class MagicHourBatchOperator(BaseOperator):
         )
 
     def _finish(self, outcome: dict[str, Any] | BatchDeferral) -> dict[str, Any]:
-        return outcome if isinstance(outcome, dict) else self._defer(outcome)
+        if not isinstance(outcome, dict):
+            self._defer(outcome)
+        self._manifest = outcome
+        return outcome
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return what OpenLineage's provider asks for: the file of rows, the batch's folder and its results."""
+        from magic_hour_provider.inputs.fields import to_uri
+        from magic_hour_provider.outputs.lineage import make_lineage
+
+        rows, manifest = to_uri(self.requests), self._manifest or {}
+        facts = {"tool": self.tool.slug, "credits": manifest.get("credits_charged"), "items": manifest.get("items")}
+        outputs = (self.output_path, manifest.get("results")) if manifest else ()
+        return make_lineage([rows] if isinstance(rows, str) else (), outputs, facts)
 
     def _defer(self, deferral: BatchDeferral) -> NoReturn:
         # Imported here: airflow.triggers belongs to airflow-core, which a worker that never defers need not load.

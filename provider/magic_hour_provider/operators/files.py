@@ -55,6 +55,7 @@ class _FilesOperator(LinkSecretMasking, BaseOperator):
     ) -> None:
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.magic_hour_conn_id = magic_hour_conn_id
+        self._result: dict[str, Any] | None = None
 
     @contextmanager
     def _client(self, context: Mapping[str, Any]) -> Iterator[MagicHourClient]:
@@ -107,7 +108,7 @@ class MagicHourUploadOperator(_FilesOperator):
             expires = format_time(clock.current().now() + UPLOAD_LIFETIME_S)
             (path,) = upload_all(client, [replace(source, open=reading.opened)])
         self.log.info("Uploaded %s (%s bytes); Magic Hour keeps it until %s.", one.uri, source.size, expires)
-        return {
+        self._result = {
             "file_path": path,
             "expires_at": expires,
             "type": source.kind,
@@ -115,6 +116,13 @@ class MagicHourUploadOperator(_FilesOperator):
             "size": source.size,
             "sha256": reading.sha256,
         }
+        return self._result
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return what OpenLineage's provider asks for: the file, and the upload."""
+        from magic_hour_provider.outputs.lineage import make_lineage
+
+        return make_lineage([to_uri(self.source)], [self._result])
 
 
 def _tier(client: MagicHourClient, source: UploadSource) -> str | None:
@@ -218,8 +226,16 @@ class MagicHourDownloadOperator(_JobOperator):
                 failure.retryable = False  # another poll would give the same
                 raise failure
             result = store_outputs(client, job, reference.tool, folder)
+        self._result = result
         emit_outlet_events(self.outlets, context, result)
         return result
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return what OpenLineage's provider asks for: the job, and the files stored."""
+        from magic_hour_provider.outputs.lineage import lineage_of_result
+
+        job = {name: self._result[name] for name in ("kind", "id")} if self._result else self.job
+        return lineage_of_result([job], self._result)
 
 
 class MagicHourDeleteOperator(_JobOperator):

@@ -133,6 +133,7 @@ class MagicHourOperator(BaseOperator):
         self.output_template = self.output_path  # rendering replaces the attribute
         self._may_store_nothing = isinstance(output_path, str) and not self.output_path
         self.attempt: Stoppable | None = None
+        self._result: dict[str, Any] | None = None
         self._init_error: InvalidInputError | None = None
         self._argument_errors: tuple[str, ...] = ()
         self._render_errors: tuple[str, ...] = ()  # no list: Airflow copies a task shallowly for each run
@@ -269,6 +270,7 @@ class MagicHourOperator(BaseOperator):
 
         if not isinstance(outcome, dict):
             self._defer(outcome)
+        self._result = outcome
         emit_outlet_events(self.outlets, context, outcome)
         return outcome
 
@@ -290,6 +292,16 @@ class MagicHourOperator(BaseOperator):
             needs_files=bool(self.output_path),
         )
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=deadline.to_kwargs())
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return what OpenLineage's provider asks for: the files given and stored, and the job."""
+        from magic_hour_provider.inputs.fields import find_inputs
+        from magic_hour_provider.outputs.lineage import lineage_of_result
+
+        request = self.request if isinstance(self.request, Mapping) else {}
+        return lineage_of_result(
+            [one.value for one in find_inputs(self.tool, request)], self._result, request.get("model")
+        )
 
     def on_kill(self) -> None:
         """Say what becomes of the job: it keeps running, as there is no cancel API."""

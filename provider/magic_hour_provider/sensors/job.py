@@ -32,6 +32,7 @@ from magic_hour_provider.hooks.own_task import check_own_task
 from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.outputs.assets import emit_outlet_events
 from magic_hour_provider.outputs.download import store_outputs
+from magic_hour_provider.outputs.lineage import lineage_of_result
 from magic_hour_provider.polling.progress import describe_failed_poll
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
 from magic_hour_provider.storage.folders import check_absolute, check_given_folder, clean_folder
@@ -104,6 +105,7 @@ class MagicHourJobSensor(LinkSecretMasking, BaseSensorOperator):
         self._deadline: float | None = None
         self._observation: Job | MagicHourError | None = None
         self._has_job_failed = False
+        self._result: dict[str, Any] | None = None
 
     def _reference(self) -> JobReference:
         reference = JobReference.parse(self.job)
@@ -174,8 +176,14 @@ class MagicHourJobSensor(LinkSecretMasking, BaseSensorOperator):
                 raise failure
             result = store_outputs(client, job, reference.tool, self._folder, may_be_empty=self._may_store_nothing)
             report.push_end(job.status, credits_charged=job.credits_charged)
+        self._result = result
         emit_outlet_events(self.outlets, context, result)
         return result
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return what OpenLineage's provider asks for: the job, and the files stored."""
+        job = {name: self._result[name] for name in ("kind", "id")} if self._result else self.job
+        return lineage_of_result([job], self._result)
 
     def _is_task_result(self) -> bool:
         """Whether the job was named by the result of the task that submitted it: it surely exists."""
