@@ -164,6 +164,15 @@ def _four_jobs(sim: Simulator, http: httpx.Client) -> object:
     return [one.status_code for one in made], [http.get(f"/v1/image-projects/{one}").json()["status"] for one in ids]
 
 
+def _quote(sim: Simulator, http: httpx.Client) -> object:
+    """Ask for a quote in an envelope; return the response's code and whether the account says that it may."""
+    clip = {"assets": {"image_file_path": "https://host/a.png"}, "end_seconds": 5}
+    envelope = clip | {"dry_run": True, "max_credits": 999, "idempotency_key": "key"}
+    answer = http.post("/v1/image-to-video", json={"budgeted_request": envelope})
+    assert sim.summary().creates == 0
+    return answer.status_code, "capabilities" in http.get("/v1/account").json()
+
+
 UNKNOWN_FIELD = {"brand_new": 1}
 UNKNOWN_MODEL = {"model": "next-week"}
 PAID_MODEL = {"model": "nano-banana-pro"}
@@ -211,6 +220,8 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
     (_many_polls, {}, {}, (0, 200, None)),
     (_many_polls, {"polls_per_second": 3}, {}, (2, 429, "1")),
     (_many_polls, {"polls_per_second": 3, "retry_after": "omitted"}, {}, (2, 429, None)),
+    (_quote, {}, {}, (400, False)),
+    (_quote, {"budgeted_requests": "accepted"}, {}, (200, True)),
     (_four_jobs, {}, {}, ([200] * 4, ["complete"] * 4)),
     (_four_jobs, {"concurrent_jobs": 3}, {}, ([200] * 4, ["complete", "complete", "complete", "queued"])),
     (

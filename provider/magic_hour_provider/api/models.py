@@ -193,6 +193,7 @@ class Account:
     :param credits: balance.
     :param usage_based: True where there is no subscription, so that the balance means little
         (https://docs.magichour.ai/billing/usage-based-pricing).
+    :param capabilities: what the service can do for it beyond its documentation, by name.
     """
 
     id: str | None
@@ -200,6 +201,7 @@ class Account:
     tier: str | None
     credits: int | None
     usage_based: bool
+    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

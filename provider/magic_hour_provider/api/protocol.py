@@ -189,6 +189,10 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _rows(value: Any) -> list[dict[str, Any]]:
     return [row for row in _list(value) if isinstance(row, dict)]
 
@@ -292,6 +296,7 @@ def read_account(response: Response) -> Account:
         tier=as_str(body.get("tier")),
         credits=as_int(body.get("credits")),
         usage_based=body.get("subscription") is None,
+        capabilities=frozenset(name for name, has in _mapping(body.get("capabilities")).items() if has is True),
     )
 
 

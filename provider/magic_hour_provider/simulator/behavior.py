@@ -52,6 +52,8 @@ class Behavior:
         count is open). 0 for no limit.
     :param concurrent_jobs_beyond: what becomes of one more (open): it is ``queued`` until another has ended, or
         ``refused`` (429).
+    :param budgeted_requests: whether the service knows the envelope ``budgeted_request`` of image-to-video, and says so
+        in the account's capabilities (prepared by the vendor, not released): ``unknown``, or ``accepted``.
     :param retry_after: whether such a 429 has a ``Retry-After`` header, of 1 s (none is documented): ``included``, or
         ``omitted``.
     :raises ValueError: a value is none of these; the text lists them.
@@ -77,6 +79,7 @@ class Behavior:
     polls_per_second: int = 0
     concurrent_jobs: int = 0
     concurrent_jobs_beyond: Literal["queued", "refused"] = "queued"
+    budgeted_requests: Literal["unknown", "accepted"] = "unknown"
     retry_after: Literal["included", "omitted"] = "included"
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.simulator.account.accounting import Accounting, Summary
+from magic_hour_provider.simulator.account.budgeted import BudgetedRequest
 from magic_hour_provider.simulator.account.concurrency import ConcurrencyLimit
 from magic_hour_provider.simulator.account.details import account_details, saved_items_page, saved_jobs
 from magic_hour_provider.simulator.account.rate_limit import RateLimit
@@ -108,17 +109,29 @@ class Service:
 
     # --- jobs
 
-    def create(self, tool: Tool, request: object, faults: FaultQueue | None = None) -> SimulatedJob:
+    def quote(self, tool: Tool, budgeted: BudgetedRequest) -> dict[str, Any]:
+        """Return what a request would cost; nothing is made, and what would be refused is."""
+        return budgeted.quote(self._factory.make(tool, budgeted.request, self._make_id(budgeted.name), self.now()))
+
+    def create(
+        self, tool: Tool, request: object, faults: FaultQueue | None = None, budgeted: BudgetedRequest | None = None
+    ) -> SimulatedJob:
         """Accept a request: make its job and charge its credits.
 
         :param tool: what makes the job.
         :param request: the JSON body.
         :param faults: the faults of this request; None for those that are pending. Those of a job are applied.
+        :param budgeted: its envelope: one key makes one job, and its repetition is answered with that.
         :raises ApiError: the request is refused and costs nothing.
         """
         with self._lock:
             now = self.now()
-            job = self._factory.make(tool, request, self._make_id(str(self._created_jobs + 1)), now)
+            job_id = self._make_id(budgeted.name if budgeted is not None else str(self._created_jobs + 1))
+            if budgeted is not None and job_id in self._jobs:
+                return budgeted.repeat(self._jobs[job_id])
+            job = self._factory.make(tool, request, job_id, now)
+            if budgeted is not None:
+                budgeted.check_price(job)
             self._settle(now)
             balance = self._accounting.balance
             if job.price > balance and not self._usage_based:
@@ -241,7 +254,7 @@ class Service:
         with self._lock:
             now = self.now()
             self._settle(now)
-            return account_details(self._tier, self._accounting.balance, now, self._usage_based)
+            return account_details(self._tier, self._accounting.balance, now, self._usage_based, self.behavior)
 
     def saved_items(self, limit: str, cursor: str, kind: str, base_url: str) -> dict[str, Any]:
         """Return the response of ``GET /v1/saved-items``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from magic_hour_provider.api.catalog import TOOLS
+from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.errors import invalid_request_error
 from magic_hour_provider.simulator.jobs.dimensions import size_for_ratio
 from magic_hour_provider.simulator.jobs.facts import format_api_time
@@ -16,12 +17,13 @@ _MONTH_S = 30 * 24 * 3600
 _ITEM_TYPES = ("brand_kit", "character", "moodboard", "reference", "voice")
 
 
-def account_details(tier: str, balance: int, now: float, usage_based: bool) -> dict[str, Any]:
+def account_details(tier: str, balance: int, now: float, usage_based: bool, behavior: Behavior) -> dict[str, Any]:
     """Return the response of ``GET /v1/account``.
 
     :param balance: credits left.
     :param now: the time, in seconds since 1970 on the simulator's clock.
     :param usage_based: whether it pays later, for what it used; such accounts have no subscription.
+    :param behavior: whether it says that it knows requests with a budget.
     """
     subscription = None
     if tier != "free" and not usage_based:
@@ -40,6 +42,7 @@ def account_details(tier: str, balance: int, now: float, usage_based: bool) -> d
         "credits": balance,
         "tier": tier,
         "subscription": subscription,
+        **({"capabilities": {"image_to_video_budget_v1": True}} if behavior.budgeted_requests == "accepted" else {}),
     }
 
 

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from magic_hour_provider.api.catalog import TOOLS, Tool
+from magic_hour_provider.simulator.account.budgeted import read_budgeted
 from magic_hour_provider.simulator.errors import ApiError
 from magic_hour_provider.simulator.faults.prompts import parse_directives
 from magic_hour_provider.simulator.faults.queue import FaultQueue, FaultTarget
@@ -131,7 +132,11 @@ class ApiRoutes:
             return text, faults
 
         async def create(request: Request) -> Response:
-            job = self._service.create(tool, body, faults)
+            budgeted = read_budgeted(tool, body, self._service.behavior)
+            if budgeted is not None and budgeted.dry_run:
+                return json_response(self._service.quote(tool, budgeted))
+            wanted = body if budgeted is None else budgeted.request
+            job = self._service.create(tool, wanted, faults, budgeted)
             request.scope[CREATED_JOB] = f"{job.id} {job.price} credits"
             content: dict[str, Any] = {"id": job.id, "credits_charged": job.price}
             # The official SDK cannot read a response without these, deprecated as they are.
