@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
-from magic_hour_provider.xcoms import JOB_XCOM, LINK_NAME, LINK_XCOM
+from magic_hour_provider.xcoms import BATCH_XCOM, JOB_XCOM, LINK_NAME, LINK_XCOM
 
 if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 
+LIBRARY = "https://magichour.ai/my-library"
+
+
 class MagicHourLink(BaseOperatorLink):
-    """Opens the job's page, where a person can also cancel a video."""
+    """Opens the job's page, where a person can also cancel a video; of a batch, the library with all of its jobs."""
 
     name = LINK_NAME
     xcom_key = LINK_XCOM
@@ -25,4 +28,6 @@ class MagicHourLink(BaseOperatorLink):
         runs, the operator has put it there itself.
         """
         job = XCom.get_value(ti_key=ti_key, key=JOB_XCOM)
-        return (job.get("library_url") or "") if isinstance(job, dict) else ""
+        if isinstance(job, dict):
+            return job.get("library_url") or ""
+        return LIBRARY if isinstance(XCom.get_value(ti_key=ti_key, key=BATCH_XCOM), dict) else ""

@@ -14,6 +14,7 @@ from magic_hour_provider.api.catalog import Tool, default_polling_class, get_too
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.exceptions import one_clear_error
 from magic_hour_provider.hooks.masking import mask_link_secrets
+from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.operators.arguments import check_body, check_conn_id, check_options, to_seconds
 from magic_hour_provider.storage.folders import clean_folder
 
@@ -69,6 +70,7 @@ class MagicHourBatchOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("requests", "request", "output_path", "extra_request", "magic_hour_conn_id")
     template_fields_renderers = {"request": "json", "extra_request": "json"}
+    operator_extra_links = (MagicHourLink(),)
     ui_color = "#e9e2ff"
     submits_jobs: ClassVar[bool] = True
     """Whether tasks of this class pay for jobs: other tasks of the run count them."""

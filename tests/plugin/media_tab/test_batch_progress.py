@@ -52,6 +52,16 @@ def test_its_tile_in_the_run(tab):
     assert (tile["title"], tile["credits"], tile["file"]) == ("AI Image Generator", 1_230, None)
 
 
+def test_the_credits_of_a_run_with_batches(tab):
+    """Those of its batches count beside those of single jobs; what is no number of credits counts nothing."""
+    tab.put("make", "running", magic_hour_batch=REPORT)
+    tab.put("theirs", "success", return_value=tab.result("a-abc123-1.png"))
+    assert tab.details(None)["totals"]["credits"] == 1_235
+    for nonsense in ("text", -5, None, 10**30, [1]):
+        tab.put("make", "running", magic_hour_batch=REPORT | {"credits_charged": nonsense})
+        assert tab.details(None)["totals"]["credits"] == 5
+
+
 def test_a_batch_that_is_complete(tab, airflow):
     """What a real attempt pushes: the numbers of its end, and where its results are."""
     batches, ti = Batches(airflow), TaskInstance("make")
@@ -59,6 +69,7 @@ def test_a_batch_that_is_complete(tab, airflow):
     tab.put("make", "success", return_value=made, **ti.xcoms)
     page = tab.details()
     assert (page["stage"], page["error"], page["empty_reason"]) == ("succeeded", None, None)
+    assert ti.xcoms["library_url"] == "https://magichour.ai/my-library"
     shown = page["batch"]
     assert (shown["items"], shown["complete"], shown["left"], shown["credits_charged"]) == (2, 2, 0, 20)
     assert (shown["results"], shown["max_credits"]) == (made["results"], None)

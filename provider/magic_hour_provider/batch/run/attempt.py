@@ -36,10 +36,11 @@ from magic_hour_provider.hooks.settings import ConnectionSettings
 from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.record import RunCredits
 from magic_hour_provider.ledger.tag import generate_job_name
+from magic_hour_provider.links import LIBRARY
 from magic_hour_provider.outputs.assets import emit_file_events, emit_outlet_events, find_aliases
 from magic_hour_provider.storage.paths import check_folder
 from magic_hour_provider.times import format_time
-from magic_hour_provider.xcoms import BATCH_XCOM
+from magic_hour_provider.xcoms import BATCH_XCOM, LINK_XCOM
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -82,6 +83,7 @@ class BatchAttempt:
         self._facts: dict[str, Any] = {}
         self._map_index = -1 if self._ti.map_index is None else self._ti.map_index
         self._is_pushed = False
+        self._is_linked = False
         self._wants_files = wants_files
         self.file_events: list[dict[str, Any]] = []
         """The extras of the asset events of its files, once it has succeeded."""
@@ -259,5 +261,8 @@ class BatchAttempt:
         try:
             self._ti.xcom_push(key=BATCH_XCOM, value=self._facts)
             self._is_pushed = True
+            if self._is_first and not self._is_linked:  # Airflow itself does it when the attempt ends
+                self._ti.xcom_push(key=LINK_XCOM, value=LIBRARY)
+                self._is_linked = True
         except Exception:  # noqa: BLE001 (it informs; the batch is not touched by that)
             self._log.exception("The XCom %r could not be written; the batch is not touched by that.", BATCH_XCOM)

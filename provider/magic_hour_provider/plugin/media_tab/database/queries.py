@@ -27,11 +27,13 @@ from magic_hour_provider.plugin.media_tab.snapshot import (
     PREFIXES,
     RESULT_XCOM,
     TaskSnapshot,
+    as_mapping,
     stage_of,
 )
 from magic_hour_provider.plugin.state_store import load_records, match_instances
+from magic_hour_provider.plugin.web.sanitize import safe_number
 from magic_hour_provider.plugin.web.xcom_columns import MAX_VALUE, is_readable, load_light_rows, pick_fields
-from magic_hour_provider.xcoms import JOB_XCOM
+from magic_hour_provider.xcoms import BATCH_XCOM, JOB_XCOM
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -89,7 +91,19 @@ def load_run(session: Session, dag_id: str, run_id: str) -> RunSummary:
     if odd := [entry for entry in entries if _is_odd(entry)][:_MAX_WHOLE]:
         whole = load_snapshots(session, dag_id, run_id, odd)
         entries = [Entry.from_snapshot(whole[entry[:2]]) if entry[:2] in whole else entry for entry in entries]
-    return summarize_run(entries, live=live)
+    return summarize_run(
+        entries, live=live, batch_credits=_sum_batches(session, dag_run_id, {one[0] for one in entries})
+    )
+
+
+def _sum_batches(session: Session, dag_run_id: int, tasks: Collection[str]) -> float:
+    """Return the credits that the batches of a run have reported as charged to them."""
+    text = cast(XComModel.value, Text)
+    query = select(case((func.length(text) <= MAX_VALUE, text))).where(
+        XComModel.dag_run_id == dag_run_id, XComModel.task_id.in_(tasks), XComModel.key == BATCH_XCOM
+    )
+    reports = (as_mapping(_parse_value(stored)) for stored in session.scalars(query))
+    return sum(max(0, safe_number(report.get("credits_charged")) or 0) for report in reports)
 
 
 def _load_entries(session: Session, dag_run_id: int, tasks: MediaTasks, *conditions: Any) -> Iterator[Entry]:

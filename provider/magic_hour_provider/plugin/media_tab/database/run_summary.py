@@ -101,7 +101,8 @@ class RunSummary:
 
     :param tasks: in the order in which they run.
     :param live: whether the run is active.
-    :param totals: number of files, the credits, and the seconds from submission to end of all jobs; each counts once.
+    :param totals: number of files, the credits of all jobs and batches, and the seconds from submission to end of
+        all jobs; each counts once.
     """
 
     tasks: Sequence[TaskSummary]
@@ -137,11 +138,12 @@ class RunSummary:
         return Selection(tiles, counts | {"matching": matching, "with_file": with_file})
 
 
-def summarize_run(entries: Iterable[Entry], *, live: bool) -> RunSummary:
+def summarize_run(entries: Iterable[Entry], *, live: bool, batch_credits: float = 0) -> RunSummary:
     """Return the summary of a run.
 
     :param entries: its task instances, in order.
     :param live: whether the run is active.
+    :param batch_credits: what its batches were charged.
     """
     tasks: list[TaskSummary] = []
     uris: set[str] = set()
@@ -163,12 +165,12 @@ def summarize_run(entries: Iterable[Entry], *, live: bool) -> RunSummary:
         for kind in kinds:
             all_kinds[kind] += 1
         stages[stage] += len(kinds)
-    totals = {"files": len(uris)} | _sum_jobs(jobs.values())
+    totals = {"files": len(uris)} | _sum_jobs(jobs.values(), batch_credits)
     return RunSummary(tasks, live, totals, {kind: n for kind, n in all_kinds.items() if kind}, +stages)
 
 
-def _sum_jobs(jobs: Iterable[Entry]) -> dict[str, Any]:
-    credits = seconds = 0.0
+def _sum_jobs(jobs: Iterable[Entry], credits: float) -> dict[str, Any]:
+    seconds = 0.0
     minutes: dict[tuple[str, str], float | None] = {}
     for job in jobs:
         if job.status not in (ERROR, CANCELED):
@@ -178,7 +180,7 @@ def _sum_jobs(jobs: Iterable[Entry]) -> dict[str, Any]:
         start, end = _parse_time(job.submitted_at, minutes), _parse_time(job.ended_at, minutes)
         if start is not None and end is not None:
             seconds += max(end - start, 0)
-    return {"credits": int(credits) if credits.is_integer() else credits, "seconds": seconds}
+    return {"credits": int(credits) if float(credits).is_integer() else credits, "seconds": seconds}
 
 
 def _parse_time(text: str, minutes: dict[tuple[str, str], float | None]) -> float | None:
