@@ -79,6 +79,7 @@ ONLY = {
         "hooks",
         "ledger",
         "batch.records",
+        "storage.paths",
         "plugin.dag_tasks",
         "plugin.state_store",
         ROOT,

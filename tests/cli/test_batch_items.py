@@ -11,7 +11,7 @@ from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.ledger.instruction import Instruction
-from magic_hour_provider.plugin.recovery import batch_item
+from magic_hour_provider.plugin.recovery.batch import item as batch_item
 
 
 @pytest.fixture

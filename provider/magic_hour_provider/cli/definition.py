@@ -47,6 +47,18 @@ _ITEM = Arg(
     metavar="ID",
     help="Of a batch: the one item that is meant, by its id; or by its key, which the results name where it has no id",
 )
+_ITEMS = Arg(
+    ("--items",),
+    metavar="WHICH",
+    choices=("all", "failed"),
+    help="Of a batch: all of its items; or with 'failed' all that failed, or of which it is unknown whether a job was "
+    "made",
+)
+_CONFIRM = Arg(
+    ("--confirm",),
+    metavar="COUNT:PRICE",
+    help="With --items, in the place of typing it: how many items are made again and what they cost, as it was shown",
+)
 _TASK = (ARG_DAG_ID, _RUN_ID, ARG_TASK_ID, ARG_MAP_INDEX)
 _COMMON = (ARG_OUTPUT, ARG_VERBOSE)
 
@@ -91,9 +103,10 @@ _COMMANDS = (
         help="Make and pay for a new job",
         description="Have a task instance make a new job, which is paid for whatever its record says. You are shown "
         "what the last job cost and asked first. Then the task instance is cleared. A task that is running, queued or "
-        "scheduled is refused.",
+        "scheduled is refused. With --items new jobs of many items of a batch are made: you type how many and at what "
+        "price.",
         func=lazy_load_command("magic_hour_provider.cli.recovery.magic_hour_regenerate"),
-        args=(*_TASK, _ITEM, ARG_YES, *_COMMON),
+        args=(*_TASK, _ITEM, _ITEMS, _CONFIRM, ARG_YES, *_COMMON),
     ),
     ActionCommand(
         name="doctor",

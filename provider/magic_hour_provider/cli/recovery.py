@@ -10,9 +10,14 @@ from argparse import Namespace
 from magic_hour_provider.api.errors import describe_credits
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.cli.command import as_audited_command, ask, fail, print_details, write_note
-from magic_hour_provider.cli.situations import describe_paid
+from magic_hour_provider.cli.situations import describe_paid, find_task_key
 from magic_hour_provider.cli.targets import Target, find_target
 from magic_hour_provider.ledger.instruction import Instruction
+from magic_hour_provider.plugin.recovery.batch.items import (
+    check_confirmation,
+    give_items_instruction,
+    load_items_to_regenerate,
+)
 from magic_hour_provider.plugin.recovery.errors import NeedsConfirmationError, RecoveryError
 from magic_hour_provider.plugin.recovery.job_check import check_job
 from magic_hour_provider.plugin.recovery.situation import Situation
@@ -37,7 +42,12 @@ def magic_hour_adopt(args: Namespace) -> None:
 
 @as_audited_command
 def magic_hour_regenerate(args: Namespace) -> None:
-    """Have a task instance make and pay for a new job."""
+    """Have a task instance make and pay for a new job, or for new ones of many items of its batch."""
+    if args.items is not None:
+        _regenerate_items(args)
+        return
+    if args.confirm is not None:
+        fail(f"--confirm belongs to --items. {_NOTHING_DONE}")
     target = find_target(args)
     situation = _show(target)
     paid = situation.record.credits_charged if situation.record is not None else None
@@ -48,6 +58,36 @@ def magic_hour_regenerate(args: Namespace) -> None:
     target.give(Instruction("regenerate", replaces=situation.replaces))
     done = f"{situation.key} was cleared. Its next attempt makes and pays for a new job{target.suffix}"
     _print_done(target, args, None, done)
+
+
+def _regenerate_items(args: Namespace) -> None:
+    """Have a batch make and pay for new jobs of all of its items, or of all that failed or are unknown.
+
+    :raises RecoveryError: it is refused, and nothing has changed.
+    """
+    if args.item is not None:
+        fail(f"--item names one item and --items many: give one of the two. {_NOTHING_DONE}")
+    items = load_items_to_regenerate(find_task_key(args))[args.items]
+    if items.situation.refusal is not None:
+        raise RecoveryError(items.situation.refusal)
+    if not items.count:
+        fail(f"No item of this batch is like that. {_NOTHING_DONE}")
+    write_note(items.describe())
+    wanted = f"{items.count}:{items.price}"
+    if args.confirm is not None:
+        count, _, price = str(args.confirm).strip().partition(":")
+        check_confirmation(items, count=int(count) if count.isdecimal() else -1, price=price)
+    elif args.yes:
+        fail(f"--yes is not enough here: add --confirm {wanted}. {_NOTHING_DONE}")
+    elif not ask(f"Clear the task, so that it pays for them? Type number and price, {wanted}:", wanted=wanted):
+        fail(_NOTHING_DONE)
+    give_items_instruction(items)
+    message = f"{items.situation.key} was cleared. Its next attempt makes and pays for new jobs of {items.count} items."
+    if args.output in ("table", "plain"):
+        print(message)
+    else:
+        done = {"task": str(items.situation.key), "items": items.count, "price": items.price, "message": message}
+        print_details(done, args.output)
 
 
 def _show(target: Target) -> Situation:

@@ -14,7 +14,7 @@ from magic_hour_provider.batch.records.state import conflict_error
 from magic_hour_provider.batch.rows.keys import clean_item_id, make_key
 from magic_hour_provider.cli.situations import describe_next_attempt, describe_situation, find_task_key
 from magic_hour_provider.ledger.instruction import Instruction
-from magic_hour_provider.plugin.recovery.batch_item import (
+from magic_hour_provider.plugin.recovery.batch.item import (
     OTHERS,
     ItemSituation,
     give_item_instruction,

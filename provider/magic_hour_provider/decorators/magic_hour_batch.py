@@ -123,9 +123,9 @@ class MagicHourBatchDecoratedOperator(FunctionTask, MagicHourBatchOperator):
 
     def passage_kwargs(self, passage: Passage, spec: BatchSpec) -> dict[str, Any]:
         """Return what the next worker of this attempt is given: where the rows are, too."""
+        from magic_hour_provider.batch.records.folder import results_folder
         from magic_hour_provider.batch.records.owner import Owner
         from magic_hour_provider.batch.rows.kept import keep_rows
-        from magic_hour_provider.batch.run.results import results_folder
 
         given = super().passage_kwargs(passage, spec)
         if self._kept is None and isinstance(self.requests, list) and self._context is not None:

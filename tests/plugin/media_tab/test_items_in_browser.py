@@ -51,15 +51,24 @@ def test_from_the_sheet_to_a_new_job(sheet, page):
     page.locator(".items .tile >> nth=0").filter(has_text="lost").wait_for()
     tiles.first.press("Enter")
     box = page.locator("dialog[open]")
-    assert box.locator("h2").inner_text() == "lost"
+    assert box.locator("header h2").inner_text() == "lost"
     box.get_by_role("button", name="Go on with this job").wait_for()
     assert box.get_by_text("#").first.inner_text().startswith("#")
     page.keyboard.press("ArrowRight")
-    assert box.locator("h2").inner_text() == "bad"
+    assert box.locator("header h2").inner_text() == "bad"
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert box.locator("h2").inner_text() == "Red shoe"
+    assert box.locator("header h2").inner_text() == "Red shoe"
     box.locator(".frame img").evaluate("image => image.decode()")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Make items again").click()
+    page.get_by_role("button", name="All 4 items").click()
+    page.get_by_role("button", name="Pay about 30 credits and what is not known").click()
+    page.get_by_text("Type 4, the number of items.").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.keyboard.press("Escape")
+    assert sheet.campaign.instructions() == {}
+    tiles.nth(3).click()
     box.get_by_role("button", name="Make a new one").click()
     page.keyboard.press("Escape")
     assert box.locator(".question").is_hidden()

@@ -27,6 +27,8 @@ These invariants hold whatever happens to a worker or to the storage; each names
    by itself. A job that is recorded later counts all the same. ``test_the_state_of_an_item``
 6. What a person asks for is done once: it is for one state of the item, and the next intent consumes it.
    ``test_a_new_job_in_the_place_of_a_lost_one``, ``test_an_instruction_for_another_record_is_void``
-7. A name that cannot be read stops the reader; a content that cannot be read does not, as its name says what matters.
+7. New jobs of many items are asked for in one file (:mod:`.regenerate_list`), so as a whole or not at all; of each it
+   is done once. ``test_new_jobs_of_many_items``
+8. A name that cannot be read stops the reader; a content that cannot be read does not, as its name says what matters.
    ``test_a_name_of_a_later_version_stops_the_reader``, ``test_a_file_that_was_half_written``
 """

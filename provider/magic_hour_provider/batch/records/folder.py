@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from magic_hour_provider.api.errors import InvalidInputError, describe_error
 from magic_hour_provider.batch.records.names import prefix_of, shard_of
+from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.ledger.record import RecordError
 from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file
 from magic_hour_provider.storage.files import read_file, remove_file, replace_file
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 BATCH_FOLDER = ".magic-hour-batch"
+RESULTS_FOLDER = "results"
+RESULTS_FILE = "results.jsonl"
+
+
+def results_folder(output_path: str, owner: Owner) -> str:
+    """Return the folder of a task instance's results: the same in all its tries, and no other run's."""
+    return f"{output_path.rstrip('/')}/{RESULTS_FOLDER}/{owner.digest}"
 
 
 class RecordFolder:

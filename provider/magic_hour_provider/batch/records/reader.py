@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from magic_hour_provider.batch.records.content import ItemStep
@@ -18,6 +18,7 @@ from magic_hour_provider.batch.records.names import (
     parse_names,
 )
 from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.batch.records.regenerate_list import LIST_PREFIX, RegenerateList, is_list_name
 from magic_hour_provider.batch.records.state import ItemState, Spent, charges_of, is_torn, resolve
 from magic_hour_provider.ledger.record import RecordError
 
@@ -33,6 +34,7 @@ class RecordReader:
     def __init__(self, folder: RecordFolder) -> None:
         self.folder = folder
         self._spent: dict[str, Spent] = {}
+        self._lists: dict[str, RegenerateList] = {}
 
     def load(self, on_item: Callable[[ItemState, list[StepName]], object] | None = None) -> dict[str, ItemState]:
         """Return the state of every item that has one, by key. No file is read, but for ids too long for a name.
@@ -45,9 +47,10 @@ class RecordReader:
         spent: dict[str, Spent] = defaultdict(Spent)
         paths = self.folder.list_all()
         paths.sort()
+        self._read_lists(paths)
         for _, group in itertools.groupby(paths, key=key_of):
             if names := self._complete(parse_names(group)):
-                state = states[names[0].key] = resolve(names)
+                state = states[names[0].key] = self.resolve(names)
                 if on_item is not None:
                     on_item(state, names)
                 for owner, credits in charges_of(names):
@@ -60,7 +63,29 @@ class RecordReader:
 
         :raises MagicHourError: as :meth:`load`.
         """
-        return resolve(self.list_names(key))
+        return self.resolve(self.list_names(key))
+
+    def resolve(self, names: Sequence[StepName]) -> ItemState:
+        """Return the state of an item, with what persons ask for: of it alone, or of many items at once.
+
+        :param names: of all its files, in any order.
+        """
+        state = resolve(names)
+        for one in self._lists.values():
+            state = one.apply(names[0].key, state) if names else state
+        return state
+
+    def read_lists(self) -> None:
+        """Read what is asked for of many items at once, as :meth:`load` does.
+
+        :raises RecordError: the storage does not answer now.
+        """
+        self._read_lists(self.folder.list_some(LIST_PREFIX))
+
+    def _read_lists(self, paths: Iterable[str]) -> None:
+        known = self._lists  # no file is ever changed
+        names = [path for path in paths if is_list_name(path)]
+        self._lists = {name: known.get(name) or RegenerateList.read(self.folder.read(name)) for name in names}
 
     def spent(self, owner: Owner) -> Spent:
         """Return what a task instance had paid for when :meth:`load` was last called, in all its tries.

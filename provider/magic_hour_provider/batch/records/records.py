@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from magic_hour_provider import clock
@@ -14,6 +15,7 @@ from magic_hour_provider.batch.records.folder import RecordFolder
 from magic_hour_provider.batch.records.names import StepName, name_id
 from magic_hour_provider.batch.records.owner import Owner, settles_after
 from magic_hour_provider.batch.records.reader import RecordReader
+from magic_hour_provider.batch.records.regenerate_list import RegenerateList
 from magic_hour_provider.batch.records.state import ItemState, resolve
 from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.ledger.record import Record
@@ -255,3 +257,14 @@ class ItemRecords(RecordReader):
                 self.folder.remove(name.path)
         step = ItemStep(own, self._owner, clock.current().now(), instruction=instruction.to_json())
         self.folder.write(own.path, step.to_bytes())
+
+    def instruct_many(self, states: Mapping[str, ItemState], name: str) -> None:
+        """Write that a person asks for a new job of each of these items, in the place of its state.
+
+        Of each it is done once: the next intent consumes it, and it is void where another record counts by then.
+
+        :param states: that the person saw, by key.
+        :param name: of the file that says so, as of :func:`new_list_name`; who removes it takes all of it back.
+        :raises RecordError: it cannot be written now.
+        """
+        self.folder.write(name, RegenerateList.of(states).to_bytes(clock.current().now()))

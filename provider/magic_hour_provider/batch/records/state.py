@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from sys import intern
 from typing import Literal, NamedTuple
 
@@ -37,6 +37,7 @@ class ItemState:
     :param refunded: of ``failed``: whether Magic Hour refunds it, or nothing was charged.
     :param conflicting: of ``conflict``: the ids of both jobs.
     :param instructions: what persons ask for, in the place of this very state.
+    :param price: what the job was charged at submission, refunded or not; None: not known.
     """
 
     status: Status = "new"
@@ -51,6 +52,7 @@ class ItemState:
     refunded: bool = False
     conflicting: tuple[str, ...] = ()
     instructions: tuple[Instruction, ...] = ()
+    price: int | None = field(default=None, compare=False)
 
     @property
     def instruction(self) -> Instruction | None:
@@ -128,6 +130,7 @@ def resolve(names: Iterable[StepName]) -> ItemState:
         refunded=bool(failures) and all(name.refunded for name in failures),
         conflicting=tuple(job_ids) if len(job_ids) > 1 else (),
         instructions=_read_instructions(instructions, job_id or ""),
+        price=job.credits if job else None,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
 from magic_hour_provider.batch.records.content import ItemStep
+from magic_hour_provider.batch.records.folder import RESULTS_FILE, results_folder
 from magic_hour_provider.batch.records.names import StepName
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.reader import RecordReader
@@ -20,16 +21,9 @@ from magic_hour_provider.batch.window.counts import Counts
 from magic_hour_provider.storage.files import ensure_folder, replace_file
 from magic_hour_provider.storage.paths import open_folder, open_path
 
-RESULTS_FOLDER = "results"
-RESULTS_FILE = "results.jsonl"
 _READERS = 16
 _AT_ONCE = 256  # items whose records are read ahead
 _STEPS = {"done": "done", "failed": "failed", "unknown": "intent", "intent": "intent"}
-
-
-def results_folder(output_path: str, owner: Owner) -> str:
-    """Return the folder of a task instance's results: the same in all its tries, and no other run's."""
-    return f"{output_path.rstrip('/')}/{RESULTS_FOLDER}/{owner.digest}"
 
 
 def write_results(
@@ -98,6 +92,7 @@ def _row(item: Item, state: ItemState, step: ItemStep | None, counts: Counts) ->
     message = (record.reason if record is not None else None) or counts.unpaid.get(item.key)
     row: dict[str, Any] = {
         "item_id": item.item_id if item.item_id is not None else item.key,
+        "key": item.key if item.item_id not in (None, item.key) else None,
         "row": item.label,
         "status": status.get(state.status, "left_out"),
         "id": state.job_id,
@@ -122,7 +117,8 @@ def read_results(manifest: Mapping[str, Any] | str) -> Iterator[dict[str, Any]]:
 
     :param manifest: what the batch's task returned, or the address of its results.
     :returns: for each item ``item_id``, ``row``, ``status`` (``complete``, ``failed``, ``unknown``, ``running``,
-        ``left_out``), ``files``, ``media`` and, where known, ``id``, ``credits_charged``, ``message``.
+        ``left_out``), ``files``, ``media`` and, where known, ``id``, ``credits_charged``, ``message``; and ``key``,
+        where the records of an item have another name than its id.
     :raises InvalidInputError: it is no such manifest, or the file is not there.
     """
     uri = manifest if isinstance(manifest, str) else manifest.get("results")

@@ -61,6 +61,9 @@ def make_media_app() -> FastAPI:
     app.add_api_route(_TASK + "/recovery", tab.respond_with_recovery, methods=["GET"], dependencies=may_clear)
     app.add_api_route(_TASK + "/recovery", tab.recover, methods=["POST"], dependencies=may_clear)
     app.add_api_route(_TASK + "/items", tab.respond_with_items, methods=["GET"])
+    regenerate = _TASK + "/regenerate"
+    app.add_api_route(regenerate, tab.respond_with_items_to_regenerate, methods=["GET"], dependencies=may_clear)
+    app.add_api_route(regenerate, tab.regenerate_items, methods=["POST"], dependencies=may_clear)
     item_file = _TASK + "/items/{record}/files/{index}"
     app.add_api_route(item_file, tab.respond_with_item_file, methods=["GET", "HEAD"], response_model=None)
     app.add_api_route(
@@ -143,15 +146,40 @@ class MediaTab:
         except RecoveryError as error:
             return self._recovery.refuse(error)
 
+    async def respond_with_items_to_regenerate(
+        self, dag_id: str, run_id: str, task_id: str, map_index: str
+    ) -> Response:
+        """Return of which items of a batch new jobs may be asked for."""
+        key = TaskKey(dag_id, run_id, task_id, _parse_map_index(map_index))
+        try:
+            return await self._recovery.respond_with_items(key, await self._find_output_path(key))
+        except RecoveryError as error:
+            return self._recovery.refuse(error)
+
+    async def regenerate_items(
+        self, request: Request, dag_id: str, run_id: str, task_id: str, map_index: str, user: GetUserDep
+    ) -> Response:
+        """Make new jobs of many items of a batch, as many and at the price that a person confirms."""
+        key = TaskKey(dag_id, run_id, task_id, _parse_map_index(map_index))
+        try:
+            return await self._recovery.follow_for_items(request, key, user, await self._find_output_path(key))
+        except RecoveryError as error:
+            return self._recovery.refuse(error)
+
     async def _find_item(self, key: TaskKey, item: str) -> BatchItem:
+        return BatchItem(item, await self._find_output_path(key))
+
+    async def _find_output_path(self, key: TaskKey) -> str:
         task, _ = await self._load_task(key.dag_id, key.run_id, key.task_id, str(key.map_index))
         try:
             output_path = await self._sheet.find_output_path(task)
         except FileNotShownError as error:
-            raise RecoveryError(f"{error} airflow magic-hour adopt and regenerate work with --item.", 409) from None
+            raise RecoveryError(
+                f"{error} airflow magic-hour adopt and regenerate work all the same, with --item or --items.", 409
+            ) from None
         if output_path is None:
             raise RecoveryError("This task has reported no batch.", 404)
-        return BatchItem(item, output_path)
+        return output_path
 
     async def respond_with_file(
         self,

@@ -118,7 +118,7 @@ def load_situation(key: TaskKey) -> Situation:
     """Read what is known of a task instance. Blocks, for some seconds at the most.
 
     :raises NoJobsError: it submits no jobs.
-    :raises BatchTaskError: it is a batch: see :mod:`.batch_item`.
+    :raises BatchTaskError: it is a batch: see :mod:`.batch.item`.
     :raises RecoveryError: there is no such task instance, or what it has paid for cannot be read.
     """
     from airflow.utils.session import create_session

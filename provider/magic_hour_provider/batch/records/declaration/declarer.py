@@ -14,7 +14,7 @@ from magic_hour_provider.batch.records.declaration.proof import Proof, prove
 from magic_hour_provider.batch.records.names import StepName
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.reader import RecordReader
-from magic_hour_provider.batch.records.state import ItemState, resolve
+from magic_hour_provider.batch.records.state import ItemState
 from magic_hour_provider.ledger.record import Record, RecordError
 from magic_hour_provider.times import format_time
 
@@ -187,7 +187,7 @@ class Declarer:
         for name in others:
             if not self._is_harmless(name, own, others):
                 raise TakenError(own.key, f"there is {self._folder.locate(name.path)}")
-        if resolve(name for name in names if name.number != own.number) != state:
+        if self._reader.resolve([name for name in names if name.number != own.number]) != state:
             raise TakenError(own.key, "its state has changed meanwhile")
 
     @staticmethod

@@ -14,7 +14,7 @@ from typing import Any
 
 from magic_hour_provider.batch.records.folder import BATCH_FOLDER
 from magic_hour_provider.plugin.media_tab.files.reader import MediaStorage, runs_on_loop, translating_storage_errors
-from magic_hour_provider.plugin.media_tab.files.roots import FileLocation, FileNotShownError
+from magic_hour_provider.plugin.media_tab.files.roots import NO_ROOTS, FileLocation, FileNotShownError
 from magic_hour_provider.storage.files import S3
 from magic_hour_provider.storage.listing import list_names
 from magic_hour_provider.storage.paths import open_path
@@ -24,6 +24,10 @@ MAX_NAMES = 200_000
 _SHARD_NAME = 2  # characters
 _SHARDS = 32  # folders in one part
 _MAX_S = 60.0  # for the whole listing
+_OUTSIDE = (
+    "The items of this batch are not shown: its output_path lies outside the folders that an administrator has named "
+    "in [magic_hour] media_roots."
+)
 
 
 async def locate_records(storage: MediaStorage, output_path: str) -> FileLocation:
@@ -32,7 +36,12 @@ async def locate_records(storage: MediaStorage, output_path: str) -> FileLocatio
     :param output_path: as its task has reported it, so not trusted.
     :raises FileNotShownError: it is under no root, or that cannot be known now.
     """
-    location = await storage.locate(f"{output_path.rstrip('/')}/{BATCH_FOLDER}")
+    try:
+        location = await storage.locate(f"{output_path.rstrip('/')}/{BATCH_FOLDER}")
+    except FileNotShownError as error:
+        if error.status != 403 or str(error) == NO_ROOTS:
+            raise
+        raise FileNotShownError(_OUTSIDE) from None
     storage.guard_of(location.root).check(location.root.uri)
     return location
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.media_tab.task_details import job_of
+from magic_hour_provider.plugin.recovery.batch.items import ItemsToRegenerate
 from magic_hour_provider.plugin.recovery.situation import Situation
 from magic_hour_provider.plugin.web.sanitize import safe_number
 
@@ -41,6 +42,12 @@ def recovery_page(situation: Situation | None, task: TaskSnapshot | None, others
         "job": current,
         "price": _find_price(situation),
     }
+
+
+def items_page(items: ItemsToRegenerate) -> dict[str, Any]:
+    """Return what a person has to know and to confirm of new jobs of many items."""
+    names = ("count", "credits", "unpriced", "unknown", "missing", "price", "replaces")
+    return {name: getattr(items, name) for name in names} | {"words": items.describe()}
 
 
 def _find_price(situation: Situation) -> int | float | None:

@@ -23,15 +23,21 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.batch.records.names import check_key
 from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_task
+from magic_hour_provider.plugin.media_tab.recovery.asked import AskedForItems
 from magic_hour_provider.plugin.media_tab.recovery.audit import AuditLine
-from magic_hour_provider.plugin.media_tab.recovery.page import recovery_page
+from magic_hour_provider.plugin.media_tab.recovery.page import items_page, recovery_page
 from magic_hour_provider.plugin.media_tab.recovery.same_origin import find_cross_site_refusal
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
-from magic_hour_provider.plugin.recovery.batch_item import (
+from magic_hour_provider.plugin.recovery.batch.item import (
     OTHERS,
     ItemSituation,
     give_item_instruction,
     load_item_situation,
+)
+from magic_hour_provider.plugin.recovery.batch.items import (
+    check_confirmation,
+    give_items_instruction,
+    load_items_to_regenerate,
 )
 from magic_hour_provider.plugin.recovery.errors import (
     BatchTaskError,
@@ -49,6 +55,7 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _EVENTS = {"adopt": "magic_hour_adopt", "regenerate": "magic_hour_regenerate"}
+_MANY = "regenerate_items"  # an action of a batch as a whole, and the end of its event's name
 _REFUSED_EVENT = "magic_hour_recovery"
 _MAX_BODY = 8 * 1024  # bytes
 _BODY_S = 10.0
@@ -119,6 +126,7 @@ class RecoveryRoutes:
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = {**headers, "cache-control": "no-store"}
         self._reading, self._writing = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS)
+        self._listing = CapacityLimiter(1)  # of all records of a batch, which takes long
 
     async def respond_with_situation(self, key: TaskKey, item: BatchItem | None = None) -> Response:
         """Return what can be recovered, and whether that is possible now.
@@ -148,6 +156,38 @@ class RecoveryRoutes:
             return await self._record_refusal(error, key, user)
         try:
             message = await self._in_thread(self._writing, lambda: _follow(asked, key, user, item))
+        except RecoveryError as error:
+            return self.refuse(error)
+        return self._respond({"message": message})
+
+    async def respond_with_items(self, key: TaskKey, output_path: str) -> Response:
+        """Return of which items of a batch new jobs may be asked for, and at what price.
+
+        :param output_path: of the batch, with the connection of a media root.
+        """
+        try:
+            return self._respond(await self._in_thread(self._listing, lambda: _load_items(key, output_path)))
+        except RecoveryError as error:
+            return self.refuse(error)
+
+    async def follow_for_items(self, request: Request, key: TaskKey, user: GetUserDep, output_path: str) -> Response:
+        """Check what a person confirms, write that new jobs of a batch's items are wanted, and clear the task instance.
+
+        :param output_path: as of :meth:`respond_with_items`.
+        """
+        try:
+            if (refusal := find_cross_site_refusal(request.headers)) is not None:
+                raise RecoveryError(refusal[1], refusal[0])
+            asked = AskedForItems.read(await _read_body(request))
+        except ClientDisconnect:
+            return Response(status_code=499)  # to nobody
+        except RecoveryError as error:
+            return await self._record_refusal(error, key, user)
+        try:
+            message = await self._in_thread(
+                self._listing,
+                lambda: _record(_MANY, vars(asked), key, user, lambda: _give_items(asked, key, output_path)),
+            )
         except RecoveryError as error:
             return self.refuse(error)
         return self._respond({"message": message})
@@ -216,10 +256,16 @@ def _load_item(key: TaskKey, item: BatchItem) -> ItemSituation:
 
 def _follow(asked: _Asked, key: TaskKey, user: Any, item: BatchItem | None) -> str:
     """Do what was asked, and return a sentence that says so."""
+    named = vars(asked) | ({"item": item.key} if item else {})
+    return _record(asked.action, named, key, user, lambda: _give(asked, key, item))
+
+
+def _record(action: str, asked: dict[str, Any], key: TaskKey, user: Any, give: Callable[[], str]) -> str:
+    """Do something, with a line in the audit log, and return the sentence that says what was done."""
     with translating_database_errors():
-        line = AuditLine(_EVENTS[asked.action], user, key, vars(asked) | ({"item": item.key} if item else {}))
+        line = AuditLine(_EVENTS.get(action, f"magic_hour_{action}"), user, key, asked)
     try:
-        message = _give(asked, key, item)
+        message = give()
     except RecoveryError as error:
         line.complete(error.status, str(error))
         raise
@@ -230,6 +276,19 @@ def _follow(asked: _Asked, key: TaskKey, user: Any, item: BatchItem | None) -> s
         raise RecoveryError(message, 500) from error
     line.complete(200, message)
     return message
+
+
+def _load_items(key: TaskKey, output_path: str) -> dict[str, Any]:
+    found = load_items_to_regenerate(key, output_path)
+    refusal = found["all"].situation.refusal
+    return {"refusal": refusal} | {which: items_page(items) for which, items in found.items()}
+
+
+def _give_items(asked: AskedForItems, key: TaskKey, output_path: str) -> str:
+    items = load_items_to_regenerate(key, output_path)[asked.which]
+    check_confirmation(items, count=asked.count, price=asked.price, replaces=asked.replaces)
+    give_items_instruction(items)
+    return f"The task is cleared, to make new jobs of {items.count:,} items. They are paid for when the task runs."
 
 
 def _give(asked: _Asked, key: TaskKey, item: BatchItem | None) -> str:

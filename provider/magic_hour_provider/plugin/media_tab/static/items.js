@@ -2,6 +2,7 @@
 import { address, copyButton, count, fetchDetails, icon, make, moment, note, poll, short } from "./common.js";
 import { Lightbox } from "./lightbox.js";
 import { Recovery } from "./recovery.js";
+import { Regenerate } from "./regenerate.js";
 import { chip, DrawnTiles, place, thumb } from "./tiles.js";
 
 const INTERVAL = 4000; // milliseconds
@@ -33,7 +34,9 @@ export class ItemSheet {
     this.grid = make("div", { class: "tiles" });
     this.empty = make("p", { class: "muted" });
     this.end = make("div", { class: "more", "aria-hidden": "true" });
-    element.append(make("div", { class: "head" }, make("h2", {}, "Items"), this.filters), this.notice, this.empty, this.grid, this.end);
+    this.regenerate = new Regenerate(`${base}/regenerate`, given);
+    const head = make("div", { class: "head" }, make("h2", {}, "Items"), this.filters, this.regenerate.opener);
+    element.append(head, this.regenerate.element, this.notice, this.empty, this.grid, this.end);
     this.viewer = new Lightbox(dialog, {
       base: (tile) => this.baseOf(tile),
       name: (tile) => nameOf(tile),
@@ -111,6 +114,7 @@ export class ItemSheet {
 
   draw() {
     this.drawFilters();
+    this.regenerate.show(!this.live && this.details.total > 0);
     place(this.grid, this.drawn.update(this.tiles.map((tile) => [JSON.stringify([tile.key, tile.at]), tile])));
     const { problem, is_cut: isCut, total } = this.details;
     this.empty.textContent = problem ?? (isCut ? `The first ${count(total, "item")}: there are more than are shown here, and the results name all.`

@@ -18,7 +18,7 @@ from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.batch.records.content import ItemStep
 from magic_hour_provider.batch.records.declaration.claims import TakenError
 from magic_hour_provider.batch.records.records import ItemRecords
-from magic_hour_provider.batch.records.state import ItemState, resolve
+from magic_hour_provider.batch.records.state import ItemState
 from magic_hour_provider.ledger.instruction import Instruction, name_record
 from magic_hour_provider.ledger.record import Record, RecordError, State
 from magic_hour_provider.plugin.dag_tasks import MediaTask
@@ -33,7 +33,7 @@ from magic_hour_provider.plugin.recovery.situation import (
     find_job_task,
     parse_report,
 )
-from magic_hour_provider.plugin.recovery.time_limit import BusyError
+from magic_hour_provider.plugin.recovery.time_limit import BusyError, TimeLimit
 from magic_hour_provider.xcoms import BATCH_XCOM
 
 if TYPE_CHECKING:
@@ -88,22 +88,16 @@ def load_item_situation(
 
     with translating_database_errors(), create_session(scoped=False) as session:
         row, task = find_job_task(session, key)
-        report = _load_batch_report(session, row.dag_run_id, key)
-    output_path = output_path or report.get("output_path")
-    if not isinstance(output_path, str) or not output_path:
-        raise RecoveryError(
-            f"This task has reported no batch (its XCom {BATCH_XCOM!r} has no output_path), so it is not known where "
-            "its items are recorded. A task that has begun to run has reported it, unless an XCom backend keeps it "
-            "elsewhere; of a task of one job no item is named."
-        )
-    records, item_key, steps = _limit(lambda: _find_item(output_path, item_keys))
+        report = load_batch_report(session, row.dag_run_id, key)
+    folder = require_output_path(report, output_path)
+    records, item_key, steps = limit_storage(lambda: _find_item(folder, item_keys))
     if not steps:
         raise RecoveryError(
-            f"Nothing is recorded of an item {item!r} under {output_path!r}: its id is mistyped, or nothing was sent "
+            f"Nothing is recorded of an item {item!r} under {folder!r}: its id is mistyped, or nothing was sent "
             "for it yet. What is missing the task makes when it is cleared.",
             404,
         )
-    state = resolve(step.name for step in steps)
+    state = records.resolve([step.name for step in steps])
     record = _find_record(state, steps, report)
     where = records.folder.locate(steps[-1].name.path)
     situation = Situation(
@@ -135,14 +129,14 @@ def give_item_instruction(item: ItemSituation, instruction: Instruction) -> None
         raise RecoveryError(item.situation.refusal)
 
     def write(_session: Session, _run_id: int, undo: list[Undo]) -> None:
-        put_back = _limit(lambda: _remember(item))
+        put_back = limit_storage(lambda: _remember(item))
 
         def put_back_in_time() -> None:
             with suppress(RecoveryError):  # a storage that stalls: what is written too late is put back then
-                _limit(put_back)
+                limit_storage(put_back)
 
         undo.append(put_back_in_time)
-        _limit(lambda: item.records.instruct(item.key, item.state, instruction), abandoned=put_back)
+        limit_storage(lambda: item.records.instruct(item.key, item.state, instruction), abandoned=put_back)
 
     clear_after(item.situation, write)
     log.info(
@@ -150,7 +144,25 @@ def give_item_instruction(item: ItemSituation, instruction: Instruction) -> None
     )
 
 
-def _load_batch_report(session: Session, dag_run_id: int, key: TaskKey) -> Mapping[str, Any]:
+def require_output_path(report: Mapping[str, Any], checked: str | None) -> str:
+    """Return the folder of a batch's records.
+
+    :param report: what its task has reported.
+    :param checked: its ``output_path``, where it was checked; None: as the report says.
+    :raises RecoveryError: the task has reported no batch.
+    """
+    output_path = checked or report.get("output_path")
+    if not isinstance(output_path, str) or not output_path:
+        raise RecoveryError(
+            f"This task has reported no batch (its XCom {BATCH_XCOM!r} has no output_path), so it is not known where "
+            "its items are recorded. A task that has begun to run has reported it, unless an XCom backend keeps it "
+            "elsewhere; of a task of one job no item is named."
+        )
+    return output_path
+
+
+def load_batch_report(session: Session, dag_run_id: int, key: TaskKey) -> Mapping[str, Any]:
+    """Return what a batch has reported; empty: nothing."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import Text, case, cast, func, select
 
@@ -166,6 +178,7 @@ def _load_batch_report(session: Session, dag_run_id: int, key: TaskKey) -> Mappi
 
 def _find_item(output_path: str, item_keys: Collection[str]) -> tuple[ItemRecords, str, list[ItemStep]]:
     records = ItemRecords.open(output_path)
+    records.read_lists()
     for key in item_keys:
         if steps := records.read(key):
             return records, key, steps
@@ -228,13 +241,20 @@ def _remember(item: ItemSituation) -> Undo:
     return put_back
 
 
-def _limit(function: Callable[[], _T], abandoned: Callable[[], object] | None = None) -> _T:
-    """Call what reads or writes the storage, within the time that other calls of the recovery have."""
+def limit_storage(
+    function: Callable[[], _T], abandoned: Callable[[], object] | None = None, *, limit: TimeLimit = STORAGE
+) -> _T:
+    """Call what reads or writes the storage, within the time that other calls of the recovery have.
+
+    :param abandoned: as of :meth:`TimeLimit.call`.
+    :param limit: another one.
+    :raises RecoveryError: it fails, or does not return in time.
+    """
     try:
-        return STORAGE.call(function, abandoned)
+        return limit.call(function, abandoned)
     except (TimeoutError, BusyError):
         raise RecoveryError(
-            f"The storage of the batch's records did not respond within {STORAGE.seconds:.0f} s. Nothing has changed. "
+            f"The storage of the batch's records did not respond within {limit.seconds:.0f} s. Nothing has changed. "
             "Try it again later.",
             503,
         ) from None
