@@ -33,6 +33,7 @@ from magic_hour_provider.batch.window.plan import Need
 from magic_hour_provider.batch.window.polls import AT_ONCE, ActiveJob
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, is_refusal
+from magic_hour_provider.times import format_duration
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -121,7 +122,7 @@ class Engine:
         if self._refusal is not None:
             return True
         is_late = self._deadline is not None and self.polls.now() >= self._deadline
-        return (is_late or not self.board.waiting) and not self.polls.active and self.payments.is_over
+        return (is_late or not self.board.waiting) and not self.polls.awaited and self.payments.is_over
 
     def _pause(self) -> None:
         now = self.polls.now()
@@ -139,10 +140,17 @@ class Engine:
         if self._deadline is not None and not self.payments.is_over and self.polls.now() >= self._deadline:
             self.payments.stop("The task's execution_timeout is over.", is_retryable=True)
         while self._refusal is None and self._submitting < _SUBMITTERS:
+            is_alone = not self.polls.awaited and not self._futures
             if len(self.polls.active) + self._submitting >= self._spec.max_active_jobs:
+                if is_alone and not self.board.waiting and not self.payments.is_over:
+                    self.payments.stop(
+                        f"Jobs that take longer than timeout={format_duration(self._spec.timeout_s)} still run at Magic "
+                        f"Hour, and fill max_active_jobs={self._spec.max_active_jobs}.",
+                        is_retryable=True,
+                    )
                 return
             try:
-                one = self.payments.take_next(is_alone=not self.polls.active and not self._futures)
+                one = self.payments.take_next(is_alone=is_alone)
             except UnpaidError as unpaid:
                 self.board.leave_out(unpaid.key, unpaid.error)
                 continue
@@ -229,14 +237,16 @@ class Engine:
             self.payments.stop(str(seen), is_retryable=seen.retryable)
             return
         if outcome.status in (TIMEOUT, REFUSED):
-            self.polls.end(key)
-            self.counts.running.add(key)
-            self._log.warning(
-                "Item %s: job %s is given up for now (%s); it keeps running, and the next attempt resumes it.",
-                key,
-                record.job_id,
-                seen.message if isinstance(seen, errors.MagicHourError) else outcome.status,
-            )
+            # It still runs at Magic Hour: another one in its place would be one more than max_active_jobs there.
+            if not active.is_overdue:
+                self._log.warning(
+                    "Item %s: job %s is not waited for any longer (%s). It keeps running, stays charged and keeps its "
+                    "place in the window; if it has not ended when all else has, the next attempt resumes it.",
+                    key,
+                    record.job_id,
+                    seen.message if isinstance(seen, errors.MagicHourError) else outcome.status,
+                )
+            self.polls.mark_overdue(key)
             return
         job = seen if isinstance(seen, Job) else Job.gone(record.kind, record.job_id or "")
         if outcome.status == COMPLETE:
@@ -289,7 +299,7 @@ class Engine:
     # -- waiting -----------------------------------------------------------------------------------------------------
 
     def _find_deferral(self) -> BatchDeferral | None:
-        if not self._spec.deferrable or self._futures or self.board.waiting or not self.polls.active:
+        if not self._spec.deferrable or self._futures or self.board.waiting or not (awaited := self.polls.awaited):
             return None
         if self.payments.paused_until is not None:
             return None
@@ -299,12 +309,12 @@ class Engine:
             return None
         active = self.polls.active.values()
         jobs = [[one.job.record.job_id, one.submitted_at] for one in active]
-        ends_at = max(one.polls.deadline for one in active)
+        ends_at = max(one.polls.deadline for one in awaited)
         return BatchDeferral(
             jobs,
             deadline=ends_at if self._deadline is None else min(ends_at, self._deadline),
             # A worker's start is dear: it is worth half of a window.
-            wake_at=len(jobs) if self.payments.is_over else math.ceil(len(jobs) / 2),
+            wake_at=len(awaited) if self.payments.is_over else math.ceil(len(awaited) / 2),
             passage=replace(
                 self._passage,
                 stop_reason=self.payments.stop_reason,

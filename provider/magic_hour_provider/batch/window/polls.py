@@ -31,12 +31,15 @@ class ActiveJob:
 
     :param polls: the state of its wait.
     :param submitted_at: in seconds since 1970.
+    :param is_overdue: whether it has taken longer than a job is waited for. It still runs at Magic Hour: it keeps its
+        place in the window and is polled as long as the attempt waits for something else.
     """
 
     job: JobOfItem
     polls: PollState
     submitted_at: float
     is_polled: bool = False
+    is_overdue: bool = False
 
 
 class JobPolls:
@@ -84,6 +87,19 @@ class JobPolls:
         self.active[job.key] = ActiveJob(job, polls, submitted_at)
         self.changed_at = now
         heapq.heappush(self._due, (polls.first_poll_at(now), next(self._order), job.key))
+
+    def mark_overdue(self, key: str) -> None:
+        """Wait no longer for a job that was polled as often as it should be; it is polled on, without a deadline."""
+        now, active = self.now(), self.active[key]
+        active.is_overdue = True
+        active.polls = PollState(active.polls.schedule, submitted_at=active.submitted_at, deadline=math.inf)
+        heapq.heappush(self._due, (now + active.polls.schedule.max_interval_s, next(self._order), key))
+        self.changed_at = now
+
+    @property
+    def awaited(self) -> list[ActiveJob]:
+        """The jobs that are waited for: those under way that are not overdue."""
+        return [active for active in self.active.values() if not active.is_overdue]
 
     def end(self, key: str) -> ActiveJob:
         """Stop polling a job, and return it."""
@@ -141,7 +157,7 @@ class JobPolls:
         decision = active.polls.next_action(seen, now)
         if decision.outcome is None:
             heapq.heappush(self._due, (decision.next_poll_at, next(self._order), key))
-        elif isinstance(seen, Job):
+        elif isinstance(seen, Job) and seen.ended:
             self._durations.append(max(0.0, now - active.submitted_at))
         return decision.outcome
 
@@ -153,4 +169,4 @@ class JobPolls:
     @property
     def next_end(self) -> float:
         """When the next job is expected to end, in seconds since 1970."""
-        return min((active.submitted_at for active in self.active.values()), default=self.now()) + self.usual_s
+        return min((active.submitted_at for active in self.awaited), default=self.now()) + self.usual_s
