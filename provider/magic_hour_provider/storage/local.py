@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 _STALE_S = 3600.0  # age of a staging file whose writer is surely gone
+_STAGING = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 _NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
@@ -132,6 +133,15 @@ def create_local_file(path: Path, data: bytes) -> None:
     finally:
         staging.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def find_final_name(name: str) -> str | None:
+    """Return the name that a small file's staging file was to get; None: it is none.
+
+    A writer that was killed leaves it behind, perhaps whole.
+    """
+    found = _STAGING.fullmatch(name)
+    return found[1] if found is not None else None
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from pathlib import Path
 
@@ -142,3 +143,31 @@ def test_a_worker_that_dies(batches, step, when, again):
     except AirflowException:
         assert unknown
     assert batches.creates() == creates
+
+
+@pytest.mark.parametrize("step", ["job", "done"])
+def test_a_worker_that_dies_while_it_writes_a_record(batches, step):
+    """Between the file and its name: the id of the paid job is in a staging file, and the next attempt uses it."""
+    ti, operator, real = TaskInstance("campaign"), batches.operator(rows(ITEMS), item_id="sku"), os.link
+    dead = threading.Event()
+
+    def link(source, target):
+        if f"!{step}!" in str(target):
+            dead.set()
+        if dead.is_set():
+            raise Killed
+        real(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        Death(patch, "", 0)
+        patch.setattr(os, "link", link)
+        unlink = Path.unlink
+        patch.setattr(Path, "unlink", lambda path, **more: None if dead.is_set() else unlink(path, **more))
+        with pytest.raises((Killed, AirflowException)):
+            batches.attempt(operator, ti)
+    made = {job["id"] for job in batches.airflow.sim.jobs()}
+    batches.attempt(operator, ti)
+    found = list(read_results(ti.xcoms["magic_hour_batch"]))
+    assert [row["status"] for row in found] == ["complete"] * ITEMS
+    assert made <= {row["id"] for row in found}
+    assert batches.creates() == ITEMS

@@ -63,6 +63,11 @@ class ItemStep:
         }
         return json.dumps({name: value for name, value in values.items() if value not in (None, "")}, indent=1).encode()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its file was read to the end."""
+        return self.at is not None
+
     @classmethod
     def read(cls, name: StepName, data: bytes | None) -> ItemStep:
         """Read a file. What cannot be read is left out: what matters for the money is in the name.

@@ -13,6 +13,7 @@ from magic_hour_provider.ledger.record import RecordError
 from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file
 from magic_hour_provider.storage.files import read_file, remove_file, replace_file
 from magic_hour_provider.storage.listing import list_names, list_tree
+from magic_hour_provider.storage.local import local_path
 from magic_hour_provider.storage.paths import open_folder
 
 if TYPE_CHECKING:
@@ -70,6 +71,17 @@ class RecordFolder:
         shard = shard_of(key)
         with self._translating_errors("listed", f"{shard}/{key}"):
             return [f"{shard}/{name}" for name in list_names(self._root / shard, prefix_of(key))]
+
+    def list_staged(self, key: str) -> list[str]:
+        """Return the names of an item's staging files, which writers leave behind that are killed.
+
+        :raises RecordError: they cannot be listed now.
+        """
+        shard = shard_of(key)
+        with self._translating_errors("listed", f"{shard}/{key}"):
+            if local_path(self._root) is None:  # elsewhere a file is there at once, and whole
+                return []
+            return [f"{shard}/{name}" for name in list_names(self._root / shard, f".{prefix_of(key)}")]
 
     def create(self, name: str, data: bytes) -> None:
         """Create a file where there is none.

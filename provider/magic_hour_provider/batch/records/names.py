@@ -34,6 +34,7 @@ from typing import Final
 
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import is_id
+from magic_hour_provider.storage.local import find_final_name
 
 MAX_KEY: Final = 100
 """Characters of an item's key at the most: the longest name must fit into 255 bytes with that of its staging file."""
@@ -140,6 +141,19 @@ def parse_names(paths: Iterable[str]) -> list[StepName]:
     """
     found = [StepName.parse(path) for path in paths]
     return [name for name in found if name is not None]
+
+
+def parse_staged(path: str) -> StepName | None:
+    """Read the name of a staging file below the folder of all records, which its writer may have left behind.
+
+    :returns: what it was to become; None: it is no such file, or of no meaning for this version.
+    """
+    shard, _, name = path.rpartition("/")
+    final = find_final_name(name)
+    try:
+        return StepName.parse(f"{shard}/{final}") if final is not None else None
+    except InvalidInputError:
+        return None
 
 
 def check_key(key: str) -> str:

@@ -45,7 +45,7 @@ class RecordReader:
         """
         states: dict[str, ItemState] = {}
         spent: dict[str, Spent] = defaultdict(Spent)
-        paths = self.folder.list_all()
+        paths = self._list_all()
         paths.sort()
         self._read_lists(paths)
         for _, group in itertools.groupby(paths, key=key_of):
@@ -57,6 +57,9 @@ class RecordReader:
                     spent[owner] = spent[owner].plus(credits)
         self._spent = dict(spent)
         return states
+
+    def _list_all(self) -> list[str]:
+        return self.folder.list_all()
 
     def get(self, key: str) -> ItemState:
         """Return the state of one item now.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from magic_hour_provider.batch.records.declaration.claims import TakenError
 from magic_hour_provider.batch.records.declaration.declarer import Declared, Declarer
 from magic_hour_provider.batch.records.declaration.proof import Proof
 from magic_hour_provider.batch.records.folder import RecordFolder
-from magic_hour_provider.batch.records.names import StepName, name_id
+from magic_hour_provider.batch.records.names import IN_THE_FILE, StepName, name_id, parse_staged
 from magic_hour_provider.batch.records.owner import Owner, settles_after
 from magic_hour_provider.batch.records.reader import RecordReader
 from magic_hour_provider.batch.records.regenerate_list import RegenerateList
@@ -20,6 +21,12 @@ from magic_hour_provider.batch.records.state import ItemState, resolve
 from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.times import format_time
+
+log = logging.getLogger(__name__)
+
+# Steps that say what has come of a request; of the second ones the name alone says all that matters for the money.
+_OUTCOMES = ("withdrawn", "unknown", "job", "failed", "done")
+_SAID_BY_NAME = ("withdrawn", "unknown", "job")
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,42 @@ class ItemRecords(RecordReader):
         if record is not None:
             record = replace(record, written_at=record.written_at or format_time(now))
         self.folder.write(name.path, ItemStep(name, self._owner, now, record, note=note).to_bytes())
+
+    # -- what a killed worker has not finished -----------------------------------------------------------------------
+
+    def finish_staged(self, key: str) -> bool:
+        """Finish the files of an item whose writer was killed before they got their names; return whether there were.
+
+        :raises RecordError: the storage does not answer now.
+        """
+        taken = {name.path for name in self.list_names(key)}
+        finished = [self._finish(path, taken) for path in self.folder.list_staged(key)]
+        return any(finished)
+
+    def _list_all(self) -> list[str]:
+        paths = super()._list_all()
+        if self._owner is None:
+            return paths
+        taken = set(paths)
+        return paths + [name for path in paths if "/." in path and (name := self._finish(path, taken)) is not None]
+
+    def _finish(self, path: str, taken: set[str]) -> str | None:
+        """Give a staging file its name, and return that, where it says what has come of a request.
+
+        Who still writes it finds its own file there. A job's id is in the name already: what the file holds may be
+        cut. Nothing else is finished: an intent whose worker was killed before it was declared was never sent.
+        """
+        name = parse_staged(path)
+        if name is None or name.path in taken or name.step not in _OUTCOMES:
+            return None
+        data = self.folder.read(path)
+        is_whole = data is not None and ItemStep.read(name, data).is_whole
+        if data is None or not (is_whole or (name.step in _SAID_BY_NAME and name.job_id != IN_THE_FILE)):
+            return None
+        self.folder.write(name.path, data)
+        taken.add(name.path)
+        log.warning("A worker was killed while it wrote %s: what it knew is used.", self.folder.locate(name.path))
+        return name.path
 
     # -- intents of others, and what persons ask for -----------------------------------------------------------------
 

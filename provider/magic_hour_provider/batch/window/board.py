@@ -174,6 +174,8 @@ class ItemBoard:
 
     def _check_intent(self, key: str) -> None:
         state = self.refresh(key)
+        if state.status == "intent" and self._records.finish_staged(key):
+            state = self.refresh(key)
         if state.status == "intent":
             intent = self._records.find_open_intent(key, state.number, self._request_s)
             if intent.unsent is not None:

@@ -144,8 +144,8 @@ class Engine:
             if len(self.polls.active) + self._submitting >= self._spec.max_active_jobs:
                 if is_alone and not self.board.waiting and not self.payments.is_over:
                     self.payments.stop(
-                        f"Jobs that take longer than timeout={format_duration(self._spec.timeout_s)} still run at Magic "
-                        f"Hour, and fill max_active_jobs={self._spec.max_active_jobs}.",
+                        f"Jobs that take longer than timeout={format_duration(self._spec.timeout_s)} still run at "
+                        f"Magic Hour, and fill max_active_jobs={self._spec.max_active_jobs}.",
                         is_retryable=True,
                     )
                 return
