@@ -111,10 +111,18 @@ class BatchDeferral:
     passage: Passage
 
 
+class StoppableBatch(Protocol):
+    """An attempt, as the operator sees it."""
+
+    def stop(self) -> None:
+        """Send nothing more, and end soon."""
+
+
 class BatchTask(Protocol):
     """The operator, as an attempt sees it."""
 
     outlets: list[Any]
+    attempt: StoppableBatch | None
 
     @property
     def log(self) -> FilteringBoundLogger:

@@ -21,7 +21,7 @@ from magic_hour_provider.storage.folders import clean_folder
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, Passage
+    from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, Passage, StoppableBatch
 
 _MASKED = 100  # rows: more than Airflow shows of a rendered field
 _OWN_TASK = "Make it a task of its own in the DAG."
@@ -117,6 +117,7 @@ class MagicHourBatchOperator(BaseOperator):
         self.timeout = timeout
         self.extra_request = extra_request
         self._manifest: dict[str, Any] | None = None
+        self.attempt: StoppableBatch | None = None
         self._init_error: InvalidInputError | None = None
         self._render_errors: tuple[str, ...] = ()  # no list: Airflow copies a task shallowly for each run
         try:
@@ -256,7 +257,9 @@ class MagicHourBatchOperator(BaseOperator):
         return {**passage.to_kwargs(), "conn_id": spec.conn_id}
 
     def on_kill(self) -> None:
-        """Say what becomes of the jobs: they keep running, as there is no cancel API."""
+        """Send nothing more, and say what becomes of the jobs: they keep running, as there is no cancel API."""
+        if self.attempt is not None:
+            self.attempt.stop()
         self.log.warning(
             "The batch is stopped. Its jobs keep running and stay charged; the next attempt resumes them and pays for "
             "nothing twice."

@@ -11,6 +11,7 @@ from magic_hour_provider import clock
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import MagicHourError, SubmissionUnknownError
 from magic_hour_provider.api.transport.uploads import UploadSource
+from magic_hour_provider.batch.jobs.gate import Gate, GatedIntent
 from magic_hour_provider.batch.jobs.uploads import SharedUploads
 from magic_hour_provider.batch.records.declaration.claims import TakenError
 from magic_hour_provider.batch.records.intent import ItemIntent
@@ -64,6 +65,7 @@ class NotSubmittedError(Exception):
 class Submitter:
     """Submits items. Threads share it.
 
+    :param gate: that each request passes.
     :param generated_name: the name of the task instance, for jobs that have none of their own.
     :param tier: the account's plan; None: not known.
     """
@@ -74,9 +76,11 @@ class Submitter:
         client: MagicHourClient,
         records: ItemRecords,
         retry_state: RetryState,
+        gate: Gate,
         generated_name: str,
         tier: str | None,
     ) -> None:
+        self.gate = gate
         self._spec, self._client, self._records = spec, client, records
         self._retry_state, self._generated_name, self._tier = retry_state, generated_name, tier
         self._tag_job_names = read_tag_job_names()
@@ -113,6 +117,8 @@ class Submitter:
             raise
         except MagicHourError as error:
             raise NotSubmittedError(error, intent.withdrawn) from error
+        finally:
+            self.gate.leave(one.item.key)
         return record, intent.number
 
     def _give_up(self, one: ItemToPay, intent: ItemIntent, note: str) -> None:
@@ -148,5 +154,7 @@ class Submitter:
             conn_id=spec.conn_id,
             **asdict(self._retry_state),
         )
-        intent = ItemIntent(self._records, item.key, one.state, record, item=item.item_id or item.key, note=one.note)
+        intent = GatedIntent(
+            self.gate, self._records, item.key, one.state, record, item=item.item_id or item.key, note=one.note
+        )
         return intent, body

@@ -12,6 +12,7 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import Account
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.batch.jobs.collector import Collector
+from magic_hour_provider.batch.jobs.gate import Gate
 from magic_hour_provider.batch.jobs.submitter import Submitter
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
@@ -55,7 +56,7 @@ def run_batch(task: BatchTask, context: Context, passage: Passage | None = None)
     :raises AirflowException: items are missing, or nothing can be done now.
     """
     warn_of_test_run(context, task.log)
-    attempt = BatchAttempt(task.log, context, passage, wants_files=bool(find_aliases(task.outlets)))
+    task.attempt = attempt = BatchAttempt(task.log, context, passage, wants_files=bool(find_aliases(task.outlets)))
     try:
         outcome = attempt.run(task.batch_spec())
     except errors.MagicHourError as error:
@@ -87,6 +88,11 @@ class BatchAttempt:
         self._wants_files = wants_files
         self.file_events: list[dict[str, Any]] = []
         """The extras of the asset events of its files, once it has succeeded."""
+        self._gate = Gate()
+
+    def stop(self) -> None:
+        """Send nothing more, and end soon: the process may be killed seconds from now."""
+        self._gate.close()
 
     def run(self, spec: BatchSpec) -> dict[str, Any] | BatchDeferral:
         """Run it; see :func:`run_batch`."""
@@ -146,10 +152,11 @@ class BatchAttempt:
             items,
             records,
             board,
-            Submitter(spec, client, records, retry_state, generate_job_name(self._ti), tier),
+            Submitter(spec, client, records, retry_state, self._gate, generate_job_name(self._ti), tier),
             Collector(spec, client, records, self._ti.dag_id),
             self._passage,
             self._log,
+            request_s=settings.timeout,
             on_progress=lambda: self._push(engine, payments.budget.spent),
             deadline=deadline,
         )

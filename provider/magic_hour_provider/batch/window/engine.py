@@ -43,6 +43,7 @@ _STORERS = 4
 _MAX_PAUSE_S = 5.0  # the longest sleep: so often an alarm of Airflow's is noticed
 _MAX_WAIT_S = 0.5  # for threads
 _LINE_S = 60.0
+_RECORD_S = 10.0  # for the record of a response
 
 
 class Engine:
@@ -50,6 +51,7 @@ class Engine:
 
     :param board: where each item stands.
     :param passage: of the worker before.
+    :param request_s: the connection's timeout, in seconds.
     :param on_progress: called about once a minute, on Airflow's own thread.
     :param deadline: when Airflow's ``execution_timeout`` ends the attempt, in seconds since 1970; None: it does not.
     """
@@ -66,9 +68,11 @@ class Engine:
         log: FilteringBoundLogger,
         *,
         on_progress: Callable[[], object],
+        request_s: float,
         deadline: float | None = None,
     ) -> None:
         self.board = board
+        self._gate, self._request_s = submitter.gate, request_s
         self.counts, self.payments, self.polls = board.counts, board.payments, board.polls
         self._spec, self._items, self._records = spec, items, records
         self._submitter, self._collector = submitter, collector
@@ -83,14 +87,14 @@ class Engine:
     def run(self, is_alarm_pending: Callable[[], bool]) -> BatchDeferral | None:
         """Run until everything has ended (None), or until waiting is worth no worker.
 
-        :param is_alarm_pending: whether Airflow wants to end this attempt: nothing is begun then, and what is being
-            sent is waited for.
+        :param is_alarm_pending: whether Airflow wants to end this attempt. Then, and once the gate is closed, nothing
+            is begun, and only what is being sent is waited for, as long as a response may take.
         """
         self._submit_pool = ThreadPoolExecutor(_SUBMITTERS, "magic-hour-submit")
         self._poll_pool = ThreadPoolExecutor(AT_ONCE, "magic-hour-poll")
         self._store_pool = ThreadPoolExecutor(_STORERS, "magic-hour-store")
         try:
-            while not is_alarm_pending():
+            while not (is_alarm_pending() or self._gate.is_closed):
                 self._take_results()
                 self.board.check_intents()
                 self._submit_more()
@@ -102,19 +106,34 @@ class Engine:
                 self._write_line()
                 self._pause()
         finally:
-            # What is being sent is waited for: its record must be written. The rest ends with its next step.
-            self._poll_pool.shutdown(wait=False, cancel_futures=True)
-            self._store_pool.shutdown(wait=False, cancel_futures=True)
-            self._submit_pool.shutdown(cancel_futures=True)
+            for pool in (self._submit_pool, self._poll_pool, self._store_pool):
+                pool.shutdown(wait=False, cancel_futures=True)
+            self._await_requests()
+        if self._gate.is_closed and not self.payments.is_over:
+            self.payments.stop("The attempt was stopped.", is_retryable=True)
         self.counts.running.update(self.polls.active)
         return None
+
+    def _await_requests(self) -> None:
+        """Wait for what is being sent, as its record must be written; the rest ends with its next step."""
+        self._gate.close()
+        for key in sorted(self._gate.wait(2 * self._request_s + _RECORD_S)):
+            self.counts.unknown.add(key)
+            self._log.error(
+                "Item %s: its paid request had no response when the attempt was stopped. It is unknown whether a job "
+                "was made; the next attempt waits for its record, and pays for nothing twice.",
+                key,
+            )
+        self._take_results()
 
     def _start(self, future: Future[Any], then: Callable[[Future[Any]], None]) -> None:
         self._futures[future] = then
 
     def _take_results(self) -> None:
         for future in [one for one in self._futures if one.done()]:
-            self._futures.pop(future)(future)
+            then = self._futures.pop(future)
+            if not future.cancelled():
+                then(future)
 
     def _has_ended(self) -> bool:
         if self._futures:
@@ -227,7 +246,7 @@ class Engine:
     def _on_polled(self, key: str, sent_at: float, future: Future[Job | errors.MagicHourError]) -> None:
         seen = future.result()
         outcome = self.polls.record(key, sent_at, seen)
-        if outcome is not None and self._refusal is None:
+        if outcome is not None and self._refusal is None and not self._gate.is_closed:
             self._on_ended(self.polls.active[key], seen, outcome)
 
     def _on_ended(self, active: ActiveJob, seen: Job | errors.MagicHourError, outcome: Outcome) -> None:

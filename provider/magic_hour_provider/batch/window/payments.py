@@ -12,6 +12,7 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.prices import estimate
 from magic_hour_provider.api.prices.priced_fields import PricedFields, find_priced_fields
 from magic_hour_provider.batch.budget import Budget, Permission
+from magic_hour_provider.batch.jobs.gate import StoppedError
 from magic_hour_provider.batch.jobs.submitter import ItemToPay
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _PAUSE_S = 30.0  # after a connection that failed three times, or 429s for two minutes
 _MAX_CONNECTION_FAILURES = 3  # in a row
 # What another request would meet too.
-_FOR_ALL = (errors.AuthenticationError, errors.InsufficientCreditsError, RecordError)
+_FOR_ALL = (errors.AuthenticationError, errors.InsufficientCreditsError, RecordError, StoppedError)
 
 
 class Payments:
