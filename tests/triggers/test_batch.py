@@ -62,7 +62,9 @@ def complete(job_id: str, expires_at: float | None) -> httpx.Response:
 # -- what it is
 
 
-@pytest.mark.parametrize("row", json.loads((DATA / "batch_trigger_rows.json").read_text()), ids=["usual", "whole"])
+@pytest.mark.parametrize(
+    "row", json.loads((DATA / "batch_trigger_rows.json").read_text()), ids=["usual", "whole", "no job"]
+)
 def test_rows_of_released_versions_are_resumed(row):
     """Rows once written into a database are read by every later version: this file only grows."""
     one = resolve_name(row["path"].replace(".Magic", ":Magic"))(**row["kwargs"])
@@ -542,3 +544,37 @@ def test_being_killed_does_not_touch_the_jobs(airflow, monkeypatch):
     assert f"Jobs that keep running: {3 - len(event['ended'])}." in said[-1]
     assert airflow.sim.stats()["deletes"] == 0
     assert airflow.creates() == 3
+
+
+# -- a time at which a worker is needed
+
+
+@pytest.mark.parametrize(
+    ("job_ids", "ends", "status"), [((), {}, "due"), (("a", "b"), {"a": 40}, "due"), (("a",), {"a": 40}, "reached")]
+)
+def test_a_time_at_which_a_worker_is_needed(virtual, job_ids, ends, status):
+    """The wait ends then, also one for no job at all, unless it has ended before; and no poller stays behind."""
+    virtual.service.ends = ends
+
+    async def wait() -> tuple[dict, float]:
+        event = await first_event(virtual.batch(job_ids, wake_at=9, wake_by=START + 1000))
+        assert not pollers()
+        return event, asyncio.get_running_loop().time()
+
+    event, ended_at = run(wait())
+    assert (event["status"], list(event["ended"])) == (status, list(ends))
+    assert ended_at <= 1005
+    assert ended_at >= 1000 or status == "reached"
+
+
+@pytest.mark.parametrize("ahead", [0, 5000, -5000])
+def test_a_triggerer_that_restarts_late(virtual, ahead):
+    """A time that has passed ends the wait at once; a clock that was set ends it no later than was asked for."""
+
+    async def wait() -> float:
+        one = virtual.batch((), wake_by=virtual.clock.now() + 100)
+        virtual.clock.ahead = ahead
+        await first_event(one)
+        return asyncio.get_running_loop().time()
+
+    assert run(wait()) <= 101

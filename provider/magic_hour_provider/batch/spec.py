@@ -102,6 +102,8 @@ class BatchDeferral:
     :param jobs: ``[id, time of its submission in seconds since 1970]`` of each.
     :param deadline: when to give up, in seconds since 1970.
     :param wake_at: number of ended jobs that are worth a worker.
+    :param wake_by: when a worker is needed at the latest, in seconds since 1970: what other workers were about to pay
+        for is known by then; None: nothing but jobs is waited for.
     :param passage: for the next worker.
     """
 
@@ -109,6 +111,7 @@ class BatchDeferral:
     deadline: float
     wake_at: int
     passage: Passage
+    wake_by: float | None = None
 
 
 class StoppableBatch(Protocol):

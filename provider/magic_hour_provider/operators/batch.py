@@ -248,6 +248,7 @@ class MagicHourBatchOperator(BaseOperator):
             deferred_at=clock.current().now(),
             deadline=deferral.deadline,
             wake_at=deferral.wake_at,
+            wake_by=deferral.wake_by,
             polling=None if polling == default_polling_class(self.tool.slug, self.tool.kind) else polling.name,
         )
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=self.passage_kwargs(deferral.passage, spec))

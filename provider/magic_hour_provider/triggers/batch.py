@@ -25,6 +25,7 @@ class MagicHourBatchTrigger(BaseTrigger):
     - ``reached``: ``wake_at`` of the jobs have ended, or all.
     - ``links-aging``: the links to the files of one that is complete have a quarter of their life left, which is six
       hours of the usual 24.
+    - ``due``: ``wake_by`` has come.
     - ``timeout``: the deadline has come, and each job was polled once more where the service let us.
     - ``refused``: the key is rejected, the connection cannot be used, or no job can be polled.
 
@@ -46,6 +47,7 @@ class MagicHourBatchTrigger(BaseTrigger):
     :param polling: name of the polling class, where the request made it another one than the tool's default.
     :param needs_files: False: the jobs' files are stored nowhere, so that nobody waits for a link that is missing, or
         uses one before it is old.
+    :param wake_by: when a worker is needed at the latest, in seconds since 1970; None: for nothing but the jobs.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class MagicHourBatchTrigger(BaseTrigger):
         wake_at: int,
         polling: str | None = None,
         needs_files: bool = True,
+        wake_by: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kind = kind
@@ -73,6 +76,7 @@ class MagicHourBatchTrigger(BaseTrigger):
         self.wake_at = wake_at
         self.polling = polling
         self.needs_files = needs_files
+        self.wake_by = wake_by
         self._batch: PolledBatch | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -85,17 +89,34 @@ class MagicHourBatchTrigger(BaseTrigger):
             arguments["polling"] = self.polling
         if not self.needs_files:
             arguments["needs_files"] = False
+        if self.wake_by is not None:
+            arguments["wake_by"] = self.wake_by
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the jobs and send the event."""
         batch = self._batch = self._polled_batch()
-        if batch.status is None:
-            await self._wait(batch)
+        timer = self._start_timer(batch)
+        try:
+            if batch.jobs:
+                await self._poll(batch)
+            while batch.status is None:
+                await batch.changed()
+        finally:
+            if timer is not None:
+                timer.cancel()
         await clock.current().async_sleep(max(0.0, batch.wait.not_before - clock.current().monotonic()))
         yield TriggerEvent(batch.to_event())
 
-    async def _wait(self, batch: PolledBatch) -> None:
+    def _start_timer(self, batch: PolledBatch) -> asyncio.Handle | None:
+        """End the wait when a worker is needed at the latest."""
+        if self.wake_by is None:
+            return None
+        # As with the deadline: a clock that was ahead, or is behind now, gives no longer wait.
+        left = min(self.wake_by - batch.wait.began_at, self.wake_by - self.deferred_at)
+        return clock.current().call_later(max(0.0, left), batch.end_due)
+
+    async def _poll(self, batch: PolledBatch) -> None:
         poller = get_poller(self.conn_id)
         try:
             for number, job in enumerate(batch.jobs, 1):
@@ -124,7 +145,7 @@ class MagicHourBatchTrigger(BaseTrigger):
             deadline=self.deadline,
             needs_files=self.needs_files,
         )
-        return PolledBatch(wait, self.kind, dict(self.jobs), self.wake_at)
+        return PolledBatch(wait, self.kind, dict(self.jobs), self.wake_at, may_be_due=self.wake_by is not None)
 
     async def on_kill(self) -> None:
         """Log that the jobs keep running. They are not touched: Airflow calls this for other ends of the wait too."""

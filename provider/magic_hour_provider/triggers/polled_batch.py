@@ -18,6 +18,9 @@ REACHED = "reached"
 LINKS_AGING = "links-aging"
 """Status of a wait that ends as the links to a complete job's files grow old."""
 
+DUE = "due"
+"""Status of a wait that ends as its time has come."""
+
 LINK_LIFE_S = 24 * 3600.0
 """How long links live (https://docs.magichour.ai/integration/inputs-and-outputs), where a link does not say it."""
 LINK_MARGIN = 0.25
@@ -68,15 +71,18 @@ class PolledBatch:
     :param kind: their kind.
     :param jobs: when each was submitted, in seconds since 1970, by its id.
     :param wake_at: number of ended jobs with which the wait ends; more than there are: all, less than 1: the first.
+    :param may_be_due: whether :meth:`end_due` will end the wait, so that it may be one for no job at all.
     """
 
-    def __init__(self, wait: Wait, kind: str, jobs: dict[str, float], wake_at: int) -> None:
+    def __init__(
+        self, wait: Wait, kind: str, jobs: dict[str, float], wake_at: int, *, may_be_due: bool = False
+    ) -> None:
         self.wait = wait
         self.size = len(jobs)
         self.jobs = [BatchJob(self, kind, job_id, submitted_at) for job_id, submitted_at in jobs.items()]
         self.ended: dict[str, Outcome] = {}
         """How jobs have ended, by their ids; one that was only waited for in vain is not among them."""
-        self.status: str | None = None if jobs else REACHED
+        self.status: str | None = None if jobs or may_be_due else REACHED
         """Why the wait has ended; None: it has not."""
         self.failure: BaseException | None = None
         self.message: str | None = None
@@ -114,6 +120,11 @@ class PolledBatch:
         """Return the message for the log, once."""
         message, self.message = self.message, None
         return message
+
+    def end_due(self) -> None:
+        """End the wait, as its time has come."""
+        self.status = self.status or DUE
+        self._wake()
 
     # -- for its jobs
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from helpers.attempts import TaskInstance
 from helpers.batches import Batches, results
+from helpers.items import intent, job
+from helpers.samples import KEY
+from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.batch.records.content import ItemStep
+from magic_hour_provider.batch.records.folder import RecordFolder
+from magic_hour_provider.batch.records.names import StepName
+from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.times import parse_time
 
 
 @pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
+def batches(airflow, monkeypatch):
+    """Batches of one folder, whose storage tells no time: this disk's would be the real one."""
+    monkeypatch.setattr(RecordFolder, "modified_at", lambda *_: None)
     return Batches(airflow)
 
 
@@ -65,3 +76,72 @@ def test_the_price_of_a_job_that_takes_too_long_stays_reserved(batches):
     with pytest.raises(AirflowException, match=r"2 are complete.*1 are missing.*max_credits=30 is enough"):
         batches.attempt(batches.operator(given, item_id="sku", timeout=9000, max_credits=20), ti)
     assert batches.creates() == 2
+
+
+# -- what other workers are about to pay for ------------------------------------------------------------------------
+
+
+def leave_intent(batches: Batches, key: str, of: TaskInstance) -> ItemRecords:
+    """Leave an item whose worker was killed while its request was under way."""
+    records = ItemRecords.open(batches.folder, Owner.of(of))
+    records.declare(key, records.get(key), intent())
+    return records
+
+
+@pytest.mark.parametrize("tries", [0, 1], ids=["another run's", "an earlier try's"])
+def test_an_intent_of_a_killed_worker_is_waited_for_in_the_triggerer(batches, tries):
+    """No worker waits until it settles; all else is made before; then it is unknown, and never sent again."""
+    ti, killed = TaskInstance("campaign"), TaskInstance("campaign")
+    ti.try_number, killed.try_number = tries, 1
+    killed.run_id = ti.run_id if tries else "manual__2"
+    leave_intent(batches, "item-1", killed)
+    operator = batches.operator(lasting(5, 5, 5), item_id="sku")
+    ti.next_attempt()
+    began = batches.airflow.sim.now()
+    deferred = batches.start(operator, ti)
+    assert isinstance(deferred, TaskDeferred)
+    assert batches.airflow.sim.now() - began < 90
+    assert deferred.trigger.jobs == []
+    assert deferred.trigger.wake_by - began == pytest.approx(240 if tries else 630, abs=15)
+    assert batches.creates() == 2
+    with pytest.raises(AirflowException, match=r"2 are complete.*1 are of an unknown outcome"):
+        batches.resume(operator, ti, deferred)
+    assert batches.deferrals == 1
+    assert batches.creates() == 2
+
+
+def test_an_intent_that_is_completed_while_the_task_is_away(batches):
+    """Its job is adopted: polled, its file stored, and nothing paid for by this run."""
+    other, ti = TaskInstance("campaign"), TaskInstance("campaign")
+    other.run_id = "manual__2"
+    records = leave_intent(batches, "item-0", other)
+    operator = batches.operator(lasting(5), item_id="sku")
+    ti.next_attempt()
+    deferred = batches.start(operator, ti)
+    body = {"image_count": 1, "style": {"prompt": "0 [[seconds:5]]"}}
+    with MagicHourClient(api_key=KEY, base_url=batches.airflow.sim.url) as client:
+        made = client.create("ai-image-generator", body)
+    paid = replace(job(made.id, made.credits_charged), submitted_at=batches.airflow.sim.now())
+    records.folder.write(
+        StepName("item-0", 1, "job", job_id=made.id, credits=10, owner=Owner.of(other).digest).path,
+        ItemStep(StepName("item-0", 1, "job"), Owner.of(other), 1.0, paid).to_bytes(),
+    )
+    manifest = batches.resume(operator, ti, deferred)
+    assert (manifest["complete"], manifest["credits_charged"]) == (1, 0)
+    assert batches.creates() == 1
+
+
+def test_an_intent_is_waited_for_on_the_worker_if_it_is_told_so(batches):
+    """Without any deferral; and with jobs under way, whichever comes first wakes the worker."""
+    killed = TaskInstance("campaign")
+    killed.run_id = "manual__2"
+    leave_intent(batches, "item-0", killed)
+    more = {"item_id": "sku", "max_active_jobs": 3, "timeout": 9000}
+    ti, given = TaskInstance("campaign"), lasting(5, 2000)
+    ti.next_attempt()
+    deferred = batches.start(batches.operator(given, **more), ti)
+    assert len(deferred.trigger.jobs) == 1
+    assert deferred.trigger.wake_by < deferred.trigger.deadline
+    with pytest.raises(AirflowException, match=r"1 are complete.*1 are of an unknown outcome"):
+        batches.attempt(batches.operator(given, deferrable=False, **more), TaskInstance("campaign"))
+    assert batches.creates() == 1

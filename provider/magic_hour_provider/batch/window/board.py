@@ -56,6 +56,7 @@ class ItemBoard:
         self.waiting: dict[str, float] = {}
         """Keys of items of which another worker has written an intent, and when to read it again."""
         self._waiting_since: dict[str, float] = {}
+        self._open: dict[str, tuple[float, float]] = {}  # when an intent was written, and when it settles
         self._spec, self._client, self._items, self._records = spec, client, items, records
         self._states, self._log, self._request_s = states, log, request_s
         for item in items:
@@ -160,6 +161,7 @@ class ItemBoard:
         now = self.polls.now()
         for key in [key for key, at in self.waiting.items() if at <= now]:
             del self.waiting[key]
+            self._open.pop(key, None)
             since = self._waiting_since.setdefault(key, now)
             try:
                 self._check_intent(key)
@@ -171,6 +173,18 @@ class ItemBoard:
                 self.waiting[key] = now + _CHECK_S
             if key not in self.waiting:
                 del self._waiting_since[key]
+
+    def find_settled_at(self, inline_s: float) -> float | None:
+        """Return when all intents of other workers are settled, in seconds since 1970.
+
+        :param inline_s: for how long after it was written a worker stays for one: a living one records its job soon.
+        :returns: None: one of them is young, or could not be read.
+        """
+        now = self.polls.now()
+        found = [self._open.get(key, (now, now)) for key in self.waiting]
+        if any(now - written_at <= inline_s for written_at, _ in found):
+            return None
+        return max(settles_at for _, settles_at in found)
 
     def _check_intent(self, key: str) -> None:
         state = self.refresh(key)
@@ -187,6 +201,8 @@ class ItemBoard:
                 why = f"The worker that was about to pay for it ({intent.step.owner or 'not known'}) has left no job."
                 self._records.give_up(key, state.number, intent.step.record, why)
             else:
-                self.waiting[key] = self.polls.now() + min(_CHECK_S, intent.settles_in)
+                now = self.polls.now()
+                self.waiting[key] = now + min(_CHECK_S, intent.settles_in)
+                self._open[key] = now - intent.age, now + intent.settles_in
                 return
         self.place_again(key)

@@ -13,8 +13,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf
-
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.errors import describe_error
@@ -28,6 +26,7 @@ from magic_hour_provider.batch.records.state import ItemState
 from magic_hour_provider.batch.rows.items import Items
 from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, Passage
 from magic_hour_provider.batch.window.board import ItemBoard
+from magic_hour_provider.batch.window.deferral import find_deferral
 from magic_hour_provider.batch.window.payments import UnpaidError
 from magic_hour_provider.batch.window.plan import Need
 from magic_hour_provider.batch.window.polls import AT_ONCE, ActiveJob
@@ -93,6 +92,7 @@ class Engine:
         self._submit_pool = ThreadPoolExecutor(_SUBMITTERS, "magic-hour-submit")
         self._poll_pool = ThreadPoolExecutor(AT_ONCE, "magic-hour-poll")
         self._store_pool = ThreadPoolExecutor(_STORERS, "magic-hour-store")
+        where = self._spec, self.board, self._passage, self._deadline
         try:
             while not (is_alarm_pending() or self._gate.is_closed):
                 self._take_results()
@@ -101,7 +101,7 @@ class Engine:
                 self._poll_due()
                 if self._has_ended():
                     break
-                if (deferral := self._find_deferral()) is not None:
+                if not self._futures and (deferral := find_deferral(*where)) is not None:
                     return deferral
                 self._write_line()
                 self._pause()
@@ -316,30 +316,6 @@ class Engine:
         self.counts.complete += 1
 
     # -- waiting -----------------------------------------------------------------------------------------------------
-
-    def _find_deferral(self) -> BatchDeferral | None:
-        if not self._spec.deferrable or self._futures or self.board.waiting or not (awaited := self.polls.awaited):
-            return None
-        if self.payments.paused_until is not None:
-            return None
-        now, inline = self.polls.now(), conf.getfloat("magic_hour", "inline_wait_seconds", fallback=30.0)
-        # The worker stays while an end is near, unless nothing has come of that for as long.
-        if self.polls.next_end - now <= inline and now - self.polls.changed_at <= inline:
-            return None
-        active = self.polls.active.values()
-        jobs = [[one.job.record.job_id, one.submitted_at] for one in active]
-        ends_at = max(one.polls.deadline for one in awaited)
-        return BatchDeferral(
-            jobs,
-            deadline=ends_at if self._deadline is None else min(ends_at, self._deadline),
-            # A worker's start is dear: it is worth half of a window.
-            wake_at=len(awaited) if self.payments.is_over else math.ceil(len(awaited) / 2),
-            passage=replace(
-                self._passage,
-                stop_reason=self.payments.stop_reason,
-                is_stop_retryable=self.payments.is_stop_retryable,
-            ),
-        )
 
     def _write_line(self) -> None:
         now = self.polls.now()
