@@ -81,17 +81,22 @@ class Passage:
     :param stop_reason: why nothing more is submitted in this attempt; None: nothing stops it.
     :param is_stop_retryable: whether a retry may help then.
     :param has_changes: whether rows that have changed are paid for again, so that each worker has to find them.
+    :param waiting_since: since when intents of other workers are known that are waited for, in seconds since 1970;
+        None: there are none.
     """
 
     started_at: float
     stop_reason: str | None = None
     is_stop_retryable: bool = False
     has_changes: bool = False
+    waiting_since: float | None = None
 
     def to_kwargs(self) -> dict[str, Any]:
         """Return the arguments of ``execute_complete`` that bring it through."""
         stop = {"stop_reason": self.stop_reason, "is_stop_retryable": self.is_stop_retryable}
-        changes = {"has_changes": True} if self.has_changes else {}
+        changes: dict[str, Any] = {"has_changes": True} if self.has_changes else {}
+        if self.waiting_since is not None:
+            changes["waiting_since"] = self.waiting_since
         return {"started_at": self.started_at, **changes, **(stop if self.stop_reason is not None else {})}
 
 

@@ -174,12 +174,13 @@ class MagicHourBatchOperator(BaseOperator):
         is_stop_retryable: bool = False,
         has_changes: bool = False,
         conn_id: str | None = None,
+        waiting_since: float | None = None,
     ) -> dict[str, Any]:
         """Resume after the trigger's event: the worker reads the records and polls itself."""
         from magic_hour_provider.batch.run.attempt import run_batch
         from magic_hour_provider.batch.spec import Passage
 
-        passage = Passage(started_at, stop_reason, is_stop_retryable, has_changes)
+        passage = Passage(started_at, stop_reason, is_stop_retryable, has_changes, waiting_since)
         self.magic_hour_conn_id = conn_id or self.magic_hour_conn_id  # a template may give another one by now
         return self._finish(run_batch(self, context, passage))
 

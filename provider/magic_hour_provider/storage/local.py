@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 _STALE_S = 3600.0  # age of a staging file whose writer is surely gone
-_STAGING = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
+_SUFFIX = 8  # digits of `random_suffix`
 _NO_SUCH_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
@@ -140,8 +140,8 @@ def find_final_name(name: str) -> str | None:
 
     A writer that was killed leaves it behind, perhaps whole.
     """
-    found = _STAGING.fullmatch(name)
-    return found[1] if found is not None else None
+    final, _, suffix = name.removesuffix(".tmp").removeprefix(".").rpartition(".")
+    return final if name == f".{final}.{suffix}.tmp" and final and len(suffix) == _SUFFIX else None
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -153,4 +153,4 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 def random_suffix() -> str:
     """Return eight random hexadecimal digits, for names that no other writer uses."""
-    return secrets.token_hex(4)
+    return secrets.token_hex(_SUFFIX // 2)

@@ -193,6 +193,21 @@ def test_429s_without_end(batches):
     assert batches.creates() == 3
 
 
+@pytest.mark.parametrize("code", [500, 502])
+def test_a_service_that_answers_nothing_but_errors(batches, code):
+    """Nothing is sent any more after a few lost responses: not every item must be recovered by a person."""
+    batches.airflow.sim.inject_fault("status", status=code, count=None)
+    ti, operator = TaskInstance("campaign"), batches.operator(rows(20), item_id="sku")
+    with pytest.raises(AirflowException, match=r"0 are complete.*responses in a row were lost.*A retry"):
+        batches.attempt(operator, ti)
+    lost = [row["status"] for row in results(ti.xcoms["magic_hour_batch"]).values()].count("unknown")
+    assert 3 <= lost <= 3 + 3  # those that were under way beside the third
+    batches.airflow.sim.clear_faults()
+    with pytest.raises(AirflowException, match=f"{20 - lost} are complete.*{lost} are of an unknown outcome"):
+        batches.attempt(operator, ti)
+    assert batches.creates() == 20 - lost
+
+
 def test_a_service_that_cannot_be_reached_any_more(batches):
     """The attempt ends with a sentence, before anything is sent."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -13,7 +13,6 @@ from helpers.items import intent, job
 from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.batch.records.content import ItemStep
-from magic_hour_provider.batch.records.folder import RecordFolder
 from magic_hour_provider.batch.records.names import StepName
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
@@ -21,9 +20,8 @@ from magic_hour_provider.times import parse_time
 
 
 @pytest.fixture
-def batches(airflow, monkeypatch):
-    """Batches of one folder, whose storage tells no time: this disk's would be the real one."""
-    monkeypatch.setattr(RecordFolder, "modified_at", lambda *_: None)
+def batches(airflow):
+    """Batches of one folder."""
     return Batches(airflow)
 
 
@@ -90,7 +88,10 @@ def leave_intent(batches: Batches, key: str, of: TaskInstance) -> ItemRecords:
 
 @pytest.mark.parametrize("tries", [0, 1], ids=["another run's", "an earlier try's"])
 def test_an_intent_of_a_killed_worker_is_waited_for_in_the_triggerer(batches, tries):
-    """No worker waits until it settles; all else is made before; then it is unknown, and never sent again."""
+    """No worker waits until it settles; all else is made before; then it is unknown, and never sent again.
+
+    Here the storage's clock stands still, as this disk's does not know the simulated time: it settles all the same.
+    """
     ti, killed = TaskInstance("campaign"), TaskInstance("campaign")
     ti.try_number, killed.try_number = tries, 1
     killed.run_id = ti.run_id if tries else "manual__2"

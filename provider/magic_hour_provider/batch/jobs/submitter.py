@@ -90,6 +90,11 @@ class Submitter:
     def submit(self, one: ItemToPay) -> tuple[Record, int]:
         """Upload an item's files and submit its job; return the record, already written, and its number.
 
+        Magic Hour's own 502, after which a single job is sent again while the balance is unchanged, leaves an item
+        unknown. Other requests, settlements and refunds of the batch change the balance all the time, and one of them
+        may hide a charge; only a task's very first request is free of them, and proof for that one alone is not worth
+        a second way to pay.
+
         :raises SubmissionUnknownError: it is unknown whether a job was made: that is written down too.
         :raises TakenError: another worker is about to pay for the item, or has.
         :raises NotSubmittedError: nothing was paid for.

@@ -35,12 +35,14 @@ class OpenIntent:
 
     :param step: what was written, as far as it can be read.
     :param age: seconds since then, as well as that can be known.
+    :param known_for: seconds for which it is known, to this worker or to one before it in the same attempt.
     :param settles_in: seconds after which its outcome counts as unknown; 0: now.
     :param unsent: the intent, where this very worker wrote it and surely sent nothing: it can be withdrawn at once.
     """
 
     step: ItemStep
     age: float
+    known_for: float
     settles_in: float
     unsent: Declared | None
 
@@ -62,6 +64,8 @@ class ItemRecords(RecordReader):
         self._owner = owner
         self._declarer = Declarer(self, owner)
         self._first_seen: dict[tuple[str, int], float] = {}
+        self.waiting_since: float | None = None
+        """Since when workers of this attempt have known intents that were still open, in seconds since 1970."""
 
     @classmethod
     def open(cls, output_path: str, owner: Owner | None = None) -> ItemRecords:
@@ -256,18 +260,26 @@ class ItemRecords(RecordReader):
         :raises MagicHourError: the storage does not answer now.
         """
         step = self.read_intent(key, number)
-        age = self._age_of(step)
+        known_for = self._known_for(step)
+        age = self._age_of(step, known_for)
         limit = settles_after(step.owner, self._owner, request_s)
-        return OpenIntent(step, age, max(0.0, limit - age), self._declarer.find_unsent(step))
+        return OpenIntent(step, age, known_for, max(0.0, limit - age), self._declarer.find_unsent(step))
 
-    def _age_of(self, step: ItemStep) -> float:
+    def _known_for(self, step: ItemStep) -> float:
+        now = clock.current().monotonic()
+        known_for = now - self._first_seen.setdefault((step.name.key, step.name.number), now)
+        since = self.waiting_since
+        # A second more, as files do not have the time to the last digit.
+        if since is not None and step.at is not None and step.at <= since + 1:
+            return max(known_for, clock.current().now() - since)
+        return known_for
+
+    def _age_of(self, step: ItemStep, known_for: float) -> float:
         """Return how long ago an intent was written, in seconds.
 
         By the storage's own clock, where it tells the time; else by the clocks of the two machines. Whatever those say,
-        an intent is no younger than this process has known it.
+        an intent is no younger than it is known.
         """
-        now = clock.current().monotonic()
-        known_for = now - self._first_seen.setdefault((step.name.key, step.name.number), now)
         proof = self._declarer.proof
         storage_now = proof.now() if proof is not None else None
         written_at = self.folder.modified_at(step.name.path) if storage_now is not None else None

@@ -129,6 +129,7 @@ class BatchAttempt:
         owner = Owner.of(self._ti)
         check_folder(spec.output_path)
         records = ItemRecords.open(spec.output_path, owner)
+        records.waiting_since = self._passage.waiting_since
         records.prove()
         states = records.load()
         retry_state = RetryState.of(self._context)

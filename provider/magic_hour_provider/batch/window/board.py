@@ -56,7 +56,7 @@ class ItemBoard:
         self.waiting: dict[str, float] = {}
         """Keys of items of which another worker has written an intent, and when to read it again."""
         self._waiting_since: dict[str, float] = {}
-        self._open: dict[str, tuple[float, float]] = {}  # when an intent was written, and when it settles
+        self._open: dict[str, tuple[float, float, float]] = {}  # when it was written, is known since, and settles
         self._spec, self._client, self._items, self._records = spec, client, items, records
         self._states, self._log, self._request_s = states, log, request_s
         for item in items:
@@ -177,14 +177,21 @@ class ItemBoard:
     def find_settled_at(self, inline_s: float) -> float | None:
         """Return when all intents of other workers are settled, in seconds since 1970.
 
-        :param inline_s: for how long after it was written a worker stays for one: a living one records its job soon.
-        :returns: None: one of them is young, or could not be read.
+        :param inline_s: for how long after one was written a worker stays, as a living one records its job soon, and
+            for how long before the end.
+        :returns: None: the worker stays; or an intent could not be read.
         """
         now = self.polls.now()
-        found = [self._open.get(key, (now, now)) for key in self.waiting]
-        if any(now - written_at <= inline_s for written_at, _ in found):
+        found = [self._open.get(key, (now, now, now)) for key in self.waiting]
+        if any(now - written_at <= inline_s for written_at, *_ in found):
             return None
-        return max(settles_at for _, settles_at in found)
+        settled_at = max(settles_at for *_, settles_at in found)
+        return settled_at if settled_at - now > inline_s else None
+
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when an intent of another worker is known that is waited for, in seconds since 1970."""
+        return min((known_since for _, known_since, _ in self._open.values()), default=None)
 
     def _check_intent(self, key: str) -> None:
         state = self.refresh(key)
@@ -203,6 +210,6 @@ class ItemBoard:
             else:
                 now = self.polls.now()
                 self.waiting[key] = now + min(_CHECK_S, intent.settles_in)
-                self._open[key] = now - intent.age, now + intent.settles_in
+                self._open[key] = now - intent.age, now - intent.known_for, now + intent.settles_in
                 return
         self.place_again(key)

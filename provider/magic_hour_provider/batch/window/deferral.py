@@ -39,5 +39,10 @@ def find_deferral(spec: BatchSpec, board: ItemBoard, passage: Passage, deadline:
         # A worker's start is dear: it is worth half of a window.
         wake_at=max(1, len(awaited) if payments.is_over else math.ceil(len(awaited) / 2)),
         wake_by=None if wake_by is None else min(wake_by, limit),
-        passage=replace(passage, stop_reason=payments.stop_reason, is_stop_retryable=payments.is_stop_retryable),
+        passage=replace(
+            passage,
+            stop_reason=payments.stop_reason,
+            is_stop_retryable=payments.is_stop_retryable,
+            waiting_since=board.waiting_since,
+        ),
     )

@@ -188,7 +188,7 @@ class Engine:
             self._log.info("%s", error.message)
             self.board.place_again(key)
         except errors.SubmissionUnknownError as error:
-            payments.note_response()
+            payments.note_lost(error)
             payments.budget.lost(key)
             self.counts.unknown.add(key)
             self._log.error("Item %s (%s): %s", key, one.item.label, error)

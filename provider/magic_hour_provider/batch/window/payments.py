@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PAUSE_S = 30.0  # after a connection that failed three times, or 429s for two minutes
 _MAX_CONNECTION_FAILURES = 3  # in a row
+_MAX_LOST = 3  # responses in a row
 # What another request would meet too.
 _FOR_ALL = (errors.AuthenticationError, errors.InsufficientCreditsError, RecordError, StoppedError)
 
@@ -59,6 +60,7 @@ class Payments:
         self._priced: tuple[str, PricedFields] | None = None
         self._paused_until = float("-inf")
         self._connection_failures = 0
+        self._lost = 0
         self._limited_since: float | None = None
         self._observed = observed
         self.budget = self._make_budget(records, owner)
@@ -215,7 +217,18 @@ class Payments:
 
     def note_response(self) -> None:
         """Note that the service has answered a submission."""
+        self._connection_failures, self._lost, self._limited_since = 0, 0, None
+
+    def note_lost(self, error: errors.SubmissionUnknownError) -> None:
+        """Note that the response to a submission was lost: a service in trouble must not cost a person every item.
+
+        Each such item waits for a person, as in a batch the balance proves of no request that it made no job.
+        """
+        self._lost += 1
         self._connection_failures, self._limited_since = 0, None
+        self._paused_until = clock.current().now() + _PAUSE_S
+        if self._lost >= _MAX_LOST:
+            self.stop(f"{self._lost} responses in a row were lost, the last one so: {error.message}", is_retryable=True)
 
     def stop(self, reason: str, *, is_retryable: bool) -> None:
         """Submit nothing more in this attempt.
