@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException
@@ -28,6 +29,8 @@ def status(code: int, **more) -> dict:
     """Return the fault of a response without effect."""
     return {"fault": "status", "status": code, **more}
 
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
 
 # What the one item comes to in the attempt that meets the fault, and how many jobs were made by then and at the end.
 CREATES = {
@@ -106,6 +109,8 @@ OTHERS = [
         {"fault": "truncated"},
         {"fault": "corrupt"},
         {"fault": "close-mid-body"},
+        {"fault": "stall", "hold_seconds": 0.1},
+        {"fault": "stall-mid-body", "hold_seconds": 0.1},
     )
 ] + [
     {"endpoint": "download"} | fault
@@ -116,6 +121,7 @@ OTHERS = [
         {"fault": "close-before-read"},
         {"fault": "truncated"},
         {"fault": "close-mid-body"},
+        {"fault": "stall-mid-body", "hold_seconds": 0.1},
     )
 ]
 
@@ -127,6 +133,42 @@ def test_a_poll_or_a_download_that_meets_a_fault(batches, fault):
     ti, operator = TaskInstance("campaign"), batches.operator(rows(3), item_id="sku")
     end(batches, operator, ti)
     assert batches.attempt(operator, ti)["complete"] == 3
+    assert batches.creates() == 3
+
+
+UPLOADS = [
+    {"endpoint": "upload-urls"} | status(403),
+    {"endpoint": "upload-urls"} | status(500),
+    {"endpoint": "upload-urls", "fault": "truncated"},
+    {"endpoint": "upload"} | status(403),
+    {"endpoint": "upload"} | status(500),
+    {"endpoint": "upload", "fault": "expired-link"},
+    {"endpoint": "upload", "fault": "close-before-read"},
+    {"endpoint": "upload", "fault": "stall", "hold_seconds": 0.1},
+]
+
+
+@pytest.mark.parametrize("fault", UPLOADS, ids=lambda fault: "-".join(map(str, fault.values())))
+def test_an_upload_that_meets_a_fault(batches, fault):
+    """While it stays nothing is paid for, and no intent is left; what it passes is uploaded, and paid for once."""
+    given = []
+    for number in range(3):
+        file = batches.airflow.output / f"{number}.png"
+        file.write_bytes(PNG + bytes([number]))
+        given.append({"sku": f"shoe-{number}", "assets": {"image_file_path": str(file)}})
+    operator = batches.operator(
+        given, item_id="sku", tool="ai-image-upscaler", request={"scale_factor": 2}, max_active_jobs=1
+    )
+    ti = TaskInstance("campaign")
+    batches.airflow.sim.inject_fault(**fault, count=None)
+    with pytest.raises(AirflowException, match=r"0 are complete.*3 are missing"):
+        batches.attempt(operator, ti)
+    assert batches.creates() == 0
+    assert not list(Path(batches.folder).rglob("*!intent*"))
+    batches.airflow.sim.clear_faults()
+    batches.airflow.sim.inject_fault(**fault)
+    end(batches, operator, ti)
+    assert [row["status"] for row in end(batches, operator, ti).values()] == ["complete"] * 3
     assert batches.creates() == 3
 
 
