@@ -15,7 +15,7 @@ from helpers.batches import Batches, results, rows
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import ResponseLostError
 from magic_hour_provider.batch.jobs import submitter
-from magic_hour_provider.batch.jobs.gate import Gate, StoppedError
+from magic_hour_provider.batch.jobs.gate import AttemptStoppedError, Gate
 from magic_hour_provider.batch.window import engine
 
 
@@ -54,7 +54,7 @@ def test_an_upload_is_not_waited_for(batches, monkeypatch):
         with pytest.raises(AirflowTaskTimeout), timeout(3600):
             batches.attempt(operator, ti)
     stopped = []
-    before_each(monkeypatch, StoppedError, "__init__", lambda: stopped.append(None))
+    before_each(monkeypatch, AttemptStoppedError, "__init__", lambda: stopped.append(None))
     go_on.set()
     for _ in range(600):
         if len(stopped) == 3:

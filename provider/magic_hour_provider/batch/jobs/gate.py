@@ -9,7 +9,7 @@ from magic_hour_provider.api.errors import Charge, MagicHourError
 from magic_hour_provider.batch.records.intent import ItemIntent
 
 
-class StoppedError(MagicHourError):
+class AttemptStoppedError(MagicHourError):
     """The attempt was stopped before an item's request was sent."""
 
     charge = Charge.NONE
@@ -31,17 +31,17 @@ class Gate:
         self._keys: set[str] = set()
 
     def close(self) -> None:
-        """Let nothing more be sent; what is being sent goes on."""
+        """Let nothing more be sent; what is being sent continues."""
         self.is_closed = True
 
     def enter(self, key: str) -> None:
         """Begin to send an item's request.
 
-        :raises StoppedError: nothing more is sent.
+        :raises AttemptStoppedError: nothing more is sent.
         """
         with self._changed:
             if self.is_closed:
-                raise StoppedError
+                raise AttemptStoppedError
             self._keys.add(key)
 
     def leave(self, key: str) -> None:
@@ -71,7 +71,7 @@ class GatedIntent(ItemIntent):
     def write(self) -> None:
         """Write it; see :meth:`.ItemIntent.write`.
 
-        :raises StoppedError: the gate is closed; nothing may be sent.
+        :raises AttemptStoppedError: the gate is closed; nothing may be sent.
         """
         self._gate.enter(self._key)
         try:

@@ -12,7 +12,7 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.prices import estimate
 from magic_hour_provider.api.prices.priced_fields import PricedFields, find_priced_fields
 from magic_hour_provider.batch.budget import Budget, Permission
-from magic_hour_provider.batch.jobs.gate import StoppedError
+from magic_hour_provider.batch.jobs.gate import AttemptStoppedError
 from magic_hour_provider.batch.jobs.submitter import ItemToPay
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
@@ -31,7 +31,7 @@ _PAUSE_S = 30.0  # after a connection that failed three times, or 429s for two m
 _MAX_CONNECTION_FAILURES = 3  # in a row
 _MAX_LOST = 3  # responses in a row
 # What another request would meet too.
-_FOR_ALL = (errors.AuthenticationError, errors.InsufficientCreditsError, RecordError, StoppedError)
+_FOR_ALL = (errors.AuthenticationError, errors.InsufficientCreditsError, RecordError, AttemptStoppedError)
 
 
 class Payments:
