@@ -31,6 +31,6 @@ These invariants hold whatever happens to a worker or to the storage; each names
    is done once. ``test_new_jobs_of_many_items``
 8. A name that cannot be read stops the reader; a content that cannot be read does not, as its name says what matters.
    ``test_a_name_of_a_later_version_stops_the_reader``, ``test_a_file_that_was_half_written``
-8. What came of a request counts once it is on disk, also in a staging file whose writer was killed.
+9. What came of a request counts once it is on disk, also in a staging file whose writer was killed.
    ``test_what_a_killed_worker_was_writing_is_used``
 """
