@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from magic_hour_provider.api import errors
@@ -120,7 +120,7 @@ class OutcomeHandler:
             tag=record.tag,
             may_be_empty=self._spec.may_store_nothing,
             stored=record.files,
-            on_stored=lambda files: self._ledger.mark_stored(record, [asdict(one) for one in files]),
+            on_stored=lambda files: self._ledger.mark_stored(record, [one.to_json() for one in files]),
         )
         credits_charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
         self._report.set_run_credits(replace(record, state="delivered", credits_charged=credits_charged))

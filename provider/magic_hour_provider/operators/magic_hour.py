@@ -44,10 +44,10 @@ class MagicHourOperator(BaseOperator):
     """Runs one Magic Hour tool: submits the paid job once, waits without holding a worker, stores its files.
 
     The task returns one JSON object, pushed whole and key by key: ``id``, ``kind``, ``tool``, ``name``, ``status``,
-    ``credits_charged``, ``library_url``, ``file``, ``files``, ``media`` (``uri``, ``index``, ``content_type``,
-    ``size`` in bytes, ``sha256``). It can be given as a file field of a later task, which then uses the job's output
-    by reference. Of its ``outlets``, an ``AssetAlias`` gets each file as an ``Asset``, and an ``Asset`` gets the result
-    as the extra of its event.
+    ``credits_charged``, ``library_url``, ``file``, ``files``, ``media`` (``uri``, ``index``, ``content_type``, ``size``
+    in bytes, ``sha256``, and of the file's header ``width``, ``height``, ``duration_s``). It can be given as a file
+    field of a later task, which then uses the job's output by reference. Of its ``outlets``, an ``AssetAlias`` gets
+    each file as an ``Asset``, and an ``Asset`` gets the result as the extra of its event.
 
     :param tool: slug of the tool, as in Magic Hour's documentation (``text-to-video``), or a
         :class:`~magic_hour_provider.api.catalog.Tool` for one newer than this package.

@@ -208,7 +208,7 @@ def _find_stored(row: Mapping[str, Any] | None, folder: str) -> StoredFile | Non
     if row is None:
         return None
     try:
-        file = StoredFile(**{name: row[name] for name in StoredFile.__dataclass_fields__})
+        file = StoredFile(**{name: row[name] for name in StoredFile.__dataclass_fields__ if name in row})
         path = open_folder(folder) / file.uri.rpartition("/")[2]
         if str(path) != file.uri or path.fs.info(path.path)["size"] != file.size:
             return None

@@ -18,6 +18,9 @@ class StoredFile:
     :param content_type: as Magic Hour's storage said, without parameters.
     :param size: bytes.
     :param sha256: checksum, in hexadecimal digits.
+    :param width: pixels, as the file's header says; None: it does not, or not cheaply.
+    :param height: the same.
+    :param duration_s: seconds; the same.
     """
 
     uri: str
@@ -25,6 +28,13 @@ class StoredFile:
     content_type: str
     size: int
     sha256: str
+    width: int | None = None
+    height: int | None = None
+    duration_s: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry: what is not known of it is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def task_result(job: Job, tool: str, files: Sequence[StoredFile], *, status: str | None = None) -> dict[str, Any]:
@@ -44,7 +54,7 @@ def task_result(job: Job, tool: str, files: Sequence[StoredFile], *, status: str
         "library_url": library_url(job.kind, job.id),
         "file": files[0].uri if files else None,
         "files": [one.uri for one in files],
-        "media": [asdict(one) for one in files],
+        "media": [one.to_json() for one in files],
     }
     if job.kind == "face-detection":
         result["faces"] = list(job.faces)

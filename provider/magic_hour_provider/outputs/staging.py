@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
 from magic_hour_provider.api.models import Job, library_url
 from magic_hour_provider.api.transport.downloads import Received
+from magic_hour_provider.outputs.media_header import HeaderReader
 from magic_hour_provider.outputs.result import StoredFile
 from magic_hour_provider.storage.files import exists
 from magic_hour_provider.storage.paths import checksum
@@ -114,6 +115,7 @@ class StagedOutput:
         self._folder, self._name, self._stop, self._memory = folder, name, stop, memory
         self._path, self._acquired = folder, 0
         self._writer: Writer | None = None
+        self._header = HeaderReader()
 
     def start(self, content_type: str, size: int | None) -> None:
         """Open a writer, unless the name is taken: then the bytes are only compared.
@@ -134,11 +136,13 @@ class StagedOutput:
         """
         if self._stop.is_set():
             raise StoppedError
+        self._header.write(data)
         with self._storage_errors():
             return self._writer.write(data) if self._writer is not None else len(data)
 
     def restart(self) -> None:
         """Drop what was written."""
+        self._header.restart()
         with self._storage_errors():
             if self._writer is not None:
                 self._writer.restart()
@@ -157,7 +161,10 @@ class StagedOutput:
                 charge=Charge.KEPT,
                 next_step="Move the old file away: the next attempt downloads the job's files and pays nothing.",
             )
-        return StoredFile(str(self._path), self.index, received.content_type, received.size, received.sha256)
+        facts = self._header.read_facts()
+        return StoredFile(
+            str(self._path), self.index, received.content_type, received.size, received.sha256, **facts._asdict()
+        )
 
     def _committed(self) -> bool:
         if self._writer is None:
