@@ -169,10 +169,28 @@ def test_a_function_that_fails_or_skips(airflow):
         operator = task.magic_hour(**options)(lambda: {"end_seconds": 3, "style": {"prompt": "x"}})().operator
     ti.next_attempt()
     assert isinstance(airflow.start(operator, ti), TaskDeferred)  # and its worker is gone
-    with pytest.raises(ZeroDivisionError):
-        run(airflow, ti, fail, **options)
+    paid = ti.record["job_id"]
+    for function, error in ((fail, ZeroDivisionError), (skip, AirflowSkipException)):
+        with pytest.raises(error):
+            run(airflow, ti, function, **options)
+        # Airflow has removed the XComs by which people, other tasks of the run and the next attempt know of the job.
+        job = ti.xcoms["magic_hour_job"]
+        assert (job["id"], job["charge"], job["run_credits"]["paid"]) == (paid, "kept", 72)
+        assert f"magic_hour.job.{paid}" in ti.xcoms
+        assert error.__name__ in job["error"]
     assert airflow.attempt(operator, ti)["status"] == "complete"
     assert airflow.creates() == 1
+
+
+def test_a_function_that_fails_before_anything_was_paid(airflow):
+    """The other tasks of its run read that it has paid nothing."""
+    ti = TaskInstance()
+    with pytest.raises(ZeroDivisionError):
+        run(airflow, ti, lambda: 1 // 0, output_path="", task_id="make")
+    job = ti.xcoms["magic_hour_job"]
+    assert (job["charge"], job["error_code"]) == ("none", "no_request")
+    assert job["run_credits"] == {"paid": 0, "reserved": 0, "is_known": True, "map_index": -1}
+    assert airflow.creates() == 0
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,22 @@ def test_a_broken_connection_on_resume_does_not_hide_the_paid_job(airflow):
 
 
 @both_ledgers
+def test_a_broken_connection_after_a_refund_claims_no_charge(airflow):
+    """A job that failed and was refunded is not paid for any more, and no retry resumes it."""
+    failing = {"image_count": 1, "style": {"prompt": "[[error:unknown_error]]"}}
+    ti, operator = TaskInstance(), airflow.operator(request=failing, retries=2)
+    with pytest.raises(AirflowException, match="refunds"):
+        airflow.attempt(operator, ti)
+    airflow.disconnect()
+    with pytest.raises(AirflowException) as caught:
+        airflow.attempt(operator, ti)
+    assert "stays charged" not in str(caught.value)
+    assert "resumes" not in str(caught.value)
+    assert ti.xcoms["magic_hour_job"]["charge"] == "none"
+    assert airflow.creates() == 1
+
+
+@both_ledgers
 def test_a_broken_connection_does_not_hide_a_lost_response(airflow, either_ledger):
     """What this attempt did not charge is said beside what an earlier one may have."""
     airflow.sim.inject_fault("close-after-accept")

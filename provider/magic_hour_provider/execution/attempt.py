@@ -21,11 +21,11 @@ from magic_hour_provider.api.prices.priced_fields import find_priced_fields
 from magic_hour_provider.execution.connection import open_connection_of
 from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.failures import (
-    add_earlier_payment,
     charge_before,
     describe_stop,
     judge_failure,
     report_early_failure,
+    reporting_early_failure,
 )
 from magic_hour_provider.execution.outcome import OutcomeHandler, TaskResult
 from magic_hour_provider.execution.payment.limits import report_overcharge
@@ -100,15 +100,11 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
         raise to_airflow_error(error) from find_cause(error)
     if ledger.must_show_unpaid(record):
         Report(context["ti"], slug, {}).push_unpaid()
-    try:
+    with reporting_early_failure(context["ti"], slug, ledger, record):
         spec = task.job_spec()
         hook = MagicHourHook(spec.conn_id)
         settings = hook.settings()
         client = hook.get_conn(settings)
-    except errors.MagicHourError as error:
-        add_earlier_payment(error, ledger, record)
-        report_early_failure(context["ti"], slug, error, record, is_lost=ledger.trail.lost is not None)
-        raise to_airflow_error(error) from find_cause(error)
     with ExitStack() as clients:
         clients.enter_context(client)
         task.attempt = attempt = JobAttempt(

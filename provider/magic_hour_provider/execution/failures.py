@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from magic_hour_provider.api import errors
-from magic_hour_provider.api.errors import Charge
+from magic_hour_provider.api.errors import Charge, describe_error
+from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.execution.report import Report
+from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import unknown_submission_error
@@ -26,11 +30,13 @@ def charge_before(record: Record | None) -> Charge:
 def add_earlier_payment(error: errors.MagicHourError, ledger: Ledger, record: Record | None) -> None:
     """Add to the error of an attempt that could not begin what was paid for before it.
 
+    A job that has ended without a result is none of that: its charge was named then, and no retry resumes it.
+
     :param record: what the ledger holds.
     """
     if record is None:
         return
-    if record.job_id is not None:
+    if record.job_id is not None and record.state in ("submitted", "delivered"):
         error.append(
             f"An earlier attempt has submitted Magic Hour job {record.job_id}.",
             charge=Charge.KEPT,
@@ -41,6 +47,31 @@ def add_earlier_payment(error: errors.MagicHourError, ledger: Ledger, record: Re
     elif record.state == "intent":
         before = unknown_submission_error(record, directions=ledger.directions)
         error.append(before.message, charge=Charge.UNKNOWN, next_step=before.next_step)
+
+
+@contextmanager
+def reporting_early_failure(ti: Any, tool: str, ledger: Ledger, record: Record | None) -> Iterator[None]:
+    """Report the error of an attempt that cannot begin, whoever raises it, and turn ours into Airflow's.
+
+    What the user's own function raises is Airflow's to judge, and stays what it is.
+
+    :param ti: Airflow's task instance.
+    :param tool: slug of the tool; empty where it is not known.
+    :param record: what the ledger holds.
+    """
+    is_lost = ledger.trail.lost is not None
+    try:
+        yield
+    except errors.MagicHourError as error:
+        add_earlier_payment(error, ledger, record)
+        report_early_failure(ti, tool, error, record, is_lost=is_lost)
+        raise to_airflow_error(error) from find_cause(error)
+    except BaseException as error:
+        why = redact(describe_error(error))
+        ended = errors.MagicHourError(f"The task ended before it had a request to send: {why}", code="no_request")
+        add_earlier_payment(ended, ledger, record)
+        report_early_failure(ti, tool, ended, record, is_lost=is_lost)
+        raise
 
 
 def report_early_failure(

@@ -9,6 +9,7 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import COMPLETE, GONE, Job
 from magic_hour_provider.api.responses import job_error
+from magic_hour_provider.execution.payment.limits import report_overcharge
 from magic_hour_provider.execution.report import Report, redact_values
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.ledger.ledger import Ledger
@@ -123,11 +124,13 @@ class OutcomeHandler:
             on_stored=lambda files: self._ledger.mark_stored(record, [one.to_json() for one in files]),
         )
         credits_charged = job.credits_charged if job.credits_charged is not None else record.credits_charged
-        self._report.set_run_credits(replace(record, state="delivered", credits_charged=credits_charged))
+        settled = replace(record, state="delivered", credits_charged=credits_charged)
+        self._report.set_run_credits(settled)
         self._report.push_end(job.status, credits_charged=job.credits_charged)
         self._ledger.mark_delivered(record, result["media"], credits_charged)
         if record.state != "delivered":
             count_credits(credits_charged, record.tool, self._report.dag_id)
+            report_overcharge(self._spec, settled, self._report.dag_id, self._log, reported=record.credits_charged)
         return result
 
     def _find_stored_files(self, record: Record) -> list[StoredFile] | None:

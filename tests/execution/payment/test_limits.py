@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from helpers.attempts import TaskInstance
 from magic_hour_provider.api.catalog import TOOLS
+from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.api.models import Job
 from magic_hour_provider.api.prices.priced_fields import PricedFields
 from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
 from magic_hour_provider.operators.image import MagicHourPhotoColorizerOperator
@@ -85,6 +88,23 @@ def test_a_job_that_was_charged_more_is_kept(airflow, monkeypatch, counted, caps
         "was charged 40 credits, 15 more than max_credits=25: it was estimated at 20 credits" in capsys.readouterr().out
     )
     assert counted == {"magic_hour.credits_over_limit": 15, "magic_hour.credits_charged": 40}
+    assert airflow.creates() == 1
+
+
+def test_a_job_that_settles_above_the_limit(airflow, monkeypatch, counted, capsys):
+    """What the service takes in the end counts too: the files are stored, with a warning, and the excess is counted."""
+    real = MagicHourClient.get_job
+
+    def take_more(client: MagicHourClient, kind: str, job_id: str) -> Job:
+        seen = real(client, kind, job_id)
+        return replace(seen, credits_charged=31) if seen.ended else seen
+
+    monkeypatch.setattr(MagicHourClient, "get_job", take_more)
+    ti = TaskInstance()
+    for _ in range(2):  # a retry has nothing more to report
+        assert airflow.attempt(airflow.operator(request=FOUR, max_credits=25), ti)["credits_charged"] == 31
+    assert capsys.readouterr().out.count("was charged 31 credits, 6 more than max_credits=25") == 1
+    assert counted == {"magic_hour.credits_over_limit": 6, "magic_hour.credits_charged": 31}
     assert airflow.creates() == 1
 
 

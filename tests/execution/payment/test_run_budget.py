@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,7 @@ from helpers.attempts import Connected, TaskInstance
 from helpers.batches import rows
 from helpers.runs import Run
 from helpers.samples import KEY
+from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import CreditLimitError, InvalidInputError
 from magic_hour_provider.api.prices import Estimate
 from magic_hour_provider.execution.payment import run_budget
@@ -220,6 +221,38 @@ def test_a_batch_reserves_what_it_may_spend_and_spends_no_more_than_the_run_leav
         late = run.task("late", **options(2, max_credits_per_run=45))
     assert "were charged 40 credits and have reserved 0" in str(run.attempt("late", late))
     assert airflow.creates() == 3
+
+
+def test_a_batch_that_only_waits_counts_all_the_while(airflow, monkeypatch):
+    """A retry that pays for nothing says at once what was paid before: Airflow has removed the XCom that said it."""
+    run = Run(airflow, {"a": options(4, max_credits_per_run=100)})
+    with run.dag:
+        batch = MagicHourBatchOperator(
+            task_id="campaign",
+            tool="text-to-video",
+            requests=[{"sku": "waves", "end_seconds": 4, "style": {"prompt": "waves [[seconds:600]]"}}],
+            output_path=str(airflow.output / "campaign"),
+            item_id="sku",
+            timeout=60,
+            deferrable=False,
+        )
+    ti = run.add("campaign")
+    real = MagicHourClient.get_job
+    refused: list[str] = []
+
+    def poll(client: MagicHourClient, kind: str, job_id: str) -> Any:
+        if ti.try_number == 2 and not refused:
+            refused.append(str(run.attempt("a")))
+        return real(client, kind, job_id)
+
+    monkeypatch.setattr(MagicHourClient, "get_job", poll)
+    for _ in range(2):
+        ti.next_attempt()
+        ti.state = "running"
+        with pytest.raises(AirflowException, match="1 are missing"):
+            batch.execute(ti.context(batch))
+    assert "were charged 0 credits and have reserved 96" in refused[0]
+    assert (run.spent, airflow.creates()) == (96, 1)
 
 
 def test_history_that_is_cut_keeps_its_credits():

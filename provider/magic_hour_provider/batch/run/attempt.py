@@ -163,8 +163,10 @@ class BatchAttempt:
         )
         if self._is_first:
             self._describe_plan(engine, planner.changes)
+        # What may be spent is reserved before it is; and what was paid counts while its jobs are waited for, as Airflow
+        # has removed the XCom of the attempt before.
+        self._push(engine, payments.budget.spent)
         if payments.left:
-            self._push(engine, payments.budget.spent)  # what it may spend is reserved before it is spent
             if refusal is not None:
                 payments.stop(str(refusal), is_retryable=False)
             elif spec.max_credits_per_run is not None and not self._is_pushed:

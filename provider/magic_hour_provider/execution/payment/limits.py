@@ -45,13 +45,16 @@ def describe_estimate(estimate: Estimate) -> str:
     return f"{describe_credits(estimate.credits)} ({basis})" if basis else describe_credits(None)
 
 
-def report_overcharge(spec: JobSpec, record: Record, dag_id: str, log: FilteringBoundLogger) -> None:
+def report_overcharge(
+    spec: JobSpec, record: Record, dag_id: str, log: FilteringBoundLogger, *, reported: int | None = None
+) -> None:
     """Warn of a job that was charged more than ``max_credits``, and count it: it is paid for, and is kept.
 
-    :param record: of the job, as it was just accepted.
+    :param record: of the job, as it was just accepted or settled.
+    :param reported: what it was charged when that was reported last, in credits; None: not yet, or not known.
     """
     charged, limit = record.credits_charged, spec.max_credits
-    if charged is None or limit is None or charged <= limit:
+    if charged is None or limit is None or charged <= max(limit, reported or 0):
         return
     estimate = Estimate(**record.estimate) if record.estimate else Estimate(None, "none")
     log.warning(
@@ -63,4 +66,4 @@ def report_overcharge(spec: JobSpec, record: Record, dag_id: str, log: Filtering
         limit,
         describe_estimate(estimate),
     )
-    count_credits(charged - limit, spec.tool.slug, dag_id, metric=CREDITS_OVER_LIMIT)
+    count_credits(charged - max(limit, reported or 0), spec.tool.slug, dag_id, metric=CREDITS_OVER_LIMIT)
