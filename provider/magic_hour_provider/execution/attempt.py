@@ -275,6 +275,7 @@ class JobAttempt:
             announce=self.report.push_unrecorded,
         )
         limit = check_run_limit(spec, cost, seen, self._context)
+        self.report.set_limits(spec.max_credits, limit.credits if limit is not None else None)
         # Before the intent: between that and the request nothing may come that could be interrupted.
         self.report.set_run_credits(self.intent.record)
         is_reserved = self.report.push_intent(checked.tag, checked.name, spec.conn_id)

@@ -118,6 +118,11 @@ class Report:
         """
         self._facts["estimate"] = dict(estimate)
 
+    def set_limits(self, max_credits: int | None, max_credits_per_run: int | None) -> None:
+        """Note what limits the job, in credits; None: nothing does. Pushed with whatever comes next."""
+        limits = {"max_credits": max_credits, "max_credits_per_run": max_credits_per_run}
+        self._facts.update({name: limit for name, limit in limits.items() if limit is not None})
+
     def set_run_credits(self, record: Record | None, *, is_lost: bool = False) -> None:
         """Note what the task instance has paid in its run, which the other tasks of the run read.
 

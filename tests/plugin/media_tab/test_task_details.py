@@ -369,7 +369,7 @@ def test_the_totals(tab):
     tab.put("mapped", "failed", 0, magic_hour_job=job(id="m0", status="error", credits_charged=100, error="x"))
     tab.put("mapped", "success", 1, return_value=tab.result("film-abc123-1.mp4", id="m1"), magic_hour_job=job(id="m1"))
     totals = tab.details(None)["totals"]
-    assert totals == {"files": 2, "credits": 10, "seconds": 51}
+    assert totals == {"files": 2, "credits": 10, "limit": None, "seconds": 51}
 
 
 def test_a_run_whose_tasks_were_ended_from_outside(tab):

@@ -141,6 +141,8 @@ class BatchAttempt:
         tier = account.tier if account is not None else None
         items.check_sizes(tier)
         spec, refusal = limit_by_run(spec, self._context, self._log)
+        if spec.max_credits_per_run is not None:
+            self._facts["max_credits_per_run"] = spec.max_credits_per_run
         observed = ObservedPrices(spec.conn_id, client.base_url, spec.tool)
         payments = Payments(spec, items, records, owner, states, self._passage, observed, self._log)
         deadline = self._find_deadline(spec)

@@ -31,7 +31,7 @@ from magic_hour_provider.plugin.media_tab.snapshot import (
     stage_of,
 )
 from magic_hour_provider.plugin.state_store import load_records, match_instances
-from magic_hour_provider.plugin.web.sanitize import safe_number
+from magic_hour_provider.plugin.web.sanitize import parse_number, safe_number
 from magic_hour_provider.plugin.web.xcom_columns import MAX_VALUE, is_readable, load_light_rows, pick_fields
 from magic_hour_provider.xcoms import BATCH_XCOM, JOB_XCOM
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _MAX_WHOLE = 1000  # task instances whose XComs are read whole for the summary, as their shape is not ours
+_MAX_LIMITS = 100  # all tasks of a run usually have the same
 _task_id = itemgetter(0)
 _INSTANCE = ("task_id", "map_index", "state", "rendered_map_index")
 
@@ -91,9 +92,9 @@ def load_run(session: Session, dag_id: str, run_id: str) -> RunSummary:
     if odd := [entry for entry in entries if _is_odd(entry)][:_MAX_WHOLE]:
         whole = load_snapshots(session, dag_id, run_id, odd)
         entries = [Entry.from_snapshot(whole[entry[:2]]) if entry[:2] in whole else entry for entry in entries]
-    return summarize_run(
-        entries, live=live, batch_credits=_sum_batches(session, dag_run_id, {one[0] for one in entries})
-    )
+    batch_credits = _sum_batches(session, dag_run_id, {one[0] for one in entries})
+    limit = _load_limit(session, dag_run_id)
+    return summarize_run(entries, live=live, batch_credits=batch_credits, limit=limit)
 
 
 def _sum_batches(session: Session, dag_run_id: int, tasks: Collection[str]) -> float:
@@ -104,6 +105,18 @@ def _sum_batches(session: Session, dag_run_id: int, tasks: Collection[str]) -> f
     )
     reports = (as_mapping(_parse_value(stored)) for stored in session.scalars(query))
     return sum(max(0, safe_number(report.get("credits_charged")) or 0) for report in reports)
+
+
+def _load_limit(session: Session, dag_run_id: int) -> float | None:
+    """Return the most that the run may spend, in credits, as its tasks have recorded it; None: they have not."""
+    xcom = XComModel.__table__
+    (limit,) = pick_fields(xcom, ["max_credits_per_run"])
+    of_run = (xcom.c.dag_run_id == dag_run_id, xcom.c.key.in_((JOB_XCOM, BATCH_XCOM)))
+    query = select(limit).where(*of_run, *is_readable(session, xcom), limit.is_not(None)).limit(_MAX_LIMITS)
+    numbers = (
+        parse_number(row[0]) for row in load_light_rows(session, lambda wrap: query.with_only_columns(wrap(limit)))
+    )
+    return min((number for number in numbers if number is not None), default=None)
 
 
 def _load_entries(session: Session, dag_run_id: int, tasks: MediaTasks, *conditions: Any) -> Iterator[Entry]:

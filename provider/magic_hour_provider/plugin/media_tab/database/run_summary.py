@@ -101,8 +101,8 @@ class RunSummary:
 
     :param tasks: in the order in which they run.
     :param live: whether the run is active.
-    :param totals: number of files, the credits of all jobs and batches, and the seconds from submission to end of
-        all jobs; each counts once.
+    :param totals: number of files, the credits of all jobs and batches, their limit or None, and the seconds from
+        submission to end of all jobs; each counts once.
     """
 
     tasks: Sequence[TaskSummary]
@@ -138,12 +138,15 @@ class RunSummary:
         return Selection(tiles, counts | {"matching": matching, "with_file": with_file})
 
 
-def summarize_run(entries: Iterable[Entry], *, live: bool, batch_credits: float = 0) -> RunSummary:
+def summarize_run(
+    entries: Iterable[Entry], *, live: bool, batch_credits: float = 0, limit: float | None = None
+) -> RunSummary:
     """Return the summary of a run.
 
     :param entries: its task instances, in order.
     :param live: whether the run is active.
     :param batch_credits: what its batches were charged.
+    :param limit: the most that it may spend, in credits; None: nobody has recorded a limit.
     """
     tasks: list[TaskSummary] = []
     uris: set[str] = set()
@@ -165,7 +168,7 @@ def summarize_run(entries: Iterable[Entry], *, live: bool, batch_credits: float 
         for kind in kinds:
             all_kinds[kind] += 1
         stages[stage] += len(kinds)
-    totals = {"files": len(uris)} | _sum_jobs(jobs.values(), batch_credits)
+    totals = {"files": len(uris), "limit": limit} | _sum_jobs(jobs.values(), batch_credits)
     return RunSummary(tasks, live, totals, {kind: n for kind, n in all_kinds.items() if kind}, +stages)
 
 

@@ -102,9 +102,9 @@ function section(task, elements) {
 }
 
 function drawTotals() {
-  const { files, credits, seconds } = details.totals;
+  const { files, credits, limit, seconds } = details.totals;
   const rows = [[Number(files).toLocaleString(), files === 1 ? "file" : "files"],
-    [Number(credits).toLocaleString(), credits === 1 ? "credit" : "credits"]];
+    [Number(credits).toLocaleString(), limit === null ? (credits === 1 ? "credit" : "credits") : `of at most ${count(limit, "credit")}`]];
   if (seconds) rows.push([duration(seconds), "of rendering"]);
   const totals = rows.map(([number, name]) => make("div", {}, make("dt", {}, name), make("dd", {}, number)));
   document.getElementById("totals").replaceChildren(...totals);
