@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -10,7 +11,9 @@ from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from helpers.attempts import TaskInstance
 from helpers.batches import Batches, results, rows
+from helpers.samples import KEY
 from magic_hour_provider.batch.jobs.submitter import Submitter
+from magic_hour_provider.simulator import Simulator
 
 VIDEO = {"tool": "text-to-video", "request": {"end_seconds": 3}, "item_id": "sku"}
 
@@ -131,3 +134,19 @@ def test_two_runs_with_different_rows_in_one_folder(batches):
                 outcomes[number] = batches.resume(operator, ti, outcomes[number])
     assert [outcome["complete"] for outcome in outcomes] == [1, 1]
     assert batches.creates() == 3
+
+
+def test_a_connection_of_another_account_gives_up_no_job(batches, monkeypatch):
+    """It does not find what is under way; with the one that paid the next attempt stores the files and pays nothing."""
+    ti, given = TaskInstance("campaign"), videos("waves", 2)
+    with pytest.raises(AirflowException, match="2 are missing"):
+        batches.attempt(batches.operator(given, **VIDEO, deferrable=False, timeout=60), ti)
+    with Simulator(api_key=KEY, manual_clock=True) as other:
+        connection = {"conn_type": "magic_hour", "password": KEY, "host": other.url}
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection))
+        elsewhere = batches.operator(given, **VIDEO, deferrable=False, magic_hour_conn_id="other")
+        with pytest.raises(AirflowException, match=r"0 failed.*2 are missing"):
+            batches.attempt(elsewhere, ti)
+        assert other.stats()["creates"]["accepted"] == 0
+    assert batches.attempt(batches.operator(given, **VIDEO), ti)["complete"] == 2
+    assert batches.creates() == 2

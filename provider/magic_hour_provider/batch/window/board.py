@@ -128,6 +128,17 @@ class ItemBoard:
             credits_charged=state.credits,
         )
 
+    def find_other_connection(self, one: JobOfItem) -> str | None:
+        """Return the connection that a job was paid for with, where it is not the one that polls it; else None.
+
+        :raises MagicHourError: its record cannot be read now.
+        """
+        steps = [
+            step for step in self._records.read(one.key) if (step.name.number, step.name.step) == (one.number, "job")
+        ]
+        paid_with = next((step.record.conn_id for step in steps if step.record is not None), None)
+        return paid_with if paid_with != self._spec.conn_id else None
+
     def _adopt(self, key: str, state: ItemState, step: Step) -> None:
         """Resume the job that a person names for an item."""
         item = self._items.find(key)

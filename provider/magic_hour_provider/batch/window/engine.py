@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.errors import describe_error
-from magic_hour_provider.api.models import COMPLETE, Job
+from magic_hour_provider.api.models import COMPLETE, GONE, Job
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.batch.jobs.collector import Collector, JobOfItem
 from magic_hour_provider.batch.jobs.submitter import ItemToPay, NotSubmittedError, Submitter
@@ -280,6 +280,17 @@ class Engine:
     def _on_failed(self, one: JobOfItem, job: Job) -> None:
         key = one.key
         try:
+            if job.status == GONE and (other := self.board.find_other_connection(one)) is not None:
+                self.counts.running.add(key)
+                self._log.error(
+                    "Item %s: job %s was paid for with the connection %r, and %r does not find it. It is not given up: "
+                    "with that connection the next attempt resumes it.",
+                    key,
+                    one.record.job_id,
+                    other,
+                    self._spec.conn_id,
+                )
+                return
             failure = self._collector.fail(one, job)
             step = self.board.planner.plan(key, self.board.refresh(key))
         except errors.MagicHourError as error:
