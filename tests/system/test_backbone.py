@@ -69,7 +69,7 @@ def test_a_worker_killed_during_the_post(world, runs):
 def test_a_worker_killed_after_the_answer_was_recorded(world, runs):
     """kill -9 of the task's process while it waits: the retry resumes the paid job. One create, success."""
     dag_id, run_id = AFTER_ANSWER, runs[AFTER_ANSWER]
-    until(lambda: world.airflow.xcom(dag_id, run_id, "make", "magic_hour_job"))
+    until(lambda: (world.airflow.xcom(dag_id, run_id, "make", "magic_hour_job") or {}).get("id"))
     os.kill(world.airflow.pid_of(world.airflow.task_instance(dag_id, run_id, "make")), signal.SIGKILL)
     ti = make(world, dag_id, run_id, ("success", "failed"), 120)
     assert (ti["state"], ti["try_number"]) == ("success", 2)

@@ -189,7 +189,7 @@ def services_killed(world: Any, runs: Any) -> tuple[str, Any]:
     airflow, dag_id = world.airflow, SERVICES
     run_id = airflow.trigger(dag_id)
     deferred = airflow.wait_for_task(dag_id, run_id, "deferred", ("deferred",), 90)
-    until(lambda: airflow.xcom(dag_id, run_id, "on_the_worker", "magic_hour_job"))
+    until(lambda: (airflow.xcom(dag_id, run_id, "on_the_worker", "magic_hour_job") or {}).get("id"))
     airflow.start("triggerer", "triggerer-2")
     airflow.kill("triggerer")
     airflow.restart("scheduler", signal.SIGKILL)
