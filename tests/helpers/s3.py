@@ -84,5 +84,5 @@ class Bucket:
 
     def empty(self) -> None:
         """Remove all objects: the server keeps them in this process's memory."""
-        for key in self.keys():
-            self.client.delete_object(Bucket=self.name, Key=key)
+        while keys := self.keys():
+            self.client.delete_objects(Bucket=self.name, Delete={"Objects": [{"Key": key} for key in keys]})
