@@ -19,9 +19,10 @@ for _name in list(os.environ):
     if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__MAGIC_HOUR__")) or _name == "MAGIC_HOUR_API_KEY":
         del os.environ[_name]
 
-from helpers import s3  # noqa: E402
+from helpers import durability, s3  # noqa: E402
 
 s3.keep_on_loopback()
+durability.keep_in_memory()
 
 import pytest  # noqa: E402
 
