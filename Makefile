@@ -8,8 +8,9 @@ CONSTRAINTS := constraints/airflow-3.3.txt
 INSTALLED := .venv/.installed
 OLDEST := .venv-3.1
 OLDEST_CONSTRAINTS := constraints/airflow-3.1.txt
-# Tests without Airflow processes of their own run side by side.
-BESIDE := -m "not system and not long" -n auto --maxprocesses 4 --dist worksteal
+# Tests run side by side, one more at a time than there are processors: those with real Airflow processes are all one
+# worker's, one after another, and wait more than they work.
+SIDE_BY_SIDE := -n $(shell "$(PYTHON)" -c 'import os; print(1 + min(4, os.cpu_count() or 1))' 2>/dev/null)
 
 .PHONY: help demo test test-all check bench node-sdk clean
 .DEFAULT_GOAL := help
@@ -41,14 +42,13 @@ demo: $(INSTALLED)
 	@$(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "system and not long" --durations=10
-	$(BIN)/python -m pytest $(BESIDE) --durations=10
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" --durations=20
 
 # Of the system tests the whole chain, which has a worker killed and the storage ledger outlive it, two triggerers, the
 # webhooks and the Media tab.
 test-all: test $(OLDEST)/.installed
 	$(BIN)/python -m pytest -m long --durations=10
-	$(OLDEST)/bin/python -m pytest $(BESIDE)
+	$(OLDEST)/bin/python -m pytest $(SIDE_BY_SIDE) -m "not system and not long"
 	$(OLDEST)/bin/python -m pytest $(addprefix tests/system/test_,backbone.py tab.py waiting.py webhooks.py)
 
 check: $(INSTALLED)

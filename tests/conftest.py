@@ -111,6 +111,14 @@ def either_ledger(
     return str(request.param)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side, with whatever ``--dist``: the system tests share one Airflow."""
+    from helpers.distribution import OneAirflow
+
+    return OneAirflow(config, log)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In a worker of pytest-xdist: hand over what the tests of the money saw."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
