@@ -60,7 +60,9 @@ def _settings(home: Path, dags_folder: Path, api_port: int) -> dict[str, object]
         "core__simple_auth_manager_users": f"{USER}:admin",
         "core__simple_auth_manager_passwords_file": home / "passwords.json",
         "core__min_serialized_dag_update_interval": 0,  # an edited DAG file counts at once, not after half a minute
-        "database__sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}",
+        # One process writes at a time, and on a slow machine the others wait longer than the five seconds after which
+        # the scheduler and the DAG processor end.
+        "database__sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "api__host": "127.0.0.1",
         "api__port": api_port,
         "api__base_url": api_url(api_port),
