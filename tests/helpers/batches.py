@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from typing import Any
 
+import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from helpers.attempts import Connected, TaskInstance
+from magic_hour_provider.batch.records import folder
 from magic_hour_provider.batch.run.results import read_results
 from magic_hour_provider.operators.batch import MagicHourBatchOperator
+from magic_hour_provider.storage.exclusive import NotExclusiveError
 from magic_hour_provider.triggers.batch import MagicHourBatchTrigger
 
 PROMPT = {"image_count": 1, "style": {"prompt": "a lighthouse"}}
@@ -26,6 +30,22 @@ class Batches:
         self.airflow = airflow
         self.folder = str(airflow.output / "campaign")
         self.deferrals = 0
+
+    def use(self, storage: str, request: pytest.FixtureRequest) -> None:
+        """Keep everything in another storage: ``files``, ``memory``, ``s3``, or ``s3 without conditions``.
+
+        :param request: of the test.
+        """
+        if storage == "memory":  # of this process, with a name of its own in it
+            self.folder = f"memory://{uuid.uuid4().hex}/campaign"
+        elif storage.startswith("s3"):
+            self.folder = f"{request.getfixturevalue('bucket').uri}/campaign"
+        if storage == "s3 without conditions":
+
+            def refused(*_: object) -> None:
+                raise NotExclusiveError
+
+            request.getfixturevalue("monkeypatch").setattr(folder, "create_file", refused)
 
     def operator(self, requests: Any, **options: Any) -> MagicHourBatchOperator:
         """Make an operator; of images by default."""

@@ -6,17 +6,11 @@ import pytest
 from airflow.sdk import Asset, AssetAlias
 
 from helpers.attempts import TaskInstance
-from helpers.batches import Batches, rows
+from helpers.batches import rows
 from magic_hour_provider.batch.run import file_events
 from magic_hour_provider.outputs.assets import asset_uri
 
 ALIAS, WHOLE = AssetAlias("campaign files"), Asset("campaign", uri="x-media://campaign")
-
-
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
 
 
 def events(ti: TaskInstance) -> list[tuple[str, dict]]:

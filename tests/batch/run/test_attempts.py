@@ -300,8 +300,10 @@ def test_a_job_that_takes_too_long_is_resumed_by_the_next_attempt(batches):
     assert batches.creates() == 2
 
 
-def test_two_runs_at_once(batches):
+@pytest.mark.parametrize("storage", ["files", "memory", "s3", "s3 without conditions"])
+def test_two_runs_at_once(batches, request, storage):
     """Each item is made by one of them, and both end with the same rows."""
+    batches.use(storage, request)
     instances = [TaskInstance("campaign"), other_run()]
     for ti in instances:
         ti.next_attempt()

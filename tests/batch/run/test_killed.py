@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException
@@ -18,6 +17,7 @@ from magic_hour_provider.batch.records.intent import ItemIntent
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.run import attempt as run
 from magic_hour_provider.batch.run.results import read_results
+from magic_hour_provider.storage.paths import open_path
 
 ITEMS = 4
 
@@ -92,16 +92,34 @@ STEPS = {
 }
 
 
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
-
-
 @pytest.mark.parametrize(("when", "again"), [(1, "a retry"), (3, "another run")])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_worker_that_dies(batches, step, when, again):
     """The attempt after it pays for what was never sent, and finishes all whose answer was read."""
+    dies(batches, step, when, again)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("storage", ["memory", "s3", "s3 without conditions"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_that_dies_in_each_storage(batches, request, storage, step):
+    """The same where records are objects, and where a taken name is not refused."""
+    batches.use(storage, request)
+    dies(batches, step, 2, "a retry")
+
+
+@pytest.mark.parametrize(
+    ("storage", "step"),
+    [("memory", "after it was accepted"), ("s3", "before done"), ("s3 without conditions", "after the answer")],
+)
+def test_a_worker_that_dies_elsewhere(batches, request, storage, step):
+    """Some of the same, for every change."""
+    batches.use(storage, request)
+    dies(batches, step, 1, "a retry")
+
+
+def dies(batches: Batches, step: str, when: int, again: str) -> None:
+    """Let a worker die at a step, and see what the attempt after it does."""
     at, after = STEPS[step]
     ti = TaskInstance("campaign")
     operator = batches.operator(rows(ITEMS, image_count=2), item_id="sku")
@@ -133,10 +151,10 @@ def test_a_worker_that_dies(batches, step, when, again):
     for row in complete:
         assert len(row["media"]) == 2
         for media in row["media"]:
-            whole = Path(media["uri"].removeprefix("file://")).read_bytes()
+            whole = open_path(media["uri"]).read_bytes()
             assert hashlib.sha256(whole).hexdigest() == media["sha256"]
     # One file of each name, and nothing half: what is left over is removed or has another name.
-    assert len(list(Path(batches.folder).glob("*.png"))) == 2 * len(complete)
+    assert len([path for path in open_path(batches.folder).iterdir() if path.suffix == ".png"]) == 2 * len(complete)
     creates = batches.creates()
     try:
         batches.attempt(operator, ti)
