@@ -129,9 +129,7 @@ def test_mapped(airflow):
     indexes = [TaskInstance(map_index=index) for index in range(2)]
 
     def attempt(index: int, subjects: list[str]) -> Any:
-        with DAG("teaser", schedule=None):
-            operator = mapped.expand(subject=subjects).operator
-        return attempt_index(airflow, indexes[index], lambda: (operator, {"op_kwargs": {"subject": subjects[index]}}))
+        return attempt_index(airflow, indexes[index], lambda: mapped.expand(subject=subjects).operator)
 
     results = [attempt(index, ["cat", "dog"]) for index in range(2)]
     assert [one["style"]["prompt"] for one in requests(airflow)] == ["cat large", "dog large"]

@@ -18,7 +18,10 @@ with DAG("on_media", schedule=[Asset({uri!r})]):
 
 def parse(folder: Path, uri: str) -> dict[str, str]:
     """Return what Airflow says against a DAG that is scheduled on the asset."""
-    from airflow.dag_processing.dagbag import DagBag
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag
 
     file = folder / "on_media.py"
     file.write_text(DAG_FILE.format(uri=uri))

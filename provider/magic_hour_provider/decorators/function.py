@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.providers.common.compat.sdk import BaseOperator, DecoratedOperator, determine_kwargs
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, DecoratedOperator, determine_kwargs
 
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.masking import mask_link_secrets
@@ -63,10 +63,12 @@ class FunctionTask(DecoratedOperator):
         arguments: Mapping[str, Any] = determine_kwargs(self.python_callable, self.op_args, known)
         try:
             return self.python_callable(*self.op_args, **arguments)
+        except AirflowSkipException:
+            raise
         except Exception:
             self.log.error(
-                "The function %s failed, so this attempt has sent and paid nothing. What an earlier attempt has paid "
-                "for stays recorded, and the next attempt resumes it.",
+                "The function %s failed, and nothing is sent after that. What was paid for before stays recorded, and "
+                "the next attempt resumes it.",
                 self._function_name,
             )
             raise
