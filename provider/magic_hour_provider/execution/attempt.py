@@ -110,7 +110,8 @@ def open_attempt(task: JobTask, context: Context) -> Iterator[JobAttempt]:
         task.attempt = attempt = JobAttempt(
             spec, context, ledger, record, client, clients, task.log, has_webhooks=bool(settings.webhook_secrets)
         )
-        attempt.report.set_run_credits(record, is_lost=ledger.trail.lost is not None)
+        attempt.report.has_lost_payments = ledger.has_lost_payments
+        attempt.report.set_run_credits(record)
         if record is not None and record.state == "intent":
             # Airflow clears the XComs of an attempt as the next one begins, and a webhook may identify the job later.
             attempt.report.push_intent(record.tag, record.name, spec.conn_id)
@@ -236,6 +237,7 @@ class JobAttempt:
         """Resume a job that is paid for, and return its record."""
         self.record = record
         self.use_connection_of(record)
+        self.report.has_lost_payments = self._ledger.has_lost_payments  # not if that is the job that is resumed
         self.report.push_record(record, "resumed")  # first: a clear may discard a record that cannot be written now
         self.record = self._ledger.mark_resumed(record, seen)
         return self.record
@@ -274,7 +276,7 @@ class JobAttempt:
             estimate=cost.to_json(),
             announce=self.report.push_unrecorded,
         )
-        limit = check_run_limit(spec, cost, seen, self._context)
+        limit = check_run_limit(spec, cost, self.report.count_run_credits(seen), self._context)
         self.report.set_limits(spec.max_credits, limit.credits if limit is not None else None)
         # Before the intent: between that and the request nothing may come that could be interrupted.
         self.report.set_run_credits(self.intent.record)

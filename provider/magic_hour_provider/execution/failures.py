@@ -59,7 +59,7 @@ def reporting_early_failure(ti: Any, tool: str, ledger: Ledger, record: Record |
     :param tool: slug of the tool; empty where it is not known.
     :param record: what the ledger holds.
     """
-    is_lost = ledger.trail.lost is not None
+    is_lost = ledger.has_lost_payments
     try:
         yield
     except errors.MagicHourError as error:
@@ -84,10 +84,11 @@ def report_early_failure(
     :param ti: Airflow's task instance.
     :param tool: slug of the tool; empty where it is not known.
     :param record: what the ledger holds.
-    :param is_lost: whether it may have held one that is missing now.
+    :param is_lost: whether something was paid for, or may have been, that no record tells of.
     """
     report = Report(ti, record.tool if record is not None else tool, {})
-    report.set_run_credits(record, is_lost=is_lost)
+    report.has_lost_payments = is_lost
+    report.set_run_credits(record)
     if record is not None and record.job_id is not None:
         report.push_record(record, "resumed")
         if record.is_refunded:

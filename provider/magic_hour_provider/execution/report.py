@@ -92,6 +92,8 @@ class Report:
         self._ti = ti
         self.dag_id: str = ti.dag_id
         self._facts: dict[str, Any] = {"tool": tool, "request": _shorten(redact_values(request)), "polls": 0}
+        self.has_lost_payments = False
+        """Whether the task instance has paid for what no record tells of."""
         self._intents: list[str] = []  # keys that this attempt has pushed
         self._earlier_jobs: list[str] = []
 
@@ -123,15 +125,22 @@ class Report:
         limits = {"max_credits": max_credits, "max_credits_per_run": max_credits_per_run}
         self._facts.update({name: limit for name, limit in limits.items() if limit is not None})
 
-    def set_run_credits(self, record: Record | None, *, is_lost: bool = False) -> None:
+    def set_run_credits(self, record: Record | None) -> None:
         """Note what the task instance has paid in its run, which the other tasks of the run read.
 
-        :param record: its ledger's; None: it has paid for nothing.
-        :param is_lost: whether there was a record that is missing now.
+        :param record: as of :meth:`count_run_credits`.
         """
-        credits = record.count_run_credits() if record is not None else RunCredits(is_known=not is_lost)
         index = self._ti.map_index
-        self._facts["run_credits"] = asdict(credits) | {"map_index": -1 if index is None else index}
+        credits = asdict(self.count_run_credits(record))
+        self._facts["run_credits"] = credits | {"map_index": -1 if index is None else index}
+
+    def count_run_credits(self, record: Record | None) -> RunCredits:
+        """Return what the task instance has paid in its run.
+
+        :param record: its ledger's; None: there is none.
+        """
+        credits = record.count_run_credits() if record is not None else RunCredits()
+        return credits + RunCredits(is_known=not self.has_lost_payments)
 
     def push_earlier_payments(self, record: Record) -> None:
         """Push what was paid before a new job is made, as the XCom of the attempt before is gone.

@@ -98,6 +98,12 @@ class Ledger:
         """Whether the record is still there after a clear, by itself."""
         return self._places.outlive_a_clear
 
+    @property
+    def has_lost_payments(self) -> bool:
+        """Whether something shows that an earlier attempt has paid, or was about to, and no record tells of it."""
+        is_unkept = self.is_ephemeral and bool(self._earlier.job_ids or self._earlier.tags)
+        return is_unkept or self.trail.lost is not None
+
     def must_show_unpaid(self, record: Record | None) -> bool:
         """Whether a new job would not be a second one, and a clear leaves only XComs to show that.
 

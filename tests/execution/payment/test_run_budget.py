@@ -19,6 +19,7 @@ from magic_hour_provider.api.errors import CreditLimitError, InvalidInputError
 from magic_hour_provider.api.prices import Estimate
 from magic_hour_provider.execution.payment import run_budget
 from magic_hour_provider.execution.payment.run_budget import check_run_limit, find_run_limit, read_other_tasks
+from magic_hour_provider.ledger.places import clears
 from magic_hour_provider.ledger.record import Record, RunCredits
 from magic_hour_provider.operators.batch import MagicHourBatchOperator
 from magic_hour_provider.simulator import Simulator
@@ -223,6 +224,54 @@ def test_a_batch_reserves_what_it_may_spend_and_spends_no_more_than_the_run_leav
     assert airflow.creates() == 3
 
 
+@pytest.mark.parametrize("how", ["no records", "a lost record"])
+def test_what_no_record_tells_of_is_not_nothing(airflow, monkeypatch, how):
+    """A new job in the place of one that no record names: the run has paid for both, and the limit counts the first."""
+    run = Run(
+        airflow, {"a": options(4, max_credits_per_run=20, output_path=""), "b": options(1, max_credits_per_run=99)}
+    )
+    ti = run.instances["a", -1]
+    if how == "no records":
+        ti.store = None
+    else:
+        monkeypatch.setattr(clears, "DISCARDED_SINCE", (3, 0, 0))
+    run.attempt("a")
+    ti.clear()
+    if ti.store is not None:
+        ti.store.set("magic_hour.regenerate", True)
+    assert "Not known is what was paid by this task itself." in str(run.attempt("a"))
+    assert "Not known is what was paid by a." in str(run.attempt("b"))
+    assert (run.spent, airflow.creates()) == (20, 1)
+    allows = run.dag.get_task("a").prepare_for_execution()
+    allows.max_credits_unknown = "allow"
+    ti.clear(keep=True)
+    assert run.attempt("a", allows)["credits_charged"] == 20
+    assert airflow.creates() == 2
+
+
+def test_a_lost_response_of_a_batch_without_a_limit_stays_unknown(airflow):
+    """Also in its next attempt, which sends nothing: another task that has a limit is not told that it was nothing."""
+    run = Run(airflow, {"a": options(4, max_credits_per_run=30)})
+    with run.dag:
+        batch = MagicHourBatchOperator(
+            task_id="campaign",
+            tool="ai-image-generator",
+            requests=rows(1, **picture(4)),
+            output_path=str(airflow.output / "campaign"),
+            item_id="sku",
+            deferrable=False,
+        )
+    ti = run.add("campaign")
+    airflow.sim.inject_fault("close-after-accept")
+    for _ in range(2):
+        ti.next_attempt()
+        with pytest.raises(AirflowFailException, match="unknown outcome"):
+            batch.execute(ti.context(batch))
+        ti.state = "failed"
+        assert "Not known is what was paid by campaign." in str(run.attempt("a"))
+    assert airflow.creates() == 1
+
+
 def test_a_batch_that_only_waits_counts_all_the_while(airflow, monkeypatch):
     """A retry that pays for nothing says at once what was paid before: Airflow has removed the XCom that said it."""
     run = Run(airflow, {"a": options(4, max_credits_per_run=100)})
@@ -329,7 +378,7 @@ def test_what_cannot_be_read_at_all(airflow):
     assert found.unknown == ("other tasks of this run, which could not be read",)
     spec = airflow.operator(max_credits_per_run=100).job_spec()
     with pytest.raises(CreditLimitError, match="which could not be read"):
-        check_run_limit(spec, Estimate(5, "published"), None, context)
+        check_run_limit(spec, Estimate(5, "published"), RunCredits(), context)
     with pytest.raises(CreditLimitError, match="is not known before it is paid for"):
-        check_run_limit(spec, Estimate(None, "none"), None, context)
-    check_run_limit(replace(spec, max_credits_unknown="allow"), Estimate(None, "none"), None, context)
+        check_run_limit(spec, Estimate(None, "none"), RunCredits(), context)
+    check_run_limit(replace(spec, max_credits_unknown="allow"), Estimate(None, "none"), RunCredits(), context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -80,15 +80,23 @@ class Payments:
             for key, state in known:
                 if state.status in ("job", "done") and state.credits:
                     budget.learn(self.find_priced(key), state.credits)
-            for key, state in known:
-                if state.status == "unknown":
-                    lost_by = records.read_intent(key, state.number).owner
-                    if lost_by is not None and lost_by.digest == owner.digest:
-                        budget.sent(key, self.find_priced(key))
-                        budget.lost(key)
+            for key in self._find_lost(known, records, owner):
+                budget.sent(key, self.find_priced(key))
+                budget.lost(key)
+        else:
+            budget.is_known = next(self._find_lost(known, records, owner), None) is None
         for key, state in own:
             budget.resume(key, self.find_priced(key), state.credits)
         return budget
+
+    @staticmethod
+    def _find_lost(known: Iterable[tuple[str, ItemState]], records: ItemRecords, owner: Owner) -> Iterator[str]:
+        """Yield the items of which a response to this task instance was lost."""
+        for key, state in known:
+            if state.status == "unknown":
+                lost_by = records.read_intent(key, state.number).owner
+                if lost_by is not None and lost_by.digest == owner.digest:
+                    yield key
 
     def find_priced(self, key: str) -> PricedFields:
         """Return what an item's price depends on; nothing, where there is no limit."""

@@ -78,12 +78,10 @@ def find_run_limit(context: Mapping[str, Any], given: int | None) -> RunLimit | 
     return RunLimit(setting, f"[magic_hour] {NAME}") if setting > 0 else None
 
 
-def check_run_limit(
-    spec: JobSpec, estimate: Estimate, previous: Record | None, context: Mapping[str, Any]
-) -> RunLimit | None:
+def check_run_limit(spec: JobSpec, estimate: Estimate, own: RunCredits, context: Mapping[str, Any]) -> RunLimit | None:
     """Refuse a job that would probably let the run pay more than its limit; return that, or None: there is none.
 
-    :param previous: what this task's own ledger held before.
+    :param own: what this task itself has paid before.
     :param context: Airflow's context of the running task.
     :raises CreditLimitError: it is refused; nothing was paid.
     :raises InvalidInputError: the limit is no number of credits.
@@ -92,7 +90,6 @@ def check_run_limit(
     if limit is None:
         return None
     tool, allows_unknown = spec.tool.slug, spec.max_credits_unknown == "allow"
-    own = previous.count_run_credits() if previous is not None else RunCredits()
     others = read_other_tasks(context)
     total = others.credits + own
     unknown = (*others.unknown, *(() if own.is_known else ("this task itself",)))
