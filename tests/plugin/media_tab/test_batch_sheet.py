@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from airflow.sdk.io import store
 
 from helpers import items as made
 from helpers.batch_sheet import SHEET
 from helpers.batches import rows
 from helpers.campaigns import ROWS, TASK
+from helpers.s3 import CONN_ID, connection
+from helpers.stalling import StallingProxy
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.plugin.media_tab import app
 from magic_hour_provider.plugin.media_tab.batch_sheet import cache, listing
 from magic_hour_provider.plugin.media_tab.batch_sheet.cache import ListingCache
 from magic_hour_provider.plugin.media_tab.batch_sheet.items import Listing, SheetItem, find_items, select_items
+from magic_hour_provider.plugin.media_tab.files import guard
 
 
 def test_a_batch_that_is_complete(sheet):
@@ -102,6 +107,36 @@ def test_broken_records(sheet):
     assert page["counts"] == {"complete": 4, "broken": 1}
     assert all("cannot be read" in tile["message"] for tile in page["items"])
     assert sheet.campaign.creates() == 5
+
+
+def test_files_that_are_no_records(sheet):
+    """Names that are no text, not even, are broken tiles beside the others; folders of other names are not listed."""
+    sheet.campaign.attempt(rows(1))
+    shard = sheet.folder / ".magic-hour-batch" / sheet.campaign.names()[0].partition("/")[0]
+    for name in (b"\xff\xfe", b"shoe!1!done!x", b"%s!5" % (b"9" * 200)):
+        (shard / os.fsdecode(name)).touch()
+    (shard.parent / "notes").mkdir()
+    (shard.parent / "notes" / "shoe-9!1!intent").touch()
+    assert sheet.page()["counts"] == {"complete": 1, "broken": 3}
+    assert sheet.campaign.creates() == 1
+
+
+def test_a_storage_that_does_not_respond(sheet, bucket, monkeypatch):
+    """A listing ends with a sentence after a while, and the page says that it is not up to date."""
+    with StallingProxy(bucket.endpoint).running() as proxy:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", connection(proxy.url))
+        monkeypatch.setattr(store, "_STORE_CACHE", {})
+        monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__MEDIA_ROOTS", bucket.uri)
+        sheet.campaign.ti.xcoms["magic_hour_batch"] = {"output_path": f"{bucket.uri}/campaign"}
+        sheet.campaign.put("running")
+        assert sheet.page()["items"] == []
+        proxy.is_stalled = True
+        monkeypatch.setattr(guard, "READ_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(store, "_STORE_CACHE", {})  # new connections, which stall
+        sheet.tab._storage._storage._breakers.clear()
+        answer = sheet.get("/items")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "did not respond within" in answer.json()["detail"]
 
 
 def test_only_below_the_roots(sheet, monkeypatch, tmp_path):

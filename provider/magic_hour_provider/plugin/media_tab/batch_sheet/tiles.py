@@ -63,7 +63,8 @@ def make_tile(
     read = [step for path in (item.path, item.intent) if (step := steps.get(path)) is not None]
     if not is_shown(item, read, owner, may_read):
         return tile
-    tile |= {"key": item.key, "item": item.key, "credits": safe_number(item.credits)}
+    key = item.key if item.status != "broken" else safe_text(item.key)  # which may be any file's name
+    tile |= {"key": key, "item": key, "credits": safe_number(item.credits)}
     try:
         return tile | _details(item, read, problems)
     except Exception:  # anybody who reaches the storage may have written it
@@ -86,7 +87,7 @@ def _details(item: SheetItem, steps: list[ItemStep], problems: Mapping[str, str 
     step = next((step for step in steps if step.name.path == item.path), None)
     record = step.record if step is not None else None
     is_odd = record is not None and not isinstance(record.files, list)
-    if item.status in ("complete", "failed") and (record is None or is_odd):
+    if item.status == "broken" or (item.status in ("complete", "failed") and (record is None or is_odd)):
         return {"status": "broken", "message": _BROKEN}
     known = describe_record(record) if record is not None else {}
     item_id = next((name for one in steps if (name := safe_text(one.item))), item.key)
