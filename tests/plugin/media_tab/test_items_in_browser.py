@@ -49,6 +49,7 @@ def test_from_the_sheet_to_a_new_job(sheet, page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.get_by_role("button", name="Failures first").click()
     page.locator(".items .tile >> nth=0").filter(has_text="lost").wait_for()
+    assert page.locator("#announcer").inner_text() == "4 items."
     tiles.first.press("Enter")
     box = page.locator("dialog[open]")
     assert box.locator("header h2").inner_text() == "lost"

@@ -94,7 +94,7 @@ export class ItemSheet {
   }
 
   choose(change) {
-    Object.assign(this, change);
+    Object.assign(this, change, { isChosen: true });
     this.watch();
   }
 
@@ -114,6 +114,8 @@ export class ItemSheet {
 
   draw() {
     this.drawFilters();
+    if (this.isChosen) document.getElementById("announcer").textContent = `${count(this.details.matching, "item")}.`;
+    this.isChosen = false;
     this.regenerate.show(!this.live && this.details.total > 0);
     place(this.grid, this.drawn.update(this.tiles.map((tile) => [JSON.stringify([tile.key, tile.at]), tile])));
     const { problem, is_cut: isCut, total } = this.details;
@@ -175,7 +177,10 @@ export class ItemSheet {
       ["Name", tile.tag ? tile.name : null],
       ["Recorded", tile.written_at && make("time", { datetime: new Date(tile.written_at * 1000).toISOString() }, moment(tile.written_at))],
     ].filter(([, value]) => value);
-    const facts = make("dl", { class: "values" }, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+    const facts = make("dl", { class: "values" }, ...rows.flatMap(([name, value]) => {
+      const sought = ["Tag", "Name", "Recorded"].includes(name) ? "sought" : null; // where the recovery names it
+      return [make("dt", { class: sought }, name), make("dd", { class: sought }, value)];
+    }));
     return [tile.key === null ? null : facts, this.recovery(tile)].filter(Boolean);
   }
 

@@ -93,10 +93,12 @@ class ItemsToRegenerate:
         words = [f"{_count(self.count)} made again and paid for."]
         if self.unpriced == self.count:
             words.append("What they cost is not known here.")
+        elif self.unpriced:
+            priced = self.count - self.unpriced
+            words.append(f"The last jobs of {priced:,} of them cost {describe_credits(self.credits)}.")
+            words.append(f"The price of the other {self.unpriced:,} is not known, and not in that.")
         else:
             words.append(f"The last jobs of them cost {describe_credits(self.credits)}.")
-            if self.unpriced:
-                words.append(f"Of {self.unpriced} of them the price is not known, and not in that.")
         if self.unknown:
             words.append(f"Of {self.unknown} it is not known whether a job was made: if one was, both are paid for.")
         if self.missing:
