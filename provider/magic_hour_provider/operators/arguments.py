@@ -59,11 +59,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     for name in ("deferrable", "wait_for_completion"):
         if isinstance(options.get(name), str):
             raise InvalidInputError(f"{name} must be True or False; it is the text {options[name]!r}.")
-    for name in ("max_credits", "max_credits_per_run"):
-        value = options.get(name)
-        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        if value is not None and not is_count and not _is_xcom(value):
-            raise InvalidInputError(f"{name} must be a whole number, 0 or more; it is {value!r}.")
+    check_credit_limits({name: value for name, value in options.items() if not _is_xcom(value)})
     timeout = options.get("timeout")
     if timeout is not None and not _is_xcom(timeout) and not 0 < to_seconds(timeout) <= _YEAR_S:
         raise InvalidInputError(f"timeout must be above 0 seconds, and at most a year; it is {timeout!r}.")
@@ -77,6 +73,19 @@ def check_conn_id(conn_id: Any) -> str:
     if not isinstance(conn_id, str) or not conn_id.strip():
         raise InvalidInputError(f"magic_hour_conn_id must be the id of an Airflow connection; it is {conn_id!r}.")
     return conn_id.strip()
+
+
+def check_credit_limits(options: Mapping[str, Any]) -> None:
+    """Refuse limits of credits that are no numbers of credits; None: there is none.
+
+    :param options: the operator's arguments by name; others are passed over.
+    :raises InvalidInputError: the message names the limit.
+    """
+    for name in ("max_credits", "max_credits_per_run"):
+        value = options.get(name)
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if value is not None and not is_count:
+            raise InvalidInputError(f"{name} must be a whole number, 0 or more; it is {value!r}.")
 
 
 def check_body(tool: Tool, name: str, body: Any, *, rendered: bool) -> None:

@@ -15,7 +15,13 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.exceptions import one_clear_error
 from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.links import MagicHourLink
-from magic_hour_provider.operators.arguments import check_body, check_conn_id, check_options, to_seconds
+from magic_hour_provider.operators.arguments import (
+    check_body,
+    check_conn_id,
+    check_credit_limits,
+    check_options,
+    to_seconds,
+)
 from magic_hour_provider.storage.folders import clean_folder
 
 if TYPE_CHECKING:
@@ -48,7 +54,8 @@ class MagicHourBatchOperator(BaseOperator):
     :param output_path: folder for files and records: any ``ObjectStoragePath`` (``s3://conn@bucket/x``). The same
         folder in the next run: only what is missing is made. It may be a template.
     :param max_active_jobs: how many jobs are at Magic Hour at the same time: at most what the plan runs at once.
-    :param max_credits: limit in credits of what this task instance is charged, over all its tries; None: no limit.
+    :param max_credits: limit in credits of what this task instance is charged, over all its tries, or an earlier task's
+        output that is one; None: no limit.
     :param max_credits_per_run: limit in credits of what all tasks of the DAG run pay together; None: the DAG's param of
         this name, or the setting ``[magic_hour] max_credits_per_run``. While it runs a batch reserves what it may still
         spend: all that is left, unless ``max_credits`` says less.
@@ -68,7 +75,14 @@ class MagicHourBatchOperator(BaseOperator):
     :raises AirflowException: (when it runs) items are missing, and a retry may make them.
     """
 
-    template_fields: Sequence[str] = ("requests", "request", "output_path", "extra_request", "magic_hour_conn_id")
+    template_fields: Sequence[str] = (
+        "requests",
+        "request",
+        "output_path",
+        "extra_request",
+        "magic_hour_conn_id",
+        "max_credits",
+    )
     template_fields_renderers = {"request": "json", "extra_request": "json"}
     operator_extra_links = (MagicHourLink(),)
     ui_color = "#e9e2ff"
@@ -107,6 +121,7 @@ class MagicHourBatchOperator(BaseOperator):
         self.output_path = clean_folder(output_path)
         self.max_active_jobs = max_active_jobs
         self.max_credits = max_credits
+        self._is_limited = max_credits is not None
         self.max_credits_per_run = max_credits_per_run
         self.canary = canary
         self.item_retries = item_retries
@@ -195,6 +210,9 @@ class MagicHourBatchOperator(BaseOperator):
             raise self._init_error
         if self._render_errors:
             raise InvalidInputError(f"What all items have in common cannot be sent: {'; '.join(self._render_errors)}.")
+        check_credit_limits(vars(self))
+        if self._is_limited and self.max_credits is None:
+            raise InvalidInputError("max_credits is None, as the earlier task that should give it returned nothing.")
         output_path = str(clean_folder(self.output_path) or "")
         if not output_path:
             raise InvalidInputError("output_path is empty: a batch keeps its records there.")

@@ -17,6 +17,7 @@ from magic_hour_provider.links import MagicHourLink
 from magic_hour_provider.operators.arguments import (
     check_body,
     check_conn_id,
+    check_credit_limits,
     check_given,
     check_options,
     find_mapped_paths,
@@ -246,6 +247,7 @@ class MagicHourOperator(BaseOperator):
         check_body(self.tool, "request", self.request, rendered=True)
         check_body(self.tool, "extra_request", extra, rendered=True)
         missing = find_missing_xcoms(self._xcom_paths, {name: getattr(self, name) for name in _TEMPLATED})
+        check_credit_limits(vars(self))
         errors = (*self._argument_errors, *self._render_errors, *missing)
         return JobSpec(
             tool=self.tool,
