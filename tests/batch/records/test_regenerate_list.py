@@ -48,9 +48,17 @@ def test_new_jobs_of_many_items(records, place):
     assert len(ItemRecords.open(place.uri).load()["b"].instructions) == 1
 
 
+def test_what_was_failed_and_is_complete_by_now(records, place):
+    """The same job's files were stored by another worker: nothing is missing, so nothing is paid for again."""
+    records.instruct_many({"b": records.load()["b"]}, new_list_name())
+    assert [one.action for one in records.load()["b"].instructions] == ["regenerate"]
+    records.deliver("b", 1, done("job-b"))
+    assert ItemRecords.open(place.uri).load()["b"].instructions == ()
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"{}", b'{"version": 2, "items": {"a": [1, "job-a"]}}', b'{"version": 1, "items": 5}',
-             b'{"version": 1, "items": {"a": 5, "b": ["1", "x"], "c": [1, null]}}'],
+    "data", [b"", b"{", b"[]", b"{}", b'{"version": 2, "items": {"a": [1, "x", "done"]}}', b'{"version": 1, "items": 5}',
+             b'{"version": 1, "items": {"a": 5, "b": ["1", "x", "failed"], "c": [1, null, "job"]}}'],
 )  # fmt: skip
 def test_a_list_that_cannot_be_read(records, data):
     """It asks for nothing, and stops nobody."""

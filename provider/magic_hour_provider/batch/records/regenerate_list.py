@@ -28,15 +28,16 @@ _VERSION = 1
 class RegenerateList:
     """The items of which new jobs are wanted.
 
-    :param replaced: what each takes the place of, by key: the number of the intent, and the id of its job, if any.
+    :param replaced: what each takes the place of, by key: the number of the intent, the id of its job, if any, and the
+        status. One that has become complete since it failed is not paid for again.
     """
 
-    replaced: Mapping[str, tuple[int, str]]
+    replaced: Mapping[str, tuple[int, str, str]]
 
     @classmethod
     def of(cls, states: Mapping[str, ItemState]) -> RegenerateList:
         """Return the list that is for these states, by key."""
-        return cls({key: (state.number, state.job_id or "") for key, state in states.items()})
+        return cls({key: _name(state) for key, state in states.items()})
 
     @classmethod
     def read(cls, data: bytes | None) -> RegenerateList:
@@ -51,7 +52,7 @@ class RegenerateList:
         items = values.get("items") if isinstance(values, dict) and values.get("version") == _VERSION else None
         if not isinstance(items, dict):
             return cls({})
-        return cls({key: (value[0], value[1]) for key, value in items.items() if _is_entry(value)})
+        return cls({key: (value[0], value[1], value[2]) for key, value in items.items() if _is_entry(value)})
 
     def to_bytes(self, at: float) -> bytes:
         """Return what the file holds; :meth:`read` reads it back.
@@ -65,7 +66,7 @@ class RegenerateList:
         """Whether a new job is wanted in the place of an item's present state."""
         if state.status in ("new", "intent", "conflict"):
             return False
-        return self.replaced.get(key) == (state.number, state.job_id or "")
+        return self.replaced.get(key) == _name(state)
 
     def apply(self, key: str, state: ItemState) -> ItemState:
         """Return an item's state with what is wanted of it."""
@@ -87,6 +88,10 @@ def is_list_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def _name(state: ItemState) -> tuple[int, str, str]:
+    return state.number, state.job_id or "", state.status
+
+
 def _is_entry(value: Any) -> bool:
-    is_pair = isinstance(value, list) and len(value) == 2
-    return is_pair and isinstance(value[0], int) and isinstance(value[1], str)
+    is_whole = isinstance(value, list) and len(value) == 3
+    return is_whole and isinstance(value[0], int) and all(isinstance(text, str) for text in value[1:])

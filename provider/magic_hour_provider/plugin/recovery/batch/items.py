@@ -85,7 +85,7 @@ class ItemsToRegenerate:
     @property
     def replaces(self) -> str:
         """Names the states that new jobs take the place of."""
-        states = [[key, state.number, state.job_id] for key, state in sorted(self.states.items())]
+        states = [[key, state.number, state.job_id, state.status] for key, state in sorted(self.states.items())]
         return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:16]
 
     def describe(self) -> str:
