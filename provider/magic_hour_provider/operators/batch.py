@@ -50,7 +50,8 @@ class MagicHourBatchOperator(BaseOperator):
         Rows are data: no text in them is rendered as a template. All are checked before the first payment.
     :param request: what all rows have in common; each is merged deeply over it, and its lists replace.
     :param item_id: the column that names a row's item. Without it equal requests are one item.
-    :param magic_hour_conn_id: the connection; may be a template.
+    :param magic_hour_conn_id: the connection; may be a template over the run. Without ``item_id`` another connection
+        means other items, also on a retry.
     :param output_path: folder for files and records: any ``ObjectStoragePath`` (``s3://conn@bucket/x``). The same
         folder in the next run: only what is missing is made. It may be a template.
     :param max_active_jobs: how many jobs are at Magic Hour at the same time: at most what the plan runs at once.
