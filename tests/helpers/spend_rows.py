@@ -24,10 +24,10 @@ Reported = Mapping[tuple[str, str], Any]
 """XComs of a run by their task and key."""
 
 
-def spend_dag(dag_id: str) -> DAG:
+def spend_dag(dag_id: str, tasks: Sequence[str] = TASKS) -> DAG:
     """Return a DAG with some tasks that may pay."""
     with DAG(dag_id, schedule=None) as dag:
-        for task_id in TASKS:
+        for task_id in tasks:
             MagicHourOperator(task_id=task_id, tool="ai-image-generator", request=REQUEST)
     return dag
 
