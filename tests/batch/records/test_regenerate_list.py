@@ -57,9 +57,17 @@ def test_what_was_failed_and_is_complete_by_now(records, place):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"{}", b'{"version": 2, "items": {"a": [1, "x", "done"]}}', b'{"version": 1, "items": 5}',
-             b'{"version": 1, "items": {"a": 5, "b": ["1", "x", "failed"], "c": [1, null, "job"]}}'],
-)  # fmt: skip
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"version": 2, "items": {"a": [1, "job-a", "done"]}}',
+        b'{"version": 1, "items": 5}',
+        b'{"version": 1, "items": {"a": 5, "b": ["1", "x", "failed"], "c": [1, null, "job"]}}',
+    ],
+)
 def test_a_list_that_cannot_be_read(records, data):
     """It asks for nothing, and stops nobody."""
     records.folder.write(new_list_name(), data)
