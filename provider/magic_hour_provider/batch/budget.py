@@ -41,11 +41,13 @@ class BudgetDecision:
     :param permission: whether.
     :param price: what is reserved for it in credits; None: not known.
     :param reason: why not, as a sentence; empty if it may.
+    :param is_over_limit: whether it is refused as it would pass the limit.
     """
 
     permission: Permission
     price: int | None
     reason: str = ""
+    is_over_limit: bool = False
 
 
 @dataclass
@@ -125,7 +127,7 @@ class Budget:
             # What is under way may settle lower, or be refunded.
             return BudgetDecision(Permission.WAIT, price, reason)
         self.stop_reason = reason
-        return BudgetDecision(Permission.STOP, price, reason)
+        return BudgetDecision(Permission.STOP, price, reason, is_over_limit=True)
 
     # -- what has happened
 

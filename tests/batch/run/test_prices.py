@@ -46,8 +46,16 @@ def test_a_refund_frees_credits(batches):
     assert batches.creates() == 3
 
 
-def test_a_published_price_above_the_limit_is_not_paid_for(batches):
-    """The first item's estimate counts: nothing is sent where it is above what is left."""
+def test_a_published_price_above_the_limit_is_not_paid_for(batches, monkeypatch):
+    """The first item's estimate counts: nothing is sent where it is above what is left, and that is counted."""
+    counted = []
+
+    class Stats:
+        @staticmethod
+        def incr(name, count, *, tags):
+            counted.append((name, count))
+
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.Stats", Stats, raising=False)
     priced = {"image_count": 4, "model": "flux-schnell", "resolution": "640px"}  # 20 credits
     ti = TaskInstance("campaign")
     with pytest.raises(
@@ -55,6 +63,7 @@ def test_a_published_price_above_the_limit_is_not_paid_for(batches):
     ):
         batches.attempt(batches.operator(rows(3, **priced), item_id="sku", max_credits=19), ti)
     assert batches.creates() == 0
+    assert counted == [("magic_hour.credits_refused", 3)]
     ti.clear()
     with pytest.raises(
         AirflowException, match=r"1 are complete.*The next item costs 20 credits, and 19 of max_credits"

@@ -170,6 +170,7 @@ class BatchAttempt:
         self._push(engine, payments.budget.spent)
         if payments.left:
             if refusal is not None:
+                payments.count_refused()
                 payments.stop(str(refusal), is_retryable=False)
             elif spec.max_credits_per_run is not None and not self._is_pushed:
                 payments.stop("What this batch reserves could not be written for the other tasks.", is_retryable=True)

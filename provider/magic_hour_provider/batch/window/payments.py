@@ -23,6 +23,7 @@ from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.ledger.fingerprint import find_readable
 from magic_hour_provider.ledger.record import RecordError, RunCredits
+from magic_hour_provider.metrics import CREDITS_REFUSED, count_credits
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -62,7 +63,7 @@ class Payments:
         self._connection_failures = 0
         self._lost = 0
         self._limited_since: float | None = None
-        self._observed = observed
+        self._observed, self._dag_id = observed, owner.dag_id
         self.budget = self._make_budget(records, owner)
 
     def _make_budget(self, records: ItemRecords, owner: Owner) -> Budget:
@@ -165,6 +166,8 @@ class Payments:
             decision = self.budget.may_send(key, priced, self._estimate(item, priced))
             if decision.permission is Permission.STOP:
                 reason = self.budget.describe_stop(map(self.find_priced, self._queue))
+                if decision.is_over_limit:
+                    self.count_refused()
                 self.stop(f"{reason} {self._spec.limit_note}".rstrip(), is_retryable=False)
                 return None
             if decision.permission is Permission.WAIT:
@@ -237,6 +240,10 @@ class Payments:
         self._paused_until = clock.current().now() + _PAUSE_S
         if self._lost >= _MAX_LOST:
             self.stop(f"{self._lost} responses in a row were lost, the last one so: {error.message}", is_retryable=True)
+
+    def count_refused(self) -> None:
+        """Count what is left for the metrics, as a limit of credits refuses it."""
+        count_credits(self.left, self._spec.tool.slug, self._dag_id, metric=CREDITS_REFUSED)
 
     def stop(self, reason: str, *, is_retryable: bool) -> None:
         """Submit nothing more in this attempt.
