@@ -130,6 +130,8 @@ class BatchTask(Protocol):
     """The operator, as an attempt sees it."""
 
     outlets: list[Any]
+    output_path: Any
+    """Folder of the batch, rendered."""
     attempt: StoppableBatch | None
 
     @property

@@ -18,6 +18,7 @@ from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.rows.items import Items, read_items
 from magic_hour_provider.batch.run.conclusion import find_failure, make_manifest
+from magic_hour_provider.batch.run.earlier import add_earlier_payments
 from magic_hour_provider.batch.run.file_events import FileEvents
 from magic_hour_provider.batch.run.results import write_results
 from magic_hour_provider.batch.run.run_limit import limit_by_run
@@ -60,6 +61,8 @@ def run_batch(task: BatchTask, context: Context, passage: Passage | None = None)
     try:
         outcome = attempt.run(task.batch_spec())
     except errors.MagicHourError as error:
+        if attempt.may_have_paid:
+            add_earlier_payments(error, str(task.output_path or ""), Owner.of(context["ti"]))
         attempt.push_failure(error)
         raise to_airflow_error(error) from find_cause(error)
     if not isinstance(outcome, BatchDeferral):
@@ -80,6 +83,8 @@ class BatchAttempt:
     ) -> None:
         self._log, self._context, self._ti = log, context, context["ti"]
         self._is_first = passage is None
+        self.may_have_paid = passage is not None or (self._ti.try_number or 0) > 1
+        """Whether this worker, or one before it, may have paid for items."""
         self._passage = passage or Passage(clock.current().now())
         self._facts: dict[str, Any] = {}
         self._map_index = -1 if self._ti.map_index is None else self._ti.map_index
@@ -102,7 +107,7 @@ class BatchAttempt:
             "output_path": spec.output_path,
             "max_credits": spec.max_credits,
         }
-        if self._is_first and (self._ti.try_number or 0) <= 1:
+        if not self.may_have_paid:
             self._facts["run_credits"] = asdict(RunCredits()) | {"map_index": self._map_index}
         hook = MagicHourHook(spec.conn_id)
         settings = hook.settings()
@@ -178,6 +183,7 @@ class BatchAttempt:
                 check_min_credits(account)
             except errors.MagicHourError as error:  # what is under way is paid for, and is waited for
                 payments.stop(str(error), is_retryable=error.retryable)
+        self.may_have_paid = True
         with defer_alarm() as is_alarm_pending:
             deferral = engine.run(is_alarm_pending)
         self._log.info(engine.describe())

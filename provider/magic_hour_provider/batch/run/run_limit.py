@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from magic_hour_provider.api.errors import CreditLimitError, describe_credits
+from magic_hour_provider.api.errors import CreditLimitError, InvalidInputError, MagicHourError, describe_credits
 from magic_hour_provider.batch.spec import BatchSpec
 from magic_hour_provider.execution.payment.run_budget import describe_spending, find_run_limit, read_other_tasks
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 def limit_by_run(
     spec: BatchSpec, context: Mapping[str, Any], log: FilteringBoundLogger
-) -> tuple[BatchSpec, CreditLimitError | None]:
+) -> tuple[BatchSpec, MagicHourError | None]:
     """Return what the user asked for with the limit that the run leaves, and why nothing may be paid; None: it may.
 
     :param context: Airflow's context of the running task.
-    :raises InvalidInputError: the limit is no number of credits.
     """
-    limit = find_run_limit(context, spec.max_credits_per_run)
+    try:
+        limit = find_run_limit(context, spec.max_credits_per_run)
+    except InvalidInputError as error:  # what is under way is paid for, and is waited for
+        return spec, error
     if limit is None:
         return spec, None
     spec, others = replace(spec, max_credits_per_run=limit.credits), read_other_tasks(context)

@@ -1,0 +1,91 @@
+"""An attempt of a batch that cannot go on: it says what was paid for before, and what is under way is not given up."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
+
+from helpers.attempts import TaskInstance
+from helpers.batches import Batches, rows
+from magic_hour_provider.api.errors import TransferError
+from magic_hour_provider.batch.run import attempt as attempts
+
+LONG = {
+    "tool": "text-to-video",
+    "request": {"end_seconds": 3, "style": {"prompt": "[[seconds:200]]"}},
+    "item_id": "sku",
+}
+GIVEN = [{"sku": "a"}, {"sku": "b"}]
+PAID = r"This task has paid for 2 jobs so far \(144 credits\)\. The job was paid for and stays charged"
+
+
+@pytest.fixture
+def batches(airflow):
+    """Batches of one folder."""
+    return Batches(airflow)
+
+
+@pytest.fixture
+def begun(batches):
+    """A task instance that has paid for two jobs and waits in the triggerer, and its deferral."""
+    ti = TaskInstance("campaign")
+    ti.next_attempt()
+    deferral = batches.start(batches.operator(GIVEN, **LONG), ti)
+    assert isinstance(deferral, TaskDeferred)
+    return ti, deferral
+
+
+def test_a_connection_that_is_missing_when_a_worker_resumes(batches, begun):
+    """Airflow's API in trouble looks like that: it is retryable, as jobs are under way, and no charge is denied."""
+    ti, deferral = begun
+    batches.airflow.disconnect()
+    with pytest.raises(AirflowException, match=PAID) as caught:
+        operator = batches.operator(GIVEN, **LONG)
+        operator.execute_complete(ti.context(operator), {}, **deferral.kwargs)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert "paid for 2 jobs" in ti.xcoms["magic_hour_batch"]["error"]
+    batches.airflow.connect()
+    assert batches.attempt(batches.operator(GIVEN, **LONG), ti)["complete"] == 2
+    assert batches.creates() == 2
+
+
+def test_rows_that_cannot_work_at_a_retry(batches, begun):
+    """What is wrong with them is said as before, beside what was paid for."""
+    ti, _ = begun
+    with pytest.raises(AirflowException, match=rf"(?s)1 of 3 rows.*{PAID}"):
+        batches.attempt(batches.operator([*GIVEN, {"sku": "c", "end_seconds": "many"}], **LONG), ti)
+    assert batches.creates() == 2
+
+
+def test_a_limit_that_cannot_be_read_stops_payments_alone(batches, begun):
+    """Jobs that are under way are waited for; what is left is not paid for."""
+    ti, deferral = begun
+    batches.airflow.setting("max_credits_per_run", "many")
+    operator = batches.operator(GIVEN, **LONG)
+    while isinstance(deferral, TaskDeferred):
+        deferral = batches.resume(operator, ti, deferral)
+    assert deferral["complete"] == 2
+    with pytest.raises(AirflowFailException, match=r"(?s)1 are missing.*Nothing more was submitted: A setting"):
+        batches.attempt(batches.operator([*GIVEN, {"sku": "c"}], **LONG), ti)
+    assert batches.creates() == 2
+
+
+def test_results_that_cannot_be_written(batches, monkeypatch):
+    """At the end of the very attempt that has paid, too."""
+
+    def fail(*_, **__):
+        raise TransferError("The disk is full.")
+
+    monkeypatch.setattr(attempts, "write_results", fail)
+    with pytest.raises(AirflowException, match=r"The disk is full\. This task has paid for 1 job so far"):
+        batches.attempt(batches.operator(rows(1), item_id="sku"), TaskInstance("campaign"))
+    assert batches.creates() == 1
+
+
+def test_a_first_attempt_that_fails_before_it_pays(batches):
+    """There nothing was paid for, whatever others have recorded in the folder."""
+    batches.attempt(batches.operator(rows(1), item_id="sku"), TaskInstance("other"))
+    batches.airflow.disconnect()
+    with pytest.raises(AirflowFailException, match="No job was created and nothing was charged"):
+        batches.attempt(batches.operator(rows(1), item_id="sku"), TaskInstance("campaign"))
+    assert batches.creates() == 1
