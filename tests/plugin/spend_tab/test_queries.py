@@ -136,6 +136,9 @@ def test_what_earlier_attempts_have_paid(airflow_tables):
     put_record("spend", "film", {"job_id": "mine", "credits_charged": 77, "tool": "animation"}, run_id=name_run(2))
     last, same, first = read().runs
     assert (first.credits, first.jobs, first.failed, first.refunded) == (228, 5, 1, 1)
+    history[0]["earlier"] = {"paid": 40, "reserved": 0, "is_known": True}
+    put_record("spend", "film", {"job_id": "film0", "credits_charged": 1, "history": history}, run_id=name_run(0))
+    assert read().runs[-1].credits == 268
     assert same.credits == 128
     assert (last.tools, last.unreadable) == ({"animation": 77}, 0)
 

@@ -239,6 +239,10 @@ def _read_jobs(text: str | None) -> Iterator[tuple[str, _PaidJob]]:
             tool = entry.get("tool")
             tool = _name_tool(tool if isinstance(tool, str) else None)
             yield job_id, _PaidJob(tool, credits, is_failed, is_refunded)
+            left_out = entry.get("earlier")  # of the jobs that a long history has no place for
+            paid = safe_number(left_out.get("paid")) if isinstance(left_out, dict) else None
+            if paid is not None and paid > 0:
+                yield f"before {job_id}", _PaidJob(tool, paid)
 
 
 @lru_cache(maxsize=256)  # thousands of jobs share a few names
