@@ -70,7 +70,7 @@ def test_the_campaign_is_one(tmp_path):
     file = tmp_path / "campaign.csv"
     file.write_text(re.findall(r"```csv\n(.*?)```", section, re.S)[0])
     shared = {"request": made.request, "item_id": made.item_id}
-    with read_items(made.tool, str(file), **shared, conn_id="", host="", check_files=False) as items:
+    with read_items(made.tool, str(file), **shared, conn_id="", host="", is_first=False) as items:
         bodies = {item.item_id: items.prepare(item).body for item in items}
     photos = ["s3://aws_default@media/shoe-1.jpg", "s3://aws_default@media/shoe-2.jpg"]
     assert [body["assets"]["image_file_paths"] for body in bodies.values()] == [[photo] for photo in photos]

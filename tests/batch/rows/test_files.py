@@ -56,7 +56,7 @@ def test_a_file_that_rows_share_is_asked_for_once(photos, asked):
 def test_what_a_resuming_worker_asks_for(photos, asked):
     """Files that were checked before are not asked for where items have ids, until a fingerprint needs one."""
     rows = [{FIELD: str(photos / "a.png"), "sku": 1}, {FIELD: str(photos / "gone.png"), "sku": 2}]
-    with reading(rows, item_id="sku", check_files=False) as items:
+    with reading(rows, item_id="sku", is_first=False) as items:
         assert not asked
         first, second = items
         assert items.fingerprint(first)
@@ -65,9 +65,9 @@ def test_what_a_resuming_worker_asks_for(photos, asked):
         with pytest.raises(InvalidInputError, match=r"gone\.png' cannot be read"):
             items.fingerprint(second)
     without_ids = [{FIELD: row[FIELD]} for row in rows]
-    assert len(keys(without_ids[:1], check_files=False)) == 1
+    assert len(keys(without_ids[:1], is_first=False)) == 1
     with pytest.raises(InvalidInputError, match=r"row 2: .*gone\.png' cannot be read"):
-        keys(without_ids, check_files=False)
+        keys(without_ids, is_first=False)
 
 
 def test_content_is_identity(photos):

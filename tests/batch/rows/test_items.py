@@ -16,7 +16,7 @@ from airflow.sdk import Asset, ObjectStoragePath
 from helpers.rows import LINK, SHARED, TOOL, bodies, keys, reading
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.errors import InvalidInputError
-from magic_hour_provider.batch.rows import spool
+from magic_hour_provider.batch.rows import checks, spool
 from magic_hour_provider.execution.spec import JobSpec, prepare_request
 
 PICTURE = {"assets": {"image_file_paths": [LINK]}}
@@ -366,3 +366,42 @@ def test_requests_are_not_held_in_memory(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
+
+
+# -- a worker that resumes --------------------------------------------------------------------------------------------
+
+RESUMED = [
+    {"sku": "a", "style.prompt": "A"},
+    {"sku": 7, "style": {"prompt": "B"}, "assets.image_file_paths[0]": LINK + "?b", "image_count": "2"},
+    {"sku": "C c", "name": 2024.0, "image_count": 3.0},
+    {"sku": "d", "assets": {"image_file_paths": [ObjectStoragePath(LINK)]}},
+]
+
+
+def test_a_worker_that_resumes_checks_the_rows_that_it_needs(monkeypatch):
+    """Each request, its key and its fingerprint are those of the first worker; nothing else is checked again."""
+    with reading(RESUMED, item_id="sku") as items:
+        expected = [(item, items.prepare(item), items.fingerprint(item)) for item in items]
+    checked = []
+    real = checks.prepare_request
+    monkeypatch.setattr(checks, "prepare_request", lambda *row: checked.append(row) or real(*row))
+    with reading(RESUMED, item_id="sku", is_first=False) as items:
+        assert len(checked) == 1  # a path is no JSON, which a row on disk is
+        assert [(item, items.prepare(item), items.fingerprint(item)) for item in items] == expected
+        assert items.find("a") == expected[0][0]
+        items.check_sizes("free")
+    with reading([{"style": {"prompt": "a"}}, {"style": {"prompt": "a"}}], is_first=False) as items:
+        assert (len(items), items.duplicates) == (1, 1)  # the request is the identity
+
+
+def test_a_row_that_became_a_bad_one_while_the_batch_ran():
+    """Its request is not sent, and the error names it; the others are not touched. An id must still be one."""
+    with reading([{"sku": "a", "image_count": "many"}, {"sku": "b"}], item_id="sku", is_first=False) as items:
+        bad, good = items
+        for ask in (items.prepare, items.fingerprint):
+            with pytest.raises(InvalidInputError, match=r"row 1 of .* was changed while its batch ran.*image_count"):
+                ask(bad)
+        assert items.prepare(good).body == SHARED
+    for rows in ([{"sku": "a"}, {"sku": "a"}], [{"sku": None}], ["no dict"]):
+        with pytest.raises(InvalidInputError, match=r"row \d"), reading(rows, item_id="sku", is_first=False):
+            pass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,21 +72,19 @@ class RowChecker:
 
         :raises BadRowError: it cannot work.
         """
-        if row.problem is not None:
-            raise BadRowError(row.problem)
-        if not isinstance(row.values, Mapping):
-            raise BadRowError(f"it is no dict of columns but {type(row.values).__name__}")
-        try:
-            values = expand_columns(row.values)
+        with _translating_errors():
+            values = _expand(row)
             item_id = self._take_id(values)
             request = merge_request(self._request, self._normalize(values))
-        except RecursionError:
-            raise BadRowError("it is nested too deeply, or holds itself") from None
-        except BadRowError:
-            raise
-        except ValueError as error:
-            raise BadRowError(str(error)) from None
         return self._check(request, item_id)
+
+    def find_id(self, row: Row) -> str | None:
+        """Return a row's id, and check nothing else of it.
+
+        :raises BadRowError: it has none, or cannot be read.
+        """
+        with _translating_errors():
+            return self._take_id(_expand(row))
 
     def _check(self, request: Mapping[str, Any], item_id: str | None) -> CheckedRow:
         tool = self._tool
@@ -137,6 +136,26 @@ class RowChecker:
                 if node:
                     break
         return item_id
+
+
+@contextmanager
+def _translating_errors() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise BadRowError("it is nested too deeply, or holds itself") from None
+    except BadRowError:
+        raise
+    except ValueError as error:
+        raise BadRowError(str(error)) from None
+
+
+def _expand(row: Row) -> dict[str, Any]:
+    if row.problem is not None:
+        raise BadRowError(row.problem)
+    if not isinstance(row.values, Mapping):
+        raise BadRowError(f"it is no dict of columns but {type(row.values).__name__}")
+    return expand_columns(row.values)
 
 
 def _with_whole_numbers(value: Any) -> Any:

@@ -89,6 +89,11 @@ class InputFiles:
         """Yield what is wrong with the files of a row."""
         yield from (self.errors[one.uri] for one in inputs if one.uri in self.errors)
 
+    @property
+    def has_sizes(self) -> bool:
+        """Whether any file was asked for."""
+        return bool(self._found)
+
     def size(self, one: Input) -> int | None:
         """Return the size of a file to upload, in bytes; None: it is none, or was not asked for."""
         found = self._found.get(one.uri or "")

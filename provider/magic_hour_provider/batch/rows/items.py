@@ -25,6 +25,7 @@ from magic_hour_provider.api.validation import Findings
 from magic_hour_provider.batch.rows.checks import BadRowError, RowChecker
 from magic_hour_provider.batch.rows.files import InputFiles
 from magic_hour_provider.batch.rows.formats.reading import RowSource, open_rows
+from magic_hour_provider.batch.rows.formats.row import Row
 from magic_hour_provider.batch.rows.keys import make_key, make_request_key
 from magic_hour_provider.batch.rows.problems import Problems
 from magic_hour_provider.batch.rows.spool import Spool
@@ -76,7 +77,7 @@ def read_items(
     item_id: str | None = None,
     conn_id: str,
     host: str,
-    check_files: bool = True,
+    is_first: bool = True,
 ) -> Iterator[Items]:
     """Read and check all rows of a batch.
 
@@ -87,8 +88,8 @@ def read_items(
         unless the tool has a field of this name. None: equal requests are one item.
     :param conn_id: the connection; part of what a request is.
     :param host: base URL of the client; part of it too.
-    :param check_files: False: of the files that rows give, only those are asked for that an identity is made of, as
-        when the same rows were checked before and a worker resumes.
+    :param is_first: False: the same rows were checked before, and a worker resumes. Of the files that rows give, only
+        those are asked for that an identity is made of; and a row that has an id is checked when its request is needed.
     :returns: the items, until the block ends: then their temporary file is deleted.
     :raises InvalidInputError: rows cannot work: the first 20, with line and field, and the count.
     :raises TransferError: a storage does not answer; a retry may help.
@@ -96,9 +97,9 @@ def read_items(
     tool = get_tool(tool)
     checker = RowChecker(tool, request or {}, extra_request or {}, item_id)
     with open_rows(requests) as source, closing(Spool()) as spool:
-        files = InputFiles(is_read=check_files, is_identified=item_id is None)
-        items = Items(tool, source, spool, files, item_id=item_id, conn_id=conn_id, host=host)
-        items.read(checker)
+        files = InputFiles(is_read=is_first, is_identified=item_id is None)
+        items = Items(tool, source, spool, files, checker, item_id=item_id, conn_id=conn_id, host=host)
+        items.read(is_first=is_first)
         yield items
 
 
@@ -109,6 +110,7 @@ class Items:
     :param source: the rows.
     :param spool: takes the requests.
     :param files: takes the files in them.
+    :param checker: of the rows.
     :param item_id: the column that holds a row's id.
     :param conn_id: the connection.
     :param host: base URL of the client.
@@ -120,6 +122,7 @@ class Items:
         source: RowSource,
         spool: Spool,
         files: InputFiles,
+        checker: RowChecker,
         *,
         item_id: str | None,
         conn_id: str,
@@ -132,7 +135,7 @@ class Items:
         """How many rows there are."""
         self.duplicates = 0
         """How many rows ask for what a row before asks for: they are one item. With an ``item_id`` that is an error."""
-        self._source, self._spool, self._files = source, spool, files
+        self._source, self._spool, self._files, self._checker = source, spool, files, checker
         self._item_id, self._conn_id, self._host = item_id, conn_id, host
         self._problems = Problems(source.name, source.unit)
         self._warnings: dict[str, RowWarning] = {}
@@ -140,22 +143,29 @@ class Items:
         self._ids: list[str] = []  # of each item
         self._keys: list[str] = []
         self._index: dict[str, int] = {}  # items by key
+        self._unchecked: set[int] = set()
+        """Places in the spool that have a row as it was given."""
         self._spooled: array[int] | None = None  # of each item its place in the spool; None: the same
 
-    def read(self, checker: RowChecker) -> None:
-        """Read and check all rows, once."""
-        self._read_rows(checker)
+    def read(self, *, is_first: bool = True) -> None:
+        """Read all rows, once, and check them.
+
+        :param is_first: False: as of :func:`read_items`.
+        """
+        self._read_rows(is_lazy=not is_first and self._item_id is not None)
         self._spool.finish()
         self._files.check()
         if self._item_id is None or self._files.errors:
             self._read_identities()
         self._problems.raise_any(self.rows, is_cut_short=self._files.is_cut_short)
 
-    def _read_rows(self, checker: RowChecker) -> None:
+    def _read_rows(self, *, is_lazy: bool) -> None:
         for row in self._source.rows:
             self.rows += 1
             try:
-                checked = checker.check(row)
+                if is_lazy and self._add_unchecked(row):
+                    continue
+                checked = self._checker.check(row)
                 if checked.item_id is not None:
                     self._add_id(checked.item_id)
             except BadRowError as error:
@@ -166,6 +176,19 @@ class Items:
             self._spool.add(checked.body)
             self._numbers.append(row.number)
             self._files.add(checked.inputs)
+
+    def _add_unchecked(self, row: Row) -> bool:
+        """Add a row as it was given, and return whether that could be done: a spool holds only JSON."""
+        item_id = self._checker.find_id(row)
+        try:
+            place = self._spool.add(row.values)
+        except (TypeError, ValueError):
+            return False
+        self._numbers.append(row.number)
+        self._unchecked.add(place)
+        if item_id is not None:
+            self._add_id(item_id)
+        return True
 
     def _add_id(self, item_id: str) -> None:
         key = make_key(item_id)
@@ -234,18 +257,31 @@ class Items:
     def _place(self, index: int) -> int:
         return index if self._spooled is None else self._spooled[index]
 
+    def _read(self, place: int) -> Mapping[str, Any]:
+        body = self._spool.read(place)
+        if place not in self._unchecked:
+            return body
+        try:
+            return self._checker.check(Row(self._numbers[place], body)).body
+        except BadRowError as error:
+            where = f"{self._source.unit} {self._numbers[place]} of {self.name}"
+            raise InvalidInputError(f"{where} was changed while its batch ran, and cannot be sent: {error}.") from None
+
     def prepare(self, item: Item) -> PreparedRequest:
-        """Return an item's request, read from disk; it was checked before, and its warnings are in :attr:`warnings`."""
-        body = self._spool.read(self._place(item.number - 1))
+        """Return an item's request, read from disk; it was checked before, and its warnings are in :attr:`warnings`.
+
+        :raises InvalidInputError: it was not checked by this worker, and has been changed since it was by another one.
+        """
+        body = self._read(self._place(item.number - 1))
         return PreparedRequest(body, find_inputs(self.tool, body), Findings())
 
     def fingerprint(self, item: Item) -> dict[str, str]:
         """Return what makes an item's request another one, by field, as that of a job; computed when it is asked for.
 
-        :raises InvalidInputError: a file in it cannot be read any more.
+        :raises InvalidInputError: as :meth:`prepare`; or a file in it cannot be read any more.
         :raises TransferError: its storage does not answer.
         """
-        body = self._identify(self._spool.read(self._place(item.number - 1)))
+        body = self._identify(self._read(self._place(item.number - 1)))
         return compute_fingerprint(body, **self._facts)
 
     def check_sizes(self, tier: str | None) -> None:
@@ -255,7 +291,7 @@ class Items:
         :raises InvalidInputError: as of :func:`read_items`.
         """
         problems = Problems(self.name, self._source.unit)
-        for index in range(len(self)):
+        for index in range(len(self) if self._files.has_sizes else 0):
             place = self._place(index)
             errors = []
             for one in find_inputs(self.tool, self._spool.read(place)):

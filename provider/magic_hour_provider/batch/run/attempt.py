@@ -121,7 +121,7 @@ class BatchAttempt:
                 item_id=spec.item_id,
                 conn_id=spec.conn_id,
                 host=client.base_url,
-                check_files=self._is_first,
+                is_first=self._is_first,
             ) as items,
         ):
             return self._run(spec, settings, client, items)

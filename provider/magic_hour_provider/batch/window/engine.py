@@ -7,7 +7,7 @@ in memory: what an item is, the spool has, and what has become of it, the record
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
@@ -269,13 +269,19 @@ class Engine:
             return
         job = seen if isinstance(seen, Job) else Job.gone(record.kind, record.job_id or "")
         if outcome.status == COMPLETE:
-            item = self._items.find(key)
-            request = self._items.prepare(item).body if item is not None else {}
-            future = self._store_pool.submit(self._collector.store, active.job, job, request)
+            future = self._store_pool.submit(self._collector.store, active.job, job, self._find_request(key))
             self._start(future, partial(self._on_stored, key, job))
         else:
             self.polls.end(key)
             self._on_failed(active.job, job)
+
+    def _find_request(self, key: str) -> Mapping[str, Any]:
+        """Return an item's request, for the sidecar; empty: its row is not there any more, or another one."""
+        item = self._items.find(key)
+        try:
+            return self._items.prepare(item).body if item is not None else {}
+        except errors.MagicHourError:
+            return {}
 
     def _on_failed(self, one: JobOfItem, job: Job) -> None:
         key = one.key
