@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from dataclasses import replace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from helpers.attempts import TaskInstance
 from helpers.batches import Batches, results
@@ -17,6 +21,10 @@ from magic_hour_provider.batch.records.names import StepName
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.times import parse_time
+
+EXAMPLES = int(os.environ.get("MAGIC_HOUR_EXAMPLES", "6"))
+PRICE = 10
+runs = itertools.count()
 
 
 @pytest.fixture
@@ -42,8 +50,8 @@ def most_at_once(batches: Batches) -> int:
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_a_job_that_takes_too_long_keeps_its_place(batches, deferrable):
     """It still runs at Magic Hour; it is collected if it ends while the attempt waits for others."""
-    given = lasting(400, 90, 90, 90, 90, 90, 90, 90, 90)
-    operator = batches.operator(given, item_id="sku", timeout=100, max_active_jobs=2, deferrable=deferrable)
+    long = lasting(400, 90, 90, 90, 90, 90, 90, 90, 90)
+    operator = batches.operator(long, item_id="sku", timeout=100, max_active_jobs=2, deferrable=deferrable)
     made = batches.attempt(operator, TaskInstance("campaign"))
     assert made["complete"] == 9
     assert most_at_once(batches) == 2
@@ -146,3 +154,43 @@ def test_an_intent_is_waited_for_on_the_worker_if_it_is_told_so(batches):
     with pytest.raises(AirflowException, match=r"1 are complete.*1 are of an unknown outcome"):
         batches.attempt(batches.operator(given, deferrable=False, **more), TaskInstance("campaign"))
     assert batches.creates() == 1
+
+
+# -- jobs that end in any order ---------------------------------------------------------------------------------------
+
+
+@given(
+    jobs=st.lists(st.tuples(st.integers(1, 150), st.booleans()), min_size=3, max_size=6),
+    window=st.integers(1, 4),
+    affordable=st.integers(1, 6),
+)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=[Phase.generate],  # a smaller one would take minutes to find
+    derandomize="MAGIC_HOUR_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_budget_and_window_hold_in_any_order_of_completion(batches, jobs, window, affordable):
+    """At no create more is charged than the limit, nor under way than the window, whatever ends when, and fails."""
+    number, already = next(runs), len(batches.airflow.sim.jobs())
+    batches.folder = str(batches.airflow.output / f"campaign_{number}")
+    given_rows = [
+        {"sku": f"{place}", "style": {"prompt": f"{place} [[seconds:{seconds}]]{' [[error:no_source_face]]' * fails}"}}
+        for place, (seconds, fails) in enumerate(jobs)
+    ]
+    more = {"item_id": "sku", "max_active_jobs": window, "max_credits": PRICE * affordable, "max_failed_items": 0.99}
+    try:
+        batches.attempt(batches.operator(given_rows, **more), TaskInstance(f"campaign_{number}"))
+    except AirflowException:
+        assert sum(not fails for _, fails in jobs) >= affordable or all(fails for _, fails in jobs)
+    made = [
+        (parse_time(job["created_at"]) or 0.0, job["seconds"], job["status"] == "error")
+        for job in batches.airflow.sim.jobs()[already:]
+    ]
+    for place, (now, *_) in enumerate(made):
+        before = made[: place + 1]
+        kept = [began for began, lasted, failed in before if not (failed and began + lasted <= now)]
+        assert len(kept) <= affordable
+        assert sum(began + lasted > now for began, lasted, _ in before) <= window
+    assert len(made) <= len(jobs)
