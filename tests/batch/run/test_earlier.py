@@ -7,6 +7,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from helpers.attempts import TaskInstance
 from helpers.batches import Batches, rows
+from helpers.samples import PHOTO
 from magic_hour_provider.api.errors import TransferError
 from magic_hour_provider.batch.run import attempt as attempts
 
@@ -89,3 +90,30 @@ def test_a_first_attempt_that_fails_before_it_pays(batches):
     with pytest.raises(AirflowFailException, match="No job was created and nothing was charged"):
         batches.attempt(batches.operator(rows(1), item_id="sku"), TaskInstance("campaign"))
     assert batches.creates() == 1
+
+
+@pytest.mark.parametrize("then", ["a retry", "a clear", "another run"])
+def test_the_input_of_a_row_that_is_paid_for_is_gone(batches, tmp_path, then):
+    """It is not needed any more, and counts as unchanged; that of a row that is not paid for stops the batch."""
+    photos = [tmp_path / f"{number}.png" for number in range(3)]
+    for photo in photos:
+        photo.write_bytes(PHOTO.read_bytes())
+    requests = [
+        {"sku": str(number), "assets": {"image_file_path": str(photo)}, "style": {"prompt": "[[seconds:200]]"}}
+        for number, photo in enumerate(photos)
+    ]
+    animate = {"tool": "image-to-video", "request": {"end_seconds": 3}, "item_id": "sku", "max_credits": 500}
+    ti = TaskInstance("campaign")
+    with pytest.raises(AirflowException, match="2 are missing"):
+        batches.attempt(batches.operator(requests[:2], **animate, deferrable=False, timeout=60), ti)
+    photos[0].unlink()
+    if then == "a clear":
+        ti.clear()
+    if then == "another run":
+        ti = TaskInstance("campaign")
+        ti.run_id = "manual__2"
+    photos[2].unlink()
+    with pytest.raises(AirflowException, match=r"(?s)1 of 3 rows.*row 3"):
+        batches.attempt(batches.operator(requests, **animate), ti)
+    assert batches.attempt(batches.operator(requests[:2], **animate), ti)["complete"] == 2
+    assert batches.creates() == 2

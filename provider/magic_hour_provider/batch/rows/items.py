@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,6 +78,7 @@ def read_items(
     conn_id: str,
     host: str,
     is_first: bool = True,
+    is_paid: Callable[[str], bool] = lambda key: False,  # noqa: ARG005
 ) -> Iterator[Items]:
     """Read and check all rows of a batch.
 
@@ -90,6 +91,8 @@ def read_items(
     :param host: base URL of the client; part of it too.
     :param is_first: False: the same rows were checked before, and a worker resumes. Of the files that rows give, only
         those are asked for that an identity is made of; and a row that has an id is checked when its request is needed.
+    :param is_paid: whether the item of a key is paid for: with an ``item_id`` its files are not needed any more, and
+        may be gone. Called only where one cannot be read.
     :returns: the items, until the block ends: then their temporary file is deleted.
     :raises InvalidInputError: rows cannot work: the first 20, with line and field, and the count.
     :raises TransferError: a storage does not answer; a retry may help.
@@ -99,7 +102,7 @@ def read_items(
     with open_rows(requests) as source, closing(Spool()) as spool:
         files = InputFiles(is_read=is_first, is_identified=item_id is None)
         items = Items(tool, source, spool, files, checker, item_id=item_id, conn_id=conn_id, host=host)
-        items.read(is_first=is_first)
+        items.read(is_first=is_first, is_paid=is_paid)
         yield items
 
 
@@ -147,16 +150,13 @@ class Items:
         """Places in the spool that have a row as it was given."""
         self._spooled: array[int] | None = None  # of each item its place in the spool; None: the same
 
-    def read(self, *, is_first: bool = True) -> None:
-        """Read all rows, once, and check them.
-
-        :param is_first: False: as of :func:`read_items`.
-        """
+    def read(self, *, is_first: bool, is_paid: Callable[[str], bool]) -> None:
+        """Read all rows, once, and check them; the parameters are those of :func:`read_items`."""
         self._read_rows(is_lazy=not is_first and self._item_id is not None)
         self._spool.finish()
         self._files.check()
         if self._item_id is None or self._files.errors:
-            self._read_identities()
+            self._read_identities(is_paid)
         self._problems.raise_any(self.rows, is_cut_short=self._files.is_cut_short)
 
     def _read_rows(self, *, is_lazy: bool) -> None:
@@ -205,13 +205,15 @@ class Items:
             known = self._warnings.get(rule) or RowWarning(text, 0, f"{self._source.unit} {number}")
             self._warnings[rule] = replace(known, rows=known.rows + 1)
 
-    def _read_identities(self) -> None:
+    def _read_identities(self, is_paid: Callable[[str], bool]) -> None:
         """Find the rows whose files cannot be read; and where they have no ids, what identifies each."""
         spooled = array("Q")
         for place in range(len(self._spool)):
             body = self._spool.read(place)
             inputs = find_inputs(self.tool, body)
             if errors := list(self._files.find_errors(inputs)):
+                if self._item_id is not None and is_paid(self._keys[place]):
+                    continue
                 permanent = any(isinstance(error, InvalidInputError) for error in errors)
                 text = "; ".join(dict.fromkeys(error.message.rstrip(".") for error in errors))
                 self._problems.add(self._numbers[place], text, is_permanent=permanent)

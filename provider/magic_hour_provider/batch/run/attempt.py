@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from magic_hour_provider import clock
@@ -109,6 +110,8 @@ class BatchAttempt:
         }
         if not self.may_have_paid:
             self._facts["run_credits"] = asdict(RunCredits()) | {"map_index": self._map_index}
+        records = ItemRecords.open(spec.output_path, Owner.of(self._ti))
+        states = cache(records.load)  # here only for rows whose files cannot be read
         hook = MagicHourHook(spec.conn_id)
         settings = hook.settings()
         with (
@@ -122,18 +125,23 @@ class BatchAttempt:
                 conn_id=spec.conn_id,
                 host=client.base_url,
                 is_first=self._is_first,
+                is_paid=lambda key: (state := states().get(key)) is not None and state.status in ("job", "done"),
             ) as items,
         ):
-            return self._run(spec, settings, client, items)
+            return self._run(spec, settings, client, items, records)
 
     def _run(
-        self, spec: BatchSpec, settings: ConnectionSettings, client: MagicHourClient, items: Items
+        self,
+        spec: BatchSpec,
+        settings: ConnectionSettings,
+        client: MagicHourClient,
+        items: Items,
+        records: ItemRecords,
     ) -> dict[str, Any] | BatchDeferral:
         if self._is_first:
             self._describe_rows(items)
         owner = Owner.of(self._ti)
         check_folder(spec.output_path)
-        records = ItemRecords.open(spec.output_path, owner)
         records.waiting_since = self._passage.waiting_since
         records.prove()
         states = records.load()

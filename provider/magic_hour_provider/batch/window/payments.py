@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,8 @@ class Payments:
             body = self._items.prepare(item).body
             priced = find_priced_fields(self._spec.tool, body)
             if priced.digest is None:  # a file decides the price, and has to be known
-                priced = find_priced_fields(self._spec.tool, body, find_readable(self._items.fingerprint(item)))
+                with suppress(errors.InvalidInputError):  # it is gone since the item was paid for
+                    priced = find_priced_fields(self._spec.tool, body, find_readable(self._items.fingerprint(item)))
             self._priced = key, priced
         return self._priced[1]
 

@@ -113,7 +113,10 @@ class Planner:
             state = states.get(item.key)
             if state is None or not state.fingerprint or state.status not in ("job", "done", "failed"):
                 continue
-            fingerprint = self._items.fingerprint(item)
+            try:
+                fingerprint = self._items.fingerprint(item)
+            except InvalidInputError:
+                continue  # a file that is gone since it was paid for counts as unchanged, as that of a single job
             if digest_fingerprint(fingerprint) != state.fingerprint:
                 yield item, fingerprint
 
