@@ -117,3 +117,17 @@ def test_the_input_of_a_row_that_is_paid_for_is_gone(batches, tmp_path, then):
         batches.attempt(batches.operator(requests, **animate), ti)
     assert batches.attempt(batches.operator(requests[:2], **animate), ti)["complete"] == 2
     assert batches.creates() == 2
+
+
+def test_a_row_that_is_paid_for_is_broken_meanwhile(batches, tmp_path):
+    """Its job is under way, and nothing needs the row any more: also where a limit asks for prices."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"sku": "a"}\n{"sku": "b"}\n')
+    operator, ti = batches.operator(str(file), **LONG, max_credits=500), TaskInstance("campaign")
+    ti.next_attempt()
+    outcome = batches.start(operator, ti)
+    file.write_text('{"sku": "a", "end_seconds": "many"}\n{"sku": "b"}\n')
+    while isinstance(outcome, TaskDeferred):
+        outcome = batches.resume(operator, ti, outcome)
+    assert outcome["complete"] == 2
+    assert batches.creates() == 2

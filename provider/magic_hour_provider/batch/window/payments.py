@@ -106,10 +106,11 @@ class Payments:
         if self._spec.max_credits is None or item is None:
             return PricedFields(None)
         if self._priced is None or self._priced[0] != key:
-            body = self._items.prepare(item).body
-            priced = find_priced_fields(self._spec.tool, body)
-            if priced.digest is None:  # a file decides the price, and has to be known
-                with suppress(errors.InvalidInputError):  # it is gone since the item was paid for
+            priced = PricedFields(None)
+            with suppress(errors.InvalidInputError):  # its row has changed, or its file is gone, since it was paid for
+                body = self._items.prepare(item).body
+                priced = find_priced_fields(self._spec.tool, body)
+                if priced.digest is None:  # a file decides the price, and has to be known
                     priced = find_priced_fields(self._spec.tool, body, find_readable(self._items.fingerprint(item)))
             self._priced = key, priced
         return self._priced[1]
