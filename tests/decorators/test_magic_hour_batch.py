@@ -144,3 +144,22 @@ def test_what_cannot_work_is_said_while_parsing():
         task.magic_hour_batch(tool="text-to-video")
     with DAG("teaser", schedule=None), pytest.raises(InvalidInputError, match="canary"):
         task.magic_hour_batch(tool="text-to-video", output_path="s3://b/c", canary=-1, task_id="x")(lambda: rows(1))()
+
+
+def test_a_function_that_fails_at_a_retry(batches):
+    """The XCom by which items are shown and recovered is there all the same; what was paid before is not denied."""
+
+    def fail() -> list[dict[str, Any]]:
+        raise ZeroDivisionError
+
+    ti = TaskInstance("campaign")
+    with pytest.raises(ZeroDivisionError):
+        run(batches, ti, fail)
+    assert ti.xcoms["magic_hour_batch"]["run_credits"]["is_known"]
+    run(batches, ti, lambda: rows(2))
+    with pytest.raises(ZeroDivisionError):
+        run(batches, ti, fail)
+    batch = ti.xcoms["magic_hour_batch"]
+    assert (batch["output_path"], batch["error"]) == (batches.folder, "ZeroDivisionError")
+    assert "run_credits" not in batch
+    assert batches.creates() == 2

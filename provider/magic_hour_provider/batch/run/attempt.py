@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from magic_hour_provider import clock
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.errors import describe_error
 from magic_hour_provider.api.models import Account
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.batch.jobs.collector import Collector
@@ -58,14 +59,19 @@ def run_batch(task: BatchTask, context: Context, passage: Passage | None = None)
     :raises AirflowException: items are missing, or nothing can be done now.
     """
     warn_of_test_run(context, task.log)
-    task.attempt = attempt = BatchAttempt(task.log, context, passage, wants_files=bool(find_aliases(task.outlets)))
+    task.attempt = attempt = BatchAttempt(
+        task.log, context, passage, str(task.output_path or ""), wants_files=bool(find_aliases(task.outlets))
+    )
     try:
         outcome = attempt.run(task.batch_spec())
     except errors.MagicHourError as error:
         if attempt.may_have_paid:
-            add_earlier_payments(error, str(task.output_path or ""), Owner.of(context["ti"]))
-        attempt.push_failure(error)
+            add_earlier_payments(error, attempt.output_path, Owner.of(context["ti"]))
+        attempt.push_failure(str(error))
         raise to_airflow_error(error) from find_cause(error)
+    except BaseException as error:  # of the user's function, say: Airflow judges it, and has removed the XCom of before
+        attempt.push_failure(redact(describe_error(error)))
+        raise
     if not isinstance(outcome, BatchDeferral):
         emit_outlet_events(task.outlets, context, outcome)
         emit_file_events(task.outlets, context, attempt.file_events)
@@ -76,19 +82,29 @@ class BatchAttempt:
     """One worker's part of an attempt.
 
     :param passage: of the worker before; None: the attempt begins.
+    :param output_path: of the batch, rendered; empty: not known.
     :param wants_files: whether its files are to have asset events.
     """
 
     def __init__(
-        self, log: FilteringBoundLogger, context: Mapping[str, Any], passage: Passage | None, *, wants_files: bool
+        self,
+        log: FilteringBoundLogger,
+        context: Mapping[str, Any],
+        passage: Passage | None,
+        output_path: str,
+        *,
+        wants_files: bool,
     ) -> None:
         self._log, self._context, self._ti = log, context, context["ti"]
         self._is_first = passage is None
         self.may_have_paid = passage is not None or (self._ti.try_number or 0) > 1
         """Whether this worker, or one before it, may have paid for items."""
         self._passage = passage or Passage(clock.current().now())
-        self._facts: dict[str, Any] = {}
         self._map_index = -1 if self._ti.map_index is None else self._ti.map_index
+        self.output_path = output_path
+        self._facts: dict[str, Any] = {"output_path": output_path}  # with it an item can be recovered, whatever fails
+        if not self.may_have_paid:
+            self._facts["run_credits"] = asdict(RunCredits()) | {"map_index": self._map_index}
         self._is_pushed = False
         self._is_linked = False
         self._wants_files = wants_files
@@ -102,14 +118,12 @@ class BatchAttempt:
 
     def run(self, spec: BatchSpec) -> dict[str, Any] | BatchDeferral:
         """Run it; see :func:`run_batch`."""
-        self._facts = {  # first of all: with them an item can be recovered, whatever fails here
+        self._facts |= {
             "tool": spec.tool.slug,
             "conn_id": spec.conn_id,
             "output_path": spec.output_path,
             "max_credits": spec.max_credits,
         }
-        if not self.may_have_paid:
-            self._facts["run_credits"] = asdict(RunCredits()) | {"map_index": self._map_index}
         records = ItemRecords.open(spec.output_path, Owner.of(self._ti))
         states = cache(records.load)  # here only for rows whose files cannot be read
         hook = MagicHourHook(spec.conn_id)
@@ -278,9 +292,9 @@ class BatchAttempt:
         }
         self._push_facts()
 
-    def push_failure(self, error: errors.MagicHourError) -> None:
-        """Push why the attempt failed."""
-        self._facts["error"] = str(error)
+    def push_failure(self, error: str) -> None:
+        """Push why the attempt failed, with what is known of the batch."""
+        self._facts["error"] = error
         self._push_facts()
 
     def _push_facts(self) -> None:
