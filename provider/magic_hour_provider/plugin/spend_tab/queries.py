@@ -134,9 +134,7 @@ def _load_records(session: Session, run_ids: Sequence[int]) -> list[TaskRecord]:
     if model is None:
         return []
     xcom = XComModel.__table__.alias()
-    # With the runs once more PostgreSQL does not read those of all DAGs, where it reads all at once.
-    own = [xcom.c.dag_run_id.in_(run_ids)]
-    own += [xcom.c[name] == getattr(model, name) for name in ("dag_run_id", "task_id", "map_index")]
+    own = [xcom.c[name] == getattr(model, name) for name in ("dag_run_id", "task_id", "map_index")]
     reported = (
         select(xcom.c.key)
         .where(*own, xcom.c.key == JOB_XCOM, *is_readable(session, xcom), xcom.c.value["tool"].as_string().is_not(None))
