@@ -85,6 +85,19 @@ def test_a_retry_resumes_with_the_connection_that_paid(airflow: Connected, other
     assert other.stats()["creates"]["accepted"] == 0
 
 
+def test_an_adopted_job_stays_with_the_connection_that_found_it(airflow: Connected, other: Simulator):
+    """A person names it; the retry, for which the template gives another account, resumes it all the same."""
+    lost, operator, ti = TaskInstance("lost"), make(), TaskInstance()
+    lost.next_attempt()
+    airflow.start(rendered(make(), lost, "alpha"), lost)
+    ti.next_attempt()
+    ti.store.set("magic_hour.adopt", lost.record["job_id"])
+    assert isinstance(airflow.start(rendered(operator, ti, "alpha"), ti), TaskDeferred)
+    assert airflow.attempt(rendered(operator, ti, "beta"), ti)["id"] == lost.record["job_id"]
+    assert airflow.creates() == 1
+    assert other.stats()["creates"]["accepted"] == 0
+
+
 def test_a_connection_that_was_removed(airflow: Connected, other: Simulator, monkeypatch: pytest.MonkeyPatch):
     """What the task names now is used: it may be the same account under a new name."""
     operator, ti = make(), TaskInstance()

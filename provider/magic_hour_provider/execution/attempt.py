@@ -199,6 +199,7 @@ class JobAttempt:
                 self._fingerprint,
                 on_clear=spec.on_clear,
                 on_unknown=spec.on_unknown_submission,
+                conn_id=spec.conn_id,
                 balance=get_balance(self._client) if record is not None and record.state == "intent" else None,
                 item=self._find_item(),
                 check_adopted=self._check_adopted,

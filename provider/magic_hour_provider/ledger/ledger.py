@@ -207,6 +207,7 @@ class Ledger:
         *,
         on_clear: str,
         on_unknown: str,
+        conn_id: str | None = None,
         balance: int | None = None,
         item: MappedItem | None = None,
         check_adopted: Callable[[str, str], object] = lambda job_id, where: None,  # noqa: ARG005 (nobody looks)
@@ -214,6 +215,7 @@ class Ledger:
         """Decide what this attempt does; see :func:`.decision.decide`. What a person asked for by hand comes first.
 
         :param record: what this ledger holds, as it was just read.
+        :param conn_id: the connection that finds an adopted job.
         :param check_adopted: refuses the id of a job that cannot be adopted, which a place names, by an error: it
             takes the record's place.
         :raises InvalidInputError: what a person asked for cannot work.
@@ -224,7 +226,7 @@ class Ledger:
             if record is None or record.job_id != job_id:
                 check_adopted(job_id, given[0].where)
             # Written over without a paid request in between: so what is there is read once more.
-            adopted = self._adopt(self.read(), tool, fingerprint, job_id)
+            adopted = self._adopt(self.read(), tool, fingerprint, job_id, conn_id)
             message = f"Resuming Magic Hour job {adopted.job_id}, adopted by hand. Nothing is paid."
             return Decision(adopted, adopted, message)
         if given := self.instructions.find(REGENERATE, record):
@@ -261,7 +263,9 @@ class Ledger:
             )
         return job_id
 
-    def _adopt(self, record: Record | None, tool: Tool, fingerprint: dict[str, str], job_id: str) -> Record:
+    def _adopt(
+        self, record: Record | None, tool: Tool, fingerprint: dict[str, str], job_id: str, conn_id: str | None
+    ) -> Record:
         now = clock.current().now()
         if record is not None and record.job_id == job_id:
             # With this attempt's numbers, so that its own retries are no clear. What is delivered stays so: the job may
@@ -279,7 +283,14 @@ class Ledger:
         else:
             history = record.past() if record is not None else []
             adopted = self.new_record(
-                tool, "submitted", fingerprint, tag="", history=history, job_id=job_id, submitted_at=now
+                tool,
+                "submitted",
+                fingerprint,
+                tag="",
+                conn_id=conn_id,
+                history=history,
+                job_id=job_id,
+                submitted_at=now,
             )
         # The other one first: whoever finds the job wants no new one, and left alone it would pay at the next retry.
         self.remove(REGENERATE)
