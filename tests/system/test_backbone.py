@@ -75,6 +75,7 @@ def test_a_worker_killed_after_the_answer_was_recorded(world, runs):
     assert (ti["state"], ti["try_number"]) == ("success", 2)
     (job,) = world.made_by("text-to-video")
     assert world.airflow.xcom(dag_id, run_id, "make")["id"] == job["id"]
+    assert job["request"]["style"]["prompt"] == "waves, attempt 1"
     assert "Not paid again" in world.airflow.task_log(dag_id, run_id, "make", 2)
     records = [json.loads(path.read_text()) for path in (world.ledger / dag_id).rglob("magic_hour.job")]
     assert [(record["state"], record["job_id"]) for record in records] == [("delivered", job["id"])]
@@ -91,6 +92,9 @@ def test_a_triggerer_killed_while_a_task_is_deferred(world, runs):
     assert (ti["state"], ti["try_number"]) == ("success", 1)
     (job,) = world.made_by("face-swap")
     assert world.airflow.xcom(dag_id, run_id, "make")["id"] == job["id"]
+    assert job["request"]["assets"]["video_file_path"] == "https://example.com/a.mp4"
+    log = world.airflow.task_log(dag_id, run_id, "make", 1)
+    assert log.count("the request is made") == 1  # by the function, which is not called to resume
 
 
 def test_a_sensor_in_every_mode(world, runs):

@@ -1,10 +1,11 @@
-"""The DAGs of the system tests: each uses a tool of its own, so that the simulator's counters tell them apart."""
+"""The DAGs of the system tests, two with the decorator: a tool for each, so that counters tell them apart."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
@@ -12,29 +13,24 @@ from magic_hour_provider.sensors.job import MagicHourJobSensor
 RETRY = {"retries": 1, "retry_delay": timedelta(seconds=1)}
 
 with DAG("worker_killed_after_the_answer", schedule=None):
-    MagicHourOperator(
-        task_id="make",
-        tool="text-to-video",
-        request={"style": {"prompt": "waves"}, "end_seconds": 3},
-        deferrable=False,
-        **RETRY,
-    )
+
+    @task.magic_hour(tool="text-to-video", deferrable=False, **RETRY)
+    def make(ti: Any) -> dict[str, Any]:
+        """Ask for another clip in each attempt: the second one resumes the first one's job."""
+        return {"style": {"prompt": f"waves, attempt {ti.try_number}"}, "end_seconds": 3}
+
+    make()
 
 with DAG("triggerer_killed", schedule=None):
-    MagicHourOperator(
-        task_id="make",
-        tool="face-swap",
-        request={
-            "assets": {
-                "video_source": "file",
-                "video_file_path": "https://example.com/a.mp4",
-                "image_file_path": "https://example.com/a.png",
-            },
-            "start_seconds": 0,
-            "end_seconds": 3,
-        },
-        **RETRY,
-    )
+
+    @task.magic_hour(tool="face-swap", **RETRY)
+    def make(video: str) -> dict[str, Any]:
+        """Say so when it is called: once, before the task is deferred."""
+        print("the request is made")  # noqa: T201 (the task's log has it)
+        assets = {"video_source": "file", "video_file_path": video, "image_file_path": "https://example.com/a.png"}
+        return {"assets": assets, "start_seconds": 0, "end_seconds": 3}
+
+    make("https://example.com/{{ 'a.mp4' }}")
 
 with DAG("worker_killed_during_the_post", schedule=None):
     MagicHourOperator(
