@@ -62,13 +62,12 @@ class MagicHourDecoratedOperator(FunctionTask, MagicHourOperator):
         event: Mapping[str, Any],
         deadline: float | None = None,
         by_execution_timeout: bool = False,
-        conn_id: str | None = None,
     ) -> dict[str, Any]:
         """Resume after the trigger's event, with the request that the first half has reported."""
         from magic_hour_provider.execution.report import read_reported_request
 
         self.request = read_reported_request(context["ti"])
-        return super().execute_complete(context, event, deadline, by_execution_timeout, conn_id)
+        return super().execute_complete(context, event, deadline, by_execution_timeout)
 
     def job_spec(self) -> JobSpec:
         """Return what the user asked for; the function is called here, on the way to what may pay."""

@@ -68,19 +68,18 @@ def run(task: JobTask, context: Context) -> TaskResult | Deferral:
 
 
 def resume(
-    task: JobTask, context: Context, event: Mapping[str, Any], deadline: Deadline | None, conn_id: str | None = None
+    task: JobTask, context: Context, event: Mapping[str, Any], deadline: Deadline | None
 ) -> TaskResult | Deferral:
     """Continue after the trigger's event, which only says that a poll is worthwhile: the worker polls itself.
 
     :param deadline: when this attempt gives up; None: not known any more.
-    :param conn_id: the connection that the job was paid for with, where no record tells; None: the task's own.
     """
     with open_attempt(task, context) as attempt:
         record = attempt.seen
         if record is None or record.job_id is None:
             # No record is kept (Airflow before 3.3, no folder for it): the event itself carries the job.
             tool, job_id = attempt.spec.tool, check_id(event["id"])
-            record = Record("submitted", tool.slug, tool.kind, "", {}, conn_id=conn_id, job_id=job_id, submitted_at=0.0)
+            record = Record("submitted", tool.slug, tool.kind, "", {}, job_id=job_id, submitted_at=0.0)
         attempt.record = record
         attempt.use_connection_of(record)
         attempt.report.load_previous()

@@ -225,14 +225,13 @@ class MagicHourOperator(BaseOperator):
         event: Mapping[str, Any],
         deadline: float | None = None,
         by_execution_timeout: bool = False,
-        conn_id: str | None = None,
     ) -> dict[str, Any]:
         """Resume after the trigger's event. It only says that a poll is worthwhile; the worker polls itself."""
         from magic_hour_provider.execution.attempt import resume
         from magic_hour_provider.execution.deadline import Deadline
 
         limit = None if deadline is None else Deadline(deadline, by_execution_timeout)
-        return self._finish(resume(self, context, event, limit, conn_id), context)
+        return self._finish(resume(self, context, event, limit), context)
 
     def job_spec(self) -> JobSpec:
         """Return what the user asked for, from the rendered arguments.
@@ -294,11 +293,7 @@ class MagicHourOperator(BaseOperator):
             polling=deferral.polling,
             needs_files=bool(self.output_path),
         )
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            kwargs={**deadline.to_kwargs(), "conn_id": deferral.conn_id},
-        )
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=deadline.to_kwargs())
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return what OpenLineage's provider asks for: the files given and stored, and the job."""
