@@ -12,7 +12,10 @@ from airflow.utils.session import create_session
 
 from helpers.webhooks import Webhooks, serving
 from magic_hour_provider.api.models import JobReference
+from magic_hour_provider.ledger.tag import make_job_name
 from magic_hour_provider.plugin.webhooks.receiver import make_webhook_app
+from magic_hour_provider.triggers.batch import MagicHourBatchTrigger
+from magic_hour_provider.xcoms import BATCH_XCOM
 
 URI = "magic-hour://video/completed"
 
@@ -34,6 +37,19 @@ def test_an_event_for_a_dag_that_asked_for_it(airflow_rows, webhooks):
     assert "signature" not in json.dumps(extra)
     assert airflow_rows.queued() == ["archive"]
     assert JobReference.parse(extra) == JobReference("video", "job1", "video")
+
+
+def test_a_job_of_a_batch(airflow_rows, webhooks):
+    """It is accepted and makes its event; the batch itself has no row for each item, so its polls find the end."""
+    airflow_rows.asset(URI)
+    batch = MagicHourBatchTrigger.__module__ + "." + MagicHourBatchTrigger.__qualname__
+    airflow_rows.task(task_id="campaign", trigger=batch, keys=(BATCH_XCOM,))
+    before = airflow_rows.contents()
+    name = make_job_name("shoe-1", "teaser.campaign manual", "ABCDEFGH", "all")
+    webhooks.deliver(name=name)
+    assert [extra["id"] for extra in airflow_rows.asset_events()] == ["job1"]
+    after = airflow_rows.contents()
+    assert all(after[table] == before[table] for table in ("task_instance", "trigger", "xcom"))
 
 
 @pytest.mark.parametrize(
