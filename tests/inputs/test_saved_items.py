@@ -95,7 +95,7 @@ def test_two_of_one_name(airflow, make, monkeypatch):
 
 
 def test_in_the_rows_of_a_batch(airflow, monkeypatch):
-    """They are listed once for all rows; a row that names none is not paid for, and the others are made."""
+    """They are listed once for all rows, and checked with them; one that is gone holds up no row that is paid for."""
     listed: list[str] = []
     ask = MagicHourClient.list_saved_items
 
@@ -107,10 +107,17 @@ def test_in_the_rows_of_a_batch(airflow, monkeypatch):
     batches = Batches(airflow)
     rows = [{"sku": f"{number}", **edit(saved_item("character", name))} for number, name in enumerate(["Ada", "ada"])]
     rows.append({"sku": "2", **edit(saved_item("character", "Nobody"))})
-    operator = batches.operator(rows, tool="ai-image-editor", request={}, item_id="sku")
-    with pytest.raises(AirflowFailException, match=r"2 are complete.* Not paid for: 2 \(row 3\)"):
-        batches.attempt(operator, TaskInstance("campaign"))
+    options = {"tool": "ai-image-editor", "request": {}, "item_id": "sku"}
+    with pytest.raises(AirflowFailException, match=r"1 of 3 rows .*\n.*row 3: .*no saved item .* 'Nobody'"):
+        batches.attempt(batches.operator(rows, **options), TaskInstance("campaign"))
     assert listed == ["character"]
+    assert airflow.creates() == 0
+    ti = TaskInstance("campaign")
+    batches.attempt(batches.operator(rows[:2], **options), ti)
+    assert listed == ["character"] * 2
+    assert airflow.creates() == 2
+    monkeypatch.setattr(MagicHourClient, "list_saved_items", lambda client, **given: [])
+    assert batches.attempt(batches.operator(rows[:2], **options), ti)["complete"] == 2
     assert airflow.creates() == 2
 
 

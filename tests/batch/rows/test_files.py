@@ -194,9 +194,9 @@ def test_files_that_the_plan_does_not_take(tmp_path):
     rows = [{FIELD: str(tmp_path / f"{name}.png"), "sku": number} for number, name in enumerate(names)]
     with reading(rows, item_id="sku") as items:
         for tier in ("creator", "unheard of", None):
-            items.check_sizes(tier)
+            items.check_account(tier, None)
         with pytest.raises(InvalidInputError, match="2 of 3 rows") as caught:
-            items.check_sizes("free")
+            items.check_account("free", None)
     assert "row 3: The file" in caught.value.message
     assert "and the account's plan 'free' takes 200.0 MB at most" in caught.value.message
 

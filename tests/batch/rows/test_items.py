@@ -389,7 +389,7 @@ def test_a_worker_that_resumes_checks_the_rows_that_it_needs(monkeypatch):
         assert len(checked) == 1  # a path is no JSON, which a row on disk is
         assert [(item, items.prepare(item), items.fingerprint(item)) for item in items] == expected
         assert items.find("a") == expected[0][0]
-        items.check_sizes("free")
+        items.check_account("free", None)
     with reading([{"style": {"prompt": "a"}}, {"style": {"prompt": "a"}}], is_first=False) as items:
         assert (len(items), items.duplicates) == (1, 1)  # the request is the identity
 

@@ -68,6 +68,7 @@ class Submitter:
     :param gate: that each request passes.
     :param generated_name: the name of the task instance, for jobs that have none of their own.
     :param tier: the account's plan; None: not known.
+    :param saved_items: of the account.
     """
 
     def __init__(
@@ -79,13 +80,14 @@ class Submitter:
         gate: Gate,
         generated_name: str,
         tier: str | None,
+        saved_items: SavedItems,
     ) -> None:
         self.gate = gate
         self._spec, self._client, self._records = spec, client, records
         self._retry_state, self._generated_name, self._tier = retry_state, generated_name, tier
         self._tag_job_names = read_tag_job_names()
         self._uploads = SharedUploads()
-        self._saved_items = SavedItems(client)
+        self._saved_items = saved_items
 
     def submit(self, one: ItemToPay) -> tuple[Record, int]:
         """Upload an item's files and submit its job; return the record, already written, and its number.

@@ -31,6 +31,7 @@ from magic_hour_provider.batch.rows.problems import Problems
 from magic_hour_provider.batch.rows.spool import Spool
 from magic_hour_provider.execution.spec import PreparedRequest
 from magic_hour_provider.inputs.fields import find_inputs, shorten, with_values
+from magic_hour_provider.inputs.saved_items import SavedItems
 from magic_hour_provider.inputs.sources import check_size
 from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 
@@ -146,6 +147,7 @@ class Items:
         self._ids: list[str] = []  # of each item
         self._keys: list[str] = []
         self._index: dict[str, int] = {}  # items by key
+        self._has_saved_items = False
         self._unchecked: set[int] = set()
         """Places in the spool that have a row as it was given."""
         self._spooled: array[int] | None = None  # of each item its place in the spool; None: the same
@@ -176,6 +178,7 @@ class Items:
             self._spool.add(checked.body)
             self._numbers.append(row.number)
             self._files.add(checked.inputs)
+            self._has_saved_items |= any(one.saved_item is not None for one in checked.inputs)
 
     def _add_unchecked(self, row: Row) -> bool:
         """Add a row as it was given, and return whether that could be done: a spool holds only JSON."""
@@ -286,23 +289,33 @@ class Items:
         body = self._identify(self._read(self._place(item.number - 1)))
         return compute_fingerprint(body, **self._facts)
 
-    def check_sizes(self, tier: str | None) -> None:
-        """Check that the account's plan takes files as large as those of the rows, as far as they were asked for.
+    def check_account(
+        self,
+        tier: str | None,
+        saved_items: SavedItems | None,
+        is_paid: Callable[[str], bool] = lambda key: False,  # noqa: ARG005
+    ) -> None:
+        """Check what the account decides: whether its plan takes the files of the rows, and what it has saved.
 
         :param tier: the plan; one that is not known is not checked.
+        :param saved_items: of the account; None: those of the rows were checked before.
+        :param is_paid: whether the item of a key is paid for: nothing of it is sent any more.
         :raises InvalidInputError: as of :func:`read_items`.
+        :raises MagicHourError: the saved items cannot be listed.
         """
         problems = Problems(self.name, self._source.unit)
-        for index in range(len(self) if self._files.has_sizes else 0):
+        is_needed = self._files.has_sizes or (saved_items is not None and self._has_saved_items)
+        for index in range(len(self) if is_needed else 0):
             place = self._place(index)
             errors = []
             for one in find_inputs(self.tool, self._spool.read(place)):
-                if (size := self._files.size(one)) is None:
-                    continue
                 try:
-                    check_size(f"The file {shorten(one.uri)} ({one.label})", size, tier)
+                    if one.saved_item is not None and saved_items is not None:
+                        saved_items.find_reference(one)
+                    elif (size := self._files.size(one)) is not None:
+                        check_size(f"The file {shorten(one.uri)} ({one.label})", size, tier)
                 except InvalidInputError as error:
-                    errors.append(error.message.rstrip("."))
-            if errors:
+                    errors.append(" ".join(filter(None, (error.message, error.next_step))).rstrip("."))
+            if errors and not is_paid(self._keys[index]):
                 problems.add(self._numbers[place], "; ".join(errors))
         problems.raise_any(self.rows)

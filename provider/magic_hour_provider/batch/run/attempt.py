@@ -18,6 +18,7 @@ from magic_hour_provider.batch.jobs.gate import Gate
 from magic_hour_provider.batch.jobs.submitter import Submitter
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
+from magic_hour_provider.batch.records.state import ItemState
 from magic_hour_provider.batch.rows.items import Items, read_items
 from magic_hour_provider.batch.run.conclusion import find_failure, make_manifest
 from magic_hour_provider.batch.run.earlier import add_earlier_payments
@@ -37,6 +38,7 @@ from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
 from magic_hour_provider.hooks.own_task import warn_of_test_run
 from magic_hour_provider.hooks.settings import ConnectionSettings
+from magic_hour_provider.inputs.saved_items import SavedItems
 from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.record import RunCredits
 from magic_hour_provider.ledger.tag import generate_job_name
@@ -139,7 +141,7 @@ class BatchAttempt:
                 conn_id=spec.conn_id,
                 host=client.base_url,
                 is_first=self._is_first,
-                is_paid=lambda key: (state := states().get(key)) is not None and state.status in ("job", "done"),
+                is_paid=lambda key: _is_paid(states().get(key)),
             ) as items,
         ):
             return self._run(spec, settings, client, items, records)
@@ -166,7 +168,8 @@ class BatchAttempt:
             self._passage = replace(self._passage, has_changes=bool(planner.changes.paid))
         account = self._find_account(client)
         tier = account.tier if account is not None else None
-        items.check_sizes(tier)
+        saved_items = SavedItems(client)
+        items.check_account(tier, saved_items if self._is_first else None, lambda key: _is_paid(states.get(key)))
         spec, refusal = limit_by_run(spec, self._context, self._log)
         if spec.max_credits_per_run is not None:
             self._facts["max_credits_per_run"] = spec.max_credits_per_run
@@ -182,7 +185,7 @@ class BatchAttempt:
             items,
             records,
             board,
-            Submitter(spec, client, records, retry_state, self._gate, generate_job_name(self._ti), tier),
+            Submitter(spec, client, records, retry_state, self._gate, generate_job_name(self._ti), tier, saved_items),
             Collector(spec, client, records, self._ti.dag_id),
             self._passage,
             self._log,
@@ -307,3 +310,7 @@ class BatchAttempt:
                 self._is_linked = True
         except Exception:  # noqa: BLE001 (it informs; the batch is not touched by that)
             self._log.exception("The XCom %r could not be written; the batch is not touched by that.", BATCH_XCOM)
+
+
+def _is_paid(state: ItemState | None) -> bool:
+    return state is not None and state.status in ("job", "done")
