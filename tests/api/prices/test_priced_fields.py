@@ -9,6 +9,7 @@ import pytest
 from helpers.samples import KEY
 from magic_hour_provider.api.catalog import TOOLS, Tool
 from magic_hour_provider.api.client import MagicHourClient
+from magic_hour_provider.api.prices import UNKNOWN_PRICE, estimate
 from magic_hour_provider.api.prices.priced_fields import PricedFields, find_priced_fields
 from magic_hour_provider.ledger.fingerprint import UNREADABLE, find_readable
 
@@ -131,6 +132,13 @@ def test_a_tool_newer_than_this_package():
     assert find_priced_fields(tool, body | {"quality": "good"}) != before
     assert find_priced_fields(tool, body | {"style": {"prompt": "x", "glow": 2}}) != before
     assert find_priced_fields(tool, body | {"assets": {"video_file_path": "b.mp4"}}) != before
+
+
+def test_what_is_no_json_has_an_unknown_price():
+    """A number of thousands of digits, in a field that nothing checks; it is refused where it would be sent."""
+    body = {"style": {"prompt": "a lighthouse"}, "x": 10**5000}
+    assert find_priced_fields(TOOLS["ai-image-generator"], body) == PricedFields(None)
+    assert estimate("ai-image-generator", body) == UNKNOWN_PRICE
 
 
 def test_fields_that_this_package_does_not_know():

@@ -77,7 +77,10 @@ def find_priced_fields(
                 counted.append((where, identity))
         if tool.kind == "audio":
             characters = sum(len(value) for _, _, what, value in entries if what == "text")
-    text = json.dumps(sorted(counted, key=repr), sort_keys=True, default=repr)
+    try:
+        text = json.dumps(sorted(counted, key=repr), sort_keys=True, default=repr)
+    except ValueError:  # a number of thousands of digits: such a request is refused where it would be sent
+        return PricedFields(None)
     return PricedFields(hashlib.sha256(text.encode()).hexdigest(), characters)
 
 
