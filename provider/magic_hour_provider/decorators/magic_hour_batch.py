@@ -85,7 +85,7 @@ class MagicHourBatchDecoratedOperator(FunctionTask, MagicHourBatchOperator):
         self,
         context: Context,
         event: Mapping[str, Any],
-        started_at: float,
+        started_at: float | None = None,
         stop_reason: str | None = None,
         is_stop_retryable: bool = False,
         has_changes: bool = False,
@@ -99,7 +99,7 @@ class MagicHourBatchDecoratedOperator(FunctionTask, MagicHourBatchOperator):
         :param rows: the file that the function returned: the user's own.
         :param kept_rows: the file that the rows it returned are kept in.
         """
-        self._context, self._kept = context, kept_rows
+        self._context, self._kept = context, kept_rows or self._kept
         if given := rows or kept_rows:
             self.requests, self._has_rows = given, True
         passage = started_at, stop_reason, is_stop_retryable, has_changes, conn_id, waiting_since

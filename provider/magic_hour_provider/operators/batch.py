@@ -185,7 +185,7 @@ class MagicHourBatchOperator(BaseOperator):
         self,
         context: Context,
         event: Mapping[str, Any],  # noqa: ARG002 (it only says that a look at the jobs is worthwhile)
-        started_at: float,
+        started_at: float | None = None,  # Airflow's `dag.test()` hands on the event alone
         stop_reason: str | None = None,
         is_stop_retryable: bool = False,
         has_changes: bool = False,
@@ -193,9 +193,11 @@ class MagicHourBatchOperator(BaseOperator):
         waiting_since: float | None = None,
     ) -> dict[str, Any]:
         """Resume after the trigger's event: the worker reads the records and polls itself."""
+        from magic_hour_provider import clock
         from magic_hour_provider.batch.run.attempt import run_batch
         from magic_hour_provider.batch.spec import Passage
 
+        started_at = clock.current().now() if started_at is None else started_at
         passage = Passage(started_at, stop_reason, is_stop_retryable, has_changes, waiting_since)
         self.magic_hour_conn_id = conn_id or self.magic_hour_conn_id  # a template may give another one by now
         return self._finish(run_batch(self, context, passage))

@@ -95,8 +95,9 @@ def leave_intent(batches: Batches, key: str, of: TaskInstance) -> ItemRecords:
 
 
 @pytest.mark.parametrize("tries", [0, 1], ids=["another run's", "an earlier try's"])
-def test_an_intent_of_a_killed_worker_is_waited_for_in_the_triggerer(batches, tries):
-    """No worker waits until it settles; all else is made before; then it is unknown, and never sent again.
+def test_an_intent_of_a_killed_worker_is_waited_for_in_the_triggerer(batches, capsys, tries):
+    """No worker waits until it settles; all else is made before; then it is unknown, and never sent again. The log says
+    what is waited for, and for how long.
 
     Here the storage's clock stands still, as this disk's does not know the simulated time: it settles all the same.
     """
@@ -112,10 +113,24 @@ def test_an_intent_of_a_killed_worker_is_waited_for_in_the_triggerer(batches, tr
     assert batches.airflow.sim.now() - began < 90
     assert deferred.trigger.jobs == []
     assert deferred.trigger.wake_by - began == pytest.approx(240 if tries else 630, abs=15)
+    said = capsys.readouterr().out
+    assert said.count("Item item-1 is being paid for by another worker, or by one that was stopped") == 1
+    assert f"waited for, at most {4 if tries else 10} minutes" in said.replace("11 minutes", "10 minutes")
+    assert "Of 3 items 2 are complete, 0 failed, 0 under way, 1 with other workers, 0 left" in said
     assert batches.creates() == 2
     with pytest.raises(AirflowException, match=r"2 are complete.*1 are of an unknown outcome"):
         batches.resume(operator, ti, deferred)
     assert batches.deferrals == 1
+    assert batches.creates() == 2
+
+
+def test_dag_test_hands_on_the_event_alone(batches):
+    """Airflow's ``dag.test()`` drops what the deferral says: the batch resumes all the same."""
+    operator, ti = batches.operator(lasting(200, 200), item_id="sku"), TaskInstance("campaign")
+    ti.next_attempt()
+    assert isinstance(batches.start(operator, ti), TaskDeferred)
+    batches.airflow.sim.advance(300)
+    assert operator.resume_execution("execute_complete", {"event": {}}, ti.context(operator))["complete"] == 2
     assert batches.creates() == 2
 
 

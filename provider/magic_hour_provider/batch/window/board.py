@@ -21,6 +21,7 @@ from magic_hour_provider.batch.window.payments import Payments
 from magic_hour_provider.batch.window.plan import Need, Planner, Step
 from magic_hour_provider.batch.window.polls import JobPolls
 from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.times import format_duration
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -56,6 +57,7 @@ class ItemBoard:
         self.waiting: dict[str, float] = {}
         """Keys of items of which another worker has written an intent, and when to read it again."""
         self._waiting_since: dict[str, float] = {}
+        self._announced: set[str] = set()  # those whose wait the log has explained
         self._open: dict[str, tuple[float, float, float]] = {}  # when it was written, is known since, and settles
         self._spec, self._client, self._items, self._records = spec, client, items, records
         self._states, self._log, self._request_s = states, log, request_s
@@ -220,6 +222,15 @@ class ItemBoard:
                 self._records.give_up(key, state.number, intent.step.record, why)
             else:
                 now = self.polls.now()
+                if key not in self._announced:
+                    self._announced.add(key)
+                    self._log.warning(
+                        "Item %s is being paid for by another worker, or by one that was stopped while it was (%s): "
+                        "what comes of that is waited for, at most %s. Nothing more is sent for it.",
+                        key,
+                        intent.step.owner or "not known",
+                        format_duration(intent.settles_in),
+                    )
                 self.waiting[key] = now + min(_CHECK_S, intent.settles_in)
                 self._open[key] = now - intent.age, now - intent.known_for, now + intent.settles_in
                 return

@@ -29,17 +29,19 @@ class Counts:
     unpaid: dict[str, str] = field(default_factory=dict)
     retryable: bool = False
 
-    def describe(self, *, active: int, left: int, credits: int, seconds_left: float | None) -> str:
+    def describe(self, *, active: int, waiting: int, left: int, credits: int, seconds_left: float | None) -> str:
         """Return one line of the log.
 
         :param active: jobs under way.
+        :param waiting: items that other workers are about to pay for.
         :param left: items that are still to be paid for.
         :param credits: charged to this task so far.
         :param seconds_left: expected until the end; None: not known.
         """
         end = "" if seconds_left is None else f", expected to end in {format_duration(seconds_left)}"
         unknown = f", {len(self.unknown)} unknown" if self.unknown else ""
+        others = f", {waiting} with other workers" if waiting else ""
         return (
             f"Of {self.items} items {self.complete} are complete, {len(self.failed)} failed{unknown}, {active} under "
-            f"way, {left} left; {describe_credits(credits)} charged{end}."
+            f"way{others}, {left} left; {describe_credits(credits)} charged{end}."
         )

@@ -346,4 +346,5 @@ class Engine:
         active, left = len(self.polls.active), self.payments.left
         to_come = active + (left if self.payments.stop_reason is None else 0)
         seconds = math.ceil(to_come / self._spec.max_active_jobs) * self.polls.usual_s if to_come else None
-        return self.counts.describe(active=active, left=left, credits=self.payments.budget.spent, seconds_left=seconds)
+        others, credits = len(self.board.waiting), self.payments.budget.spent
+        return self.counts.describe(active=active, waiting=others, left=left, credits=credits, seconds_left=seconds)
