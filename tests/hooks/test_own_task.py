@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk.execution_time import task_runner
 
 from helpers.attempts import TaskInstance
+from helpers.batches import Batches, rows
 from magic_hour_provider.hooks.own_task import is_test_run
 
 
@@ -29,6 +30,22 @@ def test_a_test_command_is_warned_first(airflow, monkeypatch, capsys):
     said = [line for line in capsys.readouterr().out.splitlines() if "cannot be called outside" not in line]
     assert "This attempt is run by a test command of Airflow" in said[0]
     assert airflow.creates() == 1
+
+
+def test_a_test_of_a_batch_pays_once(airflow, monkeypatch, capsys):
+    """Its records outlive the test, so that the second one pays nothing, and the warning says neither less nor more."""
+
+    class InProcessSupervisorComms:
+        """Stands for Airflow's own, of which only the name is known."""
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", InProcessSupervisorComms(), raising=False)
+    batches = Batches(airflow)
+    for _ in range(2):
+        batches.attempt(batches.operator(rows(2), item_id="sku"), TaskInstance("campaign"))
+        said = capsys.readouterr().out
+        assert "pays for the items that are missing under output_path" in said
+        assert "each such test pays for a new job" not in said
+        assert batches.creates() == 2
 
 
 @pytest.mark.parametrize(("user", "is_test"), [("dag_test", True), ("someone", False), (None, False)])

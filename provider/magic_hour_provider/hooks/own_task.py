@@ -50,19 +50,30 @@ def refuse_iteration(operator: Any, context: Mapping[str, Any]) -> None:
     raise to_airflow_error(error)
 
 
-def warn_of_test_run(context: Mapping[str, Any], log: Any) -> None:
+def warn_of_test_run(context: Mapping[str, Any], log: Any, *, is_batch: bool = False) -> None:
     """Say what a test command means for what is paid, if one runs the task.
 
     :param context: Airflow's context.
     :param log: the task's log.
+    :param is_batch: whether its records are under its ``output_path``, and outlive the test.
     """
-    if is_test_run(context):
+    if not is_test_run(context):
+        return
+    commands = "This attempt is run by a test command of Airflow (airflow tasks test, airflow dags test, dag.test())"
+    if is_batch:
         log.warning(
-            "This attempt is run by a test command of Airflow (airflow tasks test, airflow dags test, dag.test()), "
-            "whose record ends with the test: each such test pays for a new job. airflow dags test also deletes a "
-            "finished run of the same date, and with it the record of what that run has paid for. The simulator runs "
-            "the same DAG for no credits."
+            "%s. It pays for the items that are missing under output_path, as a run does; the batch's records stay "
+            "there, so that a test or a run after it with the same output_path pays for none of them again. The "
+            "simulator runs the same DAG for no credits.",
+            commands,
         )
+        return
+    log.warning(
+        "%s, whose record ends with the test: each such test pays for a new job. airflow dags test also deletes a "
+        "finished run of the same date, and with it the record of what that run has paid for. The simulator runs the "
+        "same DAG for no credits.",
+        commands,
+    )
 
 
 def is_test_run(context: Mapping[str, Any]) -> bool:

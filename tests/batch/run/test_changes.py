@@ -48,6 +48,36 @@ def test_changes_outlive_a_deferral(batches):
     assert batches.creates() == 6
 
 
+@pytest.mark.parametrize("on_changed", ["keep", "new"])
+def test_rows_that_keep_what_is_recorded(batches, capsys, on_changed):
+    """The log says why: the user has asked for it, or it is a retry; and of what there is none it says nothing."""
+    batches.attempt(batches.operator(rows(2), item_id="sku"), run(1))
+    ti = run(2)
+    if on_changed == "new":
+        batches.attempt(batches.operator(rows(2, image_count=2), item_id="sku"), ti)
+        said = capsys.readouterr().out
+        assert "Made and paid for again: 2." in said
+        assert "Kept as recorded" not in said
+        batches.attempt(batches.operator(rows(2, image_count=3), item_id="sku"), ti)
+        assert "Kept as recorded: 2, as a retry buys nothing again: clear the task" in capsys.readouterr().out
+        assert batches.creates() == 4
+    else:
+        batches.attempt(batches.operator(rows(2, image_count=2), item_id="sku", on_changed="keep"), ti)
+        said = capsys.readouterr().out
+        assert "Kept as recorded: 2, as on_changed is 'keep'" in said
+        assert "Made and paid for again" not in said
+        assert batches.creates() == 2
+
+
+def test_a_file_without_rows(batches, capsys, tmp_path):
+    """A header alone succeeds, and the log warns of it."""
+    (tmp_path / "rows.csv").write_text("sku,style.prompt\n")
+    made = batches.attempt(batches.operator(str(tmp_path / "rows.csv"), item_id="sku"), run(1))
+    assert made["items"] == 0
+    assert "has no rows, so nothing is made and nothing is paid for" in capsys.readouterr().out
+    assert batches.creates() == 0
+
+
 def test_two_runs_that_make_the_same_changes(batches, monkeypatch):
     """The slower one, which has planned to pay for them too, finds that they are paid for."""
     batches.attempt(batches.operator(rows(2), item_id="sku"), run(1))

@@ -60,7 +60,7 @@ def run_batch(task: BatchTask, context: Context, passage: Passage | None = None)
     :returns: the manifest, or what is left to wait for.
     :raises AirflowException: items are missing, or nothing can be done now.
     """
-    warn_of_test_run(context, task.log)
+    warn_of_test_run(context, task.log, is_batch=True)
     task.attempt = attempt = BatchAttempt(
         task.log, context, passage, str(task.output_path or ""), wants_files=bool(find_aliases(task.outlets))
     )
@@ -194,7 +194,7 @@ class BatchAttempt:
             deadline=deadline,
         )
         if self._is_first:
-            self._describe_plan(engine, planner.changes)
+            self._describe_plan(engine, planner.changes, spec.on_changed)
         # What may be spent is reserved before it is; and what was paid counts while its jobs are waited for, as Airflow
         # has removed the XCom of the attempt before.
         self._push(engine, payments.budget.spent)
@@ -239,6 +239,8 @@ class BatchAttempt:
 
     def _describe_rows(self, items: Items) -> None:
         self._log.info("%s rows of %s make %s items.", f"{items.rows:,}", items.name, f"{len(items):,}")
+        if not items.rows:
+            self._log.warning("%s has no rows, so nothing is made and nothing is paid for.", items.name)
         if items.duplicates:
             self._log.info("%s rows ask for what a row before asks for: each is one item.", f"{items.duplicates:,}")
         for warning in items.warnings:
@@ -249,17 +251,21 @@ class BatchAttempt:
                 warning.label,
             )
 
-    def _describe_plan(self, engine: Engine, changes: Changes) -> None:
+    def _describe_plan(self, engine: Engine, changes: Changes, on_changed: str) -> None:
         self._log.info("%s To be paid for now: %s.", engine.describe(), f"{engine.payments.left:,}")
         if changes.paid or changes.kept:
             fields = ", ".join(f"{name} ({count})" for name, count in (changes.fields or {}).items())
+            kept = (
+                "as on_changed is 'keep': with 'new', another run or a clear of the task buys them again"
+                if on_changed == "keep"
+                else "as a retry buys nothing again: clear the task for that"
+            )
             self._log.warning(
-                "%s rows have changed since they were paid for, in these fields: %s. %s are made and paid for again, "
-                "%s keep what is recorded: a retry buys nothing again; clear the task for that.",
+                "Rows that have changed since they were paid for: %s, in these fields: %s.%s%s",
                 len(changes.paid) + changes.kept,
                 fields or "not known",
-                len(changes.paid),
-                changes.kept,
+                f" Made and paid for again: {len(changes.paid)}." if changes.paid else "",
+                f" Kept as recorded: {changes.kept}, {kept}." if changes.kept else "",
             )
 
     def _find_account(self, client: MagicHourClient) -> Account | None:
