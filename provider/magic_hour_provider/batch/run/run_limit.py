@@ -29,9 +29,13 @@ def limit_by_run(
         return spec, None
     spec, others = replace(spec, max_credits_per_run=limit.credits), read_other_tasks(context)
     so_far = describe_spending(others, who="The other tasks of this run")
-    left = max(0, limit.credits - others.credits.paid - others.credits.reserved)
+    others_credits = others.credits.paid + others.credits.reserved
+    left = max(0, limit.credits - others_credits)
     if spec.max_credits is None or left < spec.max_credits:
-        note = f"max_credits is here what {limit.where}, {limit.credits}, leaves. {so_far} Raise {limit.where}."
+        note = (
+            f"max_credits is here what {limit.where}, {limit.credits}, leaves. {so_far} Raise {limit.where} to what is "
+            f"enough here and {others_credits} more."
+        )
         spec = replace(spec, max_credits=left, limit_note=note)
         log.info("%s is %s. %s This batch may spend %s.", limit.where, limit.credits, so_far, describe_credits(left))
     refusal = None
