@@ -45,6 +45,8 @@ def test_what_failed_or_is_unknown(campaign, run):
     done = run("regenerate", *TASK, "--items", "failed", "--yes")
     assert (done.code, "--confirm 2:10+unknown" in done.text) == (1, True)
     assert "it is not known whether a job was made: if one was, both are paid for" in done.text
+    assert "of them were charged 10 credits, before failures were refunded." in done.text
+    assert "--confirm 2:10+unknown answers in advance" in run("regenerate", *TASK, "--items", "failed").text
     assert not campaign.is_cleared
     done = run("regenerate", *TASK, "--items", "failed", "--confirm", "2:10+unknown", "-o", "json")
     assert done.code == 0, done.err

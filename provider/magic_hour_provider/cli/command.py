@@ -77,10 +77,11 @@ def write_note(text: str) -> None:
     print(redact(text), file=sys.stderr)
 
 
-def ask(question: str, wanted: str | None = None) -> bool:
+def ask(question: str, wanted: str | None = None, *, in_advance: str = "--yes") -> bool:
     """Ask a person, beside the output.
 
     :param wanted: what has to be typed; None: yes or no is asked for.
+    :param in_advance: the option that gives the answer without a person.
     :returns: whether the person agrees; where nobody can answer, the command fails.
     """
     print(f"{question} {'' if wanted else '[y/N] '}", end="", file=sys.stderr, flush=True)
@@ -88,7 +89,7 @@ def ask(question: str, wanted: str | None = None) -> bool:
         answer = input().strip().lstrip("#")
     except (EOFError, KeyboardInterrupt):
         print(file=sys.stderr)
-        fail("Nobody answered, so nothing was changed or paid. --yes answers in advance.")
+        fail(f"Nobody answered, so nothing was changed or paid. {in_advance} answers in advance.")
     return answer == wanted if wanted else answer.lower() in ("y", "yes")
 
 

@@ -34,7 +34,7 @@ _REFERENCE = Arg(
 _JOB = Arg(
     ("job",),
     metavar="JOB",
-    help="The job's id, or its address in https://magichour.ai/my-library, in quotes",
+    help="The job's id, KIND/ID, or its address in https://magichour.ai/my-library, in quotes",
 )
 _OTHER_TAG = Arg(
     ("--yes-other-tag",),

@@ -79,7 +79,11 @@ def _regenerate_items(args: Namespace) -> None:
         check_confirmation(items, count=int(count) if count.isdecimal() else -1, price=price)
     elif args.yes:
         fail(f"--yes is not enough here: add --confirm {wanted}. {_NOTHING_DONE}")
-    elif not ask(f"Clear the task, so that it pays for them? Type number and price, {wanted}:", wanted=wanted):
+    elif not ask(
+        f"Clear the task, so that it pays for them? Type number and price, {wanted}:",
+        wanted=wanted,
+        in_advance=f"--confirm {wanted}",
+    ):
         fail(_NOTHING_DONE)
     give_items_instruction(items)
     message = f"{items.situation.key} was cleared. Its next attempt makes and pays for new jobs of {items.count} items."
@@ -111,7 +115,8 @@ def _check(situation: Situation, args: Namespace) -> Job:
         if args.yes or args.yes_other_tag:
             fail(f"{error} {_NOTHING_DONE} If it is the right job, add --yes-other-tag {error.tag}")
         write_note(str(error))
-        if not ask(f"If it is the right job, type its tag, {error.tag}:", wanted=error.tag):
+        in_advance = f"--yes-other-tag {error.tag}"
+        if not ask(f"If it is the right job, type its tag, {error.tag}:", wanted=error.tag, in_advance=in_advance):
             fail(_NOTHING_DONE)
         return check_job(situation, args.job, confirmed_tag=error.tag)
 

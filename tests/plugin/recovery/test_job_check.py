@@ -56,7 +56,7 @@ def refusal(situation, job, status, **options):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("form", ["{}", " {} ", '"{}"', "https://magichour.ai/my-library?imageId={}"])
+@pytest.mark.parametrize("form", ["{}", " {} ", '"{}"', "image/{}", "https://magichour.ai/my-library?imageId={}"])
 def test_a_job_in_each_way_that_people_copy_it(airflow, situation, form):
     """By its id, in quotes, by its address: one poll, and nothing else."""
     job_id = make(airflow, "lighthouse #ABCDEFGH")
@@ -71,6 +71,8 @@ def test_a_job_in_each_way_that_people_copy_it(airflow, situation, form):
     [
         ("../account", "not a Magic Hour job id"),
         ("a b", "not a Magic Hour job id"),
+        ("image/../account", "not a Magic Hour job id"),
+        ("video/abc", "makes jobs of kind image"),
         ("https://magichour.ai/my-library?videoId=abc", "makes jobs of kind image"),
         ("https://magichour.ai/my-library?imageId=../account", "not a Magic Hour job id"),
         ("http://169.254.169.254/latest/meta-data", "not a Magic Hour job id"),

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, check_id, parse_library_url
@@ -31,7 +32,7 @@ _ENDED = {
 def check_job(situation: Situation, job: str, *, confirmed_tag: str | None = None) -> Job:
     """Poll a job once, and make sure that this task can resume it. Blocks, for some seconds at the most.
 
-    :param job: its id, or its address in the web library.
+    :param job: its id, its kind and id (``image/<id>``), or its address in the web library.
     :param confirmed_tag: the tag in the job's name that a person has confirmed although it is none of this task's.
     :returns: the job.
     :raises NeedsConfirmationError: its name carries the tag of something else, which is not confirmed.
@@ -65,8 +66,10 @@ def _parse(situation: Situation, job: str) -> tuple[str, str]:
     """Return the kind and the id of the job that a person names."""
     text = job.strip().strip("\"'").strip()
     try:
-        address = parse_library_url(text)
-        kind, job_id = address or (situation.kind, check_id(text))
+        named, slash, its_id = text.partition("/")
+        is_pair = bool(slash) and named in {tool.kind for tool in TOOLS.values()}  # as the command `job` takes it
+        pair = (named, check_id(its_id)) if is_pair else None
+        kind, job_id = parse_library_url(text) or pair or (situation.kind, check_id(text))
     except InvalidInputError as error:
         raise RecoveryError(
             f"{error.message} Paste the job's id, or its address in https://magichour.ai/my-library.", 400
@@ -74,7 +77,7 @@ def _parse(situation: Situation, job: str) -> tuple[str, str]:
     if situation.kind is not None and kind != situation.kind:
         what = f" ({situation.tool})" if situation.tool else ""
         raise RecoveryError(
-            f"That is the address of a job of kind {kind}, and this task{what} makes jobs of kind {situation.kind}.",
+            f"That names a job of kind {kind}, and this task{what} makes jobs of kind {situation.kind}.",
             400,
         )
     if kind is None:

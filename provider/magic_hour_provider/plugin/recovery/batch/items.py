@@ -91,14 +91,16 @@ class ItemsToRegenerate:
     def describe(self) -> str:
         """Say what is made and what it costs, as sentences."""
         words = [f"{_count(self.count)} made again and paid for."]
+        has_refunds = any(state.refunded and state.price for state in self.states.values())
+        cost, refunded = ("were charged", ", before failures were refunded") if has_refunds else ("cost", "")
         if self.unpriced == self.count:
             words.append("What they cost is not known here.")
         elif self.unpriced:
             priced = self.count - self.unpriced
-            words.append(f"The last jobs of {priced:,} of them cost {describe_credits(self.credits)}.")
+            words.append(f"The last jobs of {priced:,} of them {cost} {describe_credits(self.credits)}{refunded}.")
             words.append(f"The price of the other {self.unpriced:,} is not known, and not in that.")
         else:
-            words.append(f"The last jobs of them cost {describe_credits(self.credits)}.")
+            words.append(f"The last jobs of them {cost} {describe_credits(self.credits)}{refunded}.")
         if self.unknown:
             words.append(f"Of {self.unknown} it is not known whether a job was made: if one was, both are paid for.")
         if self.missing:
