@@ -21,13 +21,15 @@ class MagicHourLink(BaseOperatorLink):
     name = LINK_NAME
     xcom_key = LINK_XCOM
 
-    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 (Airflow's signature)
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """Return the job's library address, or nothing while there is no job.
 
         Airflow asks on the worker when an attempt ends and keeps the address under :attr:`xcom_key`; while the job
         runs, the operator has put it there itself.
         """
-        job = XCom.get_value(ti_key=ti_key, key=JOB_XCOM)
-        if isinstance(job, dict):
-            return job.get("library_url") or ""
-        return LIBRARY if isinstance(XCom.get_value(ti_key=ti_key, key=BATCH_XCOM), dict) else ""
+        # Only the one that there can be: Airflow logs an error for an XCom that is missing.
+        is_batch = getattr(getattr(operator, "operator_class", operator), "is_batch", False)
+        reported = XCom.get_value(ti_key=ti_key, key=BATCH_XCOM if is_batch else JOB_XCOM)
+        if not isinstance(reported, dict):
+            return ""
+        return LIBRARY if is_batch else reported.get("library_url") or ""
