@@ -130,9 +130,15 @@ def test_paths_in_rows(tmp_path):
 
 @pytest.mark.parametrize("returned", [None, 5, "rows.txt", {"sku": "a"}, [{"style": {"prompt": 5}}], ["a"]])
 def test_no_rows(batches, returned):
-    """It fails for good before anything is sent."""
-    with pytest.raises(AirflowFailException):
-        run(batches, TaskInstance("campaign"), lambda: returned)
+    """It fails for good before anything is sent, and where it returned no rows at all the function is named."""
+
+    def make_rows() -> Any:
+        return returned
+
+    with pytest.raises(AirflowFailException) as failure:
+        run(batches, TaskInstance("campaign"), make_rows)
+    is_named = not isinstance(returned, list | str)
+    assert ("The function make_rows must return or yield the rows" in str(failure.value)) is is_named
     assert batches.creates() == 0
 
 
@@ -144,6 +150,8 @@ def test_what_cannot_work_is_said_while_parsing():
         task.magic_hour_batch(tool="text-to-video")
     with DAG("teaser", schedule=None), pytest.raises(InvalidInputError, match="canary"):
         task.magic_hour_batch(tool="text-to-video", output_path="s3://b/c", canary=-1, task_id="x")(lambda: rows(1))()
+    with DAG("teaser", schedule=None), pytest.raises(InvalidInputError, match=r"\[magic_hour\] output_path does not"):
+        task.magic_hour_batch(tool="text-to-video", output_path="", task_id="x")(lambda: rows(1))()
 
 
 def test_a_function_that_fails_at_a_retry(batches):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, cast
 from airflow.providers.common.compat.sdk import TaskDeferred, task_decorator_factory
 
 from magic_hour_provider.api.catalog import Tool, get_tool
+from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.decorators.function import FunctionTask
 from magic_hour_provider.hooks.exceptions import one_clear_error
 from magic_hour_provider.hooks.masking import mask_link_secrets
@@ -116,8 +117,13 @@ class MagicHourBatchDecoratedOperator(FunctionTask, MagicHourBatchOperator):
         from magic_hour_provider.inputs.fields import to_uri
 
         rows = to_uri(self.call_function(context))
-        if isinstance(rows, str | bytes | bytearray | Mapping) or not isinstance(rows, Iterable):
-            return rows  # a file of them, or an error that the operator explains
+        if isinstance(rows, str):
+            return rows  # a file of them
+        if isinstance(rows, bytes | bytearray | Mapping) or not isinstance(rows, Iterable):
+            raise InvalidInputError(
+                f"The function {self._function_name} must return or yield the rows of the batch, dicts, or return the "
+                f"path or storage URI of a file of them. It returned {type(rows).__name__}."
+            )
         plain = to_plain_rows(rows)
         mask_link_secrets(plain[:_MASKED])
         return plain

@@ -218,7 +218,10 @@ class MagicHourBatchOperator(BaseOperator):
             raise InvalidInputError("max_credits is None, as the earlier task that should give it returned nothing.")
         output_path = str(clean_folder(self.output_path) or "")
         if not output_path:
-            raise InvalidInputError("output_path is empty: a batch keeps its records there.")
+            raise InvalidInputError(
+                "output_path is empty: a batch keeps its records there, so [magic_hour] output_path does not take its "
+                "place."
+            )
         return BatchSpec(
             tool=self.tool,
             requests=self.requests,
@@ -320,4 +323,7 @@ def _check_limits(options: Mapping[str, Any]) -> None:
     if options["item_id"] is not None and (not isinstance(options["item_id"], str) or not options["item_id"].strip()):
         raise InvalidInputError(f"item_id must be the name of a column; it is {options['item_id']!r}.")
     if not options["output_path"]:
-        raise InvalidInputError("output_path must be given: a batch keeps its records there.")
+        raise InvalidInputError(
+            "output_path must be given: a batch keeps its records there, so [magic_hour] output_path does not take its "
+            "place."
+        )
