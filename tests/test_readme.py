@@ -61,11 +61,8 @@ def test_the_campaign_is_one(tmp_path):
     """Its example loads, and the rows beside it are two items that the tool takes; each option is named."""
     section = TEXT.split("## Campaigns\n")[1].split("\n## ")[0]
     names: dict = {}
-    exec(
-        compile(re.findall(r"```python\n(.*?)```", section, re.S)[0].replace("\nMagic", "\nmade = Magic"), "", "exec"),
-        names,
-    )
-    made = names["made"]
+    exec(compile(re.findall(r"```python\n(.*?)```", section, re.S)[0], "README.md", "exec"), names)
+    made = names["campaign"]
     assert isinstance(made, MagicHourBatchOperator)
     file = tmp_path / "campaign.csv"
     file.write_text(re.findall(r"```csv\n(.*?)```", section, re.S)[0])
@@ -75,8 +72,12 @@ def test_the_campaign_is_one(tmp_path):
     photos = ["s3://aws_default@media/shoe-1.jpg", "s3://aws_default@media/shoe-2.jpg"]
     assert [body["assets"]["image_file_paths"] for body in bodies.values()] == [[photo] for photo in photos]
     assert [body["style"]["prompt"] for body in bodies.values()] == ["On a beach at sunset", "In the snow"]
-    own = set(MagicHourBatchOperator.__init__.__wrapped__.__kwdefaults__)
-    assert [name for name in own if not re.search(rf"(`|^    ){name}\b", section, re.M)] == []
+    table = section.split("| Parameter | Default | Meaning |")[1].split("\n\n")[0]
+    named = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.M))
+    own = MagicHourBatchOperator.__init__.__wrapped__.__kwdefaults__
+    assert named.keys() == own.keys()
+    for name, default in own.items():
+        assert default is None or named[name].strip('`"') == str(default), name
 
 
 def test_the_settings_are_documented():
