@@ -47,6 +47,7 @@ def test_after_a_lost_response_nothing_is_sent_again(airflow):
         assert ti.record["state"] == "intent"
         assert f"#{ti.record['key']}" in str(caught.value)
     assert "before was 100000 credits, now it is 99990" in str(caught.value)
+    assert f"adopt {ti.dag_id} {ti.run_id} {ti.task_id} JOB; or " in str(caught.value)
     report = ti.xcoms["magic_hour_job"]
     assert (report["status"], report["charge"]) == ("unknown", "unknown")
     assert report["next_step"].startswith("Nothing is sent again by itself.")

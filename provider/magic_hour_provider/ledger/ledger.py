@@ -14,7 +14,7 @@ from magic_hour_provider.api.models import check_id, parse_library_url
 from magic_hour_provider.ledger.decision import Decision, MappedItem, RetryState, decide
 from magic_hour_provider.ledger.file_store import open_file_store
 from magic_hour_provider.ledger.messages import deleted_run_error
-from magic_hour_provider.ledger.places.directions import Directions
+from magic_hour_provider.ledger.places.directions import Directions, name_for_command
 from magic_hour_provider.ledger.places.instructions import Instructions
 from magic_hour_provider.ledger.places.mark import AttemptMark, EarlierXComs
 from magic_hour_provider.ledger.places.several import Places, Store
@@ -35,6 +35,7 @@ class Ledger:
     :param mark: of this attempt; None: it leaves none.
     :param earlier: what the attempt before has pushed.
     :param run_began_at: when the run began, in seconds since 1970, where nothing in it was cleared; None: not known.
+    :param target: as the commands are given the task instance.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class Ledger:
         mark: AttemptMark | None = None,
         earlier: EarlierXComs | None = None,
         run_began_at: float | None = None,
+        target: str = "",
     ) -> None:
-        self._places = Places(store, second)
+        self._places = Places(store, second, target=target)
         self.instructions = Instructions(self._places)
         """What a person asks for."""
         self.retry_state = retry_state
@@ -81,7 +83,8 @@ class Ledger:
         # Each clear of a finished run resets its start_date, and raises its clear_number on every Airflow.
         began_at = None if getattr(run, "clear_number", 0) else parse_time(getattr(run, "start_date", None))
         earlier = EarlierXComs.of(ti)
-        return cls(store, state, second=second, mark=mark, earlier=earlier, run_began_at=began_at)
+        target = "" if store is None else name_for_command(ti)
+        return cls(store, state, second=second, mark=mark, earlier=earlier, run_began_at=began_at, target=target)
 
     @property
     def is_ephemeral(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from magic_hour_provider.batch.records.owner import RECORD_S
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.records.state import ItemState
 from magic_hour_provider.ledger.messages import unknown_submission_error
-from magic_hour_provider.ledger.places.directions import Directions
+from magic_hour_provider.ledger.places.directions import Directions, name_for_command
 from magic_hour_provider.ledger.record import Record, RecordError
 
 log = logging.getLogger(__name__)
@@ -33,11 +34,10 @@ class ItemDirections(Directions):
 
     def choose(self, job_id: str | None = None) -> str:
         """Say how to resume a job or to make a new one, as whole sentences."""
-        job = job_id or "the id or library address of the job"
+        job, item = job_id or "the id or library address of the job", f" --item {shlex.quote(self.item)}"
+        commands = self._commands(f"{self._adopt_command(job_id)}{item}", f"{self._regenerate_command}{item}")
         return (
-            f"Open item {self.item!r} in the task's Media tab: paste {job}, or ask for a new one. On the command line: "
-            f"airflow magic-hour adopt, with DAG, run and task, the job, and --item {self.item!r}; for a new one "
-            "airflow magic-hour regenerate, without the job."
+            f"Open item {self.item!r} in the task's Media tab: paste {job}, or ask for a new one. {commands}".rstrip()
         )
 
     def adopt(self, job_id: str) -> str:
@@ -46,10 +46,8 @@ class ItemDirections(Directions):
 
     def regenerate(self) -> str:
         """Say how to make a new job, as whole sentences."""
-        return (
-            f"For a new one open item {self.item!r} in the task's Media tab; or airflow magic-hour regenerate with "
-            f"--item {self.item!r}."
-        )
+        command = self._commands(f"{self._regenerate_command} --item {shlex.quote(self.item)}")
+        return f"For a new one open item {self.item!r} in the task's Media tab. {command}".rstrip()
 
 
 class ItemIntent:
@@ -68,7 +66,9 @@ class ItemIntent:
     ) -> None:
         self.record = record
         self._records, self._key, self._state, self._note = records, key, state, note
-        self._directions = ItemDirections(item=item or key)
+        owner = records.owner
+        target = name_for_command(owner) if owner is not None else ""
+        self._directions = ItemDirections(item=item or key, target=target)
         self._declared: Declared | None = None
         self.withdrawn: int | None = None
         """The number of the intent that was withdrawn last."""

@@ -61,7 +61,7 @@ class ItemRecords(RecordReader):
 
     def __init__(self, folder: RecordFolder, owner: Owner | None = None) -> None:
         super().__init__(folder)
-        self._owner = owner
+        self.owner = owner
         self._declarer = Declarer(self, owner)
         self._first_seen: dict[tuple[str, int], float] = {}
         self.waiting_since: float | None = None
@@ -149,7 +149,7 @@ class ItemRecords(RecordReader):
         :param record: ``submitted``, with the job's id.
         :raises RecordError: it cannot be written now.
         """
-        self._write_job(declared.key, declared.number, record, self._owner.digest if self._owner else "")
+        self._write_job(declared.key, declared.number, record, self.owner.digest if self.owner else "")
 
     def finish_adoption(self, intent: OpenIntent, record: Record) -> None:
         """Write the job of an intent that adopts one, of a worker that was stopped in between.
@@ -212,7 +212,7 @@ class ItemRecords(RecordReader):
         now = clock.current().now()
         if record is not None:
             record = replace(record, written_at=record.written_at or format_time(now))
-        self.folder.write(name.path, ItemStep(name, self._owner, now, record, note=note).to_bytes())
+        self.folder.write(name.path, ItemStep(name, self.owner, now, record, note=note).to_bytes())
 
     # -- what a killed worker has not finished -----------------------------------------------------------------------
 
@@ -227,7 +227,7 @@ class ItemRecords(RecordReader):
 
     def _list_all(self) -> list[str]:
         paths = super()._list_all()
-        if self._owner is None:
+        if self.owner is None:
             return paths
         taken = set(paths)
         return paths + [name for path in paths if "/." in path and (name := self._finish(path, taken)) is not None]
@@ -262,7 +262,7 @@ class ItemRecords(RecordReader):
         step = self.read_intent(key, number)
         known_for = self._known_for(step)
         age = self._age_of(step, known_for)
-        limit = settles_after(step.owner, self._owner, request_s)
+        limit = settles_after(step.owner, self.owner, request_s)
         return OpenIntent(step, age, known_for, max(0.0, limit - age), self._declarer.find_unsent(step))
 
     def _known_for(self, step: ItemStep) -> float:
@@ -310,7 +310,7 @@ class ItemRecords(RecordReader):
         for name in names:
             if name.step in ("adopt", "regenerate") and name.number == current.number and name != own:
                 self.folder.remove(name.path)
-        step = ItemStep(own, self._owner, clock.current().now(), instruction=instruction.to_json())
+        step = ItemStep(own, self.owner, clock.current().now(), instruction=instruction.to_json())
         self.folder.write(own.path, step.to_bytes())
 
     def instruct_many(self, states: Mapping[str, ItemState], name: str) -> None:

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+from typing import Any
+
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from magic_hour_provider.ledger.record import ADOPT, REGENERATE, describe_task_state
+
+_COMMAND = "airflow magic-hour" if AIRFLOW_V_3_2_PLUS else "python -m magic_hour_provider"
+
+
+def name_for_command(ti: Any) -> str:
+    """Return the arguments by which the commands know a task instance, quoted for a shell.
+
+    :param ti: Airflow's task instance, or anything else with its four names.
+    """
+    index = () if ti.map_index is None or ti.map_index < 0 else ("--map-index", str(ti.map_index))
+    return shlex.join((ti.dag_id, ti.run_id, ti.task_id, *index))
 
 
 @dataclass(frozen=True)
@@ -14,11 +29,13 @@ class Directions:
     :param folder: of its files; None: Airflow's task state store.
     :param has_tab: whether the Media tab gives them too.
     :param is_discarded: whether a clear discards them, unless it is asked to keep them.
+    :param target: :func:`name_for_command` of the task instance; empty: not known.
     """
 
     folder: str | None = None
     has_tab: bool = True
     is_discarded: bool = False
+    target: str = ""
 
     def locate(self, key: str) -> str:
         """Name a key's place."""
@@ -34,22 +51,36 @@ class Directions:
 
         :param job_id: the job, if it is known.
         """
-        return (
-            f"{self._tab('paste the id or library address of the job, or ask for a new one')}"
-            f"{self._adopt(job_id)}; for a new one {self._regenerate()}; then {self.clear}."
-        )
+        tab = self._tab("paste the id or library address of the job, or ask for a new one")
+        commands = self._commands(self._adopt_command(job_id), self._regenerate_command)
+        by_hand = f"By hand: {self._adopt(job_id)}; for a new one {self._regenerate()}; then {self.clear}."
+        return f"{tab}{commands}{by_hand}"
 
     def adopt(self, job_id: str) -> str:
         """Say how to resume a job that is known, as whole sentences."""
-        return f"{self._tab(f'paste {job_id}')}{self._adopt(job_id)}, and {self.clear}."
+        command = self._commands(self._adopt_command(job_id))
+        return f"{self._tab(f'paste {job_id}')}{command}By hand: {self._adopt(job_id)}, and {self.clear}."
 
     def regenerate(self) -> str:
         """Say how to make a new job, as whole sentences."""
-        tab = "open the task's Media tab; or by hand " if self.has_tab else ""
-        return f"For a new one {tab}{self._regenerate()}, and {self.clear}."
+        if not self.has_tab:
+            return f"For a new one {self._regenerate()}, and {self.clear}."
+        command = self._commands(self._regenerate_command)
+        return f"For a new one open the task's Media tab. {command}By hand: {self._regenerate()}, and {self.clear}."
 
     def _tab(self, what: str) -> str:
-        return f"Open the task's Media tab: {what}. By hand: " if self.has_tab else "By hand: "
+        return f"Open the task's Media tab: {what}. " if self.has_tab else ""
+
+    def _commands(self, *commands: str) -> str:
+        """Return lines to paste into a shell where the API server runs, which reaches what its tab reaches."""
+        return f"On the command line: {'; or '.join(commands)}. " if self.has_tab and self.target else ""
+
+    def _adopt_command(self, job_id: str | None) -> str:
+        return f"{_COMMAND} adopt {self.target} {job_id or 'JOB'}"
+
+    @property
+    def _regenerate_command(self) -> str:
+        return f"{_COMMAND} regenerate {self.target}"
 
     def _adopt(self, job_id: str | None) -> str:
         if self.folder is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, describe_error
@@ -134,7 +135,8 @@ class Places:
     :param stores: what keeps them; None: that one is not there.
     """
 
-    def __init__(self, *stores: Store | None) -> None:
+    def __init__(self, *stores: Store | None, target: str = "") -> None:
+        self._target = target
         self._places = [Place(store) for store in stores if store is not None]
 
     def __iter__(self) -> Iterator[Place]:
@@ -152,7 +154,8 @@ class Places:
     def directions(self) -> Directions:
         """How a person gives an instruction: in the first place that outlives a clear."""
         ways = [place.directions for place in self]
-        return next((way for way in ways if not way.is_discarded), ways[0] if ways else Directions())
+        way = next((way for way in ways if not way.is_discarded), ways[0] if ways else Directions())
+        return replace(way, target=self._target)
 
     def describe_location(self, key: str) -> str:
         """Name a key's place for a person."""
