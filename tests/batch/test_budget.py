@@ -107,7 +107,7 @@ def test_a_first_job_may_cost_more_than_is_left():
     pay(budget, "first", 51)
     assert budget.may_send("next", B).permission is STOP
     assert budget.excess == 50
-    assert budget.describe_stop([A, A, B]) == (
+    assert budget.describe_stop() + " " + budget.describe_missing([(A, None), (A, None), (B, None)]) == (
         "The first of its price, item first was charged 51 credits. Of max_credits=100, 99 credits of this task are "
         "spent and 51 reserved for jobs under way, 50 more than the limit. 3 items are not paid for: they would cost "
         "102 credits, and 1 of them has a price that nobody knows."
@@ -136,7 +136,7 @@ def test_a_service_that_settles_higher():
     budget.settled("two", 40)
     budget.settled("three", 40)
     assert (budget.spent, budget.reserved, budget.excess) == (120, 0, 60)
-    assert budget.describe_stop([A]) == (
+    assert budget.describe_stop() + " " + budget.describe_missing([(A, None)]) == (
         "Item one was settled at 40 credits, where 20 were expected. Of max_credits=60, 120 credits of this task are "
         "spent and 0 reserved for jobs under way, 60 more than the limit. 1 item is not paid for: it would cost 40 "
         "credits. max_credits=160 is enough for all."
@@ -264,7 +264,9 @@ def test_a_canary_that_fails_stops_everything(end):
     decision = budget.may_send("two", A)
     assert decision.permission is STOP
     assert decision.reason.startswith("Nothing else is paid for, as item one was a canary, and it ")
-    assert budget.describe_stop([A, B]).endswith(" 2 items are not paid for, at a price that is not known.")
+    assert budget.describe_missing([(A, None), (B, None)]).startswith(
+        "2 items are not paid for, at a price that is not known."
+    )
 
 
 def test_canaries_of_an_earlier_try():
@@ -284,14 +286,46 @@ def test_who_submits_may_stop_it():
     budget.stop("The key was refused.")
     budget.stop("The balance is gone.")
     assert budget.may_send("one", A).permission is STOP
-    assert budget.describe_stop([A, A]) == "The key was refused. 2 items are not paid for: they would cost 40 credits."
+    assert (
+        budget.describe_stop() + " " + budget.describe_missing([(A, None), (A, None)])
+        == "The key was refused. 2 items are not paid for: they would cost 40 credits."
+    )
 
 
 def test_nothing_is_said_where_nothing_is_left():
     """A batch that has paid for everything has only its sum to report."""
-    assert Budget(None).describe_stop([]) == ""
-    assert Budget(10, spent=10).describe_stop([]) == (
+    assert Budget(None).describe_stop() == ""
+    assert Budget(10, spent=10).describe_stop() == (
         "Of max_credits=10, 10 credits of this task are spent and 0 reserved for jobs under way."
+    )
+
+
+def test_a_lost_response_counts_its_estimate():
+    """Where it was expected to cost something, that is spent, and more where a job like it is charged more."""
+    budget = Budget(100)
+    budget.sent("one", A, 10)
+    budget.lost("one")
+    assert (budget.spent, budget.is_known) == (10, True)
+    pay(budget, "two", 30)
+    assert (budget.spent, budget.reserved) == (30, 30)
+    budget.lost_before(B, 40)
+    assert budget.may_send("three", A).permission is WAIT
+    budget.settled("two", 0)
+    assert budget.may_send("three", A).permission is SEND
+    budget.lost_before(UNKNOWN, None)
+    assert budget.may_send("four", A).permission is STOP
+
+
+def test_what_is_missing_is_estimated():
+    """Where no job of the batch says what an item costs, its estimate does, and that it is one is said."""
+    budget = Budget(40)
+    pay(budget, "one", 20)
+    assert budget.describe_missing([(A, None)]) == "1 item is not paid for: it would cost 20 credits."
+    assert budget.describe_missing([(A, None), (B, 5)]) == (
+        "2 items are not paid for: they would cost about 25 credits. max_credits=45 is enough for all, by the estimate."
+    )
+    assert budget.describe_missing([(A, 7), (B, 5), (UNKNOWN, None)]) == (
+        "3 items are not paid for: they would cost about 25 credits, and 1 of them has a price that nobody knows."
     )
 
 
@@ -467,7 +501,7 @@ class AnyOrder(RuleBasedStateMachine):
                 decision = self.budget.may_send("next", PricedFields(field))
                 assert decision.permission is STOP
                 assert decision.reason == self.budget.stop_reason
-                assert self.budget.describe_stop([]).startswith(decision.reason)
+                assert self.budget.describe_stop().startswith(decision.reason)
 
 
 TestAnyOrder = AnyOrder.TestCase

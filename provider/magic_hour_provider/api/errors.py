@@ -57,6 +57,8 @@ class MagicHourError(Exception):
 
     charge: Charge | None = None
     """What the failure means for the charge; None: not known where it was raised."""
+    charge_words: str | None = None
+    """That in other words than those of one job, as a batch has many; None: the sentence of :attr:`charge`."""
     retryable: bool = False
     """Whether a retry can help without anybody changing anything."""
     retry_after: float | None = None
@@ -82,16 +84,27 @@ class MagicHourError(Exception):
         self.code = code
 
     def __str__(self) -> str:
-        following = " ".join(filter(None, (self.charge and self.charge.sentence, self.next_step)))
+        return self._join(self.charge_words or (self.charge and self.charge.sentence))
+
+    @property
+    def without_charge(self) -> str:
+        """The message and the next step, for a text that knows more of the charge than this error does."""
+        return self._join(None)
+
+    def _join(self, charge: str | None) -> str:
+        following = " ".join(filter(None, (charge, self.next_step)))
         return f"{_end(self.message)} {following}" if following else self.message
 
-    def append(self, message: str | None = None, *, charge: Charge, next_step: str | None) -> None:
+    def append(
+        self, message: str | None = None, *, charge: Charge, charge_words: str | None = None, next_step: str | None
+    ) -> None:
         """Add what else is known to the message and to the next step.
 
         :param charge: what all of it together means for the charge.
+        :param charge_words: that in other words than those of one job.
         """
         self.message = f"{_end(self.message)} {_to_words(message)}" if message else self.message
-        self.charge = charge
+        self.charge, self.charge_words = charge, charge_words
         self.next_step = " ".join(filter(None, (self.next_step, next_step and _to_words(next_step)))) or None
 
 
@@ -249,7 +262,7 @@ class JobCanceledError(MagicHourError):
 class NotRetryableError(MagicHourError):
     """The task cannot go further until a person changes something. Its message is whole: the charge is in it."""
 
-    def __str__(self) -> str:
+    def _join(self, charge: str | None) -> str:  # noqa: ARG002
         return self.message
 
 

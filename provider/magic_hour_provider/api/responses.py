@@ -209,7 +209,7 @@ def rejection_error(response: Response, doing: str, *, charge: Charge | None = N
         return errors.InsufficientCreditsError(
             f"Magic Hour rejected {doing} (HTTP {status}): {message}. The credits or the plan do not cover it.",
             charge=charge,
-            next_step="See https://magichour.ai/pricing, or ask for less.",
+            next_step="Top up or change the plan at https://magichour.ai/pricing, or ask for less.",
             status_code=status,
             code=code,
         )

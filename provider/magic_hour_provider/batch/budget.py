@@ -9,8 +9,9 @@ is sent. That is what an accepted create with the same priced fields said
 (:mod:`magic_hour_provider.api.prices.priced_fields`), or more, where jobs of that price settled higher. A job of
 unknown price is sent alone: with nothing else whose price is not known, while less than the limit is spent and
 reserved, and everything else waits for what the response says. So what is spent can only pass the limit by what nobody
-knew: the price of such a job, or a service that takes more than it said. Then, and whenever it takes more than was
-reserved, nothing more is sent, and the excess is at most that of the jobs under way.
+knew: the price of such a job, or a service that takes more than it said. Where its response is lost its estimate counts
+as spent, if there is one. Otherwise, and whenever the service takes more than was reserved, nothing more is sent, and
+the excess is at most that of the jobs under way.
 """
 
 from __future__ import annotations
@@ -52,10 +53,14 @@ class BudgetDecision:
 
 @dataclass
 class _Reservation:
-    """The credits held for one job: its price until the service says more; None: nobody knows."""
+    """The credits held for one job: its price until the service says more; None: nobody knows.
+
+    What was expected of it then, if anything, counts where its response is lost.
+    """
 
     priced: PricedFields
     credits: int | None
+    expected: int | None = None
 
 
 class Budget:
@@ -80,6 +85,7 @@ class Budget:
         self._is_stopped = False
         self._reservations: dict[str, _Reservation] = {}
         self._unpriced: set[str] = set()
+        self._lost: dict[PricedFields, list[int]] = {}  # what lost responses count, where no charge had said it
         self._prices: dict[str, _PriceList] = {}
         self._canary = canary
         self._completed = completed
@@ -135,6 +141,11 @@ class Budget:
         """Record a price that another job of this batch was charged: of an earlier try, or of another run."""
         if priced.digest is not None:
             self._prices.setdefault(priced.digest, _PriceList()).add(priced.characters, credits)
+            for lost, counted in self._lost.items():
+                if lost.digest == priced.digest:  # what was lost may have cost as much
+                    known = self.price(lost) or 0
+                    self.spent += sum(max(0, known - one) for one in counted)
+                    counted[:] = [max(known, one) for one in counted]
 
     def resume(self, key: str, priced: PricedFields, credits: int | None) -> None:
         """Record a job under way that an earlier try of this task instance has submitted.
@@ -145,9 +156,12 @@ class Budget:
         if credits is not None:
             self._hold(key, priced, credits)
 
-    def sent(self, key: str, priced: PricedFields) -> None:
-        """Record that an item is being submitted: its price is reserved."""
-        self._reserve(key, priced, self.price(priced))
+    def sent(self, key: str, priced: PricedFields, expected: int | None = None) -> None:
+        """Record that an item is being submitted: its price is reserved.
+
+        :param expected: its estimate, as of :meth:`may_send`.
+        """
+        self._reserve(key, priced, self.price(priced), expected)
         if self._completed < self._canary:
             self._canaries.add(key)
 
@@ -157,14 +171,22 @@ class Budget:
         self._canaries.discard(key)
 
     def lost(self, key: str) -> None:
-        """Record that it is unknown whether a submission made a job: its price counts as spent."""
+        """Record that it is unknown whether a submission made a job: its price counts as spent.
+
+        Where no job of this batch says it, its estimate does, and from then on what jobs like it are charged, if that
+        is more.
+        """
         reservation = self._release(key)
-        if reservation is not None and reservation.credits is not None:
-            self.spent += reservation.credits
-        elif reservation is not None:
-            self.is_known = False
-            self._stop_spending("The response to a request of unknown price was lost: nobody knows what it costs.")
+        if reservation is not None:
+            self._count_lost(reservation)
         self._stop_at_canary(key, "it is unknown whether it was paid for")
+
+    def lost_before(self, priced: PricedFields, expected: int | None) -> None:
+        """Record that an earlier try has lost a response: as :meth:`lost`, but it is no canary of this one.
+
+        :param expected: its estimate, as of :meth:`may_send`.
+        """
+        self._count_lost(_Reservation(priced, self.price(priced), expected))
 
     def charged(self, key: str, credits: int | None) -> None:
         """Record an accepted submission.
@@ -220,15 +242,8 @@ class Budget:
 
     # -- what to say
 
-    def describe_stop(self, left: Iterable[PricedFields]) -> str:
-        """Return why nothing more is submitted, and what is missing, as whole sentences.
-
-        :param left: of each item that is not paid for.
-        """
-        count = unknown = cost = 0
-        for one in left:
-            price = self.price(one)
-            count, unknown, cost = count + 1, unknown + (price is None), cost + (price or 0)
+    def describe_stop(self) -> str:
+        """Return why nothing more is submitted, and what is spent of the limit, as whole sentences."""
         sentences = [self.stop_reason] if self.stop_reason else []
         if self.max_credits is not None:
             more = f", {self.excess} more than the limit" if self.excess else ""
@@ -236,17 +251,43 @@ class Budget:
                 f"Of max_credits={self.max_credits}, {describe_credits(self.spent)} of this task are spent and "
                 f"{self.reserved} reserved for jobs under way{more}."
             )
-        if count:
-            sentences.append(_describe_left(count, unknown, cost))
-        if count and self.max_credits is not None and not unknown:
-            sentences.append(f"max_credits={self.spent + self.reserved + cost} is enough for all.")
         return " ".join(sentences)
+
+    def describe_missing(self, left: Iterable[tuple[PricedFields, int | None]]) -> str:
+        """Return what is not paid for and what it would cost, as whole sentences; empty: nothing is left.
+
+        :param left: of each item that is not paid for, with its estimate; None: there is none.
+        """
+        count = unknown = cost = estimated = 0
+        for priced, expected in left:
+            price = self.price(priced)
+            estimated += price is None and expected is not None
+            price = expected if price is None else price
+            count, unknown, cost = count + 1, unknown + (price is None), cost + (price or 0)
+        if not count:
+            return ""
+        text = _describe_left(count, unknown, cost, is_estimated=bool(estimated))
+        enough = self.spent + self.reserved + cost
+        if self.max_credits is None or unknown or enough <= self.max_credits:
+            return text
+        by = ", by the estimate" if estimated else ""
+        return f"{text} max_credits={enough} is enough for all{by}."
 
     # -- inside
 
-    def _reserve(self, key: str, priced: PricedFields, credits: int | None) -> None:
+    def _count_lost(self, reservation: _Reservation) -> None:
+        if reservation.credits is not None:
+            self.spent += reservation.credits
+        elif reservation.expected is not None:
+            self.spent += reservation.expected
+            self._lost.setdefault(reservation.priced, []).append(reservation.expected)
+        else:
+            self.is_known = False
+            self._stop_spending("The response to a request of unknown price was lost: nobody knows what it costs.")
+
+    def _reserve(self, key: str, priced: PricedFields, credits: int | None, expected: int | None = None) -> None:
         self._release(key)
-        self._reservations[key] = _Reservation(priced, credits)
+        self._reservations[key] = _Reservation(priced, credits, expected)
         if credits is None:
             self._unpriced.add(key)
         else:
@@ -298,10 +339,11 @@ def _describe_more(what: str, key: str, credits: int, expected: int) -> str:
     return f"Item {key} was {what} {describe_credits(credits)}, where {expected} were expected."
 
 
-def _describe_left(count: int, unknown: int, cost: int) -> str:
+def _describe_left(count: int, unknown: int, cost: int, *, is_estimated: bool) -> str:
     one = count == 1
     items = f"{count} item{' is' if one else 's are'} not paid for"
     if unknown == count:
         return f"{items}, at a price that is not known."
+    about = "about " if is_estimated else ""
     rest = f", and {unknown} of them {'has a price' if unknown == 1 else 'have prices'} that nobody knows"
-    return f"{items}: {'it' if one else 'they'} would cost {describe_credits(cost)}{rest if unknown else ''}."
+    return f"{items}: {'it' if one else 'they'} would cost {about}{describe_credits(cost)}{rest if unknown else ''}."

@@ -17,7 +17,7 @@ LONG = {
     "item_id": "sku",
 }
 GIVEN = [{"sku": "a"}, {"sku": "b"}]
-PAID = r"This task has paid for 2 jobs so far \(144 credits\)\. The job was paid for and stays charged"
+PAID = r"This task has paid for 2 jobs so far; 144 credits stay charged\."
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ class RecordReader:
                 state = states[names[0].key] = self.resolve(names)
                 if on_item is not None:
                     on_item(state, names)
-                for owner, credits in charges_of(names):
-                    spent[owner] = spent[owner].plus(credits)
+                for one in charges_of(names):
+                    spent[one.owner] = spent[one.owner].plus(one.credits, is_refunded=one.is_refunded)
         self._spent = dict(spent)
         return states
 

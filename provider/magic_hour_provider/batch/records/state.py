@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sys import intern
 from typing import Literal, NamedTuple
 
-from magic_hour_provider.api.errors import Charge, InvalidInputError
+from magic_hour_provider.api.errors import Charge, InvalidInputError, describe_credits
 from magic_hour_provider.batch.records.names import StepName
 from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.ledger.record import RecordError
@@ -75,10 +75,12 @@ class Charged(NamedTuple):
 
     :param owner: digest of the task instance that paid; empty: none of ours.
     :param credits: settled, else at submission; None: not known.
+    :param is_refunded: whether it has failed, and Magic Hour refunds it.
     """
 
     owner: str
     credits: int | None
+    is_refunded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +90,39 @@ class Spent:
     :param credits: the sum, as far as known.
     :param jobs: how many jobs that is.
     :param unpriced: how many of them of which the credits are not known.
+    :param refunded: how many of them are refunded.
     """
 
     credits: int = 0
     jobs: int = 0
     unpriced: int = 0
+    refunded: int = 0
 
-    def plus(self, credits: int | None) -> Spent:
+    def plus(self, credits: int | None, *, is_refunded: bool = False) -> Spent:
         """Return the sum with one more job."""
-        return Spent(self.credits + (credits or 0), self.jobs + 1, self.unpriced + (credits is None))
+        return Spent(
+            self.credits + (credits or 0),
+            self.jobs + 1,
+            self.unpriced + (credits is None),
+            self.refunded + is_refunded,
+        )
+
+    def describe(self) -> str:
+        """Return it as one sentence."""
+        if not self.jobs:
+            return "This task has paid for no job so far."
+        jobs = "1 job" if self.jobs == 1 else f"{self.jobs:,} jobs"
+        refunded = (
+            ""
+            if not self.refunded
+            else ", which was refunded"
+            if self.jobs == 1
+            else (f", of which {self.refunded:,} {'was' if self.refunded == 1 else 'were'} refunded")
+        )
+        stays = "stays" if self.credits == 1 else "stay"
+        unknown = f", and what {self.unpriced:,} of them cost is not known" if self.unpriced else ""
+        credits = f"{describe_credits(self.credits)} {stays} charged"
+        return f"This task has paid for {jobs} so far{refunded}; {credits}{unknown}."
 
 
 def resolve(names: Iterable[StepName]) -> ItemState:
@@ -145,7 +171,9 @@ def charges_of(names: Iterable[StepName]) -> list[Charged]:
             before = found.get(job_id, Charged("", None))
             credits = _credits_of(own)
             found[job_id] = Charged(
-                before.owner or (job.owner if job else ""), before.credits if credits is None else credits
+                before.owner or (job.owner if job else ""),
+                before.credits if credits is None else credits,
+                before.is_refunded or any(name.step == "failed" and name.refunded for name in own),
             )
     return list(found.values())
 

@@ -201,13 +201,13 @@ class BatchAttempt:
         if payments.left:
             if refusal is not None:
                 payments.count_refused()
-                payments.stop(str(refusal), is_retryable=False)
+                payments.stop(refusal.without_charge, is_retryable=False)
             elif spec.max_credits_per_run is not None and not self._is_pushed:
                 payments.stop("What this batch reserves could not be written for the other tasks.", is_retryable=True)
             try:
                 check_min_credits(account)
             except errors.MagicHourError as error:  # what is under way is paid for, and is waited for
-                payments.stop(str(error), is_retryable=error.retryable)
+                payments.stop(error.without_charge, is_retryable=error.retryable)
         self.may_have_paid = True
         with defer_alarm() as is_alarm_pending:
             deferral = engine.run(is_alarm_pending)
@@ -225,12 +225,11 @@ class BatchAttempt:
         results = write_results(
             items, records, counts, spec.output_path, owner, on_row=files.add if files is not None else None
         )
-        manifest = make_manifest(counts, records.spent(owner).credits, results)
+        spent = records.spent(owner)
+        manifest = make_manifest(counts, spent.credits, results)
         self._facts["results"] = results
         self._push(engine, manifest["credits_charged"])
-        failure = find_failure(
-            spec, items, counts, manifest, payments.stop_reason, is_retryable=payments.is_stop_retryable
-        )
+        failure = find_failure(spec, items, records, counts, manifest, payments, spent)
         if failure is not None:
             raise failure
         if files is not None:

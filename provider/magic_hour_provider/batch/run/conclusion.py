@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from magic_hour_provider.api.errors import Charge, MagicHourError, NotRetryableError, describe_credits
+from magic_hour_provider.batch.records.reader import RecordReader
+from magic_hour_provider.batch.records.state import Spent
 from magic_hour_provider.batch.rows.items import Items
 from magic_hour_provider.batch.spec import BatchSpec
 from magic_hour_provider.batch.window.counts import Counts
+from magic_hour_provider.batch.window.payments import Payments
 
 _SHOWN = 10
+_EXPLAINED = 3
+_REASON = 300  # characters
 
 
 class BatchIncompleteError(MagicHourError):
     """Items of a batch are not complete. What is complete stays so: the next attempt makes only what is missing."""
-
-    charge = Charge.KEPT
 
 
 def make_manifest(counts: Counts, credits: int, results: str) -> dict[str, Any]:
@@ -37,12 +40,18 @@ def make_manifest(counts: Counts, credits: int, results: str) -> dict[str, Any]:
 
 
 def find_failure(
-    spec: BatchSpec, items: Items, counts: Counts, manifest: dict[str, Any], stop: str | None, *, is_retryable: bool
+    spec: BatchSpec,
+    items: Items,
+    records: RecordReader,
+    counts: Counts,
+    manifest: dict[str, Any],
+    payments: Payments,
+    spent: Spent,
 ) -> MagicHourError | None:
     """Return the error of a batch that is not complete; None: it is, or what failed is tolerated.
 
-    :param stop: why not everything was submitted; None: it was.
-    :param is_retryable: whether a retry may help then.
+    :param payments: which may have been stopped.
+    :param spent: what this task instance has paid for, over all its tries.
     """
     limit = spec.max_failed_items
     tolerated = limit if limit >= 1 else limit * counts.items
@@ -54,31 +63,77 @@ def find_failure(
         f"are of an unknown outcome and {manifest['left_out']} are missing; "
         f"{describe_credits(manifest['credits_charged'])} charged. Each is listed in {manifest['results']}.",
     ]
+    stop = payments.stop_reason
     if stop is not None:
-        words.append(f"Nothing more was submitted: {stop}")
+        words += [f"Nothing more was submitted: {stop}", payments.describe_missing()]
     for name, keys in (("failed", counts.failed), ("unknown", counts.unknown), ("not paid for", counts.unpaid)):
         if keys:
             shown = ", ".join(_name(items, key) for key in sorted(keys)[:_SHOWN])
             more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
             words.append(f"{name[:1].upper()}{name[1:]}: {shown}{more}.")
+        if name == "failed":
+            words += [_explain(items, records, key) for key in sorted(keys)[:_EXPLAINED]]
+    # Another attempt sends these again, unless a limit cannot be kept as nobody knows what they have cost.
+    is_limited = spec.max_credits is not None and not payments.budget.is_known
+    is_resent = spec.on_unknown_submission == "resubmit" and not is_limited and bool(counts.unknown - counts.disputed)
+    is_stopped = stop is not None and not payments.is_stop_retryable
+    is_going_on = not is_stopped and (is_resent or stop is not None)
+    is_worth_it = counts.retryable or bool(counts.running) or is_going_on
     steps = []
-    is_worth_it = counts.retryable or bool(counts.running) or (stop is not None and is_retryable)
     if is_worth_it:
-        steps.append("A retry makes only what is missing, and pays for nothing twice.")
+        steps.append(f"A retry makes only what is missing{'' if is_resent else ', and pays for nothing twice'}.")
+    elif is_stopped:
+        steps.append("Once that has changed, clear the task: it makes only what is missing.")
+    if is_resent:
+        steps.append(
+            "As on_unknown_submission is 'resubmit', the next attempt sends the request of each unknown one again, "
+            "which may pay twice."
+        )
     if counts.unknown:
         steps.append(
-            "Of an unknown one nothing is sent again by itself: look for its job at https://magichour.ai/my-library "
-            "by its name, and resume it or ask for a new one: open the item in the task's Media tab, or airflow "
-            "magic-hour adopt, or regenerate, with --item."
+            ("To prevent that" if is_resent else "Of an unknown one nothing is sent again by itself")
+            + ": look for its job at https://magichour.ai/my-library by its name, and resume it or ask for a new one: "
+            "open the item in the task's Media tab, or airflow magic-hour adopt, or regenerate, with --item."
         )
     if counts.failed and not counts.retryable:
         steps.append("What failed for good fails again: change its row and clear the task, or set max_failed_items.")
-    charge = Charge.UNKNOWN if counts.unknown else Charge.KEPT if manifest["credits_charged"] else Charge.NONE
-    kind = BatchIncompleteError if is_worth_it else NotRetryableError
-    message = " ".join(words) if is_worth_it else " ".join([*words, charge.sentence, *steps])
-    error = kind(message, charge=charge, next_step=" ".join(steps) or None)
+    charge, charge_words = _find_charge(counts, spent)
+    message = " ".join(filter(None, words))
+    error: MagicHourError
+    if is_worth_it:
+        error = BatchIncompleteError(message, charge=charge, next_step=" ".join(steps))
+        error.charge_words = charge_words
+    else:
+        message = " ".join([message, charge_words, *steps])
+        error = NotRetryableError(message, charge=charge, next_step=" ".join(steps) or None)
     error.retryable = is_worth_it
     return error
+
+
+def _find_charge(counts: Counts, spent: Spent) -> tuple[Charge, str]:
+    """Return what all of it means for the charge, also in words."""
+    words = spent.describe()
+    if counts.unknown:
+        of = "1 more item" if len(counts.unknown) == 1 else f"{len(counts.unknown):,} more items"
+        return Charge.UNKNOWN, f"{words} Of {of} it is unknown whether a job was created and charged."
+    if spent.credits or spent.unpriced:
+        return Charge.KEPT, words
+    return Charge.REFUNDED if spent.refunded else Charge.NONE, words
+
+
+def _explain(items: Items, records: RecordReader, key: str) -> str:
+    """Return why an item has failed, as its record says it; empty: nothing does."""
+    try:
+        reasons = [step.record.reason for step in records.read(key) if step.record is not None and step.record.reason]
+    except MagicHourError:
+        return ""
+    if not reasons:
+        return ""
+    reason = reasons[-1]
+    for charge in Charge:  # of this one item; that of all is said once
+        reason = reason.replace(charge.sentence, "").strip()
+    short = reason if len(reason) <= _REASON else f"{reason[:_REASON]}…"
+    return f"{_name(items, key)}: {short}"
 
 
 def _name(items: Items, key: str) -> str:

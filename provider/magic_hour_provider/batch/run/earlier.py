@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from magic_hour_provider.api.errors import Charge, MagicHourError, describe_credits
+from magic_hour_provider.api.errors import Charge, MagicHourError
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
 
@@ -23,16 +23,15 @@ def add_earlier_payments(error: MagicHourError, output_path: str, owner: Owner) 
         error.append(
             "What this task has paid for before cannot be read now.",
             charge=Charge.UNKNOWN,
-            next_step="What is recorded is resumed by the next attempt, and nothing of it is paid twice.",
+            next_step="Jobs that are recorded are resumed by the next attempt, and none of them is paid for twice.",
         )
         return
     spent = records.spent(owner)
     if spent.jobs:
-        jobs = "1 job" if spent.jobs == 1 else f"{spent.jobs:,} jobs"
         error.append(
-            f"This task has paid for {jobs} so far ({describe_credits(spent.credits)}).",
-            charge=Charge.KEPT,
-            next_step="The next attempt resumes what is recorded, and pays for nothing twice.",
+            charge=Charge.KEPT if spent.credits or spent.unpriced else Charge.REFUNDED,
+            charge_words=spent.describe(),
+            next_step="The next attempt resumes these jobs, and pays for none of them twice.",
         )
         # Airflow's API in trouble may look like a mistake of the user's: jobs under way are worth a retry.
         error.retryable |= any(state.status == "job" and state.owner == owner.digest for state in states)

@@ -89,6 +89,8 @@ class ItemBoard:
                 self.counts.retryable |= step.is_retryable
             case Need.UNKNOWN:
                 self.counts.unknown.add(key)
+                if step.note:
+                    self.counts.disputed.add(key)
         return step
 
     def place_again(self, key: str) -> None:

@@ -16,6 +16,7 @@ class Counts:
     :param complete: how many are complete.
     :param failed: those that have failed.
     :param unknown: those of which nobody knows whether a job was made.
+    :param disputed: those of them whose records contradict each other: for these nothing is ever sent again by itself.
     :param running: those whose job was still under way when it was given up.
     :param unpaid: what is wrong with those that could not be sent, by their keys.
     :param retryable: whether another attempt may do better with one of them.
@@ -25,6 +26,7 @@ class Counts:
     complete: int = 0
     failed: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
+    disputed: set[str] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
     unpaid: dict[str, str] = field(default_factory=dict)
     retryable: bool = False

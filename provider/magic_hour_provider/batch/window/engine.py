@@ -253,7 +253,7 @@ class Engine:
         key, record = active.job.key, active.job.record
         if outcome.status == REFUSED and isinstance(seen, errors.MagicHourError) and is_refusal(seen):
             self._refusal = seen
-            self.payments.stop(str(seen), is_retryable=seen.retryable)
+            self.payments.stop(seen.without_charge, is_retryable=seen.retryable)
             return
         if outcome.status in (TIMEOUT, REFUSED):
             # It still runs at Magic Hour: another one in its place would be one more than max_active_jobs there.

@@ -18,7 +18,7 @@ from magic_hour_provider.batch.jobs.submitter import ItemToPay
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.records.state import ItemState
-from magic_hour_provider.batch.rows.items import Item, Items
+from magic_hour_provider.batch.rows.items import Items
 from magic_hour_provider.batch.spec import BatchSpec, Passage
 from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
 from magic_hour_provider.inputs.sources import check_inputs
@@ -60,6 +60,7 @@ class Payments:
         self._queue: deque[str] = deque()
         self._notes: dict[str, str] = {}
         self._priced: tuple[str, PricedFields] | None = None
+        self._estimates: dict[PricedFields, int | None] = {}
         self._paused_until = float("-inf")
         self._connection_failures = 0
         self._lost = 0
@@ -83,8 +84,8 @@ class Payments:
                 if state.status in ("job", "done") and state.credits:
                     budget.learn(self.find_priced(key), state.credits)
             for key in self._find_lost(known, records, owner):
-                budget.sent(key, self.find_priced(key))
-                budget.lost(key)
+                priced = self.find_priced(key)
+                budget.lost_before(priced, self._estimate(key, priced) if budget.price(priced) is None else None)
         else:
             budget.is_known = next(self._find_lost(known, records, owner), None) is None
         for key, state in own:
@@ -102,18 +103,23 @@ class Payments:
 
     def find_priced(self, key: str) -> PricedFields:
         """Return what an item's price depends on; nothing, where there is no limit."""
-        item = self._items.find(key)
-        if self._spec.max_credits is None or item is None:
+        if self._spec.max_credits is None:
             return PricedFields(None)
         if self._priced is None or self._priced[0] != key:
-            priced = PricedFields(None)
-            with suppress(errors.InvalidInputError):  # its row has changed, or its file is gone, since it was paid for
-                body = self._items.prepare(item).body
-                priced = find_priced_fields(self._spec.tool, body)
-                if priced.digest is None:  # a file decides the price, and has to be known
-                    priced = find_priced_fields(self._spec.tool, body, find_readable(self._items.fingerprint(item)))
-            self._priced = key, priced
+            self._priced = key, self._read_priced(key)
         return self._priced[1]
+
+    def _read_priced(self, key: str) -> PricedFields:
+        item = self._items.find(key)
+        if item is None:
+            return PricedFields(None)
+        with suppress(errors.InvalidInputError):  # its row has changed, or its file is gone, since it was paid for
+            body = self._items.prepare(item).body
+            priced = find_priced_fields(self._spec.tool, body)
+            if priced.digest is None:  # a file decides the price, and has to be known
+                priced = find_priced_fields(self._spec.tool, body, find_readable(self._items.fingerprint(item)))
+            return priced
+        return PricedFields(None)
 
     # -- the queue ---------------------------------------------------------------------------------------------------
 
@@ -166,9 +172,12 @@ class Payments:
             if item is None:
                 raise errors.InvalidInputError("Its row is not there any more.")
             priced = self.find_priced(key)
-            decision = self.budget.may_send(key, priced, self._estimate(item, priced))
+            expected = None
+            if self._spec.max_credits is not None and self.budget.price(priced) is None:
+                expected = self._estimate(key, priced)
+            decision = self.budget.may_send(key, priced, expected)
             if decision.permission is Permission.STOP:
-                reason = self.budget.describe_stop(map(self.find_priced, self._queue))
+                reason = self.budget.describe_stop()
                 if decision.is_over_limit:
                     self.count_refused()
                 self.stop(f"{reason} {self._spec.limit_note}".rstrip(), is_retryable=False)
@@ -185,15 +194,34 @@ class Payments:
             self._queue.popleft()
             raise UnpaidError(key, error) from error
         self._queue.popleft()
-        self.budget.sent(key, priced)
+        self.budget.sent(key, priced, expected)
         state = self._states.get(key) or ItemState()
         return ItemToPay(item, state, prepared, sources, fingerprint, self._notes.pop(key, ""))
 
-    def _estimate(self, item: Item, priced: PricedFields) -> int | None:
-        """Return what an item probably costs, where a limit asks and no job of this batch has said; None: not known."""
-        if self._spec.max_credits is None or self.budget.price(priced) is not None:
-            return None
-        return estimate(self._spec.tool, self._items.prepare(item).body, observed=self._observed.find(priced)).credits
+    def _estimate(self, key: str, priced: PricedFields) -> int | None:
+        """Return what an item probably costs, by what is published or was observed before; None: not known."""
+        if priced not in self._estimates or priced.digest is None:
+            item = self._items.find(key)
+            self._estimates[priced] = None
+            with suppress(errors.InvalidInputError):
+                body = self._items.prepare(item).body if item is not None else {}
+                self._estimates[priced] = estimate(self._spec.tool, body, observed=self._observed.find(priced)).credits
+        return self._estimates[priced]
+
+    def describe_missing(self) -> str:
+        """Return what is not paid for and what it would cost, as whole sentences; empty: nothing is left."""
+        with suppress(errors.MagicHourError):  # a storage that is away: how many items are left out is said elsewhere
+            if self._queue and self._spec.max_credits is None:
+                # Nobody needed a price up to now.
+                for key, state in self._states.items():
+                    if state.price:
+                        self.budget.learn(self._read_priced(key), state.price)
+            return self.budget.describe_missing(map(self._expect, self._queue))
+        return ""
+
+    def _expect(self, key: str) -> tuple[PricedFields, int | None]:
+        priced = self._read_priced(key)
+        return priced, self._estimate(key, priced) if self.budget.price(priced) is None else None
 
     # -- what came of a submission that made a job --------------------------------------------------------------------
 
@@ -210,23 +238,24 @@ class Payments:
     def hold_back(self, one: ItemToPay, error: errors.MagicHourError) -> bool:
         """Put an item back whose request failed for a reason that is not its own; return whether it was so."""
         self.budget.withdrawn(one.item.key)
+        shared = (*_FOR_ALL, errors.RateLimitedError, errors.ConnectionFailedError)
+        if not isinstance(error, shared):
+            return False
+        self.add(one.item.key, one.note, first=True)
         if isinstance(error, _FOR_ALL):
-            self.stop(str(error), is_retryable=error.retryable)
+            self.stop(error.without_charge, is_retryable=error.retryable)
         elif isinstance(error, errors.RateLimitedError):
             now = clock.current().now()
             self._paused_until = now + max(_PAUSE_S, error.retry_after or 0.0)
             self._log.info("Magic Hour asks us to slow down: the next submission is some time away.")
             self._limited_since = now if self._limited_since is None else self._limited_since
             if self._paused_until - self._limited_since > self._spec.timeout_s:  # a worker is not held for ever
-                self.stop(str(error), is_retryable=True)
-        elif isinstance(error, errors.ConnectionFailedError):
+                self.stop(error.without_charge, is_retryable=True)
+        else:
             self._connection_failures += 1
             self._paused_until = clock.current().now() + _PAUSE_S
             if self._connection_failures >= _MAX_CONNECTION_FAILURES:
-                self.stop(str(error), is_retryable=True)
-        else:
-            return False
-        self.add(one.item.key, one.note, first=True)
+                self.stop(error.without_charge, is_retryable=True)
         return True
 
     def note_response(self) -> None:
