@@ -87,7 +87,7 @@ def test_a_batch_that_has_failed(tab, airflow):
     assert (page["batch"]["complete"], page["batch"]["unknown"]) == (1, 1)
     error = page["error"]
     assert error["message"].startswith("Of 2 items 1 are complete")
-    assert error["charge"]
+    assert error["charge"].startswith("This task has paid for 1 job so far; 10 credits stay charged. Of 1 more item")
     assert error["charge"] not in error["message"]
     assert "--item" in error["next_step"]
     assert "--item" not in error["message"]

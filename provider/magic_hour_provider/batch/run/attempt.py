@@ -69,7 +69,7 @@ def run_batch(task: BatchTask, context: Context, passage: Passage | None = None)
     except errors.MagicHourError as error:
         if attempt.may_have_paid:
             add_earlier_payments(error, attempt.output_path, Owner.of(context["ti"]))
-        attempt.push_failure(str(error))
+        attempt.push_failure(str(error), error)
         raise to_airflow_error(error) from find_cause(error)
     except BaseException as error:  # of the user's function, say: Airflow judges it, and has removed the XCom of before
         attempt.push_failure(redact(describe_error(error)))
@@ -300,9 +300,19 @@ class BatchAttempt:
         }
         self._push_facts()
 
-    def push_failure(self, error: str) -> None:
-        """Push why the attempt failed, with what is known of the batch."""
-        self._facts["error"] = error
+    def push_failure(self, text: str, error: errors.MagicHourError | None = None) -> None:
+        """Push why the attempt failed, with what is known of the batch.
+
+        :param error: what failed it, if it is of ours: its charge and its next step are pushed beside the text.
+        """
+        self._facts["error"] = text
+        if error is not None:
+            charge = error.charge or errors.Charge.NONE
+            self._facts |= {
+                "charge": charge.value,
+                "charge_words": error.charge_words or charge.sentence,
+                "next_step": error.next_step,
+            }
         self._push_facts()
 
     def _push_facts(self) -> None:

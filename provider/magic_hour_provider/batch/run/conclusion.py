@@ -102,10 +102,10 @@ def find_failure(
     error: MagicHourError
     if is_worth_it:
         error = BatchIncompleteError(message, charge=charge, next_step=" ".join(steps))
-        error.charge_words = charge_words
     else:
         message = " ".join([message, charge_words, *steps])
         error = NotRetryableError(message, charge=charge, next_step=" ".join(steps) or None)
+    error.charge_words = charge_words
     error.retryable = is_worth_it
     return error
 

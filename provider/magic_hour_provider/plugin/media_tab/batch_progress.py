@@ -49,8 +49,11 @@ def describe_batch(batch: dict[str, Any]) -> str:
 
 def batch_report(task: TaskSnapshot) -> dict[str, Any]:
     """Return why a batch's attempt has failed, as the report of a task of one job says it."""
-    known = split_reason(task.batch.get("error"))
-    return known | ({"credits_charged": task.batch.get("credits_charged")} if known else {})
+    report = task.batch
+    if report.get("charge") is not None:
+        return {name: report.get(name) for name in ("error", "charge", "charge_words", "next_step")}
+    known = split_reason(report.get("error"))
+    return known | ({"credits_charged": report.get("credits_charged")} if known else {})
 
 
 def _count(value: Any) -> int | None:

@@ -35,6 +35,8 @@ def charge_of(report: Mapping[str, Any]) -> Charge | None:
 
 def describe_charge(report: Mapping[str, Any]) -> str | None:
     """Return what a failed attempt means for the charge; None if nothing is known."""
+    if words := safe_text(report.get("charge_words")):  # a batch's, of many jobs
+        return words
     charge, credits = charge_of(report), safe_number(report.get("credits_charged"))
     amount = "" if credits is None else f" {credits:,} credit{'' if credits == 1 else 's'}."
     if charge is not None:
@@ -59,7 +61,7 @@ def describe_failure(report: Mapping[str, Any]) -> str | None:
     charge, next_step, message = charge_of(report), safe_text(report.get("next_step")), safe_text(report.get("error"))
     if message is None:
         return None
-    for sentence in (next_step, charge and charge.sentence):
+    for sentence in (next_step, safe_text(report.get("charge_words")), charge and charge.sentence):
         message = message.removesuffix(sentence or "").rstrip() or message
     return message
 
