@@ -102,11 +102,14 @@ def test_a_mapped_sibling_counts_too(airflow, sibling, quiet):
     assert airflow.sim.stats()["creates"] == {"accepted": 0, "refused": 1}
 
 
-def test_states_that_cannot_be_asked_for_are_no_silence(airflow, monkeypatch):
-    """Without an answer of Airflow's nothing is known of the other tasks."""
+@pytest.mark.parametrize("answer", [None, {}, {"another run": {}}])
+def test_states_that_cannot_be_asked_for_are_no_silence(airflow, monkeypatch, answer):
+    """Without an answer of Airflow's that names this task, which runs, nothing is known of the other tasks."""
 
     def away(*_, **__):
-        raise ConnectionError("the API server is away")
+        if answer is None:
+            raise ConnectionError("the API server is away")
+        return answer
 
     monkeypatch.setattr(TaskInstance, "get_task_states", away)
     airflow.sim.inject_fault("status", status=502)

@@ -49,11 +49,15 @@ def find_paying_tasks(task: Any) -> Iterator[Any]:
 def read_states(ti: Any, task_id: str) -> Iterator[tuple[TaskInstanceKey, str | None]]:
     """Yield each instance of a task in the run, and its state.
 
-    :param ti: Airflow's task instance of the run.
+    :param ti: Airflow's task instance of the run, which runs.
+    :raises LookupError: it is not among the instances of its own task, so that the answer cannot be right.
     """
     # One task at a time: "make_1" may be a task of that name, or the second instance of "make".
     answer = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
-    for name, state in answer.get(ti.run_id, {}).items():
+    states = answer.get(ti.run_id, {})
+    if task_id == ti.task_id and not states:
+        raise LookupError(f"Airflow knows no instance of {task_id} in run {ti.run_id}.")
+    for name, state in states.items():
         index = -1 if name == task_id else int(name.removeprefix(f"{task_id}_"))
         yield TaskInstanceKey(task_id, index), getattr(state, "value", state)
 
