@@ -7,6 +7,7 @@ import pytest
 from helpers.campaigns import ROWS, TASK, Campaign
 from helpers.database import airflow_at
 from magic_hour_provider.batch.records.records import ItemRecords
+from magic_hour_provider.plugin.recovery.batch import items
 
 FAILED = {"sku": "bad", "style": {"prompt": "b [[error:no_source_face]]"}}
 
@@ -129,6 +130,16 @@ def test_a_clear_that_fails(campaign, run, monkeypatch):
     monkeypatch.setattr("magic_hour_provider.plugin.recovery.instruct.clear_tasks", break_down)
     assert run("regenerate", *TASK, "--items", "all", "--confirm", "3:30").code == 1
     assert campaign.names() == before
+    assert campaign.creates() == 3
+
+
+def test_results_with_a_row_that_does_not_end(campaign, run, monkeypatch):
+    """A row is read up to a bound: no file in somebody's storage takes the server's memory. Nothing has changed."""
+    campaign.attempt()
+    monkeypatch.setattr(items, "_MAX_LINE", 100)
+    done = run("regenerate", *TASK, "--items", "all", "--confirm", "3:30")
+    assert (done.code, "cannot be read" in done.text) == (1, True)
+    assert not campaign.is_cleared
     assert campaign.creates() == 3
 
 

@@ -6,7 +6,6 @@ They need the right that Airflow asks for clearing a task instance. The ids in t
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.batch.records.names import check_key
 from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_task
-from magic_hour_provider.plugin.media_tab.recovery.asked import AskedForItems
+from magic_hour_provider.plugin.media_tab.recovery.asked import Asked, AskedForItems
 from magic_hour_provider.plugin.media_tab.recovery.audit import AuditLine
 from magic_hour_provider.plugin.media_tab.recovery.page import items_page, recovery_page
 from magic_hour_provider.plugin.media_tab.recovery.same_origin import find_cross_site_refusal
@@ -54,19 +53,13 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-_EVENTS = {"adopt": "magic_hour_adopt", "regenerate": "magic_hour_regenerate"}
 _MANY = "regenerate_items"  # an action of a batch as a whole, and the end of its event's name
 _REFUSED_EVENT = "magic_hour_recovery"
 _MAX_BODY = 8 * 1024  # bytes
 _BODY_S = 10.0
 _MAX_ID = 250  # characters, as Airflow's
-_MAX_TEXT = 1000  # characters of one field
 _THREADS = 2  # for each of the two routes
 _MAX_WAITING = 20
-_BODY = (
-    'The body must be a JSON object such as {"action": "adopt", "job": "<id>", "replaces": "<as GET says>", '
-    '"confirmed_tag": null}, or with the action "regenerate".'
-)
 
 
 @dataclass(frozen=True)
@@ -79,42 +72,6 @@ class BatchItem:
 
     key: str
     output_path: str
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The body of a request."""
-
-    action: str
-    job: str | None
-    replaces: str
-    confirmed_tag: str | None
-
-    @classmethod
-    def read(cls, data: bytes) -> _Asked:
-        """Read it.
-
-        :raises RecoveryError: it is another one than it should be.
-        """
-        try:
-            value = json.loads(data)
-        except (ValueError, RecursionError):
-            raise RecoveryError(f"The body is no JSON. {_BODY}", 400) from None
-        if not isinstance(value, dict) or not value.keys() <= cls.__dataclass_fields__.keys():
-            raise RecoveryError(_BODY, 422)
-        texts: dict[str, Any] = {name: value.get(name) for name in cls.__dataclass_fields__}
-        if not all(text is None or (isinstance(text, str) and _is_plain(text)) for text in texts.values()):
-            raise RecoveryError(_BODY, 422)
-        asked = cls(**texts)
-        if asked.action not in _EVENTS or not asked.replaces:
-            raise RecoveryError(_BODY, 422)
-        if asked.action == "adopt" and not (asked.job or "").strip():
-            raise RecoveryError("Paste the job's id, or its address in https://magichour.ai/my-library.", 400)
-        return asked
-
-
-def _is_plain(text: str) -> bool:
-    return len(text) <= _MAX_TEXT and "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 class RecoveryRoutes:
@@ -149,7 +106,7 @@ class RecoveryRoutes:
         try:
             if refusal is not None:
                 raise RecoveryError(refusal[1], refusal[0])
-            asked = _Asked.read(await _read_body(request))
+            asked = Asked.read(await _read_body(request))
         except ClientDisconnect:
             return Response(status_code=499)  # to nobody
         except RecoveryError as error:
@@ -224,7 +181,7 @@ async def _read_body(request: Request) -> bytes:
             async for chunk in request.stream():
                 data += chunk
                 if len(data) > _MAX_BODY:
-                    raise RecoveryError(f"The body is longer than {_MAX_BODY} bytes. {_BODY}", 400)
+                    raise RecoveryError(f"The body is longer than {_MAX_BODY} bytes.", 400)
     except TimeoutError:
         raise RecoveryError("The body did not arrive in time.", 400) from None
     return bytes(data)
@@ -254,7 +211,7 @@ def _load_item(key: TaskKey, item: BatchItem) -> ItemSituation:
         raise RecoveryError(error.message, 404) from None
 
 
-def _follow(asked: _Asked, key: TaskKey, user: Any, item: BatchItem | None) -> str:
+def _follow(asked: Asked, key: TaskKey, user: Any, item: BatchItem | None) -> str:
     """Do what was asked, and return a sentence that says so."""
     named = vars(asked) | ({"item": item.key} if item else {})
     return _record(asked.action, named, key, user, lambda: _give(asked, key, item))
@@ -263,7 +220,7 @@ def _follow(asked: _Asked, key: TaskKey, user: Any, item: BatchItem | None) -> s
 def _record(action: str, asked: dict[str, Any], key: TaskKey, user: Any, give: Callable[[], str]) -> str:
     """Do something, with a line in the audit log, and return the sentence that says what was done."""
     with translating_database_errors():
-        line = AuditLine(_EVENTS.get(action, f"magic_hour_{action}"), user, key, asked)
+        line = AuditLine(f"magic_hour_{action}", user, key, asked)
     try:
         message = give()
     except RecoveryError as error:
@@ -291,7 +248,7 @@ def _give_items(asked: AskedForItems, key: TaskKey, output_path: str) -> str:
     return f"The task is cleared, to make new jobs of {items.count:,} items. They are paid for when the task runs."
 
 
-def _give(asked: _Asked, key: TaskKey, item: BatchItem | None) -> str:
+def _give(asked: Asked, key: TaskKey, item: BatchItem | None) -> str:
     of_item = _load_item(key, item) if item is not None else None
     situation = of_item.situation if of_item is not None else load_situation(key)
     check_situation(situation, asked.replaces)  # and once more when the task is locked

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 WHICH = {"all": ("done", "failed", "unknown"), "failed": ("failed", "unknown")}
 """What may be asked for, and the states of the items that are meant. A job that is under way is never meant."""
 _UNKNOWN = "unknown"
+_MAX_LINE = 4 * 2**20  # bytes of a row of the results: anybody who reaches the storage may have written it
 
 _LISTING = TimeLimit("magic-hour-recovery-listing", threads=2, seconds=60.0)
 """For the records and the results of a batch together."""
@@ -194,8 +195,8 @@ def _read_keys(uri: str) -> Iterator[str]:
     """Yield the keys of a task instance's items, as its results name them."""
     try:
         with open_path(uri).open("rb") as file:
-            for line in file:
-                row = json.loads(line)
+            for line in iter(lambda: file.readline(_MAX_LINE), b""):
+                row = json.loads(line)  # one that was cut is none
                 yield str(row.get("key") or row["item_id"])
     except FileNotFoundError:
         raise RecoveryError(
