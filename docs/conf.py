@@ -1,0 +1,54 @@
+"""How Sphinx makes the documentation: ``make docs``. Version and addresses come from the package and pyproject.toml."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "_ext"))
+
+from inventories import write_inventories  # noqa: E402
+
+from magic_hour_provider import __version__  # noqa: E402
+
+_PYPROJECT = tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))
+
+project = "Magic Hour for Apache Airflow"
+author = "the contributors of airflow-provider-magic-hour"
+copyright = author  # noqa: A001 (Sphinx's own name)
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx_copybutton"]
+exclude_patterns = ["_build", "_ext"]
+
+# Pages are MyST Markdown. ``#anchors`` of headings work in links between pages, as on the code host.
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "substitution"]
+myst_heading_anchors = 4
+myst_links_external_new_tab = False
+
+
+# No request to anybody: the names of others that we refer to are kept in _ext/names.toml.
+intersphinx_mapping = write_inventories(HERE / "_ext" / "names.toml", HERE / "_build" / "inventories")
+intersphinx_timeout = 1
+
+autodoc_typehints = "none"  # the docstrings say what an argument is; signatures stay short enough to read
+autodoc_member_order = "bysource"
+autodoc_class_signature = "separated"
+add_module_names = False
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 80
+
+html_theme = "furo"
+html_title = project
+html_static_path = ["_static"]
+html_favicon = html_logo = "images/logo.svg"
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {"sidebar_hide_name": False}
+copybutton_exclude = ".linenos, .gp, .go"
+
+# A section is empty until its first page is written.
+logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda record: "glob pattern" not in str(record.msg))
