@@ -1,26 +1,27 @@
 # Everything works on a fresh machine that has Python 3.11 or newer and make; the rest is installed into .venv, and for
-# the oldest Airflow that we support into .venv-3.1.
+# other versions of Airflow and Python into .venv-AIRFLOW-PYTHON.
 
 PYTHON := $(shell for python in python3.11 python3; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
 INSTALLED := .venv/.installed
-OLDEST := .venv-3.1
-OLDEST_CONSTRAINTS := constraints/airflow-3.1.txt
 # Tests run side by side, one more at a time than there are processors: those with real Airflow processes are all one
 # worker's, one after another, and wait more than they work.
 SIDE_BY_SIDE := -n $(shell "$(PYTHON)" -c 'import os; print(1 + min(4, os.cpu_count() or 1))' 2>/dev/null)
 
-.PHONY: help demo test test-all check docs bench node-sdk clean
+.PHONY: help demo test test-all test-on test-newest docs bench node-sdk clean \
+	check check-format check-lint check-types check-generated check-imports check-package check-workflows
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         run the example DAG on a real Airflow, against an offline Magic Hour, for no credits"
 	@echo "make demo KEEP=1  the same, and leave Airflow's UI up until Ctrl-C"
 	@echo "make test         all tests, also those that run real Airflow processes"
-	@echo "make test-all     the same, the tests that take minutes, and once more on Airflow 3.1"
-	@echo "make check        formatting, lint, types, generated files, the import rule and the documentation"
+	@echo "make test-all     the same, the tests that take minutes, and all on Airflow 3.1 to 3.3 and Python 3.11 to 3.13"
+	@echo "make test-on AIRFLOW=3.2 PYTHON_VERSION=3.12    one of these pairs"
+	@echo "make test-newest  the tests on Airflow's newest pre-release, with the newest official SDK"
+	@echo "make check        formatting, lint, types, generated files, imports, package, workflows and documentation"
 	@echo "make docs         the documentation, into docs/_build/html"
 	@echo "make bench        the benchmarks"
 	@echo "make node-sdk     the official Node SDK, from npm, against the simulator; needs Node.js"
@@ -31,12 +32,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, as python3.11 or python3." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS) -e '.[simulator]' --group dev --group docs
-	@touch $@
-
-$(OLDEST)/.installed: pyproject.toml $(OLDEST_CONSTRAINTS) | $(INSTALLED)
-	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
-	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python -c $(OLDEST_CONSTRAINTS) -e '.[simulator]' --group dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS) -e '.[simulator]' --group dev --group docs --group check
 	@touch $@
 
 demo: $(INSTALLED)
@@ -45,20 +41,55 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long" --durations=20
 
-# Of the system tests the whole chain, which has a worker killed and the storage ledger outlive it, two triggerers, the
-# webhooks and the Media tab.
-test-all: test $(OLDEST)/.installed
+# What "make test" has run is left out of the table of scripts/matrix.py.
+test-all: test
 	$(BIN)/python -m pytest -m long --durations=10
-	$(OLDEST)/bin/python -m pytest $(SIDE_BY_SIDE) -m "not system and not long"
-	$(OLDEST)/bin/python -m pytest $(addprefix tests/system/test_,backbone.py tab.py waiting.py webhooks.py)
+	$(BIN)/python scripts/matrix.py --skip 3.3-$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-check: $(INSTALLED) docs
+test-on: $(INSTALLED)
+	$(BIN)/python scripts/matrix.py --airflow "$(AIRFLOW)" --python "$(PYTHON_VERSION)" \
+		$(if $(filter-out 3.11,$(PYTHON_VERSION)),--system never)
+
+test-newest: $(INSTALLED)
+	$(BIN)/python scripts/matrix.py --airflow newest --python $(or $(PYTHON_VERSION),3.11)
+
+# .pre-commit-config.yaml runs the same parts.
+check: check-format check-lint check-types check-generated check-imports check-package check-workflows docs
+
+check-format: $(INSTALLED)
 	$(BIN)/ruff format --check
+
+check-lint: $(INSTALLED)
 	$(BIN)/ruff check
+
+check-types: $(INSTALLED)
 	$(BIN)/mypy
+
+check-generated: $(INSTALLED)
 	$(BIN)/python scripts/sync_api.py --check
+
+check-imports:
 	@if grep -rnE --include='*.py' '^\s*(import|from) airflow' $(addprefix provider/magic_hour_provider/,api polling simulator clock.py times.py); \
 	then echo "api, polling and simulator must not import Airflow." >&2; exit 1; fi
+
+# The wheel is built from the source distribution, as installers do. There is no e-mail address of this project.
+check-package: $(INSTALLED)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist >dist.log || { cat dist.log; exit 1; }
+	@rm -f dist.log
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/pyroma --min 10 --skip-tests AuthorEmail dist/*.tar.gz
+
+# Offline. actionlint is not on PyPI as a program, so it checks where it is installed.
+check-workflows: $(INSTALLED)
+	$(BIN)/zizmor --offline --quiet --persona pedantic .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	if command -v actionlint >/dev/null; then actionlint; fi
 
 # A warning is an error. Nothing is fetched from anywhere.
 docs: $(INSTALLED)

@@ -1,4 +1,4 @@
-"""Brings the package in step with the installed official SDK: the catalog, the typed operators, the README's table.
+"""Brings the package in step with the installed official SDK: catalog, typed operators, the README's table, registry.
 
 A new release of the API is: raise ``magic-hour`` in pyproject.toml and constraints/, run this, read the diff. What the
 SDK does not say (polling intervals, medians, descriptions, bounds) is kept by hand in api_facts.toml. ``--check``
@@ -15,7 +15,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from magic_hour_provider.get_provider_info import get_provider_info
 from operator_source import class_name, operators_module, shapes_module
+from registry import read_module, registry_file
 from sdk_schemas import SDK_VERSION, Schema, SdkMethod, body_schema, methods
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,6 +60,9 @@ def files() -> dict[Path, str]:
     for module, kinds in MODULES.items():
         ours = {slug: tool for slug, tool in tools.items() if tool["kind"] in kinds}
         made[PACKAGE / "operators" / f"{module}.py"] = formatted(operators_module(module, ours))
+    addresses = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["magic-hour"]
+    reader = read_module(made, PACKAGE.parent)
+    made[ROOT / ".airflow-registry.yaml"] = registry_file(get_provider_info(), addresses, reader)
     readme = ROOT / "README.md"
     before, _, rest = readme.read_text("utf-8").partition(TABLE[0])
     after = rest.partition(TABLE[1])[2]
