@@ -306,6 +306,14 @@ def test_a_setting_that_does_not_exist(doctor, monkeypatch):
     assert "ledger_path" in message
 
 
+def test_a_setting_that_a_command_gives(doctor, monkeypatch):
+    """Airflow may read any setting from a command's output or a secrets backend: those are no mistyped names."""
+    monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__LEDGER_PATH_CMD", "echo /mnt/ledger")
+    monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__OUTPUT_PATH_SECRET", "magic_hour_output")
+    _, found = doctor()
+    assert [message for _, message in found["settings"] if "is not a setting" in message] == []
+
+
 def test_a_check_that_breaks(doctor, monkeypatch):
     """What a check did not expect is one problem, and the other checks still run."""
     monkeypatch.setattr(

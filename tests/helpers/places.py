@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fsspec.implementations.memory import MemoryFileSystem
+
 PLACES = ("local", "memory", "s3")
+
+
+class PrivateMemory(MemoryFileSystem):
+    """A file system in memory that shares its files with no other; before fsspec 2026.9 all of them are one."""
+
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store, self.pseudo_dirs = {}, [""]
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def test_sync_and_async_settings_are_the_same(airflow):
 def test_an_older_common_compat(airflow, monkeypatch):
     """The version that Airflow 3.1 pins cannot read the extra asynchronously: the settings are the same."""
     airflow.connect(extra='{"timeout": 7, "verify": false}')
-    monkeypatch.delattr("airflow.providers.common.compat.connection.get_async_extra_dejson")
+    monkeypatch.delattr("airflow.providers.common.compat.connection.get_async_extra_dejson", raising=False)
     assert asyncio.run(MagicHourHook().async_settings()) == MagicHourHook().settings()
 
 

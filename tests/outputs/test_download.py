@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from airflow.sdk.io import attach
 from fsspec.implementations.dirfs import DirFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
 
 from helpers.jobs import finished_job
+from helpers.places import PrivateMemory
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.outputs.download import download_outputs, file_stem, find_stored_files, store_outputs
@@ -140,12 +140,12 @@ def test_folders_whose_names_are_patterns(sim, place, folder):
 def test_a_file_system_below_another_ones_folder(sim, folder):
     """Whether names are patterns depends on the one that does the work."""
     client, job = finished_job(sim)
-    store = MemoryFileSystem(global_store=False, skip_instance_cache=True)
+    store = PrivateMemory()
     root = f"memory://below-{id(store)}@x"
     attach("memory", f"below-{id(store)}", fs=DirFileSystem("/below", fs=store))
     check_folder(f"{root}/{folder}")
     (file,) = download_outputs(client, job, "t", f"{root}/{folder}")
-    assert [name.rpartition(f"/{folder}/")[2] for name in store.find("/")] == [f"t-{job.id}-1.png"]
+    assert [name.rpartition(f"/{folder}/")[2] for name in store.store] == [f"t-{job.id}-1.png"]
     assert checksum(open_path(file.uri)) == file.sha256
     assert sim.stats()["creates"]["accepted"] == 1
 

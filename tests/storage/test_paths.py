@@ -8,9 +8,9 @@ import os
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 from airflow.sdk.io import attach
-from fsspec.implementations.memory import MemoryFileSystem
 
 from helpers.attempts import TaskInstance
+from helpers.places import PrivateMemory
 from helpers.waiting import at_once
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.storage.paths import check_folder, open_path
@@ -35,14 +35,14 @@ def test_a_folder_is_tried_and_left_as_it_was(place):
     assert (place.names(), place.unfinished()) == ([], [])
 
 
-class Limited(MemoryFileSystem):
+class Limited(PrivateMemory):
     """A file system on which one thing is not allowed.
 
     :param forbidden: the method that does it.
     """
 
     def __init__(self, forbidden):
-        super().__init__(global_store=False, skip_instance_cache=True)
+        super().__init__()
         setattr(self, forbidden, self._refuse)
 
     def _refuse(self, *arguments, **options):
@@ -62,7 +62,7 @@ def test_what_the_delivery_cannot_do_is_found_before_anything_is_paid(airflow, f
 @pytest.mark.parametrize("trouble", [TimeoutError("too slow"), OSError(errno.ENOSPC, "full"), RuntimeError("503")])
 def test_a_storage_that_is_in_trouble_now(airflow, trouble):
     """A retry may find it back: the attempt pays nothing, and the next one pays once."""
-    store = MemoryFileSystem(global_store=False, skip_instance_cache=True)
+    store = PrivateMemory()
     attach("memory", f"troubled-{id(store)}", fs=store)
     operator, ti = airflow.operator(output_path=f"memory://troubled-{id(store)}@x/out"), TaskInstance()
     store.cp_file = lambda *_: (_ for _ in ()).throw(trouble)
@@ -129,7 +129,7 @@ def test_a_connection_that_does_not_exist(monkeypatch):
 
 def test_a_store_that_the_user_attached_needs_no_connection():
     """Airflow's ``attach`` gives a file system a name of its own; no connection is looked for."""
-    attach("memory", "attached-by-hand", fs=MemoryFileSystem())
+    attach("memory", "attached-by-hand", fs=PrivateMemory())
     check_folder("memory://attached-by-hand@bucket/out")
 
 

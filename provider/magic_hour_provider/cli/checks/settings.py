@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,16 +21,24 @@ def check_settings() -> Iterator[Finding]:
     """Read every setting as tasks read it."""
     options: dict[str, dict[str, Any]] = get_provider_info()["config"][_SECTION]["options"]
     found = [finding for name, option in options.items() if (finding := _check_setting(name, option))]
-    known = conf.getsection(_SECTION) or {}
     found += [
         Finding(
             "warning",
             "settings",
             f"[{_SECTION}] {name} is not a setting, so it changes nothing. The settings are {', '.join(options)}.",
         )
-        for name in sorted(known.keys() - options.keys())
+        for name in sorted(_given_names() - options.keys())
     ]
     yield from found or [Finding("ok", "settings", f"All settings of [{_SECTION}] can be read.")]
+
+
+def _given_names() -> set[str]:
+    """Return the names of all settings that somebody has written, known or not."""
+    prefix = f"AIRFLOW__{_SECTION.upper()}__"
+    # Airflow 3.2 does not read a section of which only the environment has something.
+    names = {name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)}
+    names |= (conf.getsection(_SECTION) or {}).keys()
+    return {re.sub(r"_(cmd|secret)$", "", name) for name in names}
 
 
 def _check_setting(name: str, option: dict[str, Any]) -> Finding | None:
