@@ -67,6 +67,7 @@ check-types: $(INSTALLED)
 
 check-generated: $(INSTALLED)
 	$(BIN)/python scripts/sync_api.py --check
+	$(BIN)/python scripts/docs_reference.py --check
 
 check-imports:
 	@if grep -rnE --include='*.py' '^\s*(import|from) airflow' $(addprefix provider/magic_hour_provider/,api polling simulator clock.py times.py); \

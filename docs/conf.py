@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_ext"))
+# autodoc imports Airflow, which would make a home of its own and tell of it.
+os.environ.setdefault("AIRFLOW_HOME", str(HERE / "_build" / "airflow"))
+os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 
 from inventories import write_inventories  # noqa: E402
 
@@ -21,11 +25,11 @@ author = "the contributors of airflow-provider-magic-hour"
 copyright = author  # noqa: A001 (Sphinx's own name)
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx_copybutton", "bare_names"]
 exclude_patterns = ["_build", "_ext"]
 
 # Pages are MyST Markdown. ``#anchors`` of headings work in links between pages, as on the code host.
-myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "substitution"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
 

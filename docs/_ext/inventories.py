@@ -23,7 +23,7 @@ def write_inventories(names: Path, folder: Path) -> dict[str, tuple[str, str]]:
     """Write an inventory for each project of ``names`` and return what ``intersphinx_mapping`` takes.
 
     :param names: a TOML file: a table for each project with its ``base`` address and ``pages``, of each the names by
-        what they are (``class``, ``func``, ``exc``, ``mod`` ...).
+        what they are (``class``, ``function``, ``exception``, ``module`` ...).
     :param folder: where the inventories go; made if it is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
