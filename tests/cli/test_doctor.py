@@ -233,6 +233,7 @@ def test_where_records_are_kept(doctor, monkeypatch, discards, has_files):
     elif discards:
         assert status == "warning"
         assert "clear discards them, unless 'keep task state' is ticked" in message
+        assert "a task that was cleared pays nothing by itself" in message  # as its own error says, not twice
         assert "Set [magic_hour] ledger_path" in message
     else:
         assert (status, message) == ("ok", "They outlive a clear and a retry, and end with the DAG run.")

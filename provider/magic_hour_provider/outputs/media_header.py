@@ -202,7 +202,7 @@ def _read_frame(head: bytes, at: int) -> tuple[int, int, int, int]:
     (bits,) = unpack_from(">I", head, at)
     version, layer = bits >> 19 & 3, bits >> 17 & 3
     if bits >> 21 != 0x7FF or layer != 1 or version not in _MP3_SAMPLES:
-        raise ValueError("no frame of an MP3")
+        raise ValueError("no MP3 frame")
     rate = (_MP3_RATES if version == 3 else _MP3_RATES_2)[bits >> 12 & 15]
     samples_per_s = _MP3_SAMPLES[version][bits >> 10 & 3]
     return version, rate, samples_per_s, (144 if version == 3 else 72) * rate * 1000 // samples_per_s + (bits >> 9 & 1)

@@ -123,12 +123,18 @@ def read_results(manifest: Mapping[str, Any] | str) -> Iterator[dict[str, Any]]:
     """
     uri = manifest if isinstance(manifest, str) else manifest.get("results")
     if not isinstance(uri, str) or not uri:
-        raise InvalidInputError("What a MagicHourBatchOperator returned is needed, with its 'results'.")
+        raise InvalidInputError(
+            "What a MagicHourBatchOperator returned is needed, with its 'results'.",
+            next_step="Give read_results() the output of the batch's task, whole.",
+        )
     try:
         file = open_path(uri).open("rb")
     except Exception as error:  # each storage library has errors of its own
         raise InvalidInputError(
-            f"The results {uri!r} cannot be read ({describe_error(error)}).", charge=Charge.NONE
+            f"The results {uri!r} cannot be read ({describe_error(error)}).",
+            charge=Charge.NONE,
+            next_step="See to their storage and its connection: clearing the batch writes them again, and pays for "
+            "nothing that is recorded.",
         ) from error
     with file:
         for line in file:

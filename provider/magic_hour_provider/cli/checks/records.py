@@ -101,7 +101,7 @@ def _judge(*, has_store: bool, has_files: bool) -> Finding:
             "warning",
             _SUBJECT,
             "This Airflow's clear discards them, unless 'keep task state' is ticked: a task that was cleared pays "
-            f"again. {_SET_IT}",
+            f"nothing by itself, fails, and asks whether to resume its job or to make a new one. {_SET_IT}",
         )
     if has_store:
         return Finding("ok", _SUBJECT, "They outlive a clear and a retry, and end with the DAG run.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from magic_hour_provider.api.errors import CreditLimitError, describe_credits
+from magic_hour_provider.api.errors import CreditLimitError, InvalidInputError, describe_credits
 from magic_hour_provider.api.prices import Estimate
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.ledger.record import Record
@@ -17,6 +17,17 @@ HOW_TO_KNOW = (
     "Name the model and the resolution, so that there is a price for them, or set max_credits_unknown='allow', which "
     "pays whatever it costs"
 )
+
+
+def setting_error(error: Exception) -> InvalidInputError:
+    """Return the error of a setting that cannot be read: what it says is not guessed, as it may be a limit.
+
+    :param error: Airflow's, which names the setting and its value.
+    """
+    return InvalidInputError(
+        f"A setting of Airflow cannot be read: {error}",
+        next_step="Correct it in airflow.cfg or in its environment variable, and clear the task.",
+    )
 
 
 def check_max_credits(spec: JobSpec, estimate: Estimate) -> None:

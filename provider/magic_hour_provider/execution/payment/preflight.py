@@ -15,7 +15,7 @@ from magic_hour_provider.api.models import GONE, Account
 from magic_hour_provider.api.prices import Estimate
 from magic_hour_provider.api.protocol import check_create_body
 from magic_hour_provider.api.redaction import redact
-from magic_hour_provider.execution.payment.limits import check_max_credits
+from magic_hour_provider.execution.payment.limits import check_max_credits, setting_error
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.inputs.upload import resolve_inputs
@@ -142,7 +142,7 @@ def _check_settings() -> bool:
         conf.getint("magic_hour", "min_credits_left", fallback=0)
         return bool(conf.getboolean("state_store", "clear_on_success", fallback=False))
     except (AirflowConfigException, ValueError) as error:
-        raise errors.InvalidInputError(f"A setting of Airflow cannot be read: {error}") from None
+        raise setting_error(error) from None
 
 
 def read_tag_job_names() -> str:
@@ -153,7 +153,8 @@ def read_tag_job_names() -> str:
     value: str = conf.get("magic_hour", "tag_job_names", fallback="all").strip().lower()
     if value not in _TAG_JOB_NAMES:
         raise errors.InvalidInputError(
-            f"[magic_hour] tag_job_names is {value!r}; it must be one of {', '.join(_TAG_JOB_NAMES)}."
+            f"[magic_hour] tag_job_names is {value!r}; it must be one of {', '.join(_TAG_JOB_NAMES)}.",
+            next_step="Correct it in airflow.cfg or in its environment variable, and clear the task.",
         )
     return value
 

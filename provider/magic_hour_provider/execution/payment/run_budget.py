@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowConfigException, conf
 
 from magic_hour_provider.api.errors import CreditLimitError, InvalidInputError, MagicHourError, describe_credits
 from magic_hour_provider.api.prices import Estimate
-from magic_hour_provider.execution.payment.limits import HOW_TO_KNOW, describe_estimate
+from magic_hour_provider.execution.payment.limits import HOW_TO_KNOW, describe_estimate, setting_error
 from magic_hour_provider.execution.payment.run_activity import TaskInstanceKey, find_paying_tasks, read_states
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.ledger.file_store import open_configured_store
@@ -74,7 +74,7 @@ def find_run_limit(context: Mapping[str, Any], given: int | None) -> RunLimit | 
     try:
         setting = conf.getint("magic_hour", "max_credits_per_run", fallback=0)
     except (AirflowConfigException, ValueError) as error:
-        raise InvalidInputError(f"A setting of Airflow cannot be read: {error}") from None
+        raise setting_error(error) from None
     return RunLimit(setting, f"[magic_hour] {NAME}") if setting > 0 else None
 
 

@@ -255,7 +255,7 @@ def limit_storage(
     except (TimeoutError, BusyError):
         raise RecoveryError(
             f"The storage of the batch's records did not respond within {limit.seconds:.0f} s. Nothing has changed. "
-            "Try it again later.",
+            "Try again later.",
             503,
         ) from None
     except TakenError:
