@@ -22,7 +22,7 @@ LEVELS = (
     {"batch"},
     {"execution", "plugin.webhooks", "plugin.media_tab", "plugin.spend_tab"},
     {"plugin.recovery"},
-    {"inputs", "triggers", "batch.records", "plugin.state_store", "plugin.dag_tasks", "plugin.web"},
+    {"inputs", "triggers", "deliveries", "batch.records", "plugin.state_store", "plugin.dag_tasks", "plugin.web"},
     {"ledger", "outputs", "hooks"},
     {"polling", "storage", "simulator"},
     {"api", "links"},

@@ -141,6 +141,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "magic_hour_default, magic_hour_marketing",
                         "default": "magic_hour_default",
                     },
+                    "api_server_url": {
+                        "description": (
+                            "Where a task reaches the API server that serves Airflow's plugins, for deliveries of "
+                            "webhooks that came through a queue. Empty: where Airflow's workers reach it, by [core] "
+                            "execution_api_server_url."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "http://airflow-api-server:8080",
+                        "default": "",
+                    },
                     "ledger_path": {
                         "description": (
                             "Folder for the records of what was paid for, which all workers of one Airflow, and no "

@@ -29,6 +29,9 @@ SUBMITTED_PREFIX = "magic_hour.job."
 REFUNDED_PREFIX = "magic_hour.refunded."
 """Begins the keys of :func:`refunded_xcom`."""
 
+FORWARD_PREFIX = "magic_hour.forward."
+"""Begins the keys of :func:`forward_xcom`."""
+
 UNPAID_XCOM = "magic_hour.unpaid"
 """Pushed by an attempt that knows, as it begins, that a new job would not be a second one, where a clear leaves nothing
 else to show that: an attempt that knows nothing does not push it."""
@@ -47,6 +50,11 @@ def submitted_xcom(job_id: str) -> str:
 def refunded_xcom(job_id: str) -> str:
     """Return the key pushed beside the job's own when it has failed: a clear that discards its record may pay again."""
     return f"{REFUNDED_PREFIX}{job_id}"
+
+
+def forward_xcom(digest: str) -> str:
+    """Return the key pushed before a delivery is forwarded: by it the API server knows that a running task sends it."""
+    return f"{FORWARD_PREFIX}{digest}"
 
 
 def delete_xcom(ti: Any, key: str) -> None:

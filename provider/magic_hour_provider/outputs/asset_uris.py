@@ -16,6 +16,16 @@ EVENT_ASSET_URIS = tuple(
 """All of them."""
 
 
+def event_asset_uri(kind: str, event: str) -> str | None:
+    """Return the URI of the asset that a webhook's delivery is an event of, or None.
+
+    :param kind: of the delivery, such as ``video``.
+    :param event: of the delivery, such as ``completed``.
+    """
+    uri = f"magic-hour://{kind}/{event}"
+    return uri if uri in EVENT_ASSET_URIS else None
+
+
 def check_asset_uri(parts: SplitResult) -> SplitResult:
     """Accept the URI of an asset that has events: a DAG that is scheduled on any other would never run.
 

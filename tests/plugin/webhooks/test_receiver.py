@@ -15,7 +15,7 @@ import pytest
 
 from helpers.webhooks import SECRET, until
 from magic_hour_provider.api.webhooks import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
-from magic_hour_provider.plugin.webhooks import bodies as module
+from magic_hour_provider.plugin.webhooks.requests import bodies as module
 
 # None of this differs between databases.
 pytestmark = pytest.mark.parametrize("airflow_database", ["sqlite"], indirect=True)

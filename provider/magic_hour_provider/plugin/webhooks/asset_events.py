@@ -16,20 +16,13 @@ from airflow.utils.session import create_session
 from sqlalchemy import String, cast, select
 
 from magic_hour_provider.api.webhooks import Delivery
-from magic_hour_provider.outputs.asset_uris import EVENT_ASSET_URIS
+from magic_hour_provider.outputs.asset_uris import event_asset_uri
 from magic_hour_provider.plugin.webhooks.database import lock_row
 
 log = logging.getLogger(__name__)
 
 # Magic Hour repeats a delivery for a day (https://docs.magichour.ai/integration/webhook/create-handler).
 _REPEAT_WINDOW = timedelta(hours=25)
-_MAX_NAME = 500  # characters
-
-
-def event_asset_uri(delivery: Delivery) -> str | None:
-    """Return the URI of the asset that a delivery is an event of, or None."""
-    uri = f"magic-hour://{delivery.kind}/{delivery.event}"
-    return uri if uri in EVENT_ASSET_URIS else None
 
 
 def create_asset_event(delivery: Delivery, conn_id: str) -> bool:
@@ -38,7 +31,7 @@ def create_asset_event(delivery: Delivery, conn_id: str) -> bool:
     :param conn_id: the connection whose secret signed the delivery; its key sees the job.
     :raises DATABASE_UNAVAILABLE: the database does not answer; a retry may succeed.
     """
-    uri = event_asset_uri(delivery)
+    uri = event_asset_uri(delivery.kind, delivery.event)
     if uri is None:
         return False
     callbacks: list[Callable[[], None]] = []
@@ -50,7 +43,7 @@ def create_asset_event(delivery: Delivery, conn_id: str) -> bool:
             asset = lock_row(session, AssetModel, asset_id)
             if asset is None or _is_created(session, asset_id, delivery):
                 continue
-            extra = _extra(delivery, conn_id)
+            extra = delivery.describe(conn_id)
             created |= bool(
                 # The callbacks are those of listeners; Airflow before 3.3 calls them itself.
                 asset_manager.register_asset_change(asset=asset, extra=extra, session=session, callback_sink=callbacks)
@@ -61,25 +54,15 @@ def create_asset_event(delivery: Delivery, conn_id: str) -> bool:
 
 
 def _is_created(session: Any, asset_id: int, delivery: Delivery) -> bool:
+    now = datetime.now(UTC)
+    # One that was long in a queue may repeat what came before it.
+    sent_at = now if delivery.sent_at is None else min(now, datetime.fromtimestamp(delivery.sent_at, UTC))
     recent = select(AssetEvent.extra).where(
         AssetEvent.asset_id == asset_id,
-        AssetEvent.timestamp > datetime.now(UTC) - _REPEAT_WINDOW,
+        AssetEvent.timestamp > sent_at - _REPEAT_WINDOW,
         # Only to load fewer of them: their values are compared below.
         cast(AssetEvent.extra, String).contains(delivery.id, autoescape=True),
     )
     return any(
         (extra.get("id"), extra.get("type")) == (delivery.id, delivery.type) for extra in session.scalars(recent)
     )
-
-
-def _extra(delivery: Delivery, conn_id: str) -> dict[str, Any]:
-    """Return the job's data as the operators' result has it, without signed links: a DAG asks for the files itself."""
-    return {
-        "id": delivery.id,
-        "type": delivery.type,
-        "kind": delivery.kind,
-        "name": delivery.name and delivery.name[:_MAX_NAME],
-        "credits_charged": delivery.credits_charged,
-        "library_url": delivery.library_url,
-        "conn_id": conn_id,
-    }

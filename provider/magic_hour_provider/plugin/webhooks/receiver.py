@@ -1,7 +1,8 @@
 """Receiver of Magic Hour's webhooks on Airflow's API server: ``POST /magic-hour/webhook/{conn_id}``.
 
-The only route of ours without a login: what it accepts is signed with the connection's ``webhook_secret``. A delivery
-changes when something happens, never what: the worker polls the job itself.
+The only route of ours without a login: what it accepts is signed with the connection's ``webhook_secret``, just now, or
+else sent by a running task of this Airflow. A delivery changes when something happens, never what: the worker polls the
+job itself.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from starlette.responses import JSONResponse, Response
 
 from magic_hour_provider import DEFAULT_CONN_ID, clock
 from magic_hour_provider.api.errors import InvalidInputError, SignatureError
-from magic_hour_provider.api.webhooks import read_delivery, verify
-from magic_hour_provider.plugin.webhooks.bodies import MAX_BODY, ArrivingBodies, ArrivingBody, DroppedBodyError
+from magic_hour_provider.api.webhooks import MAX_AGE_S, PROOF_HEADER, digest_proof, read_delivery, verify
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE
 from magic_hour_provider.plugin.webhooks.inbox import Inbox, InboxFullError
+from magic_hour_provider.plugin.webhooks.requests.bodies import (
+    MAX_BODY,
+    ArrivingBodies,
+    ArrivingBody,
+    DroppedBodyError,
+)
+from magic_hour_provider.plugin.webhooks.requests.proofs import ProofsBusyError, TaskProofs
 from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets
 
 log = logging.getLogger(__name__)
@@ -50,15 +57,16 @@ class Receiver:
         self._inbox = inbox
         self._rejected, self._logged_at = 0, 0.0
         self._bodies = ArrivingBodies()
+        self._proofs = TaskProofs()
 
     async def respond(self, request: Request, conn_id: str) -> Response:
         """Respond to one delivery: 2xx within a second if it is Magic Hour's, whether or not a task waits for it."""
         try:
-            body = await self._read_verified(request, conn_id)
+            body, sent_at = await self._read_verified(request, conn_id)
         except RejectedRequestError as error:
             return JSONResponse({"detail": error.detail}, error.status, headers=error.headers)
         try:
-            done = await self._inbox.accept(read_delivery(body), conn_id)
+            done = await self._inbox.accept(read_delivery(body, sent_at), conn_id)
         except InvalidInputError as error:
             # Signed, so it is theirs: something that a later Magic Hour sends. A repeat would be the same.
             log.warning("From Magic Hour, for the connection %r: %s", conn_id, error)
@@ -68,7 +76,7 @@ class Receiver:
             return JSONResponse({"detail": "Busy: send it again."}, 503, headers={"retry-after": "10"})
         return JSONResponse({"detail": "Done." if done else "Accepted."}, 200 if done else 202)
 
-    async def _read_verified(self, request: Request, conn_id: str) -> bytes:
+    async def _read_verified(self, request: Request, conn_id: str) -> tuple[bytes, int]:
         content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
         if content_type != "application/json":
             raise RejectedRequestError(415, "A delivery is application/json.")
@@ -85,11 +93,26 @@ class Receiver:
         except ClientDisconnect:
             raise RejectedRequestError(400, "The body did not arrive whole.") from None
         try:
-            verify(data, request.headers, secrets, clock.current().now())
+            return data, await self._verify(request, data, secrets)
         except SignatureError:
             self._log_rejected(conn_id)
             raise RejectedRequestError(401, "The signature or its timestamp is not valid.") from None
-        return data
+        except ProofsBusyError:
+            raise RejectedRequestError(503, "Busy: send it again.") from None
+
+    async def _verify(self, request: Request, data: bytes, secrets: tuple[str, ...]) -> int:
+        """Return when a delivery was signed: just now, or longer ago if a task of this Airflow sends it."""
+        now, proof = clock.current().now(), request.headers.get(PROOF_HEADER)
+        try:
+            return verify(data, request.headers, secrets, now)
+        except SignatureError:
+            if proof is None:
+                raise
+        # The signature first: only who has a delivery of Magic Hour's lets us ask the database.
+        sent_at = verify(data, request.headers, secrets, now, max_age_s=MAX_AGE_S)
+        if not await self._proofs.is_of_task(proof, digest_proof(proof, data, request.headers)):
+            raise SignatureError
+        return sent_at
 
     def _log_rejected(self, conn_id: str) -> None:
         """Log rejected requests, at most once a minute: anybody can send them."""
