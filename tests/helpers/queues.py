@@ -61,7 +61,9 @@ def gateway_event(body: bytes, headers: dict[str, str], received_at: float, enco
 
 
 @contextmanager
-def gateway(handle: Callable[[dict[str, Any], Any], Any], received_at: Callable[[dict[str, str]], float]) -> Iterator[str]:
+def gateway(
+    handle: Callable[[dict[str, Any], Any], Any], received_at: Callable[[dict[str, str]], float]
+) -> Iterator[str]:
     """Serve a gateway before a function; give its address.
 
     :param received_at: when it received a request with these headers, in seconds since 1970.
