@@ -12,7 +12,7 @@ from magic_hour_provider.simulator.behavior import Behavior, allowed_values
 from magic_hour_provider.simulator.faults import prompts
 from magic_hour_provider.simulator.faults.catalog import FAULTS, Fault
 from magic_hour_provider.simulator.server import DEFAULT_API_KEY
-from markdown import block, code, table
+from markdown_text import block, code, table
 
 
 def commands() -> str:

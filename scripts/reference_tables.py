@@ -20,7 +20,7 @@ from magic_hour_provider.execution.report import error_code
 from magic_hour_provider.get_provider_info import get_provider_info
 from magic_hour_provider.ledger.record import Record, RecordError
 from magic_hour_provider.outputs.result import StoredFile
-from markdown import code, duration, size, table
+from markdown_text import code, duration, size, table
 
 _PACKAGE = Path(magic_hour_provider.__file__).parent
 _OPERATORS = "magic_hour_provider.operators"

@@ -9,7 +9,7 @@ from typing import Any
 from magic_hour_provider.api.catalog import EXTENSIONS, TOOLS, Tool
 from magic_hour_provider.api.prices import estimate
 from magic_hour_provider.api.prices.table import PublishedPrice, published_prices
-from markdown import block, code, duration, formatted, table
+from markdown_text import block, code, duration, formatted, table
 from operator_source import class_name
 from reference_examples import EXAMPLES
 
@@ -24,7 +24,8 @@ def tool_pages() -> dict[str, str]:
     """Return the page of each tool by its file's name, and the index of all."""
     lacking = TOOLS.keys() ^ EXAMPLES.keys()
     assert not lacking, f"reference_examples.py needs one request for each tool: {', '.join(sorted(lacking))}"
-    return {"index.md": _index()} | {f"{slug}.md": _page(tool) for slug, tool in TOOLS.items()}
+    examples = formatted({slug: _example(tool) for slug, tool in TOOLS.items()})
+    return {"index.md": _index()} | {f"{slug}.md": _page(tool, examples[slug]) for slug, tool in TOOLS.items()}
 
 
 def _index() -> str:
@@ -80,7 +81,7 @@ def _price_range(slug: str) -> str:
     return ", ".join(parts)
 
 
-def _page(tool: Tool) -> str:
+def _page(tool: Tool, example: str) -> str:
     request = EXAMPLES[tool.slug]
     name, module = class_name(tool.slug), _MODULES[tool.kind]
     pace = tool.polling_class(request)
@@ -99,7 +100,7 @@ def _page(tool: Tool) -> str:
         f"{tool_about(tool)} Magic Hour calls it *{tool.title}*.",
         table(("", ""), facts),
         "## Example",
-        block("python", _example(tool, name, module, request)),
+        block("python", example),
         _estimate(tool, request),
         "## Request",
         "The fields of the request, which are the operator's arguments; a dot leads into a nested one, and `[]` stands "
@@ -123,12 +124,13 @@ def _page(tool: Tool) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _example(tool: Tool, name: str, module: str, request: Mapping[str, Any]) -> str:
-    arguments = ", ".join(f"{key}={value!r}" for key, value in request.items())
+def _example(tool: Tool) -> str:
+    name, module = class_name(tool.slug), _MODULES[tool.kind]
+    arguments = "".join(f"{key}={value!r}, " for key, value in EXAMPLES[tool.slug].items())
     task_id = tool.slug.replace("-", "_")
-    return formatted(
+    return (
         f"from magic_hour_provider.operators.{module} import {name}\n\n"
-        f'{name}(task_id="{task_id}", {arguments}, output_path="s3://aws_default@media/{{{{ run_id }}}}",)'
+        f'{name}(task_id="{task_id}", {arguments}output_path="s3://aws_default@media/{{{{ run_id }}}}",)'
     )
 
 
@@ -141,7 +143,7 @@ def _estimate(tool: Tool, request: Mapping[str, Any]) -> str:
         )
     if credits == 0:
         return "It is free."
-    return f"Its [estimate](../../guides/index.md) is {credits} credit{'s' * (credits != 1)}."
+    return f"Its [estimate](../../guides/budgets.md#estimates) is {credits} credit{'s' * (credits != 1)}."
 
 
 def walk_fields(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any], bool]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -23,10 +25,14 @@ def block(language: str, text: str) -> str:
     return f"```{language}\n{text.strip()}\n```"
 
 
-def formatted(source: str) -> str:
-    """Return Python as ruff formats it."""
-    command = [sys.executable, "-m", "ruff", "format", "-"]
-    return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+def formatted(sources: Mapping[str, str]) -> dict[str, str]:
+    """Return Python as ruff formats it, each by its name."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, source in sources.items():
+            Path(folder, f"{name}.py").write_text(source, "utf-8")
+        command = [sys.executable, "-m", "ruff", "format", "--quiet", "--isolated", "--line-length", "120", folder]
+        subprocess.run(command, check=True)
+        return {name: Path(folder, f"{name}.py").read_text("utf-8") for name in sources}
 
 
 def duration(seconds: float) -> str:
