@@ -17,7 +17,7 @@ ROOT = PACKAGE.name
 # each other.
 LEVELS = (
     {"pytest_plugin", "__main__"},
-    {"decorators"},
+    {"decorators", "agents"},
     {"operators", "sensors", "plugin", "cli"},
     {"batch"},
     {"execution", "plugin.webhooks", "plugin.media_tab", "plugin.spend_tab"},

@@ -34,6 +34,7 @@ def get_provider_info() -> dict[str, Any]:
                     "magic_hour_provider.operators.image",
                     "magic_hour_provider.operators.audio",
                     "magic_hour_provider.operators.files",
+                    "magic_hour_provider.agents.operator",
                 ],
             }
         ],

@@ -8,9 +8,13 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from magic_hour_provider import DEFAULT_CONN_ID
+from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError, describe_credits
+from magic_hour_provider.api.models import library_url
+from magic_hour_provider.api.prices import estimate
 from magic_hour_provider.api.protocol import check_api_key
+from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.hooks.settings import ConnectionSettings
 
 KEY_VARIABLE = "MAGIC_HOUR_API_KEY"
@@ -116,14 +120,64 @@ class MagicHourHook(BaseHook):
         """
         return await AsyncMagicHourClient.open(settings or await self.async_settings())
 
-    def list_saved_items(self, *, type: str | None = None) -> list[dict[str, Any]]:  # noqa: A002 (the API's own word)
-        """Return the account's saved characters, voices and so on, which is free.
+    # -- free calls, also for the tools of an agent: their first lines and parameters are what a model reads ----------
 
-        :param type: ``character``, ``voice``, ``moodboard``, ``brand_kit`` or ``reference``; None: all of them.
-        :returns: of each ``id``, ``name``, ``type`` and ``assets``, whose ``url`` is a secret for 24 hours.
+    def get_account(self) -> dict[str, Any]:
+        """Return the account's plan and how many credits are left, which is free.
+
+        :returns: ``tier``, ``credits`` and ``usage_based``: then there is no plan, and the balance means little.
+        :raises MagicHourError: the service cannot be asked, or refuses the key.
         """
         with self.get_conn() as client:
-            return client.list_saved_items(type=type)
+            account = client.get_account()
+        return {"tier": account.tier, "credits": account.credits, "usage_based": account.usage_based}
+
+    def list_saved_items(self, type: str | None = None) -> list[dict[str, Any]]:  # noqa: A002 (the API's own word)
+        """Return the account's saved characters, voices and so on, which is free.
+
+        :param type: character, voice, moodboard, brand_kit or reference; none: all of them.
+        :returns: of each ``id``, ``name``, ``type`` and ``assets``, without their links, which are secrets.
+        :raises MagicHourError: the service cannot be asked, or refuses the key.
+        """
+        with self.get_conn() as client:
+            items = client.list_saved_items(type=type)
+        return [{**item, "assets": [_without_link(one) for one in item.get("assets") or ()]} for item in items]
+
+    def describe_tool(self, tool: str) -> dict[str, Any]:
+        """Return what a request to a tool of Magic Hour may hold, as a JSON Schema, which is free.
+
+        :param tool: name of the tool, such as ai-image-generator.
+        :returns: ``tool``, ``kind`` of its output, ``files``: the fields that take one, and ``schema`` of its request.
+        :raises InvalidInputError: there is no such tool.
+        """
+        found = get_tool(tool)
+        files = [{"field": one.field, "accepts": list(one.accepts)} for one in found.files]
+        return {"tool": found.slug, "kind": found.kind, "files": files, "schema": found.schema}
+
+    def estimate(self, tool: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Estimate what a request to a tool of Magic Hour costs, in credits, which is free.
+
+        :param tool: name of the tool, such as ai-image-generator.
+        :param request: the JSON body that would be sent to the tool.
+        :returns: ``credits``, none if that is not known, and ``basis``: ``published`` or ``none``.
+        :raises InvalidInputError: there is no such tool.
+        """
+        return estimate(tool, request).to_json()
+
+    def get_job(self, kind: str, job_id: str) -> dict[str, Any]:
+        """Return how far a job of Magic Hour is, which is free.
+
+        :param kind: video, image, audio or face-detection.
+        :param job_id: the job's id.
+        :returns: ``id``, ``kind``, ``name``, ``status``, ``credits_charged``, ``error_code``, ``error_message`` and
+            ``library_url``; no link to a file, which would be a secret.
+        :raises MagicHourError: the service cannot be asked, or refuses the key.
+        """
+        with self.get_conn() as client:
+            job = client.find_job(kind, job_id)
+        names = ("id", "kind", "name", "status", "credits_charged", "error_code", "error_message")
+        facts = {name: getattr(job, name) for name in names} | {"library_url": library_url(job.kind, job.id)}
+        return {name: redact(value) if isinstance(value, str) else value for name, value in facts.items()}
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the account, which costs nothing, and show its plan and credits."""
@@ -134,3 +188,7 @@ class MagicHourHook(BaseHook):
             return False, str(error)
         credit = "usage-based" if account.usage_based else describe_credits(account.credits)
         return True, f"Connected to Magic Hour: plan {account.tier}, {credit}."
+
+
+def _without_link(asset: Any) -> Any:
+    return {name: value for name, value in asset.items() if name != "url"} if isinstance(asset, dict) else asset

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_CACHED = 64
 _NO_MEDIA = ("MagicHourUploadOperator", "MagicHourDeleteOperator")
-_BATCHES = ("MagicHourBatchOperator", "MagicHourBatchDecoratedOperator")
+_BATCHES = ("MagicHourBatchOperator", "MagicHourBatchDecoratedOperator", "MagicHourAgentOperator")
 _SLUGS = {slug.replace("-", ""): slug for slug in TOOLS}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.records.state import ItemState
 from magic_hour_provider.batch.rows.items import Items, read_items
+from magic_hour_provider.batch.run.announcement import describe_plan, describe_rows
 from magic_hour_provider.batch.run.conclusion import find_failure, make_manifest
 from magic_hour_provider.batch.run.earlier import add_earlier_payments
 from magic_hour_provider.batch.run.file_events import FileEvents
@@ -29,7 +31,7 @@ from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, BatchTask, 
 from magic_hour_provider.batch.window.board import ItemBoard
 from magic_hour_provider.batch.window.engine import Engine
 from magic_hour_provider.batch.window.payments import Payments
-from magic_hour_provider.batch.window.plan import Changes, Planner
+from magic_hour_provider.batch.window.plan import Planner
 from magic_hour_provider.batch.window.polls import JobPolls
 from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
 from magic_hour_provider.execution.payment.preflight import check_min_credits
@@ -64,16 +66,8 @@ def run_batch(task: BatchTask, context: Context, passage: Passage | None = None)
     task.attempt = attempt = BatchAttempt(
         task.log, context, passage, str(task.output_path or ""), wants_files=bool(find_aliases(task.outlets))
     )
-    try:
+    with attempt.reporting_failure():
         outcome = attempt.run(task.batch_spec())
-    except errors.MagicHourError as error:
-        if attempt.may_have_paid:
-            add_earlier_payments(error, attempt.output_path, Owner.of(context["ti"]))
-        attempt.push_failure(str(error), error)
-        raise to_airflow_error(error) from find_cause(error)
-    except BaseException as error:  # of the user's function, say: Airflow judges it, and has removed the XCom of before
-        attempt.push_failure(redact(describe_error(error)))
-        raise
     if not isinstance(outcome, BatchDeferral):
         emit_outlet_events(task.outlets, context, outcome)
         emit_file_events(task.outlets, context, attempt.file_events)
@@ -155,13 +149,14 @@ class BatchAttempt:
         records: ItemRecords,
     ) -> dict[str, Any] | BatchDeferral:
         if self._is_first:
-            self._describe_rows(items)
+            describe_rows(self._log, items)
         owner = Owner.of(self._ti)
         check_folder(spec.output_path)
         records.waiting_since = self._passage.waiting_since
         records.prove()
         states = records.load()
         retry_state = RetryState.of(self._context)
+        self.check_states(states, records, items, settings.timeout)
         planner = Planner(spec, items, records, owner, retry_state, self._passage.started_at)
         if self._is_first or self._passage.has_changes:
             planner.find_changes(states)
@@ -194,7 +189,7 @@ class BatchAttempt:
             deadline=deadline,
         )
         if self._is_first:
-            self._describe_plan(engine, planner.changes, spec.on_changed)
+            describe_plan(self._log, engine, planner.changes, spec.on_changed)
         # What may be spent is reserved before it is; and what was paid counts while its jobs are waited for, as Airflow
         # has removed the XCom of the attempt before.
         self._push(engine, payments.budget.spent)
@@ -215,11 +210,24 @@ class BatchAttempt:
         if deferral is not None:
             self._push(engine, payments.budget.spent)
             return deferral
-        return self._conclude(spec, items, records, owner, engine)
+        return self.conclude(spec, items, records, owner, engine)
 
-    def _conclude(
+    def check_states(
+        self, states: Mapping[str, ItemState], records: ItemRecords, items: Items, request_s: float
+    ) -> None:
+        """Check what is recorded of all items under the folder, before anything is paid for.
+
+        :param request_s: the connection's timeout, in seconds.
+        :raises MagicHourError: nothing may be paid for.
+        """
+
+    def conclude(
         self, spec: BatchSpec, items: Items, records: ItemRecords, owner: Owner, engine: Engine
     ) -> dict[str, Any]:
+        """Write the results and return the manifest.
+
+        :raises MagicHourError: items are missing.
+        """
         counts, payments = engine.counts, engine.payments
         files = FileEvents(spec.tool, owner) if self._wants_files else None
         results = write_results(
@@ -235,37 +243,6 @@ class BatchAttempt:
         if files is not None:
             self.file_events = files.make_extras(results)
         return manifest
-
-    def _describe_rows(self, items: Items) -> None:
-        self._log.info("%s rows of %s make %s items.", f"{items.rows:,}", items.name, f"{len(items):,}")
-        if not items.rows:
-            self._log.warning("%s has no rows, so nothing is made and nothing is paid for.", items.name)
-        if items.duplicates:
-            self._log.info("%s rows ask for what a row before asks for: each is one item.", f"{items.duplicates:,}")
-        for warning in items.warnings:
-            self._log.warning(
-                "%s (%s rows, the first is %s). They are sent all the same; a refusal costs nothing.",
-                redact(warning.text),
-                warning.rows,
-                warning.label,
-            )
-
-    def _describe_plan(self, engine: Engine, changes: Changes, on_changed: str) -> None:
-        self._log.info("%s To be paid for now: %s.", engine.describe(), f"{engine.payments.left:,}")
-        if changes.paid or changes.kept:
-            fields = ", ".join(f"{name} ({count})" for name, count in (changes.fields or {}).items())
-            kept = (
-                "as on_changed is 'keep': with 'new', another run or a clear of the task buys them again"
-                if on_changed == "keep"
-                else "as a retry buys nothing again: clear the task for that"
-            )
-            self._log.warning(
-                "Rows that have changed since they were paid for: %s, in these fields: %s.%s%s",
-                len(changes.paid) + changes.kept,
-                fields or "not known",
-                f" Made and paid for again: {len(changes.paid)}." if changes.paid else "",
-                f" Kept as recorded: {changes.kept}, {kept}." if changes.kept else "",
-            )
 
     def _find_account(self, client: MagicHourClient) -> Account | None:
         try:
@@ -284,11 +261,33 @@ class BatchAttempt:
         started_at = started_at if start is None else min(started_at, start.timestamp())
         return started_at + spec.execution_timeout.total_seconds()
 
+    @contextmanager
+    def reporting_failure(self) -> Iterator[None]:
+        """Push why the attempt failed, and raise that as an exception of Airflow."""
+        try:
+            yield
+        except errors.MagicHourError as error:
+            if self.may_have_paid:
+                add_earlier_payments(error, self.output_path, Owner.of(self._ti))
+            self.push_failure(str(error), error)
+            raise to_airflow_error(error) from find_cause(error)
+        except BaseException as error:  # of a user's function, say: Airflow judges it, and has removed the XCom before
+            self.push_failure(redact(describe_error(error)))
+            raise
+
     # -- what others read --------------------------------------------------------------------------------------------
 
     def _push(self, engine: Engine, credits: int) -> None:
+        self._facts |= self.count_facts(engine, credits)
+        self.push_facts()
+
+    def count_facts(self, engine: Engine, credits: int) -> dict[str, Any]:
+        """Return what the batch has come to, in numbers.
+
+        :param credits: that this task instance was charged, over all its tries.
+        """
         counts = engine.counts
-        self._facts |= {
+        return {
             "items": counts.items,
             "complete": counts.complete,
             "failed": len(counts.failed),
@@ -298,7 +297,6 @@ class BatchAttempt:
             "credits_charged": credits,
             "run_credits": engine.payments.count_run_credits() | {"map_index": self._map_index},
         }
-        self._push_facts()
 
     def push_failure(self, text: str, error: errors.MagicHourError | None = None) -> None:
         """Push why the attempt failed, with what is known of the batch.
@@ -313,9 +311,10 @@ class BatchAttempt:
                 "charge_words": error.charge_words or charge.sentence,
                 "next_step": error.next_step,
             }
-        self._push_facts()
+        self.push_facts()
 
-    def _push_facts(self) -> None:
+    def push_facts(self) -> None:
+        """Push what is known of the batch."""
         self._facts["updated_at"] = format_time(clock.current().now())
         try:
             self._ti.xcom_push(key=BATCH_XCOM, value=self._facts)

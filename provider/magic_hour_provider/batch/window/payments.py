@@ -66,6 +66,8 @@ class Payments:
         self._lost = 0
         self._limited_since: float | None = None
         self._observed, self._dag_id = observed, owner.dag_id
+        self.is_refused = False
+        """Whether a limit of credits refuses what is left."""
         self.budget = self._make_budget(records, owner)
 
     def _make_budget(self, records: ItemRecords, owner: Owner) -> Budget:
@@ -175,6 +177,12 @@ class Payments:
             expected = None
             if self._spec.max_credits is not None and self.budget.price(priced) is None:
                 expected = self._estimate(key, priced)
+                if expected is None and not self._spec.pays_unknown_prices:
+                    raise errors.CreditLimitError(
+                        f"What this {self._spec.tool.slug} job costs is not known before it is paid for, and "
+                        f"max_credits is {self._spec.max_credits}.",
+                        next_step="Name its model and its resolution, as far as the tool has them.",
+                    )
             decision = self.budget.may_send(key, priced, expected)
             if decision.permission is Permission.STOP:
                 reason = self.budget.describe_stop()
@@ -275,6 +283,7 @@ class Payments:
 
     def count_refused(self) -> None:
         """Count what is left for the metrics, as a limit of credits refuses it."""
+        self.is_refused = True
         count_credits(self.left, self._spec.tool.slug, self._dag_id, metric=CREDITS_REFUSED)
 
     def stop(self, reason: str, *, is_retryable: bool) -> None:
