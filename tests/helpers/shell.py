@@ -19,19 +19,38 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 OWN = PYPROJECT["project"]["name"]
 EXTRAS = set(PYPROJECT["project"]["optional-dependencies"])
 OTHERS = r"apache-airflow(-providers-[a-z-]+)?|pytest|uv"
-PLAIN = {"cd", "cp", "curl", "docker", "git", "helm", "kubectl", "mkdir", "mypy", "pytest", "ruff", "unset", "venv"}
+PLAIN = {
+    "cd",
+    "cp",
+    "curl",
+    "docker",
+    "echo",
+    "git",
+    "helm",
+    "kill",
+    "kubectl",
+    "ls",
+    "mkdir",
+    "mypy",
+    "pytest",
+    "read",
+}
+PLAIN |= {"ruff", "source", "unset", "venv"}
 """Programs whose arguments are not ours to know."""
 
 
 def find_mistake(line: str) -> str | None:
     """Return what is wrong with a line of a shell; None: nothing."""
+    line = re.sub(r" > \S+ 2>&1 &$", "", line)
+    if waits_for := re.fullmatch(r"until (.+?)(?: \| grep .+)?; do sleep \d+; done", line):
+        return find_mistake(waits_for[1])
     words = shlex.split(re.sub(r"\$\([^)]*\)", "said", line), comments=True)
     while words and re.match(r"[A-Z_]+=", words[0]):  # variables for this one command
         words = words[1:]
     if not words:
         return None
     program, *arguments = words
-    program = program.removeprefix(".venv/bin/").replace("python3", "python")
+    program = re.sub(r"^python3(\.\d+)?$", "python", program.removeprefix(".venv/bin/"))
     if program == "export":
         wrong = [one for one in arguments if not re.match(r"[A-Z_]+=", one)]
         return f"export takes NAME=value, not {wrong}" if wrong else _check_variables(arguments)
