@@ -319,6 +319,7 @@ def read_upload_links(response: Response, count: int) -> list[UploadLink]:
     ]
     if len(links) != count:
         raise errors.InvalidResponseError(
-            f"Magic Hour returned {len(links)} upload links where {count} were asked for."
+            f"Magic Hour returned {len(links)} upload links where {count} were asked for.",
+            next_step="A retry asks again.",
         )
     return links

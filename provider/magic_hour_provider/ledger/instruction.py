@@ -20,6 +20,8 @@ INSTRUCTION_KEYS = (ADOPT, REGENERATE)
 NO_RECORD = "nothing"
 """What an instruction replaces where there is no record."""
 
+PUT_RIGHT_ID = "Put the right id there, or remove it, and clear the task."
+"""What a person does about an instruction that names a job which this task cannot resume."""
 _NONE = ("", "false", "null", "none")  # what people write in the place of removing it
 _TRUE = ("true",)
 
@@ -88,7 +90,7 @@ class Instruction:
             if not isinstance(value, str) or parse_library_url(value) is None:
                 check_id(value)
         except InvalidInputError as error:
-            raise InvalidInputError(f"In {where}: {error.message}") from None
+            raise InvalidInputError(f"In {where}: {error.message}", next_step=PUT_RIGHT_ID) from None
         return cls(action, job=value, replaces=replaces)
 
 

@@ -13,6 +13,7 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.api.models import check_id, parse_library_url
 from magic_hour_provider.ledger.decision import Decision, MappedItem, RetryState, decide
 from magic_hour_provider.ledger.file_store import open_file_store
+from magic_hour_provider.ledger.instruction import PUT_RIGHT_ID
 from magic_hour_provider.ledger.messages import deleted_run_error
 from magic_hour_provider.ledger.places.directions import Directions, name_for_command
 from magic_hour_provider.ledger.places.instructions import Instructions
@@ -259,10 +260,11 @@ class Ledger:
         try:
             kind, job_id = (isinstance(value, str) and parse_library_url(value)) or (tool.kind, check_id(value))
         except errors.InvalidInputError as error:
-            raise errors.InvalidInputError(f"In {place}: {error.message}") from None
+            raise errors.InvalidInputError(f"In {place}: {error.message}", next_step=PUT_RIGHT_ID) from None
         if kind != tool.kind:
             raise errors.InvalidInputError(
-                f"{place} names a job of kind {kind}, and {tool.slug} makes jobs of kind {tool.kind}."
+                f"{place} names a job of kind {kind}, and {tool.slug} makes jobs of kind {tool.kind}.",
+                next_step=PUT_RIGHT_ID,
             )
         return job_id
 

@@ -152,7 +152,7 @@ def test_links_that_expire_while_others_are_sent_are_replaced(sim, client):
 def test_tries_are_bounded(sim, client, clock):
     """Four tries, then one sentence that names the file, and nobody tries on."""
     sim.inject_fault("status", endpoint="upload", status=500, count=None)
-    with pytest.raises(TransferError, match=r"my\.png: .*HTTP 500.*nothing was charged"):
+    with pytest.raises(TransferError, match=r"my\.png: .*HTTP 500.*nothing was charged\. A retry uploads"):
         upload_all(client, [source(name="my.png")])
     assert clock.waits == list(RETRY_DELAYS_S)
     assert sim.stats()["requests"]["upload"] == 4
@@ -161,7 +161,7 @@ def test_tries_are_bounded(sim, client, clock):
 def test_a_file_that_is_too_large_is_not_sent_again(sim, client, clock):
     """413 stays 413: the error says what it means and that a retry does not help."""
     sim.inject_fault("status", endpoint="upload", status=413, count=None)
-    with pytest.raises(TransferError, match="too large") as caught:
+    with pytest.raises(TransferError, match=r"too large.*nothing was charged\. Make it smaller") as caught:
         upload_all(client, [source()])
     assert caught.value.retryable is False
     assert clock.waits == []

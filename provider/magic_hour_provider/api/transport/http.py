@@ -75,6 +75,7 @@ class _DropOurs(logging.Filter):
         return not _ours.get()
 
 
+_EVERYWHERE = "Each worker, each triggerer and the API server needs the certificates in this place, and may read them."
 _DROP = _DropOurs()
 
 
@@ -119,7 +120,8 @@ def _load_context(verify: bool | str, *key: object) -> ssl.SSLContext:  # noqa: 
             exists = False
         if not exists:
             raise InvalidInputError(
-                f"The connection's 'verify' names {verify!r}, which does not exist on this machine."
+                f"The connection's 'verify' names {verify!r}, which does not exist on this machine.",
+                next_step=_EVERYWHERE,
             )
     try:
         if isinstance(verify, str):
@@ -131,7 +133,8 @@ def _load_context(verify: bool | str, *key: object) -> ssl.SSLContext:  # noqa: 
         source = "The connection's 'verify'" if isinstance(verify, str) else "The environment's SSL_CERT_FILE"
         path = verify if isinstance(verify, str) else os.environ.get("SSL_CERT_FILE")
         raise InvalidInputError(
-            f"{source} names {path!r}, from which no certificates can be read: {error.strerror or error}."
+            f"{source} names {path!r}, from which no certificates can be read: {error.strerror or error}.",
+            next_step=_EVERYWHERE,
         ) from None
 
 

@@ -61,13 +61,18 @@ def upload(http: httpx.Client, link: UploadLink, source: Readable, size: int, na
             follow_redirects=False,
         )
     except (httpx.RequestError, httpx.InvalidURL) as error:
-        raise TransferError(f"{name}: the upload broke off ({type(error).__name__}).", charge=Charge.NONE) from None
+        raise TransferError(
+            f"{name}: the upload broke off ({type(error).__name__}).",
+            charge=Charge.NONE,
+            next_step="A retry uploads it again.",
+        ) from None
     if not response.is_success:
         too_large = response.status_code == 413
         refused = TransferError(
             f"{name}: Magic Hour's storage refused the upload (HTTP {response.status_code}"
             f"{', which means that the file is too large' if too_large else ''}).",
             charge=Charge.NONE,
+            next_step="Make it smaller." if too_large else "A retry uploads it again.",
             status_code=response.status_code,
         )
         refused.retryable = not too_large

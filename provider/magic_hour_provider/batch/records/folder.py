@@ -151,3 +151,14 @@ class RecordFolder:
                 next_step="Nothing is paid without a record. See to the folder, its connection and its permissions; a "
                 "retry resumes from the records.",
             ) from error
+
+
+def unlisted_error(folder: RecordFolder, name: str) -> RecordError:
+    """Return the error of a file that a listing does not show although it was just written: another one may hide too.
+
+    :param name: of the file, as the folder knows it.
+    """
+    return RecordError(
+        f"A listing of '{folder.uri}' does not show {name!r}, which was just written. Nothing was sent.",
+        next_step="A retry lists the folder again.",
+    )

@@ -129,7 +129,10 @@ class RecordReader:
     def _with_id(self, name: StepName) -> StepName:
         record = self.read_step(name).record
         if record is None or not record.job_id:
-            raise RecordError(f"The id of a paid job is in {self.folder.locate(name.path)}, which cannot be read.")
+            raise RecordError(
+                f"The id of a paid job is in {self.folder.locate(name.path)}, which cannot be read.",
+                next_step="A retry reads that file again, and pays for nothing of this item before it can.",
+            )
         return replace(name, job_id=record.job_id)
 
     def read_step(self, name: StepName) -> ItemStep:

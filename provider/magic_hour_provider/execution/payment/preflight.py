@@ -19,6 +19,7 @@ from magic_hour_provider.execution.payment.limits import check_max_credits, sett
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.inputs.upload import resolve_inputs
+from magic_hour_provider.ledger.instruction import PUT_RIGHT_ID
 from magic_hour_provider.ledger.tag import find_foreign_tag, make_job_name, new_tag
 from magic_hour_provider.storage.paths import check_folder
 
@@ -114,7 +115,7 @@ def check_adopted_job(
         raise errors.InvalidInputError(
             f"{place[:1].upper()}{place[1:]} names {job_id}, and Magic Hour finds no {kind} job of this id: it is "
             "mistyped, deleted, or of another account than the connection's key. Nothing was adopted.",
-            next_step="Put the right id there, or remove it, and clear the task.",
+            next_step=PUT_RIGHT_ID,
         )
     tag = find_foreign_tag(job.name, tags, generated_name)
     if tag is None:

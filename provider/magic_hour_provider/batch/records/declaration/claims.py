@@ -21,7 +21,7 @@ import logging
 from dataclasses import replace
 
 from magic_hour_provider import clock
-from magic_hour_provider.batch.records.folder import RecordFolder
+from magic_hour_provider.batch.records.folder import RecordFolder, unlisted_error
 from magic_hour_provider.batch.records.names import StepName, parse_names
 from magic_hour_provider.ledger.record import RecordError
 
@@ -72,9 +72,7 @@ def _wait_until_alone(folder: RecordFolder, own: StepName) -> None:
         claims = [name for name in names if name.number == own.number and name.step == "claim"]
         others = [name.nonce for name in claims if name != own]
         if stays and own not in claims:
-            raise RecordError(
-                f"A listing of '{folder.uri}' does not show {own.path!r}, which was just written. Nothing was sent."
-            )
+            raise unlisted_error(folder, own.path)
         if not others:
             if stays:
                 return

@@ -11,6 +11,7 @@ from magic_hour_provider import clock
 from magic_hour_provider.batch.records.content import ItemStep
 from magic_hour_provider.batch.records.declaration.claims import TakenError, claim_number
 from magic_hour_provider.batch.records.declaration.proof import Proof, prove
+from magic_hour_provider.batch.records.folder import unlisted_error
 from magic_hour_provider.batch.records.names import StepName
 from magic_hour_provider.batch.records.owner import Owner
 from magic_hour_provider.batch.records.reader import RecordReader
@@ -179,10 +180,7 @@ class Declarer:
         """Make sure that a listing shows the intent and no rival of it, and that the state before it is the same."""
         names = self._reader.list_names(own.key)
         if own not in names:
-            raise RecordError(
-                f"A listing of '{self._folder.uri}' does not show {own.path!r}, which was just written. Nothing was "
-                "sent."
-            )
+            raise unlisted_error(self._folder, own.path)
         others = [name for name in names if name.number == own.number and name != own]
         for name in others:
             if not self._is_harmless(name, own, others):
