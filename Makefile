@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 # worker's, one after another, and wait more than they work.
 SIDE_BY_SIDE := -n $(shell "$(PYTHON)" -c 'import os; print(1 + min(4, os.cpu_count() or 1))' 2>/dev/null)
 
-.PHONY: help demo test test-all test-on test-newest docs bench node-sdk clean \
+.PHONY: help demo test test-all test-on test-newest docs pictures bench node-sdk clean \
 	check check-format check-lint check-types check-generated check-imports check-package check-workflows
 .DEFAULT_GOAL := help
 
@@ -23,6 +23,7 @@ help:
 	@echo "make test-newest  the tests on Airflow's newest pre-release, with the newest official SDK"
 	@echo "make check        formatting, lint, types, generated files, imports, package, workflows and documentation"
 	@echo "make docs         the documentation, into docs/_build/html"
+	@echo "make pictures     the documentation's pictures, from a real run; needs Debian's chromium"
 	@echo "make bench        the benchmarks"
 	@echo "make node-sdk     the official Node SDK, from npm, against the simulator; needs Node.js"
 	@echo "make clean        remove what demos and tests left; the environment stays"
@@ -96,6 +97,10 @@ check-workflows: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --jobs 2 --quiet docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+# Not in CI: what a picture shows changes with every run.
+pictures: $(INSTALLED)
+	@$(BIN)/python scripts/pictures.py
 
 bench: $(INSTALLED)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS) --group bench

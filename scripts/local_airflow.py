@@ -143,9 +143,7 @@ class LocalAirflow:
         :raises LocalAirflowError: when Airflow does not answer with success
         """
         if "authorization" not in self._http.headers:
-            login = {"username": USER, "password": self.password}
-            answer = self._http.post("/auth/token", json=login)
-            self._http.headers["authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
+            self._http.headers["authorization"] = f"Bearer {self.log_in()}"
         answer = self._http.request(method, f"/api/v2{path}", json=json, params=params)
         end = time.monotonic() + _LOCKED_S
         while "Database error" in answer.text and time.monotonic() < end:  # SQLite, when two write at once
@@ -154,6 +152,11 @@ class LocalAirflow:
         if not answer.is_success:
             raise LocalAirflowError(f"{method} {path}: HTTP {answer.status_code}, {answer.text[:500]}")
         return answer.json() if answer.content else None
+
+    def log_in(self) -> str:
+        """Return a token of the admin user, which is also what a browser's cookie ``_token`` holds."""
+        answer = self._http.post("/auth/token", json={"username": USER, "password": self.password})
+        return str(answer.raise_for_status().json()["access_token"])
 
     def import_errors(self) -> list[str]:
         """What Airflow says about DAG files that it could not load."""
