@@ -1,4 +1,4 @@
-"""Brings the package in step with the installed official SDK: catalog, typed operators, the README's table, registry.
+"""Brings the package in step with the installed official SDK: catalog, typed operators, registry.
 
 A new release of the API is: raise ``magic-hour`` in pyproject.toml and constraints/, run this, read the diff. What the
 SDK does not say (polling intervals, medians, descriptions, bounds) is kept by hand in api_facts.toml. ``--check``
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from magic_hour_provider.get_provider_info import get_provider_info
-from operator_source import class_name, operators_module, shapes_module
+from operator_source import operators_module, shapes_module
 from registry import read_module, registry_file
 from sdk_schemas import SDK_VERSION, Schema, SdkMethod, body_schema, methods
 
@@ -24,7 +24,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "provider" / "magic_hour_provider"
 FACTS = Path(__file__).with_name("api_facts.toml")
 BASE_URL = "https://api.magichour.ai"
-TABLE = ("<!-- tools: made by scripts/sync_api.py -->", "<!-- end of tools -->")
 ADDED = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "format", "default", "enum")
 MODULES = {"video": ("video",), "image": ("image", "face-detection"), "audio": ("audio",)}
 
@@ -63,10 +62,6 @@ def files() -> dict[Path, str]:
     addresses = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["magic-hour"]
     reader = read_module(made, PACKAGE.parent)
     made[ROOT / ".airflow-registry.yaml"] = registry_file(get_provider_info(), addresses, reader)
-    readme = ROOT / "README.md"
-    before, _, rest = readme.read_text("utf-8").partition(TABLE[0])
-    after = rest.partition(TABLE[1])[2]
-    made[readme] = f"{before}{TABLE[0]}\n\n{table(tools)}\n{TABLE[1]}{after}"
     return made
 
 
@@ -148,18 +143,6 @@ def describe(schema: Schema, slug: str, path: str, left: dict[str, Any], common:
         if "default_by_tier" in ours:
             inner["x-default-by-tier"] = ours["default_by_tier"]
     return missing
-
-
-def table(tools: dict[str, Any]) -> str:
-    """Return the README's table of tools."""
-    rows = ["| Tool | Operator | Makes | Files in | Usually takes |", "| --- | --- | --- | --- | --- |"]
-    for slug, tool in sorted(tools.items(), key=lambda item: (item[1]["kind"], item[0])):
-        kinds = list(dict.fromkeys(kind for one in tool["files"] for kind in one["accepts"]))
-        median = tool["median_s"]
-        usual = "" if median is None else f"{median} s" if median < 100 else f"{median / 60:.0f} min"
-        made = "faces" if tool["kind"] == "face-detection" else tool["kind"]
-        rows.append(f"| `{slug}` | `{class_name(slug)}` | {made} | {', '.join(kinds)} | {usual} |")
-    return "\n".join(rows) + "\n"
 
 
 def formatted(source: str) -> str:

@@ -20,7 +20,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Magic Hour",
                 "external-doc-url": "https://docs.magichour.ai",
                 "logo": "/docs/images/logo.svg",
-                "how-to-guide": ["/README.md#the-operator", "/README.md#campaigns", "/README.md#webhooks"],
+                "how-to-guide": ["/docs/guides/one-job.md", "/docs/guides/batch.md", "/docs/guides/webhooks.md"],
                 "tags": ["service"],
             }
         ],

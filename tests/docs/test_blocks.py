@@ -55,9 +55,7 @@ def loading() -> Iterator[ModuleType]:
     del sys.modules[module.__name__]
 
 
-@pytest.mark.parametrize(
-    "page", [one for one in with_blocks("python") if one.name != "README.md"], ids=lambda page: page.name
-)
+@of("python")
 def test_python_runs(page, loading, magic_hour_simulator):
     """The blocks of a page run one after another, pay for nothing, and Airflow can store each DAG that they make."""
     for block in page.blocks("python"):
