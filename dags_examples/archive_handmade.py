@@ -14,7 +14,7 @@ FINISHED = [Asset(f"magic-hour://{kind}/completed") for kind in ("video", "image
 
 with DAG(
     dag_id="archive_handmade",
-    # Webhooks make these events, of every job in the account: see the README.
+    # Webhooks make these events, of every job in the account: see docs/guides/webhooks.md.
     schedule=FINISHED[0] | FINISHED[1] | FINISHED[2],
     catchup=False,
     max_active_runs=1,  # what finishes while a run is under way is in the next one

@@ -1,8 +1,8 @@
-"""Brings the package in step with the installed official SDK: catalog, typed operators, registry.
+"""Brings the package in step with the installed official SDK: the catalog, the typed operators, Airflow's registry.
 
-A new release of the API is: raise ``magic-hour`` in pyproject.toml and constraints/, run this, read the diff. What the
-SDK does not say (polling intervals, medians, descriptions, bounds) is kept by hand in api_facts.toml. ``--check``
-writes nothing and fails where the files differ from what would be written.
+A new release of the API is: raise ``magic-hour`` in pyproject.toml and constraints/, run this and then
+docs_reference.py, read the diff. What the SDK does not say (polling intervals, medians, descriptions, bounds) is kept
+by hand in api_facts.toml. ``--check`` writes nothing and fails where the files differ from what would be written.
 """
 
 from __future__ import annotations
