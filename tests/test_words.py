@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import magic_hour_provider
+from helpers.pages import pages as markdown_pages
 from magic_hour_provider.get_provider_info import get_provider_info
 from magic_hour_provider.simulator.__main__ import _parser
 
@@ -67,7 +68,7 @@ def prose(path: Path) -> Iterator[str]:
 
 def texts() -> dict[str, str]:
     """Return what people read, by where it is written."""
-    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    pages = [page.path for page in markdown_pages()]
     pages += (ROOT / "dags_examples").glob("*.py")  # whole: they are there to be copied
     pages += [path for path in (PACKAGE / "plugin").rglob("static/*") if path.suffix in (".html", ".js", ".css")]
     found = {str(path.relative_to(ROOT)): path.read_text() for path in pages}

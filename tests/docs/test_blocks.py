@@ -58,6 +58,8 @@ def loading() -> Iterator[ModuleType]:
 @of("python")
 def test_python_runs(page, loading, magic_hour_simulator):
     """The blocks of a page run one after another, pay for nothing, and Airflow can store each DAG that they make."""
+    if "airflow.providers.common.ai" in page.text:
+        pytest.importorskip("airflow.providers.common.ai", reason="only Airflow 3.3 can be installed with it")
     for block in page.blocks("python"):
         # The lines of the page in a traceback.
         code = compile("\n" * block.line + block.code, page.name, "exec")

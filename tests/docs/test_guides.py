@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from helpers.pages import DOCS, Page
+from helpers.pages import DOCS, Page, pages
 from magic_hour_provider.batch.rows.items import read_items
 from magic_hour_provider.operators.batch import MagicHourBatchOperator
 
@@ -39,6 +39,6 @@ def test_the_example_test_is_a_test_of_ours():
 
 def test_what_is_included_exists():
     """Each file that a page includes is there."""
-    for path in DOCS.rglob("*.md"):
-        for _, shown in re.findall(r"^```\{(literalinclude|include)\} (\S+)$", path.read_text("utf-8"), re.M):
-            assert (path.parent / shown).is_file(), f"{path}: {shown}"
+    for page in pages():
+        for _, shown in re.findall(r"^```\{(literalinclude|include)\} (\S+)$", page.text, re.M):
+            assert (page.path.parent / shown).is_file(), f"{page.name}: {shown}"

@@ -24,7 +24,10 @@ ELSEWHERE = re.compile(
 @by_page
 def test_names_of_the_package_exist(page):
     """A dotted name of the package can be imported."""
-    for name in set(re.findall(r"\bmagic_hour_provider(?:\.\w+)+", "\n".join(page.inline()))):
+    for name in sorted(set(re.findall(r"\bmagic_hour_provider(?:\.\w+)+", "\n".join(page.inline()))), reverse=True):
+        if name.startswith("magic_hour_provider.agents."):
+            # Only Airflow 3.3 can be installed with what these import.
+            pytest.importorskip("airflow.providers.common.ai")
         assert resolve_name(name) is not None
 
 

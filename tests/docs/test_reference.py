@@ -11,7 +11,7 @@ import pytest
 
 import docs_reference
 import reference_tables
-from helpers.pages import DOCS, Page
+from helpers.pages import DOCS, Page, pages
 from magic_hour_provider import DEFAULT_CONN_ID, pytest_plugin
 from magic_hour_provider.__main__ import make_parser
 from magic_hour_provider.api.catalog import TOOLS, get_tool
@@ -73,9 +73,7 @@ def uploaded(value):
 
 @pytest.mark.parametrize(
     "name",
-    sorted(
-        {name for page in DOCS.rglob("*.md") for name in re.findall(r"parameters of ([\w.]+) -->", page.read_text())}
-    ),
+    sorted({name for page in pages() for name in re.findall(r"parameters of ([\w.]+) -->", page.text)}),
 )
 def test_parameters_are_described(name):
     """Each parameter of a class whose table is shown is in its docstring, and the other way round."""
@@ -97,6 +95,13 @@ def test_the_operators_defaults_are_shown():
         )
         for name, default in kind.__init__.__wrapped__.__kwdefaults__.items():
             assert rows[name].strip('`"') == ("none" if default is None else str(default)), name
+
+
+def test_the_agents_parameters_are_shown():
+    """The table of the agent's operator names its parameters, read as text: not every Airflow can import it."""
+    tree = ast.parse((PACKAGE / "agents" / "operator.py").read_text())
+    (init,) = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
+    assert first_column(reference("operators"), "MagicHourAgentOperator") == {one.arg for one in init.args.kwonlyargs}
 
 
 def test_the_settings_are_documented():
