@@ -1,0 +1,38 @@
+"""A photo behind a signed link becomes a picture, the picture a clip, and rows of a file a batch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow.sdk import DAG
+
+from magic_hour_provider.operators.batch import MagicHourBatchOperator
+from magic_hour_provider.operators.magic_hour import MagicHourOperator
+
+INPUT = Path(os.environ.get("LINEAGE_INPUT", ""))
+
+with DAG("traced", schedule=None):
+    picture = MagicHourOperator(
+        task_id="picture",
+        tool="ai-image-editor",
+        request={
+            "assets": {"image_file_paths": [str(INPUT / "photo.png"), os.environ.get("LINEAGE_LINK", "")]},
+            "style": {"prompt": "at dawn"},
+            "model": "seedream-v4",
+        },
+    )
+    clip = MagicHourOperator(
+        task_id="clip",
+        tool="image-to-video",
+        request={"assets": {"image_file_path": picture.output}, "end_seconds": 3, "model": "kling-2.5"},
+        output_path="",
+    )
+    campaign = MagicHourBatchOperator(
+        task_id="campaign",
+        tool="ai-image-generator",
+        requests=str(INPUT / "rows.jsonl"),
+        item_id="sku",
+        output_path=str(INPUT / "campaign"),
+    )
+    clip >> campaign

@@ -1,0 +1,191 @@
+"""Webhooks through a queue on real Airflow: gateway, SQS, asset watcher, a task that forwards, and the task resumes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from helpers import s3
+from helpers.queues import Queue, gateway, handler
+from helpers.samples import KEY
+from helpers.system import World
+from helpers.waiting import until
+from local_airflow import LocalAirflow
+from magic_hour_provider.api.webhooks import TIMESTAMP_HEADER, sign
+from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
+
+pytestmark = pytest.mark.system
+
+HERE = Path(__file__).parent
+HOUR = 3600
+FORWARDING = "webhooks_from_queue"
+
+
+@pytest.fixture(scope="module")
+def queue(s3_server):
+    """The queue."""
+    return Queue(s3_server, "magic-hour")
+
+
+@pytest.fixture(scope="module")
+def put(queue):
+    """What writes into it, behind the gateway: the guide's function."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield handler(queue, patch)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, queue, s3_server):
+    """An Airflow of its own, whose one way to hear of a job's end is that queue: its triggerer may not poll."""
+    home = tmp_path_factory.mktemp("airflow-queue")
+    dags, output, ledger = home / "dags", home / "output", home / "ledger"
+    shutil.copytree(HERE / "queue_dags", dags)
+    shutil.copy(HERE.parents[1] / "dags_examples" / f"{FORWARDING}.py", dags)
+    connection = {"conn_type": "magic_hour", "password": KEY, "extra": {"webhook_secret": DEFAULT_SECRET}}
+    with Simulator(api_key=KEY) as sim:
+        sim.inject_fault("status", endpoint="get-job", status=429, retry_after=10 * HOUR)
+        magic_hour = connection | {"host": sim.url}
+        connections = {
+            "magic_hour_default": magic_hour,
+            "magic_hour_unlisted": magic_hour,
+            "aws_default": json.loads(s3.connection(s3_server)),
+        }
+        environment = {
+            "MAGIC_HOUR_QUEUE": queue.url,
+            "AIRFLOW__MAGIC_HOUR__LEDGER_PATH": str(ledger),
+        }
+        with LocalAirflow(home / "home", dags_folder=dags, connections=connections, environment=environment) as airflow:
+            yield World(airflow, sim, output, ledger)
+
+
+def runs(world, dag_id):
+    """Return a DAG's runs, the oldest first."""
+    return world.airflow.api("GET", f"/dags/{dag_id}/dagRuns", limit=100, order_by="id")["dag_runs"]
+
+
+def results(world):
+    """Return what became of each delivery that the queue gave, once all runs for them have ended."""
+    states = {run["state"] for run in runs(world, FORWARDING)}
+    if not states or not states <= {"success", "failed"}:
+        return []
+    ids = [run["dag_run_id"] for run in runs(world, FORWARDING)]
+    return [one for run_id in ids for one in world.airflow.xcom(FORWARDING, run_id, "hand_over") or []]
+
+
+def events(world, kind):
+    """Return the extras of the asset events for completed jobs of a kind."""
+    found = world.airflow.api("GET", "/assets/events", limit=100, order_by="timestamp")["asset_events"]
+    return [one["extra"] for one in found if one["uri"].rstrip("/") == f"magic-hour://{kind}/completed"]
+
+
+@pytest.fixture(scope="module")
+def delivered(world, put):
+    """One job, of which Airflow hears through a queue in which each delivery lay for an hour.
+
+    :returns: the job, its task's run, and the request for its end as the gateway had it.
+    """
+    requests = []
+
+    def keep(event, context):
+        requests.append(event)
+        return put(event, context)
+
+    world.sim.inject_fault("expired-timestamp", seconds=HOUR, count=None)
+    with gateway(keep, lambda headers: float(headers[TIMESTAMP_HEADER])) as address:
+        world.sim.add_webhook(address, events=["video.completed"])
+        run_id = world.airflow.trigger("queued")
+        until(lambda: world.sim.jobs() and not [one for one in pending(world) if one == "get-job"], 120)
+        (job,) = world.sim.jobs()
+        world.airflow.wait_for_task("queued", run_id, "make", ("deferred",), 60)
+        world.end_jobs("queued.")
+        until(lambda: requests, 60)
+        world.airflow.wait_for_run("queued", run_id, 180)
+    world.sim.clear_webhooks()
+    return job, run_id, requests[0]
+
+
+def pending(world):
+    """Return the endpoints of the faults that nobody has met yet."""
+    return [fault["endpoint"] for fault in world.sim.pending_faults()]
+
+
+def test_a_deferred_task_is_resumed(world, delivered):
+    """By the delivery and not by polling, in its first attempt, for one create; there is one event of it."""
+    job, run_id, request = delivered
+    ti = world.airflow.task_instance("queued", run_id, "make")
+    assert (ti["state"], ti["try_number"]) == ("success", 1)
+    assert world.airflow.xcom("queued", run_id, "make")["id"] == job["id"]
+    assert world.sim.stats()["creates"]["accepted"] == 1
+    log = world.airflow.log_of("api-server").read_text()
+    assert log.count(f"{job['id']} completed: resumed queued.make") == 1
+    assert [one["status"] for one in until(lambda: results(world), 60)] == ["accepted"]
+    assert [extra["id"] for extra in events(world, "video")] == [job["id"]]
+    assert time.time() - float(request["headers"][TIMESTAMP_HEADER]) > HOUR - 60
+
+
+def test_a_dag_runs_on_the_new_video(world, delivered):
+    """Once, whatever the queue gave."""
+    job = delivered[0]
+    until(lambda: runs(world, "on_video") and runs(world, "on_video")[0]["state"] == "success", 90)
+    assert [world.airflow.xcom("on_video", run["dag_run_id"], "note") for run in runs(world, "on_video")] == [
+        [job["id"]]
+    ]
+
+
+def test_the_queue_gives_it_again(world, delivered, put):
+    """It is accepted once more, and nothing comes of it: one event, one run, one create."""
+    job, _, request = delivered
+    before = until(lambda: results(world), 60)
+    put(request, None)
+    after = until(lambda: (now := results(world)) and len(now) > len(before) and now, 120)
+    assert [one["status"] for one in after] == ["accepted", "accepted"]
+    assert [extra["id"] for extra in events(world, "video")] == [job["id"]]
+    assert len(runs(world, "on_video")) == 1
+    assert world.sim.stats()["creates"]["accepted"] == 1
+
+
+def test_an_outsider_who_has_recorded_it(world, delivered, put):
+    """It is refused at the route, with a proof of nobody's too, and by the task where it comes through the gateway."""
+    _, _, request = delivered
+    event = request | {"requestContext": {"timeEpoch": round(time.time() * 1000)}}
+    body, headers = recorded(request)
+    for proof in ({}, {"x-magic-hour-task-proof": "x" * 43}):
+        answer = httpx.post(f"{world.airflow.url}/magic-hour/webhook", content=body, headers=headers | proof)
+        assert answer.status_code == 401
+    before = until(lambda: results(world), 60)
+    put(event, None)
+    after = until(lambda: (now := results(world)) and len(now) > len(before) and now, 120)
+    assert after[-1]["status"] == "refused"
+    assert len(events(world, "video")) == 1
+
+
+def test_where_the_route_does_not_accept_it(world):
+    """The task says so and succeeds, and its own outlet has the event, on which a DAG runs."""
+    job = {"id": "by-hand", "name": "a lighthouse", "credits_charged": 5}
+    body = json.dumps({"type": "image.completed", "payload": job}).encode()
+    headers = sign(body, DEFAULT_SECRET, int(time.time()) - HOUR)
+    run_id = world.airflow.trigger("not_listed", {"body": body.decode(), "headers": headers})
+    assert world.airflow.wait_for_run("not_listed", run_id, 120) == "success"
+    result = world.airflow.xcom("not_listed", run_id, "hand_over")
+    assert (result["status"], result["event_emitted"]) == ("left to polling", True)
+    assert "No webhook secret is configured" in result["message"]
+    assert result["message"] in world.airflow.task_log("not_listed", run_id, "hand_over", 1)
+    (extra,) = until(lambda: events(world, "image"), 60)
+    assert extra["id"] == "by-hand"
+    until(lambda: runs(world, "on_image") and runs(world, "on_image")[0]["state"] == "success", 90)
+    (run,) = runs(world, "on_image")
+    assert world.airflow.xcom("on_image", run["dag_run_id"], "note") == ["by-hand"]
+
+
+def recorded(request):
+    """Return the body and the signed headers of a request that somebody has recorded."""
+    names = ("magic-hour-event-signature", TIMESTAMP_HEADER)
+    headers = {name: request["headers"][name] for name in names} | {"content-type": "application/json"}
+    return base64.b64decode(request["body"]), headers
