@@ -219,6 +219,7 @@ def _options() -> str:
         ("max_credits", "int | None"),
         ("max_credits_unknown", 'Literal["refuse", "allow"]'),
         ("max_credits_per_run", "int | None"),
+        ("input_transfer", 'Literal["upload", "presign"] | None'),
     ]
     theirs = [name for name in inspect.signature(BaseOperator.__init__).parameters if name not in ("self", "kwargs")]
     lines = ["class AirflowOptions(TypedDict, total=False):"]

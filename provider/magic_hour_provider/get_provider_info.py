@@ -220,6 +220,19 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "True",
                     },
+                    "input_transfer": {
+                        "description": (
+                            "How input files in S3, Google Cloud Storage and Azure reach Magic Hour: 'upload', through "
+                            "the worker, or 'presign': by a link that opens the file for 24 hours, so that no byte "
+                            "passes through the worker. Whoever has the link can read the file. A task's "
+                            "argument of this name counts instead; what cannot be signed, or not be reached from "
+                            "outside, is uploaded, and the log says why."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "presign",
+                        "default": "upload",
+                    },
                     "tag_job_names": {
                         "description": (
                             "Which job names carry a tag that finds a job whose response was lost: 'all', 'generated' "

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from helpers.simulator import IMAGE_REQUEST, Receiver, connect
+from helpers.strict_s3 import StrictS3
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.simulator import Behavior, Simulator, Summary
 from magic_hour_provider.simulator.behavior import allowed_values, parse_behavior
@@ -164,6 +165,23 @@ def _four_jobs(sim: Simulator, http: httpx.Client) -> object:
     return [one.status_code for one in made], [http.get(f"/v1/image-projects/{one}").json()["status"] for one in ids]
 
 
+def _given_link(sim: Simulator, http: httpx.Client) -> object:
+    """Give links of a storage on this machine and of elsewhere; return how each job ended, and what was fetched."""
+    with StrictS3(closed=True) as server:
+        server.put("a.png", 5)
+        links = [f"{server.url}/{path}" for path in ("media/a.png?X-Amz-Credential=a&X-Amz-Signature=b", "media/a", "")]
+        ids = [
+            http.post("/v1/ai-image-upscaler", json={"assets": {"image_file_path": link}, "scale_factor": 2}).json()[
+                "id"
+            ]
+            for link in (*links, "https://host.example/a.png")
+        ]
+    sim.advance(1000)
+    ends = [http.get(f"/v1/image-projects/{one}").json() for one in ids]
+    assert sim.summary() == Summary(creates=4, credits=50 * [end["status"] for end in ends].count("complete"), polls=4)
+    return [(end["error"] or {}).get("code") for end in ends], sim.stats()["input_links"]
+
+
 def _quote(sim: Simulator, http: httpx.Client) -> object:
     """Ask for a quote in an envelope; return the response's code and whether the account says that it may."""
     clip = {"assets": {"image_file_path": "https://host/a.png"}, "end_seconds": 5}
@@ -201,6 +219,13 @@ CASES: list[tuple[Any, dict[str, Any], dict[str, Any], object]] = [
     (_create({"image_count": 99}), {"unknown_values": "accepted"}, {}, (422, "unprocessable_entity")),
     (_missing_file, {}, {}, 200),
     (_missing_file, {"missing_file": "refused"}, {}, 422),
+    (_given_link, {}, {}, ([None] * 4, {"fetched": 0, "failed": 0, "bytes": 0})),
+    (
+        _given_link,
+        {"input_links": "fetched"},
+        {},
+        (["invalid_image_path"] * 3 + [None], {"fetched": 0, "failed": 3, "bytes": 0}),
+    ),
     (_create(PAID_MODEL), {}, {}, (200, None)),
     (_create(PAID_MODEL), {}, FREE, (403, "forbidden")),
     (_create({"model": "default"}), {}, FREE, (200, None)),

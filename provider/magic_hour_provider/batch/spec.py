@@ -35,6 +35,7 @@ class BatchSpec:
     :param timeout: seconds that a job is waited for; None: what fits the tool.
     :param execution_timeout: Airflow's limit of one attempt; None: there is none.
     :param pays_unknown_prices: whether, under a limit, a first job is paid for of which nobody knows what it costs.
+    :param input_transfer: ``upload`` or ``presign``: how stored files reach Magic Hour; None: as the setting says.
     :param limit_note: where ``max_credits`` comes from, as a sentence, if the user has not given it.
     """
 
@@ -56,6 +57,7 @@ class BatchSpec:
     deferrable: bool
     timeout: float | None
     execution_timeout: timedelta | None = None
+    input_transfer: str | None = None
     limit_note: str = ""
     pays_unknown_prices: bool = True
 

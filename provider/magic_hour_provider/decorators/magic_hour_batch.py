@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         deferrable: bool
         timeout: float | timedelta | None
         extra_request: Mapping[str, Any] | None
+        input_transfer: Literal["upload", "presign"] | None
 
 
 _P = ParamSpec("_P")

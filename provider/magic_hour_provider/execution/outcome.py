@@ -10,6 +10,7 @@ from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import COMPLETE, GONE, Job
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.execution.payment.limits import report_overcharge
+from magic_hour_provider.execution.payment.preflight import add_link_advice
 from magic_hour_provider.execution.report import Report, redact_values
 from magic_hour_provider.execution.spec import JobSpec
 from magic_hour_provider.ledger.ledger import Ledger
@@ -89,6 +90,7 @@ class OutcomeHandler:
             return task_result(done, record.tool, files)
         self._report.set_job_end(job.status, job.credits_charged)
         failure = job_error(job, tool=record.tool, how_to_resume=self._ledger.directions.adopt(job.id))
+        add_link_advice(failure, self._spec.input_transfer)
         if failure.charge is errors.Charge.REFUNDED:
             self._report.push_refunded(job.id)
         credits_charged = job.credits_charged or record.credits_charged

@@ -110,6 +110,7 @@ class JobSpec:
     :param max_credits: the most that the job may cost by its estimate; None: there is no limit.
     :param max_credits_unknown: ``refuse`` or ``allow``: a job of which nobody knows what it costs, under a limit.
     :param max_credits_per_run: the most that all tasks of the run together may pay; None: what DAG or setting says.
+    :param input_transfer: ``upload`` or ``presign``: how stored files reach Magic Hour; None: as the setting says.
     :param execution_timeout: Airflow's limit of one attempt; None: there is none.
     :param may_store_nothing: False: nobody said that ``output_path`` should be empty.
     :param is_own_field: of a mapped task: whether a field of the fingerprint differs by map index.
@@ -127,6 +128,7 @@ class JobSpec:
     max_credits: int | None = None
     max_credits_unknown: str = "refuse"
     max_credits_per_run: int | None = None
+    input_transfer: str | None = None
     execution_timeout: timedelta | None = None
     may_store_nothing: bool = True
     is_own_field: Callable[[str], bool] = lambda field: False  # noqa: ARG005

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -13,6 +14,7 @@ from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferEr
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.api.transport.uploads import UploadSource
 from magic_hour_provider.inputs.fields import FieldPath, Input, shorten
+from magic_hour_provider.inputs.presigned import PresignedInputs
 from magic_hour_provider.ledger.fingerprint import UNREADABLE
 from magic_hour_provider.storage.files import S3
 from magic_hour_provider.storage.paths import checksum, is_permanent, open_path
@@ -80,22 +82,35 @@ def _unsigned(value: Any) -> Any:
     return value
 
 
-def check_inputs(inputs: Sequence[Input], now: float) -> dict[FieldPath, UploadSource]:
-    """Check that a request's inputs can work, before any request leaves, and find the files to upload.
+@dataclass(frozen=True)
+class StoredSource(UploadSource):
+    """A file to hand over.
+
+    :param link: opens it to Magic Hour, which is a secret; None: it has to be uploaded.
+    """
+
+    link: str | None = field(default=None, repr=False)
+
+
+def check_inputs(
+    inputs: Sequence[Input], now: float, presigned: PresignedInputs | None = None
+) -> dict[FieldPath, StoredSource]:
+    """Check that a request's inputs can work, before any request leaves, and find the files to hand over.
 
     :param now: the time, in seconds since 1970.
-    :returns: for each input that has to be uploaded its file; one that is given twice is one.
+    :param presigned: gives files as links where it can; None: all are uploaded.
+    :returns: for each input that is a file that file; one that is given twice is one.
     :raises InvalidInputError: one can never be a file, cannot be read, is empty, is of the wrong kind or has expired.
     :raises TransferError: a storage does not answer; a retry may help.
     """
     for one in inputs:
         one.check(now)
-    found: dict[_Location, UploadSource] = {}
-    return {one.path: _source(one, found) for one in inputs if one.uri is not None}
+    found: dict[_Location, StoredSource] = {}
+    return {one.path: _source(one, found, presigned) for one in inputs if one.uri is not None}
 
 
-def _source(one: Input, found: dict[_Location, UploadSource]) -> UploadSource:
-    """Return how to upload a file, once it is sure that it can be read.
+def _source(one: Input, found: dict[_Location, StoredSource], presigned: PresignedInputs | None) -> StoredSource:
+    """Return how to hand over a file, once it is sure that it can be read.
 
     :param found: the files found before, however their URIs were written; this one is added.
     """
@@ -106,11 +121,15 @@ def _source(one: Input, found: dict[_Location, UploadSource]) -> UploadSource:
         location = (path.protocol or "file", getattr(path, "conn_id", None), path.path, kind)
         if location in found:
             return found[location]
-        size = _check_info(_read_info(path))
         # In the task's own thread: Airflow is asked for the connection here, and not while files are sent.
-        _read_byte(path)
+        info = _read_info(path)
+        size = _check_info(info)
+    link = presigned.find_link(one, path, size, _find_etag(info)) if presigned is not None else None
+    if link is None:
+        with _naming_file(one):
+            _read_byte(path)
     name = f"The file {shorten(one.uri)} ({one.label})"
-    found[location] = UploadSource(name, kind, extension, size, lambda: _open(path))
+    found[location] = StoredSource(name, kind, extension, size, lambda: _open(path), link)
     return found[location]
 
 
@@ -145,7 +164,7 @@ def _open(path: ObjectStoragePath) -> Any:
 
 
 def _read_byte(path: ObjectStoragePath) -> None:
-    with _open(path) as file:
+    with S3Reader(path.fs, path.path, 1) if path.protocol in S3 else _open(path) as file:
         file.read(1)
 
 

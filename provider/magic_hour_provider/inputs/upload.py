@@ -1,4 +1,4 @@
-"""Inputs resolved to what Magic Hour takes: outputs of earlier jobs by reference, everything else by upload.
+"""Inputs resolved to what Magic Hour takes: outputs of earlier jobs by reference, files by upload or by link.
 
 All of it is free and comes before the paid request.
 """
@@ -17,7 +17,7 @@ from magic_hour_provider.api.models import COMPLETE, GONE, Job, library_url
 from magic_hour_provider.api.transport.uploads import UploadSource, retry, upload_all
 from magic_hour_provider.inputs.fields import FieldPath, Input, with_values
 from magic_hour_provider.inputs.saved_items import SavedItems
-from magic_hour_provider.inputs.sources import check_sizes
+from magic_hour_provider.inputs.sources import StoredSource, check_sizes
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def resolve_inputs(
     client: MagicHourClient,
     request: Mapping[str, Any],
     inputs: Sequence[Input],
-    sources: Mapping[FieldPath, UploadSource],
+    sources: Mapping[FieldPath, StoredSource],
     *,
     tier: str | None,
     upload: Callable[[MagicHourClient, Sequence[UploadSource]], Sequence[str]] = upload_all,
@@ -35,7 +35,7 @@ def resolve_inputs(
     """Return the request with every input as Magic Hour takes it.
 
     :param inputs: its files.
-    :param sources: those of them that have to be uploaded, as ``check_inputs`` found them.
+    :param sources: those of them that are files, as ``check_inputs`` found them.
     :param tier: the account's plan, which limits how large a file may be; None: not known.
     :param upload: sends files and returns their references.
     :param saved_items: of the account, for several requests; None: they are asked for if one is given.
@@ -53,9 +53,9 @@ def resolve_inputs(
         elif one.saved_item is not None:
             saved_items = saved_items or SavedItems(client)
             references[one.path] = saved_items.find_reference(one)
-    files = list(dict.fromkeys(sources.values()))
+    files = list(dict.fromkeys(source for source in sources.values() if source.link is None))
     uploaded = dict(zip(files, upload(client, files), strict=True))
-    references |= {path: uploaded[source] for path, source in sources.items()}
+    references |= {path: source.link or uploaded[source] for path, source in sources.items()}
     return with_values(request, [(one, references[one.path]) for one in inputs if one.path in references])
 
 

@@ -42,6 +42,7 @@ _CHOICES = {
     "on_unknown_submission": ("fail", "resubmit"),
     "on_clear": ("reuse", "regenerate"),
     "max_credits_unknown": ("refuse", "allow"),
+    "input_transfer": (None, "upload", "presign"),
 }
 
 

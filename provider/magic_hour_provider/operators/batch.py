@@ -70,6 +70,9 @@ class MagicHourBatchOperator(BaseOperator):
     :param deferrable: False: wait on the worker instead of in the triggerer.
     :param timeout: how long a job is waited for, in seconds or as a timedelta; by default what fits the tool. The job
         outlives it, and the next attempt resumes it.
+    :param input_transfer: how files in S3, Google Cloud Storage and Azure reach Magic Hour: ``upload``, through the
+        worker, or ``presign``: by a link that opens the file for 24 hours, so that no byte passes through the worker.
+        None: as ``[magic_hour] input_transfer`` says.
     :param extra_request: merged deeply over each request and never checked: for fields newer than this package.
     :raises InvalidInputError: (when the DAG is parsed) the tool or an option cannot work.
     :raises AirflowFailException: (when it runs) items are missing, and a retry cannot help.
@@ -112,6 +115,7 @@ class MagicHourBatchOperator(BaseOperator):
         deferrable: bool = True,
         timeout: float | timedelta | None = None,
         extra_request: Mapping[str, Any] | None = None,
+        input_transfer: Literal["upload", "presign"] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -132,6 +136,7 @@ class MagicHourBatchOperator(BaseOperator):
         self.deferrable = deferrable
         self.timeout = timeout
         self.extra_request = extra_request
+        self.input_transfer = input_transfer
         self._manifest: dict[str, Any] | None = None
         self.attempt: StoppableBatch | None = None
         self._init_error: InvalidInputError | None = None
@@ -241,6 +246,7 @@ class MagicHourBatchOperator(BaseOperator):
             deferrable=self.deferrable,
             timeout=to_seconds(self.timeout) if self.timeout is not None else None,
             execution_timeout=self.execution_timeout,
+            input_transfer=self.input_transfer,
         )
 
     def _finish(self, outcome: dict[str, Any] | BatchDeferral) -> dict[str, Any]:

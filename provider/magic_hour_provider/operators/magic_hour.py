@@ -81,6 +81,9 @@ class MagicHourOperator(BaseOperator):
     :param max_credits_per_run: a job is refused if with it all tasks of the DAG run together would have paid and
         reserved more; None: the DAG's param of this name, or the setting ``[magic_hour] max_credits_per_run``, if there
         is one. Tasks that submit in the same moment do not see each other.
+    :param input_transfer: how files in S3, Google Cloud Storage and Azure reach Magic Hour: ``upload``, through the
+        worker, or ``presign``: by a link that opens the file for 24 hours, so that no byte passes through the worker.
+        None: as ``[magic_hour] input_transfer`` says.
     :param multiple_outputs: whether the result is pushed key by key as well, as XComs of their own.
     :raises InvalidInputError: (when the DAG is parsed) the tool, the request or an option cannot work.
     :raises AirflowFailException: (when it runs) a failure that a retry cannot fix.
@@ -114,6 +117,7 @@ class MagicHourOperator(BaseOperator):
         max_credits: int | None = None,
         max_credits_unknown: Literal["refuse", "allow"] = "refuse",
         max_credits_per_run: int | None = None,
+        input_transfer: Literal["upload", "presign"] | None = None,
         multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -131,6 +135,7 @@ class MagicHourOperator(BaseOperator):
         self.max_credits = max_credits
         self.max_credits_unknown = max_credits_unknown
         self.max_credits_per_run = max_credits_per_run
+        self.input_transfer = input_transfer
         self.output_template = self.output_path  # rendering replaces the attribute
         self._may_store_nothing = isinstance(output_path, str) and not self.output_path
         self.attempt: Stoppable | None = None
@@ -262,6 +267,7 @@ class MagicHourOperator(BaseOperator):
             max_credits=self.max_credits,
             max_credits_unknown=self.max_credits_unknown,
             max_credits_per_run=self.max_credits_per_run,
+            input_transfer=self.input_transfer,
             execution_timeout=self.execution_timeout,
             may_store_nothing=self._may_store_nothing,
             is_own_field=find_mapped_fields(self, self._mapped_paths),

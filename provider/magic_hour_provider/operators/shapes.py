@@ -89,6 +89,7 @@ class OperatorOptions(AirflowOptions, total=False):
     max_credits: int | None
     max_credits_unknown: Literal["refuse", "allow"]
     max_credits_per_run: int | None
+    input_transfer: Literal["upload", "presign"] | None
 
 
 class AIClothesChangerAssets(TypedDict):

@@ -32,6 +32,10 @@ class Behavior:
         ``refused`` (422, as documented for values), or ``accepted``. Bounds of numbers and lengths always hold.
     :param missing_file: what a reference to a file that is not there does (both are documented): ``failed_job``: the
         job is accepted, fails with ``invalid_*_path`` and is refunded; or ``refused`` (422).
+    :param input_links: whether links given as files are followed (open when, and how often): ``trusted``, as the
+        simulator never leaves this machine, or ``fetched`` before the create is answered: those of this machine, to
+        their end, up to the plan's largest file; one that does not open counts as a missing file. ``stats()`` has
+        ``input_links``: ``fetched``, ``failed`` and ``bytes``.
     :param plan_limit: how a model beyond the account's plan is refused (the sources contradict each other):
         ``forbidden`` (403), or ``payment_required`` (402, code ``plan_upgrade_required``).
     :param error_code: whether the body of an error has a ``code`` beside its ``message`` (older descriptions have
@@ -68,6 +72,7 @@ class Behavior:
     unknown_fields: Literal["ignored", "refused"] = "ignored"
     unknown_values: Literal["refused", "accepted"] = "refused"
     missing_file: Literal["failed_job", "refused"] = "failed_job"
+    input_links: Literal["trusted", "fetched"] = "trusted"
     plan_limit: Literal["forbidden", "payment_required"] = "forbidden"
     error_code: Literal["included", "omitted"] = "included"
     image_started: Literal["sent", "skipped"] = "sent"

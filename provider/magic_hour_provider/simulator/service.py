@@ -19,6 +19,7 @@ from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.simulator.errors import ApiError, invalid_request_error, not_found_error
 from magic_hour_provider.simulator.faults.catalog import FAULTS, FaultStage
 from magic_hour_provider.simulator.faults.queue import FaultQueue, FaultTarget
+from magic_hour_provider.simulator.input_links import InputLinks
 from magic_hour_provider.simulator.jobs.factory import JobFactory, apply_job_fault
 from magic_hour_provider.simulator.jobs.facts import format_api_time
 from magic_hour_provider.simulator.jobs.inputs import InputResolver
@@ -82,7 +83,8 @@ class Service:
         self._jobs: dict[str, SimulatedJob] = {}
         self._saved = {job.id: job for job in saved_jobs()}
         self._uploads = UploadStore(storage / "uploads", self.links, behavior, tier)
-        inputs = InputResolver(self._find_job, self._uploads.by_reference, self.links)
+        self.input_links = InputLinks(behavior, self._uploads.limit)
+        inputs = InputResolver(self._find_job, self._uploads.by_reference, self.links, self.input_links.is_missing)
         self._factory = JobFactory(speed, duration_jitter, seed, tier, behavior, inputs)
         self._created_jobs = 0
         self._created_slots = 0
@@ -185,8 +187,7 @@ class Service:
             self._settle(now)
             if job.status(now) in _ACTIVE:
                 if self.behavior.delete_active == "refused":
-                    sentence = "The project is still active, so it cannot be deleted."
-                    raise ApiError(422, "unprocessable_entity", sentence)
+                    raise ApiError(422, "unprocessable_entity", "The project is still active, so it cannot be deleted.")
                 if self.behavior.delete_active == "canceled":
                     job.outcome = JobOutcome("canceled", immediately=True)
                     self._accounting.refund(job)
@@ -265,8 +266,7 @@ class Service:
         :param base_url: where the client reaches the simulator.
         :raises ApiError: one of them is malformed.
         """
-        link = self._link_maker(base_url, self.now())
-        return saved_items_page(list(self._saved.values()), limit, cursor, kind, link)
+        return saved_items_page(list(self._saved.values()), limit, cursor, kind, self._link_maker(base_url, self.now()))
 
     # --- counters
 
@@ -298,7 +298,7 @@ class Service:
             self._settle(self.now())
             stats = self._accounting.stats(self._jobs, self.faults.count_injected())
             stats["webhooks"] |= self.webhooks.stats()
-            return stats
+            return stats | {"input_links": self.input_links.stats()}
 
     def summary(self) -> Summary:
         """Return the counters in brief."""

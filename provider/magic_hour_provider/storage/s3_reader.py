@@ -15,12 +15,15 @@ class S3Reader:
 
     :param fs: s3fs's file system.
     :param path: bucket and key, with the version if there is one.
+    :param limit: how many bytes are asked for; None: all of it.
     :raises OSError: as s3fs has it, when the object is not there or may not be read.
     """
 
-    def __init__(self, fs: Any, path: str) -> None:
+    def __init__(self, fs: Any, path: str, limit: int | None = None) -> None:
         bucket, key, version = fs.split_path(path)
         wanted = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
+        if limit is not None:
+            wanted["Range"] = f"bytes=0-{limit - 1}"
         self._loop = fs.loop
         self._body = fs.call_s3("get_object", **wanted, **fs.req_kw)["Body"]
 

@@ -80,10 +80,13 @@ _DROP = _DropOurs()
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what httpx and httpcore log inside."""
+def quiet(*more: str) -> Iterator[None]:
+    """Drop what httpx and httpcore log inside.
+
+    :param more: names of other loggers.
+    """
     # Filters are not inherited by child loggers, and logging may be configured again at any time: each use makes sure.
-    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy"):
+    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", *more):
         logging.getLogger(name).addFilter(_DROP)
     token = _ours.set(True)
     try:

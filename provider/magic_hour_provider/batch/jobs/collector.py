@@ -11,6 +11,7 @@ from magic_hour_provider.api.models import Job
 from magic_hour_provider.api.responses import job_error
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.spec import BatchSpec
+from magic_hour_provider.execution.payment.preflight import add_link_advice
 from magic_hour_provider.execution.report import redact_values
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.metrics import count_credits
@@ -68,6 +69,7 @@ class Collector:
         :raises RecordError: that cannot be written now; the next attempt polls the job again.
         """
         failure = job_error(job, tool=self._spec.tool.slug, how_to_resume="")
+        add_link_advice(failure, self._spec.input_transfer)
         refunded = failure.charge is Charge.REFUNDED
         charged = job.credits_charged if job.credits_charged is not None else one.record.credits_charged
         record = replace(

@@ -24,6 +24,7 @@ from magic_hour_provider.execution.payment.submission import submit_once
 from magic_hour_provider.execution.spec import PreparedRequest
 from magic_hour_provider.inputs.fields import FieldPath
 from magic_hour_provider.inputs.saved_items import SavedItems
+from magic_hour_provider.inputs.sources import StoredSource
 from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.record import Record
@@ -37,7 +38,7 @@ class ItemToPay:
     """An item that is to be paid for, with all that Airflow's own thread has to find out.
 
     :param state: that this was decided on.
-    :param sources: the files to upload, found and readable.
+    :param sources: the files to hand over, found and readable.
     :param fingerprint: of the request.
     :param note: why, for a person.
     """
@@ -45,7 +46,7 @@ class ItemToPay:
     item: Item
     state: ItemState
     prepared: PreparedRequest
-    sources: Mapping[FieldPath, UploadSource]
+    sources: Mapping[FieldPath, StoredSource]
     fingerprint: dict[str, str]
     note: str
 
@@ -136,7 +137,9 @@ class Submitter:
 
     def _prepare(self, one: ItemToPay) -> tuple[ItemIntent, Mapping[str, Any]]:
         spec, item = self._spec, one.item
-        uris = {one.sources[given.path]: given.uri or "" for given in one.prepared.inputs if given.path in one.sources}
+        uris: dict[UploadSource, str] = {
+            one.sources[given.path]: given.uri or "" for given in one.prepared.inputs if given.path in one.sources
+        }
         body = resolve_inputs(
             self._client,
             one.prepared.body,

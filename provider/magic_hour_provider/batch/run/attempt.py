@@ -34,7 +34,7 @@ from magic_hour_provider.batch.window.payments import Payments
 from magic_hour_provider.batch.window.plan import Planner
 from magic_hour_provider.batch.window.polls import JobPolls
 from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
-from magic_hour_provider.execution.payment.preflight import check_min_credits
+from magic_hour_provider.execution.payment.preflight import check_min_credits, make_presigned
 from magic_hour_provider.execution.payment.submission import defer_alarm
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
@@ -169,7 +169,8 @@ class BatchAttempt:
         if spec.max_credits_per_run is not None:
             self._facts["max_credits_per_run"] = spec.max_credits_per_run
         observed = ObservedPrices(spec.conn_id, client.base_url, spec.tool)
-        payments = Payments(spec, items, records, owner, states, self._passage, observed, self._log)
+        presigned = make_presigned(spec.input_transfer, client.base_url, spec.timeout_s)
+        payments = Payments(spec, items, records, owner, states, self._passage, observed, presigned, self._log)
         deadline = self._find_deadline(spec)
         polls = JobPolls(spec, client, self._passage.started_at, settings.max_polls_per_second, deadline)
         board = ItemBoard(

@@ -21,6 +21,7 @@ from magic_hour_provider.batch.records.state import ItemState
 from magic_hour_provider.batch.rows.items import Items
 from magic_hour_provider.batch.spec import BatchSpec, Passage
 from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
+from magic_hour_provider.inputs.presigned import PresignedInputs
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.ledger.fingerprint import find_readable
 from magic_hour_provider.ledger.record import RecordError, RunCredits
@@ -42,6 +43,7 @@ class Payments:
     :param states: of all items, as they were loaded; kept up to date by the engine.
     :param passage: of the worker before.
     :param observed: what jobs of before were charged.
+    :param presigned: gives files as links where it can; None: all are uploaded.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Payments:
         states: Mapping[str, ItemState],
         passage: Passage,
         observed: ObservedPrices,
+        presigned: PresignedInputs | None,
         log: FilteringBoundLogger,
     ) -> None:
         self._spec, self._items, self._states, self._log = spec, items, states, log
@@ -65,9 +68,9 @@ class Payments:
         self._connection_failures = 0
         self._lost = 0
         self._limited_since: float | None = None
-        self._observed, self._dag_id = observed, owner.dag_id
         self.is_refused = False
         """Whether a limit of credits refuses what is left."""
+        self._observed, self._dag_id, self._presigned = observed, owner.dag_id, presigned
         self.budget = self._make_budget(records, owner)
 
     def _make_budget(self, records: ItemRecords, owner: Owner) -> Budget:
@@ -196,7 +199,7 @@ class Payments:
                 return None
             prepared = self._items.prepare(item)
             # Here, in Airflow's own thread: storages ask Airflow for their connections.
-            sources = check_inputs(prepared.inputs, clock.current().now())
+            sources = check_inputs(prepared.inputs, clock.current().now(), self._presigned)
             fingerprint = self._items.fingerprint(item)
         except errors.MagicHourError as error:
             self._queue.popleft()

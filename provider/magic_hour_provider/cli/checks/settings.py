@@ -10,10 +10,17 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowConfigException, conf
 
 from magic_hour_provider.cli.checks.finding import Finding, explain
-from magic_hour_provider.execution.payment.preflight import read_tag_job_names
+from magic_hour_provider.execution.payment.preflight import (
+    read_input_transfer,
+    read_tag_job_names,
+)
 from magic_hour_provider.get_provider_info import get_provider_info
 
 _SECTION = "magic_hour"
+_CHOICES: dict[str, tuple[Callable[[], str], str]] = {
+    "tag_job_names": (read_tag_job_names, "one of all, generated and none"),
+    "input_transfer": (read_input_transfer, "upload or presign"),
+}
 _READERS: dict[str, Callable[..., Any]] = {"boolean": conf.getboolean, "integer": conf.getint, "float": conf.getfloat}
 
 
@@ -43,8 +50,8 @@ def _given_names() -> set[str]:
 
 def _check_setting(name: str, option: dict[str, Any]) -> Finding | None:
     try:
-        if name == "tag_job_names":
-            read_tag_job_names()
+        if name in _CHOICES:
+            _CHOICES[name][0]()
         elif option["default"]:
             _READERS.get(option["type"], conf.get)(_SECTION, name, fallback=option["default"])
     except (AirflowConfigException, ValueError) as error:
@@ -52,6 +59,6 @@ def _check_setting(name: str, option: dict[str, Any]) -> Finding | None:
             "problem",
             "settings",
             f"[{_SECTION}] {name} cannot be read, and tasks fail before they pay: {explain(error)} It takes "
-            f"{'one of all, generated and none' if name == 'tag_job_names' else 'a ' + option['type']}.",
+            f"{_CHOICES[name][1] if name in _CHOICES else 'a ' + option['type']}.",
         )
     return None

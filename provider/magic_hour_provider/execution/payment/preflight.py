@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from magic_hour_provider.api.protocol import check_create_body
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.execution.payment.limits import check_max_credits, setting_error
 from magic_hour_provider.execution.spec import JobSpec
+from magic_hour_provider.inputs.presigned import INPUT_TRANSFERS, PRESIGN, PresignedInputs
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.instruction import PUT_RIGHT_ID
@@ -75,7 +78,8 @@ def run_preflight(
             "it makes and pays for a new job."
         )
     # The user's storage.
-    sources = check_inputs(request.inputs, clock.current().now())
+    presigned = make_presigned(spec.input_transfer, client.base_url, spec.timeout_s)
+    sources = check_inputs(request.inputs, clock.current().now(), presigned)
     if spec.output_path:
         check_folder(spec.output_path)
     # The account.
@@ -158,6 +162,47 @@ def read_tag_job_names() -> str:
             next_step="Correct it in airflow.cfg or in its environment variable, and clear the task.",
         )
     return value
+
+
+def read_input_transfer(given: str | None = None) -> str:
+    """Return how files in object stores reach Magic Hour: what a task says, else ``[magic_hour] input_transfer``.
+
+    :param given: by the task; None: nothing.
+    :raises InvalidInputError: it is neither ``upload`` nor ``presign``.
+    """
+    source = "[magic_hour] input_transfer" if given is None else "input_transfer"
+    value = given
+    if value is None:
+        value = conf.get("magic_hour", "input_transfer", fallback="").strip().lower() or INPUT_TRANSFERS[0]
+    if value not in INPUT_TRANSFERS:
+        raise errors.InvalidInputError(f"{source} is {value!r}; it must be one of {', '.join(INPUT_TRANSFERS)}.")
+    return str(value)
+
+
+def make_presigned(given: str | None, base_url: str, wait_s: float) -> PresignedInputs | None:
+    """Return what gives files to Magic Hour as links; None: they are uploaded.
+
+    :param given: as of :func:`read_input_transfer`.
+    :param base_url: of Magic Hour.
+    :param wait_s: how long a job is waited for, in seconds.
+    :raises InvalidInputError: as of :func:`read_input_transfer`.
+    """
+    return PresignedInputs(base_url, wait_s) if read_input_transfer(given) == PRESIGN else None
+
+
+def add_link_advice(failure: errors.MagicHourError, given: str | None) -> None:
+    """Say in the error of a job whose file could not be read that its link may be the cause.
+
+    :param given: as of :func:`read_input_transfer`.
+    """
+    if not re.fullmatch(r"invalid_\w+_path", failure.code or ""):
+        return
+    with suppress(errors.InvalidInputError):  # the setting was changed since
+        if read_input_transfer(given) == PRESIGN:
+            failure.next_step = (
+                "If its files were given as links (input_transfer is 'presign') and Magic Hour cannot reach their "
+                f"storage from outside, say input_transfer='upload'. {failure.next_step or ''}"
+            ).rstrip()
 
 
 def _get_account(client: MagicHourClient, log: FilteringBoundLogger) -> Account | None:

@@ -136,6 +136,8 @@ class ApiRoutes:
             if budgeted is not None and budgeted.dry_run:
                 return json_response(self._service.quote(tool, budgeted))
             wanted = body if budgeted is None else budgeted.request
+            if self._service.input_links.is_fetching:
+                await asyncio.to_thread(self._service.input_links.fetch, tool, wanted)
             job = self._service.create(tool, wanted, faults, budgeted)
             request.scope[CREATED_JOB] = f"{job.id} {job.price} credits"
             content: dict[str, Any] = {"id": job.id, "credits_charged": job.price}

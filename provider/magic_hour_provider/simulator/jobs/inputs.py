@@ -27,6 +27,7 @@ class InputResolver:
     :param find_job: returns the job of an id, or None; deleted ones are not returned.
     :param uploads: the upload slots by reference.
     :param links: checks download links.
+    :param is_missing: says of any other link whether it is known not to open.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class InputResolver:
         find_job: Callable[[str], SimulatedJob | None],
         uploads: Mapping[str, UploadSlot],
         links: LinkSigner,
+        is_missing: Callable[[str], bool],
     ) -> None:
         self._find_job = find_job
         self._uploads = uploads
         self._links = links
+        self._is_missing = is_missing
 
     def resolve(
         self, tool: Tool, request: Mapping[str, Any], now: float
@@ -103,6 +106,8 @@ class InputResolver:
                     return self._resolve_output(query[key][0], kind, 1, field, now)
             raise LookupError(field.field)
         if not parts.path.startswith("/_files/"):
+            if self._is_missing(url):
+                raise LookupError(field.field)
             return None
         _, _, job_id, number, *_ = [*parts.path.split("/"), "", ""]
         expires, signature = query.get("expires", [""])[0], query.get("signature", [""])[0]
