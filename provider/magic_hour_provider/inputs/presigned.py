@@ -144,8 +144,8 @@ class PresignedInputs:
             self._silent[host] = f"{host} does not answer to its link ({redact(describe_error(error), limit=300)})"
             raise NotSignedError(self._silent[host]) from None
         # Whoever does not know ranges sends the whole file; none of it is read.
-        length = headers.get("content-range", "").rpartition("/")[2] if status == 416 else headers.get("content-length")
-        if status not in (200, 416) or (length or str(size)) not in (str(size), "*"):
+        length = headers.get("content-length") if status == 200 else headers.get("content-range", "").rpartition("/")[2]
+        if status not in (200, 206, 416) or length not in (None, "", "*", str(size)):
             raise NotSignedError(f"{host} answers to its link with HTTP {status}")
 
 

@@ -10,10 +10,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowConfigException, conf
 
 from magic_hour_provider.cli.checks.finding import Finding, explain
-from magic_hour_provider.execution.payment.preflight import (
-    read_input_transfer,
-    read_tag_job_names,
-)
+from magic_hour_provider.execution.payment.preflight import read_input_transfer, read_tag_job_names
 from magic_hour_provider.get_provider_info import get_provider_info
 
 _SECTION = "magic_hour"

@@ -170,13 +170,18 @@ def read_input_transfer(given: str | None = None) -> str:
     :param given: by the task; None: nothing.
     :raises InvalidInputError: it is neither ``upload`` nor ``presign``.
     """
-    source = "[magic_hour] input_transfer" if given is None else "input_transfer"
     value = given
     if value is None:
-        value = conf.get("magic_hour", "input_transfer", fallback="").strip().lower() or INPUT_TRANSFERS[0]
+        value = conf.get("magic_hour", "input_transfer", fallback="upload").strip().lower() or "upload"
     if value not in INPUT_TRANSFERS:
-        raise errors.InvalidInputError(f"{source} is {value!r}; it must be one of {', '.join(INPUT_TRANSFERS)}.")
-    return str(value)
+        raise errors.InvalidInputError(
+            f"{'input_transfer' if given else '[magic_hour] input_transfer'} is {value!r}; it must be one of "
+            f"{', '.join(INPUT_TRANSFERS)}.",
+            next_step="Correct it where it is given, and clear the task."
+            if given
+            else "Correct it in airflow.cfg or in its environment variable, and clear the task.",
+        )
+    return value
 
 
 def make_presigned(given: str | None, base_url: str, wait_s: float) -> PresignedInputs | None:
