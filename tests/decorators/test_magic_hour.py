@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from enum import Enum
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, task, task_group
+from airflow.sdk.definitions._internal.contextmanager import DagContext
 
 from helpers.attempts import Connected, Given, TaskInstance
 from helpers.mapped import attempt_index
@@ -136,6 +138,43 @@ def test_mapped(airflow):
     assert attempt(1, ["cat", "dog"])["id"] == results[1]["id"]
     with pytest.raises(AirflowFailException, match=r"style\.prompt"):
         attempt(1, ["dog", "cat"])
+    assert airflow.creates() == 2
+
+
+@pytest.mark.parametrize("kind", ["expand", "expand_kwargs", "group"])
+def test_a_mapped_function_that_never_returns_the_same(airflow, caplog, kind):
+    """A retry resumes the job that its index has paid for, as the arguments are its item; a clear makes a new one."""
+    made = itertools.count()
+    function = magic_hour_task(tool=IMAGE, output_path="")(lambda subject, when: image(f"{subject} {next(made)}"))
+    function = function.override(task_id="make")
+
+    def map_over(subjects: list[str]) -> Any:
+        if kind == "expand":
+            return function.partial(when="now").expand(subject=subjects).operator
+        if kind == "expand_kwargs":
+            return function.expand_kwargs([{"subject": one, "when": "now"} for one in subjects]).operator
+
+        @task_group
+        def group(subject: str) -> None:
+            function(subject, when="now")
+
+        group.expand(subject=subjects)
+        return DagContext.get_current_dag().get_task("group.make"), {}
+
+    ti = TaskInstance("group.make" if kind == "group" else "make", map_index=0)
+
+    def attempt(subjects: list[str]) -> Any:
+        return attempt_index(airflow, ti, lambda: map_over(subjects))
+
+    first = attempt(["cat", "dog"])["id"]
+    assert attempt(["cat", "dog"])["id"] == first
+    assert airflow.creates() == 1
+    if kind != "group":  # there the helper gives no index of a group another item
+        with pytest.raises(AirflowFailException, match="was given another item"):
+            attempt(["dog", "cat"])
+        assert airflow.creates() == 1
+    ti.clear()
+    assert attempt(["cat", "dog"])["id"] != first
     assert airflow.creates() == 2
 
 

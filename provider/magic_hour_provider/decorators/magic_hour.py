@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, cast
 
 from airflow.providers.common.compat.sdk import task_decorator_factory
@@ -73,7 +74,14 @@ class MagicHourDecoratedOperator(FunctionTask, MagicHourOperator):
         """Return what the user asked for; the function is called here, on the way to what may pay."""
         if self._make_request is not None and self._init_error is None:
             self.request, self._make_request = self._make_request(), None
-        return super().job_spec()
+        return replace(super().job_spec(), item_arguments=self._find_item_arguments())
+
+    def _find_item_arguments(self) -> Any:
+        """Return what the function was given for its map index; None: it is not mapped."""
+        mapped = self.get_dag().task_dict.get(self.task_id) if self.has_dag() else None
+        if not hasattr(mapped, "expand_input") and self.get_closest_mapped_task_group() is None:
+            return None
+        return [list(self.op_args), dict(self.op_kwargs)]
 
     def _call(self, context: Context) -> Mapping[str, Any]:
         from magic_hour_provider.operators.rendering import without_enums

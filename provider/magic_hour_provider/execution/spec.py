@@ -114,6 +114,7 @@ class JobSpec:
     :param execution_timeout: Airflow's limit of one attempt; None: there is none.
     :param may_store_nothing: False: nobody said that ``output_path`` should be empty.
     :param is_own_field: of a mapped task: whether a field of the fingerprint differs by map index.
+    :param item_arguments: what a function was given for its map index; None: no function makes the request.
     """
 
     tool: Tool
@@ -132,6 +133,7 @@ class JobSpec:
     execution_timeout: timedelta | None = None
     may_store_nothing: bool = True
     is_own_field: Callable[[str], bool] = lambda field: False  # noqa: ARG005
+    item_arguments: Any = None
 
     @property
     def polling_class(self) -> PollingClass:
@@ -149,7 +151,7 @@ class JobSpec:
         body = with_values(self.request.body, identities)
         made = compute_fingerprint(body, connection=self.conn_id, host=host, tool=self.tool.slug)
         own = [name for name in made if self.is_own_field(name)]
-        return made | describe_item(own, self._sources()) if own else made
+        return made | describe_item(own, self._sources(), self.item_arguments) if own else made
 
     def _sources(self) -> dict[str, str]:
         """Return digests of where the request's files are, by the field that they are in."""

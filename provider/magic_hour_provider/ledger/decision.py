@@ -9,7 +9,12 @@ from typing import Any
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from magic_hour_provider.api import errors
-from magic_hour_provider.ledger.fingerprint import find_changed_fields, find_own_fields, find_unknown_fields
+from magic_hour_provider.ledger.fingerprint import (
+    find_changed_fields,
+    find_own_fields,
+    find_unknown_fields,
+    has_same_arguments,
+)
 from magic_hour_provider.ledger.messages import (
     changed_item_error,
     describe_job,
@@ -127,7 +132,8 @@ def decide(
     if regenerates or (cleared and changed):
         why = "on_clear is 'regenerate'" if regenerates else f"these fields changed: {', '.join(changed)}"
         return submit(f"The task was cleared and {why}: a new job is made and paid for, besides job {record.job_id}.")
-    if item is not None:
+    # Of the same arguments a function may make another request, by chance or by the time. They are its item.
+    if item is not None and not has_same_arguments(record.fingerprint, fingerprint):
         # A field may be the index's own in one of the two attempts alone, as where its item leaves it out now.
         recorded = find_own_fields(record.fingerprint)
         if not cleared and (own := [name for name in changed if item.is_own(name) or name in recorded]):

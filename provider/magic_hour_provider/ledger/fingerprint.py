@@ -16,6 +16,7 @@ UNREADABLE = "magic-hour:unreadable-file"
 """Stands for a file that cannot be read now: unless it is known to have been elsewhere, it counts as unchanged."""
 
 _OWN = "(own)"  # the names of an index's own fields, one a line
+_ITEM = "(item)"  # the arguments that a function was given for its index
 _SOURCE = "(source) "  # and a field's name: where its files are
 
 
@@ -56,14 +57,21 @@ def field_of(path: Sequence[str | int]) -> str:
     return ".".join(names)
 
 
-def describe_item(own: Iterable[str], sources: Mapping[str, str]) -> dict[str, str]:
+def describe_item(own: Iterable[str], sources: Mapping[str, str], arguments: Any = None) -> dict[str, str]:
     """Return what the fingerprint of a mapped task's item has beside that of any request.
 
     :param own: the fields that differ by map index.
     :param sources: digests of where the files are, by the field that they are in; those that are not own are left out.
+    :param arguments: that a function was given for its index; None: no function makes the request.
     """
     names = sorted(own)
-    return {_OWN: "\n".join(names)} | {f"{_SOURCE}{name}": sources[name] for name in names if name in sources}
+    item = {} if arguments is None else {_ITEM: compute_fingerprint({"item": [arguments]})["item"]}
+    return {_OWN: "\n".join(names)} | item | {f"{_SOURCE}{name}": sources[name] for name in names if name in sources}
+
+
+def has_same_arguments(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    """Whether a function was given the same arguments for its index, whatever request it has made of them."""
+    return _ITEM in before and before.get(_ITEM) == after.get(_ITEM)
 
 
 def find_readable(fingerprint: Mapping[str, str]) -> dict[str, str]:
@@ -93,7 +101,7 @@ def find_changed_fields(before: Mapping[str, str], after: Mapping[str, str]) -> 
             return then is not None and now is not None and then != now
         return before[name] != after[name]
 
-    names = (before.keys() | after.keys()) - {_OWN}
+    names = (before.keys() | after.keys()) - {_OWN, _ITEM}
     return sorted(name for name in names if not name.startswith(_SOURCE) and differs(name))
 
 
