@@ -78,7 +78,8 @@ class MagicHourDecoratedOperator(FunctionTask, MagicHourOperator):
 
     def _find_item_arguments(self) -> Any:
         """Return what the function was given for its map index; None: it is not mapped."""
-        mapped = self.get_dag().task_dict.get(self.task_id) if self.has_dag() else None
+        dag = self.get_dag()
+        mapped = None if dag is None else dag.task_dict.get(self.task_id)  # a mapped task stays in its DAG
         if not hasattr(mapped, "expand_input") and self.get_closest_mapped_task_group() is None:
             return None
         return [list(self.op_args), dict(self.op_kwargs)]
