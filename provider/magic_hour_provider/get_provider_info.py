@@ -20,7 +20,14 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Magic Hour",
                 "external-doc-url": "https://docs.magichour.ai",
                 "logo": "/docs/images/logo.svg",
-                "how-to-guide": ["/docs/guides/one-job.md", "/docs/guides/batch.md", "/docs/guides/webhooks.md"],
+                "how-to-guide": [
+                    "/docs/guides/one-job.md",
+                    "/docs/guides/batch.md",
+                    "/docs/guides/decorators.md",
+                    "/docs/guides/paying-once.md",
+                    "/docs/guides/webhooks.md",
+                    "/docs/guides/agents.md",
+                ],
                 "tags": ["service"],
             }
         ],

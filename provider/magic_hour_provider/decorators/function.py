@@ -18,20 +18,26 @@ if TYPE_CHECKING:
 
 
 class FunctionTask(DecoratedOperator):
-    """Base of the decorated tasks. What the function is given is rendered as Airflow does; what it returns, never.
+    """Base of the decorated tasks. What the function is given is rendered as Airflow does; what it returns, never."""
 
-    :param python_callable: the user's function.
-    """
+    _renders_arguments = False
 
-    def __init__(self, *, python_callable: Callable[..., Any], **kwargs: Any) -> None:
-        name = getattr(python_callable, "__name__", repr(python_callable))
-        if inspect.iscoroutinefunction(python_callable) or inspect.isasyncgenfunction(python_callable):
+    @staticmethod
+    def check_function(function: Callable[..., Any]) -> None:
+        """Refuse a function that a worker cannot call; no constructor, as each of them costs every parse.
+
+        :raises InvalidInputError: it is asynchronous.
+        """
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise InvalidInputError(
-                f"The function {name} is asynchronous, and a task of Magic Hour calls it on a worker: use def."
+                f"The function {_name_of(function)} is asynchronous, and a task of Magic Hour calls it on a worker: "
+                "use def."
             )
-        self._renders_arguments = False
-        self._function_name = name
-        super().__init__(python_callable=python_callable, **kwargs)
+
+    @property
+    def function_name(self) -> str:
+        """What people call the function."""
+        return _name_of(self.python_callable)
 
     def render_template(
         self, content: Any, context: Context, jinja_env: Any = None, seen_oids: set[int] | None = None
@@ -69,6 +75,10 @@ class FunctionTask(DecoratedOperator):
             self.log.error(
                 "The function %s failed, and nothing is sent after that. What was paid for before stays recorded, and "
                 "the next attempt resumes it.",
-                self._function_name,
+                self.function_name,
             )
             raise
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", repr(function))

@@ -45,10 +45,11 @@ class MagicHourDecoratedOperator(FunctionTask, MagicHourOperator):
         "extra_request": MagicHourOperator.template_fields_renderers["extra_request"],
     }
     has_computed_request: ClassVar[bool] = True
+    _make_request: Callable[[], Mapping[str, Any]] | None = None
 
     def __init__(self, *, python_callable: Callable[..., Any], **kwargs: Any) -> None:
+        self.check_function(python_callable)
         super().__init__(python_callable=python_callable, request={}, **kwargs)
-        self._make_request: Callable[[], Mapping[str, Any]] | None = None
 
     @one_clear_error
     def execute(self, context: Context) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class MagicHourDecoratedOperator(FunctionTask, MagicHourOperator):
         request = without_enums(self.call_function(context))
         if not isinstance(request, Mapping):
             raise InvalidInputError(
-                f"The function {self._function_name} must return the request of {self.tool.slug}, a dict: the JSON "
+                f"The function {self.function_name} must return the request of {self.tool.slug}, a dict: the JSON "
                 f"body of Magic Hour's documentation. It returned {type(request).__name__}."
             )
         mask_link_secrets(request)

@@ -71,6 +71,7 @@ class MagicHourBatchDecoratedOperator(FunctionTask, MagicHourBatchOperator):
     }
 
     def __init__(self, *, python_callable: Callable[..., Any], **kwargs: Any) -> None:
+        self.check_function(python_callable)
         super().__init__(python_callable=python_callable, requests=(), **kwargs)
         self._context: Context | None = None
         self._has_rows = False
@@ -122,7 +123,7 @@ class MagicHourBatchDecoratedOperator(FunctionTask, MagicHourBatchOperator):
             return rows  # a file of them
         if isinstance(rows, bytes | bytearray | Mapping) or not isinstance(rows, Iterable):
             raise InvalidInputError(
-                f"The function {self._function_name} must return or yield the rows of the batch, dicts, or return the "
+                f"The function {self.function_name} must return or yield the rows of the batch, dicts, or return the "
                 f"path or storage URI of a file of them. It returned {type(rows).__name__}."
             )
         plain = to_plain_rows(rows)

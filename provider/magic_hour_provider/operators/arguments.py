@@ -37,6 +37,7 @@ def to_seconds(timeout: float | timedelta) -> float:
         raise InvalidInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}.") from None
 
 
+_CREDIT_LIMITS = ("max_credits", "max_credits_per_run")
 _YEAR_S = 366 * 24 * 3600.0
 _CHOICES = {
     "on_unknown_submission": ("fail", "resubmit"),
@@ -60,7 +61,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     for name in ("deferrable", "wait_for_completion"):
         if isinstance(options.get(name), str):
             raise InvalidInputError(f"{name} must be True or False; it is the text {options[name]!r}.")
-    check_credit_limits({name: value for name, value in options.items() if not _is_xcom(value)})
+    check_credit_limits({name: options.get(name) for name in _CREDIT_LIMITS if not _is_xcom(options.get(name))})
     timeout = options.get("timeout")
     if timeout is not None and not _is_xcom(timeout) and not 0 < to_seconds(timeout) <= _YEAR_S:
         raise InvalidInputError(f"timeout must be above 0 seconds, and at most a year; it is {timeout!r}.")
@@ -82,7 +83,7 @@ def check_credit_limits(options: Mapping[str, Any]) -> None:
     :param options: the operator's arguments by name; others are passed over.
     :raises InvalidInputError: the message names the limit.
     """
-    for name in ("max_credits", "max_credits_per_run"):
+    for name in _CREDIT_LIMITS:
         value = options.get(name)
         is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         if value is not None and not is_count:

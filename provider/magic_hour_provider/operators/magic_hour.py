@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -101,6 +103,13 @@ class MagicHourOperator(BaseOperator):
     is_batch: ClassVar[bool] = False
     """Whether they say what they have paid in the XCom of a batch."""
 
+    # Of the class, as setting an attribute of a task is slow. No lists: Airflow copies a task shallowly for each run.
+    attempt: Stoppable | None = None
+    _result: dict[str, Any] | None = None
+    _init_error: InvalidInputError | None = None
+    _argument_errors: tuple[str, ...] = ()
+    _render_errors: tuple[str, ...] = ()
+
     def __init__(
         self,
         *,
@@ -138,11 +147,6 @@ class MagicHourOperator(BaseOperator):
         self.input_transfer = input_transfer
         self.output_template = self.output_path  # rendering replaces the attribute
         self._may_store_nothing = isinstance(output_path, str) and not self.output_path
-        self.attempt: Stoppable | None = None
-        self._result: dict[str, Any] | None = None
-        self._init_error: InvalidInputError | None = None
-        self._argument_errors: tuple[str, ...] = ()
-        self._render_errors: tuple[str, ...] = ()  # no list: Airflow copies a task shallowly for each run
         templates = {name: getattr(self, name) for name in _TEMPLATED}
         self._xcom_paths = tuple(find_xcom_paths(templates))
         self._mapped_paths = tuple(find_mapped_paths(templates)) if self._xcom_paths else ()
@@ -319,4 +323,10 @@ class MagicHourOperator(BaseOperator):
 
 
 def _configured_output_path() -> str:
+    return _read_output_path(os.environ.get("AIRFLOW__MAGIC_HOUR__OUTPUT_PATH"))
+
+
+@lru_cache(maxsize=1)
+def _read_output_path(variable: str | None) -> str:  # noqa: ARG001 (what Airflow reads first)
+    """Read the setting once for a file of many tasks: Airflow searches all its places each time."""
     return str(conf.get("magic_hour", "output_path", fallback="") or "").strip()
