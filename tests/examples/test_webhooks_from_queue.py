@@ -52,6 +52,17 @@ def test_what_a_rest_api_writes_is_read(load_example):
     assert load_example("webhooks_from_queue")["read_message"](message) == (BODY, HEADERS, AT)
 
 
+class TriggeringEvents:
+    """Gives the events of one asset, as Airflow does: before 3.2 an asset with watchers cannot be the key of a dict."""
+
+    def __init__(self, asset, events):
+        self._asset, self._events = asset, events
+
+    def __getitem__(self, asset):
+        assert asset is self._asset
+        return self._events
+
+
 def test_each_message_is_forwarded(load_example, monkeypatch):
     """All of all events that started the run, in their order, with the connection and the time of the gateway."""
     example = load_example("webhooks_from_queue")
@@ -63,5 +74,5 @@ def test_each_message_is_forwarded(load_example, monkeypatch):
     messages = [{"Body": json.dumps(gateway_event(BODY + b" " * n, HEADERS, AT + n))} for n in range(3)]
     batches = [messages[:2], messages[2:]]
     events = [SimpleNamespace(extra={"from_trigger": True, "payload": {"message_batch": batch}}) for batch in batches]
-    task.python_callable(triggering_asset_events={example["MESSAGES"]: events})
+    task.python_callable(triggering_asset_events=TriggeringEvents(example["MESSAGES"], events))
     assert calls == [((BODY + b" " * n, HEADERS, "magic_hour_default"), {"received_at": AT + n}) for n in range(3)]

@@ -31,13 +31,18 @@ class World:
         """Return the jobs that the simulator accepted for a tool."""
         return [job for job in self.sim.jobs() if job["tool"] == tool]
 
-    def end_jobs(self, names: str) -> None:
-        """Let the jobs whose names begin so end now; neither the clock, which signs webhooks, nor other jobs change."""
+    def end_jobs(self, names: str, *, deliver: bool = False) -> None:
+        """Let the jobs whose names begin so end now; neither the clock, which signs webhooks, nor other jobs change.
+
+        :param deliver: send the webhooks of their ends too, which are otherwise sent when they would have ended.
+        """
         service = self.sim._service
         with service._lock:
             for job in service._jobs.values():
                 if job.name.startswith(names):
                     job.duration = min(job.duration, service.now() - job.created)
+                    if deliver:
+                        service.webhooks.schedule_events(job)
 
     def token_of(self, user: str) -> str:
         """Return the token that a login as one of Airflow's users gives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
 import time
@@ -16,7 +17,7 @@ from helpers.queues import Queue, gateway, handler
 from helpers.samples import KEY
 from helpers.system import World
 from helpers.waiting import until
-from local_airflow import LocalAirflow
+from local_airflow import LocalAirflow, LocalAirflowError
 from magic_hour_provider.api.webhooks import TIMESTAMP_HEADER, sign
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
@@ -81,7 +82,14 @@ def results(world):
 
 def events(world, kind):
     """Return the extras of the asset events for completed jobs of a kind."""
-    found = world.airflow.api("GET", "/assets/events", limit=100, order_by="timestamp")["asset_events"]
+
+    def read():
+        # Airflow cannot show an event while a run that it has started is queued (seen on 3.3.2).
+        with contextlib.suppress(LocalAirflowError):
+            return world.airflow.api("GET", "/assets/events", limit=100, order_by="timestamp")
+        return None
+
+    found = until(read, 90)["asset_events"]
     return [one["extra"] for one in found if one["uri"].rstrip("/") == f"magic-hour://{kind}/completed"]
 
 
@@ -104,7 +112,7 @@ def delivered(world, put):
         until(lambda: world.sim.jobs() and not [one for one in pending(world) if one == "get-job"], 120)
         (job,) = world.sim.jobs()
         world.airflow.wait_for_task("queued", run_id, "make", ("deferred",), 60)
-        world.end_jobs("queued.")
+        world.end_jobs("queued.", deliver=True)
         until(lambda: requests, 60)
         world.airflow.wait_for_run("queued", run_id, 180)
     world.sim.clear_webhooks()

@@ -32,6 +32,7 @@ with DAG("traced", schedule=None):
         task_id="campaign",
         tool="ai-image-generator",
         requests=str(INPUT / "rows.jsonl"),
+        request={"image_count": 1},
         item_id="sku",
         output_path=str(INPUT / "campaign"),
     )
