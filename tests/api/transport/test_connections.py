@@ -304,6 +304,7 @@ def test_a_response_on_an_idle_connection(unasked):
                     await reader.readuntil(b"\r\n\r\n")
                     writer.write(OK)
                     await writer.drain()
+            writer.close()  # from Python 3.12 a server waits for its connections
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
             port = listener.sockets[0].getsockname()[1]
