@@ -12,6 +12,7 @@ from shutil import which
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from helpers.waiting import until
 from process_tree import Program, free_ports, stop_all, tail
@@ -22,6 +23,7 @@ START = ROOT / "docs" / "start"
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(not (which("bash") and which("curl")), reason="the tutorials are for bash, and use curl"),
+    pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="the tutorials install Airflow 3.3"),
 ]
 
 _BLOCK = re.compile(
