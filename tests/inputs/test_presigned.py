@@ -355,7 +355,8 @@ def test_what_a_job_whose_link_did_not_open_says(airflow, server, monkeypatch):
 @pytest.mark.parametrize("ending", ["complete", "rejected", "failed"])
 def test_a_link_is_written_nowhere(airflow, server, caplog, capfd, monkeypatch, ending):
     """In no log at any level, XCom, record, file, trigger, rendered field, lineage or error, however the job ends."""
-    caplog.set_level(logging.DEBUG)
+    for name in (None, "httpx", "httpcore", "botocore", "aiobotocore", "s3fs", "fsspec", "urllib3", "asyncio"):
+        caplog.set_level(logging.DEBUG, name)  # Airflow keeps some of them quiet, and a user may not
     airflow.setting("inline_wait_seconds", "0")
     echoed: list[str] = []
     if ending == "rejected":
