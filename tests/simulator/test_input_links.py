@@ -51,11 +51,13 @@ def address() -> Iterator[str]:
         ("empty/a.png", {"fetched": 0, "failed": 1, "bytes": 0}),
         ("moved/a.png", {"fetched": 0, "failed": 1, "bytes": 0}),
         ("away/a.png", {"fetched": 0, "failed": 1, "bytes": 0}),
+        (":no-port/a.png", {"fetched": 0, "failed": 1, "bytes": 0}),
     ],
 )
 def test_what_is_a_file(address, path, expected):
     """A whole one of a type that the field takes; no redirect is followed to somewhere else."""
-    links, url = InputLinks(FETCHED, 1000), f"{address}/{path}"
+    links = InputLinks(FETCHED, 1000)
+    url = f"http://127.0.0.1{path}" if path.startswith(":") else f"{address}/{path}"
     links.fetch(TOOL, {"assets": {"image_file_path": url}})
     assert links.stats() == expected
     assert links.is_missing(url) == bool(expected["failed"])
