@@ -40,6 +40,8 @@ myst_links_external_new_tab = False
 intersphinx_mapping = write_inventories(HERE / "_ext" / "names.toml", HERE / "_build" / "inventories")
 intersphinx_timeout = 1
 
+smartquotes_action = "qe"  # the two dashes of an option stay two
+
 autodoc_typehints = "none"  # the docstrings say what an argument is; signatures stay short enough to read
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"
@@ -52,6 +54,7 @@ lexers["csv"] = TextLexer()  # rows need no colours
 html_theme = "furo"
 html_title = project
 html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_favicon = html_logo = "images/logo.svg"
 html_copy_source = False
 html_show_sphinx = False

@@ -60,8 +60,8 @@ def _join(text: str) -> str:
 
 
 def plain_to_markdown(text: str) -> str:
-    """Return plain text as Markdown: what would be a tag or emphasis there is escaped."""
-    return re.sub(r"([<*])", r"\\\1", text)
+    """Return plain text as Markdown: what would be a tag or emphasis there is escaped, and an option is code."""
+    return re.sub(r"(?<!\S)(--[a-z-]+)", r"`\1`", re.sub(r"([<*])", r"\\\1", text))
 
 
 def sentence(text: str) -> str:

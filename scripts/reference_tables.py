@@ -86,7 +86,7 @@ def connection_fields() -> str:
 
 
 # Of those that say nothing of the charge, or not the same each time.
-_FREE = "Nothing by this request. A job that was paid for before stays paid."
+_FREE = "Nothing by this request; a job that is paid for stays paid."
 _CHARGES = {
     errors.JobCanceledError: "A canceled video is refunded; a job that is gone stays charged.",
     errors.NotRetryableError: "What the message says.",
@@ -111,8 +111,8 @@ def own_errors() -> str:
         if kind not in _WORKINGS:
             charge = _CHARGES.get(kind) or (kind.charge.sentence if kind.charge is not None else _FREE)
             retry = _RETRIES.get(kind) or ("Yes." if kind.retryable else "No.")
-            rows.append((code(_word(kind)), code(kind.__name__), read_docstring(kind).first, charge, retry))
-    return table(("Code", "Class", "What happened", "The charge", "Is a retry useful?"), rows)
+            rows.append((f"{code(_word(kind))}<br>{code(kind.__name__)}", read_docstring(kind).first, charge, retry))
+    return table(("Code, class", "What happened", "The charge", "Is a retry useful?"), rows)
 
 
 def _word(kind: type[errors.MagicHourError]) -> str:
