@@ -22,8 +22,9 @@ for kind in ("video", "image"):
 
         @task
         def note(triggering_asset_events: Any = None) -> list[str]:
-            """Name the jobs that started this run."""
-            return [event.extra["id"] for events in triggering_asset_events.values() for event in events]
+            """Name the jobs that started this run; an event of an alias is listed under its asset and its alias."""
+            found = {event.extra["id"]: event for events in triggering_asset_events.values() for event in events}
+            return list(found)
 
         note()
 
