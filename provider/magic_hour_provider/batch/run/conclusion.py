@@ -131,7 +131,7 @@ def _explain(items: Items, records: RecordReader, key: str) -> str:
         return ""
     reason = reasons[-1]
     for charge in Charge:  # of this one item; that of all is said once
-        reason = reason.replace(charge.sentence, "").strip()
+        reason = reason.replace(f" {charge.sentence}", "")
     short = reason if len(reason) <= _REASON else f"{reason[:_REASON]}…"
     return f"{_name(items, key)}: {short}"
 
