@@ -284,6 +284,7 @@ def test_settings_of_the_store(doctor, monkeypatch):
         ("min_credits_left", "many", "integer"),
         ("resend_after_bad_gateway", "2", "boolean"),
         ("tag_job_names", "some", "one of all, generated and none"),
+        ("input_transfer", "sign", "one of upload and presign"),
     ],
 )
 def test_a_setting_that_cannot_be_read(doctor, monkeypatch, name, value, words):

@@ -17,7 +17,7 @@ def picture(subject: str, size: int = 1) -> dict[str, Any]:
     return {"image_count": size, "style": {"prompt": subject}}
 
 
-@magic_hour_batch_task(tool="ai-image-editor", output_path="s3://b/c", item_id="sku", max_credits=50, retries=2)
+@magic_hour_batch_task(tool="ai-image-editor", output_path="s3://b/c", item_id="sku", input_transfer="presign")
 def campaign(count: int) -> Iterator[dict[str, Any]]:
     """Yield rows."""
     for number in range(count):
@@ -41,6 +41,7 @@ def wrong() -> None:
     magic_hour_task()  # wrong
     magic_hour_task(tool=5)  # wrong
     magic_hour_task(tool="ai-image-generator", on_clear="never")  # wrong
+    magic_hour_task(tool="ai-image-generator", input_transfer="sign")  # wrong
     magic_hour_task(tool="ai-image-generator", output_pth="x")  # wrong
     magic_hour_task(tool="ai-image-generator")(lambda: "no request")  # wrong
     campaign("five")  # wrong

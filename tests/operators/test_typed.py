@@ -191,4 +191,4 @@ def test_type_checkers_see_wrong_arguments(tmp_path, request):
         if line.endswith("# wrong")
     }
     assert found == marked, done.stdout + done.stderr
-    assert len(marked) == 10 + 12 + 2 * len(TOOLS)
+    assert len(marked) == 11 + 13 + 2 * len(TOOLS)

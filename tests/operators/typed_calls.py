@@ -28,6 +28,7 @@ def right(xcom: XComArg) -> None:
         end_seconds=5,
         style={"generation_mode": "pro"},
         on_clear="regenerate",
+        input_transfer="presign",
     )
 
 
@@ -38,6 +39,7 @@ def wrong(xcom: XComArg) -> None:
     MagicHourAIImageGeneratorOperator(task_id="c", image_count=1, style={"promt": "x"})  # wrong
     MagicHourTextToVideoOperator(task_id="d", style=xcom, end_seconds=1, end_second=5)  # wrong
     MagicHourTextToVideoOperator(task_id="e", style=xcom, end_seconds=5, on_clear="never")  # wrong
+    MagicHourTextToVideoOperator(task_id="g", style=xcom, end_seconds=5, input_transfer="sign")  # wrong
     MagicHourTextToVideoOperator(task_id="f", style=xcom, end_seconds=5, output_path=3)  # wrong
     MagicHourTextToVideoOperator(task_id=6, style=xcom, end_seconds=5)  # wrong
     MagicHourAIVoiceGeneratorOperator(task_id="g", style="Hello")  # wrong

@@ -16,7 +16,7 @@ from magic_hour_provider.get_provider_info import get_provider_info
 _SECTION = "magic_hour"
 _CHOICES: dict[str, tuple[Callable[[], str], str]] = {
     "tag_job_names": (read_tag_job_names, "one of all, generated and none"),
-    "input_transfer": (read_input_transfer, "upload or presign"),
+    "input_transfer": (read_input_transfer, "one of upload and presign"),
 }
 _READERS: dict[str, Callable[..., Any]] = {"boolean": conf.getboolean, "integer": conf.getint, "float": conf.getfloat}
 
