@@ -26,13 +26,17 @@ LEVELS = (
     {"ledger", "outputs", "hooks"},
     {"polling", "storage", "simulator"},
     {"api", "links"},
-    {"clock", "times", "xcoms", "metrics", "get_provider_info"},
+    {"clock", "times", "xcoms", "metrics", "get_provider_info", "plugin.airflow_internals"},
+    {"airflow_internals"},
     {ROOT},
 )
 # The API server's side, the simulator and pytest's plugin import nothing else of the package than these.
 ONLY = {
-    "plugin": {"plugin.webhooks", "plugin.media_tab", "links", ROOT},
+    "plugin.airflow_internals": {"airflow_internals"},
+    "plugin": {"plugin.airflow_internals", "airflow_internals", "plugin.webhooks", "plugin.media_tab", "links", ROOT},
     "plugin.webhooks": {
+        "airflow_internals",
+        "plugin.airflow_internals",
         "api",
         "clock",
         "times",
@@ -47,6 +51,8 @@ ONLY = {
         ROOT,
     },
     "plugin.media_tab": {
+        "airflow_internals",
+        "plugin.airflow_internals",
         "api",
         "clock",
         "times",
@@ -62,6 +68,8 @@ ONLY = {
         ROOT,
     },
     "plugin.spend_tab": {
+        "airflow_internals",
+        "plugin.airflow_internals",
         "api",
         "times",
         "xcoms",
@@ -72,6 +80,8 @@ ONLY = {
         ROOT,
     },
     "plugin.recovery": {
+        "airflow_internals",
+        "plugin.airflow_internals",
         "api",
         "clock",
         "times",
@@ -84,9 +94,9 @@ ONLY = {
         "plugin.state_store",
         ROOT,
     },
-    "plugin.state_store": {"ledger.record", "api"},
-    "plugin.dag_tasks": {"api.catalog", "xcoms"},
-    "plugin.web": {"api.redaction", "clock", ROOT},
+    "plugin.state_store": {"plugin.airflow_internals", "airflow_internals", "ledger.record", "api"},
+    "plugin.dag_tasks": {"plugin.airflow_internals", "airflow_internals", "api.catalog", "xcoms"},
+    "plugin.web": {"plugin.airflow_internals", "airflow_internals", "api.redaction", "clock", ROOT},
     # The command line runs where the API server does, and asks for what that side of the package has.
     "cli": {
         "api",
@@ -96,6 +106,8 @@ ONLY = {
         "batch.records",
         "batch.rows.keys",
         "execution.payment.preflight",
+        "airflow_internals",
+        "plugin.airflow_internals",
         "plugin.recovery",
         "plugin.state_store",
         "plugin.media_tab.files.roots",
@@ -108,7 +120,7 @@ ONLY = {
     "simulator": {"api.catalog", "api.prices"},
     "pytest_plugin": {"simulator", "clock"},
 }
-FLAT_MODULES = 7
+FLAT_MODULES = 8
 ENTRY_POINT = "__main__"  # beside them: the name that ``python -m magic_hour_provider`` asks for
 MODULES_OF_A_FOLDER = 9
 # One typed class per tool is generated into these, beside what is written by hand.

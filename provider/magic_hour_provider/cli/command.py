@@ -15,6 +15,7 @@ from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 from sqlalchemy.exc import SQLAlchemyError
 
+from magic_hour_provider.airflow_internals import MissingInternalError
 from magic_hour_provider.api.errors import Charge, MagicHourError
 from magic_hour_provider.api.redaction import redact
 from magic_hour_provider.plugin.recovery.errors import RecoveryError
@@ -35,7 +36,7 @@ def as_command(function: Command) -> Command:
         except MagicHourError as error:
             error.charge = error.charge or Charge.NONE
             fail(str(error))
-        except RecoveryError as error:
+        except (RecoveryError, MissingInternalError) as error:
             fail(str(error))
         except SQLAlchemyError as error:
             fail(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from magic_hour_provider.airflow_internals import MissingInternalError
 from magic_hour_provider.api.errors import Charge, InvalidInputError
 from magic_hour_provider.hooks.exceptions import to_airflow_error
 
@@ -84,8 +86,10 @@ def is_test_run(context: Mapping[str, Any]) -> bool:
 
     :param context: Airflow's context.
     """
-    from airflow.sdk.execution_time import task_runner
+    comms = None
+    with suppress(MissingInternalError):
+        from magic_hour_provider.airflow_internals import task_runner
 
-    comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
+        comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
     user = getattr(context["dag_run"], "triggering_user_name", None)
     return type(comms).__name__ == "InProcessSupervisorComms" or user == "dag_test"

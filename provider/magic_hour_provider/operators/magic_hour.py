@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from magic_hour_provider import DEFAULT_CONN_ID
+from magic_hour_provider.airflow_internals import MissingInternalError
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.hooks.exceptions import one_clear_error
@@ -168,8 +169,10 @@ class MagicHourOperator(BaseOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """Begin a mapped task, as Airflow's own; what is given is checked as in a task of its own."""
-        from magic_hour_provider.operators.mapping import make_checked_partial
-
+        try:
+            from magic_hour_provider.operators.mapping import make_checked_partial
+        except MissingInternalError:  # then it is checked when it runs
+            return super().partial(**kwargs)
         return make_checked_partial(cls, super().partial, kwargs)
 
     @classmethod

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.bases.operator import get_merged_defaults
-from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
-
+from magic_hour_provider.airflow_internals import MappedOperator, OperatorPartial, get_merged_defaults
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.validation import Findings
 from magic_hour_provider.operators.arguments import check_given, check_options

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from magic_hour_provider.airflow_internals import MissingInternalError
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -24,10 +27,14 @@ def emit_outlet_events(outlets: Sequence[Any], context: Context | Mapping[str, A
     if not outlets:
         return
     from airflow.sdk import Asset
-    from airflow.sdk.definitions.asset import AssetRef
 
+    kinds: Any = Asset
+    with suppress(MissingInternalError):
+        from magic_hour_provider.airflow_internals import AssetRef
+
+        kinds = Asset | AssetRef
     for outlet in outlets:
-        if isinstance(outlet, Asset | AssetRef):
+        if isinstance(outlet, kinds):
             event = context["outlet_events"][outlet]
             event.extra = {**event.extra, **result}
     emit_file_events(

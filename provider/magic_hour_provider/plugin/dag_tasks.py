@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.serialized_dag import SerializedDagModel
 from sqlalchemy import select
 
 from magic_hour_provider.api.catalog import TOOLS
+from magic_hour_provider.plugin.airflow_internals import SerializedDagModel
 from magic_hour_provider.xcoms import LINK_NAME
 
 if TYPE_CHECKING:

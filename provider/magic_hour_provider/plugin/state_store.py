@@ -42,9 +42,11 @@ class StoredRecord:
 def get_state_store_model() -> Any:
     """Return the model of Airflow's own task state store; None where records are kept elsewhere."""
     try:
-        from airflow.models.task_state_store import TaskStateStoreModel
-        from airflow.state import resolve_state_backend
-        from airflow.state.metastore import MetastoreBackend
+        from magic_hour_provider.plugin.airflow_internals import (
+            MetastoreBackend,
+            TaskStateStoreModel,
+            resolve_state_backend,
+        )
     except ImportError:  # Airflow before 3.3
         return None
     return TaskStateStoreModel if resolve_state_backend() is MetastoreBackend else None

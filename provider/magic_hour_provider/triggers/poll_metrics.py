@@ -12,18 +12,24 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+from magic_hour_provider.airflow_internals import MissingInternalError
 from magic_hour_provider.metrics import ACTIVE_JOBS, COMPLETION_LATENCY
 
 stats: Any
 try:
     # Not the task SDK's, which common-compat names: in a triggerer only this one is set up (seen on 3.3.2).
-    from airflow.observability import stats as _module
+    from magic_hour_provider.airflow_internals import stats as _module
 
-    stats = _module if hasattr(_module, "gauge") else _module.Stats  # functions since 3.3, a class before
-except ImportError:  # Airflow 3.1
-    from airflow.stats import Stats
+    stats = (
+        _module if hasattr(_module, "gauge") else getattr(_module, "Stats", None)
+    )  # functions since 3.3, a class before
+except MissingInternalError:  # Airflow 3.1
+    try:
+        from magic_hour_provider.airflow_internals import Stats
 
-    stats = Stats
+        stats = Stats
+    except MissingInternalError:
+        stats = None
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +71,8 @@ class PollMetrics:
         return asyncio.get_running_loop().run_in_executor(None, self._write, jobs, counts, latencies)
 
     def _write(self, jobs: int, counts: Counter[str], latencies: list[float]) -> None:
+        if stats is None:
+            return
         try:
             stats.gauge(ACTIVE_JOBS, jobs, tags=self._tags)
             for name, count in counts.items():

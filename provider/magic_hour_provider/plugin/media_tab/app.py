@@ -13,14 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from airflow.utils.session import create_session
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.plugin.airflow_internals import (
+    DagAccessEntity,
+    GetUserDep,
+    create_session,
+    requires_access_dag,
+)
 from magic_hour_provider.plugin.media_tab.batch_sheet.items import STATUSES
 from magic_hour_provider.plugin.media_tab.batch_sheet.sheet import (
     MAX_PAGE_ITEMS,

@@ -42,18 +42,17 @@ def clear_tasks(session: Session, key: TaskKey, ti_id: Any) -> None:
 
 
 def _clear(session: Session, key: TaskKey, ti_id: Any) -> None:
-    from airflow.models import taskinstance
-    from airflow.utils.state import DagRunState
+    from magic_hour_provider.plugin.airflow_internals import DagRunState, TaskInstance, clear_task_instances
 
-    ti: Any = session.get(taskinstance.TaskInstance, ti_id, populate_existing=True)
-    known = inspect.signature(taskinstance.clear_task_instances).parameters
+    ti: Any = session.get(TaskInstance, ti_id, populate_existing=True)
+    known = inspect.signature(clear_task_instances).parameters
     wanted = {
         "run_on_latest_version": _resolve_run_on_latest_version(session, key.dag_id),
         "prevent_running_task": True,
         # Planned (apache/airflow#72929): without it a clear would discard the record.
         "keep_task_state": True,
     }
-    taskinstance.clear_task_instances(
+    clear_task_instances(
         [ti, *_find_blocked(session, ti)],
         session,
         DagRunState.QUEUED,
@@ -63,7 +62,7 @@ def _clear(session: Session, key: TaskKey, ti_id: Any) -> None:
 
 def _resolve_run_on_latest_version(session: Session, dag_id: str) -> bool:
     try:
-        from airflow.api_fastapi.common.dagbag import resolve_run_on_latest_version
+        from magic_hour_provider.plugin.airflow_internals import resolve_run_on_latest_version
     except ImportError:  # before it there was only the route's own default
         return False
     return bool(resolve_run_on_latest_version(None, dag_id, session))
@@ -71,10 +70,9 @@ def _resolve_run_on_latest_version(session: Session, dag_id: str) -> bool:
 
 def _find_blocked(session: Session, ti: Any) -> Sequence[Any]:
     """Return the task instances after it, of the same run, that did not run as an upstream task failed."""
-    from airflow.models.dagbag import DBDagBag
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.state import TaskInstanceState
     from sqlalchemy import select
+
+    from magic_hour_provider.plugin.airflow_internals import DBDagBag, TaskInstance, TaskInstanceState
 
     dag = DBDagBag(load_op_links=False).get_dag_for_run(dag_run=ti.dag_run, session=session)
     if dag is None or not dag.has_task(ti.task_id):

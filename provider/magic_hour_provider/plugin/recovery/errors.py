@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from magic_hour_provider.airflow_internals import MissingInternalError
+
 
 class RecoveryError(Exception):
     """What a person asked for is refused, and nothing has changed: the text says why, and what to do.
@@ -39,11 +41,13 @@ class BatchTaskError(RecoveryError):
 
 @contextmanager
 def translating_database_errors() -> Iterator[None]:
-    """Say in a sentence that Airflow's database does not answer now."""
+    """Say in a sentence that Airflow's database does not answer now, or that this Airflow lacks what is needed."""
     from sqlalchemy import exc
 
     try:
         yield
+    except MissingInternalError as error:
+        raise RecoveryError(f"{error} Nothing has changed.", 501) from error
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
         raise RecoveryError(
             "Airflow's database does not answer, or another transaction holds this task. Nothing has changed. Try it "

@@ -34,7 +34,7 @@ def load_contents(key: TaskKey) -> tuple[PlaceContents, ...]:
 
     :raises RecoveryError: there is no such task instance, or its places cannot be known.
     """
-    from airflow.utils.session import create_session
+    from magic_hour_provider.plugin.airflow_internals import create_session
 
     with translating_database_errors(), create_session(scoped=False) as session:
         row = find_task_instance(session, key)

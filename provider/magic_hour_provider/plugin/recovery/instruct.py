@@ -70,7 +70,7 @@ def clear_after(situation: Situation, write: Callable[[Session, int, list[Undo]]
         the list for what undoes that part of it that a rollback does not.
     :raises RecoveryError: it is refused, and nothing has changed.
     """
-    from airflow.utils.session import create_session
+    from magic_hour_provider.plugin.airflow_internals import create_session
 
     undo: list[Undo] = []
     is_committing = False
@@ -117,9 +117,9 @@ def _lock(session: Session, situation: Situation) -> int:
 
     The run first, as Airflow's scheduler does.
     """
-    from airflow.models.dagrun import DagRun
-    from airflow.models.taskinstance import TaskInstance
     from sqlalchemy import select, text, update
+
+    from magic_hour_provider.plugin.airflow_internals import DagRun, TaskInstance
 
     key = situation.key
     if session.get_bind().dialect.name == "postgresql":
@@ -195,7 +195,7 @@ def _write(places: Places, instruction: Instruction, undo: list[Undo]) -> None:
 
 def _find_outcome(situation: Situation) -> bool | None:
     """Return whether a commit that has failed for this side has taken effect; None: that cannot be known."""
-    from airflow.utils.session import create_session
+    from magic_hour_provider.plugin.airflow_internals import create_session
 
     try:
         with create_session(scoped=False) as session:

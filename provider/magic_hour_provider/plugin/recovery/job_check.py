@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from magic_hour_provider.airflow_internals import MissingInternalError
 from magic_hour_provider.api.catalog import TOOLS
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError, MagicHourError
@@ -117,8 +118,10 @@ class _ServerHook(MagicHourHook):
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Any:
-        from airflow.models.connection import Connection
-
+        try:
+            from magic_hour_provider.plugin.airflow_internals import Connection
+        except MissingInternalError as error:
+            raise InvalidInputError(str(error)) from error
         return Connection.get_connection_from_secrets(conn_id)
 
 

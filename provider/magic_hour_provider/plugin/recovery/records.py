@@ -41,8 +41,7 @@ class AirflowStore:
     """
 
     def __init__(self, session: Session, key: Any) -> None:
-        from airflow.state import TaskScope
-        from airflow.state.metastore import MetastoreBackend
+        from magic_hour_provider.plugin.airflow_internals import MetastoreBackend, TaskScope
 
         self._session = session
         self._backend = MetastoreBackend()

@@ -121,7 +121,7 @@ def load_situation(key: TaskKey) -> Situation:
     :raises BatchTaskError: it is a batch: see :mod:`.batch.item`.
     :raises RecoveryError: there is no such task instance, or what it has paid for cannot be read.
     """
-    from airflow.utils.session import create_session
+    from magic_hour_provider.plugin.airflow_internals import create_session
 
     with translating_database_errors(), create_session(scoped=False) as session:
         row, task = find_job_task(session, key)
@@ -169,9 +169,9 @@ def find_job_task(session: Session, key: TaskKey) -> tuple[Any, MediaTask]:
 
 def find_task_instance(session: Session, key: TaskKey) -> Any:
     """Return the row of a task instance, with its run's id; None: there is none."""
-    from airflow.models.dagrun import DagRun
-    from airflow.models.taskinstance import TaskInstance
     from sqlalchemy import and_, select
+
+    from magic_hour_provider.plugin.airflow_internals import DagRun, TaskInstance
 
     ti, run = TaskInstance.__table__.c, DagRun.__table__.c
     columns = (ti.id, ti.state, ti.try_number, ti.dag_version_id, run.id.label("dag_run_id"))
@@ -190,8 +190,9 @@ def describe_state(state: str | None) -> str | None:
 
 
 def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported:
-    from airflow.models.xcom import XComModel
     from sqlalchemy import Text, case, cast, func, or_, select
+
+    from magic_hour_provider.plugin.airflow_internals import XComModel
 
     text = cast(XComModel.value, Text)
     prefixes = [XComModel.key.startswith(prefix, autoescape=True) for prefix in (INTENT_PREFIX, SUBMITTED_PREFIX)]

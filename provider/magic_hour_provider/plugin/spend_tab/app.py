@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import quote
 
-from airflow.utils.session import create_session
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query
 from starlette.responses import Response
 
+from magic_hour_provider.plugin.airflow_internals import create_session
 from magic_hour_provider.plugin.spend_tab.page import describe_spend, write_csv
 from magic_hour_provider.plugin.spend_tab.queries import MAX_RUNS, SpendPage, load_spend
 from magic_hour_provider.plugin.web.app import PAGE_HEADERS, make_tab_app, respond_with_json

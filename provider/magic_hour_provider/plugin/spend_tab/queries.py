@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.dagrun import DagRun
-from airflow.models.xcom import XComModel
 from sqlalchemy import and_, case, func, or_, select
 
 from magic_hour_provider.ledger.record import KEY
+from magic_hour_provider.plugin.airflow_internals import DagRun, XComModel
 from magic_hour_provider.plugin.dag_tasks import load_media_tasks
 from magic_hour_provider.plugin.spend_tab.run_spend import (
     REPORT_FIELDS,

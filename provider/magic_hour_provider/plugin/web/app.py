@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request
 from starlette.responses import JSONResponse, Response
+
+from magic_hour_provider.plugin.airflow_internals import DagAccessEntity, requires_access_dag
 
 _SHARED = Path(__file__).parent / "static"
 _TYPES = {

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.assets.manager import asset_manager
-from airflow.models.asset import AssetEvent, AssetModel
-from airflow.utils.session import create_session
 from sqlalchemy import String, cast, select
 
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.outputs.asset_uris import event_asset_uri
+from magic_hour_provider.plugin.airflow_internals import AssetEvent, AssetModel, asset_manager, create_session
 from magic_hour_provider.plugin.webhooks.database import lock_row
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from magic_hour_provider import clock
+from magic_hour_provider.airflow_internals import MissingInternalError
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE
 from magic_hour_provider.plugin.webhooks.delivery_state import DeliveryState
@@ -175,6 +176,8 @@ def _run_step(step: Callable[[], _T], delivery: Delivery) -> _T | None:
         return step()
     except DATABASE_UNAVAILABLE:
         raise
+    except MissingInternalError:  # the log has said so
+        return None
     except Exception:
         log.exception("Magic Hour's delivery %s could not be used for everything; polling continues.", delivery.key)
         return None

@@ -11,8 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.models.xcom import XComModel
-from airflow.utils.session import create_session
 from sqlalchemy import select, update
 
 from magic_hour_provider.api.errors import InvalidInputError
@@ -20,6 +18,7 @@ from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.ledger.tag import find_tag
+from magic_hour_provider.plugin.airflow_internals import XComModel, create_session
 from magic_hour_provider.plugin.state_store import (
     StoredElsewhereError,
     StoredRecord,

@@ -23,16 +23,19 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.taskinstance import TaskInstance
-from airflow.models.trigger import Trigger, handle_event_submit
-from airflow.models.xcom import XComModel
-from airflow.triggers.base import TriggerEvent
-from airflow.utils.session import create_session
-from airflow.utils.state import TaskInstanceState
 from sqlalchemy import and_, select
 
 from magic_hour_provider.api.models import COMPLETE, ERROR
 from magic_hour_provider.api.webhooks import Delivery
+from magic_hour_provider.plugin.airflow_internals import (
+    TaskInstance,
+    TaskInstanceState,
+    Trigger,
+    TriggerEvent,
+    XComModel,
+    create_session,
+    handle_event_submit,
+)
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE, lock_row
 from magic_hour_provider.plugin.webhooks.delivery_state import DeliveryState, Handoff
 from magic_hour_provider.plugin.webhooks.secrets import find_account_difference

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, conf
 
 from magic_hour_provider import DEFAULT_CONN_ID, clock
+from magic_hour_provider.airflow_internals import MissingInternalError
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.webhooks import split_secrets
 
@@ -76,8 +77,10 @@ def get_webhook_conn_ids() -> frozenset[str]:
 def load_webhook_secrets(conn_id: str) -> tuple[str, ...]:
     """Return a connection's webhook secrets: the current one and, while it is replaced, the next one. Blocks."""
     # Imported here: this is the API server, where the Task SDK's way to connections leads nowhere.
-    from airflow.models.connection import Connection
-
+    try:
+        from magic_hour_provider.plugin.airflow_internals import Connection
+    except MissingInternalError:
+        return ()
     try:
         extra = Connection.get_connection_from_secrets(conn_id).extra_dejson
     except AirflowNotFoundException:

@@ -12,10 +12,10 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.xcom import XComModel
 from sqlalchemy import select
 
 from magic_hour_provider.api.models import MAX_ID, is_id
+from magic_hour_provider.plugin.airflow_internals import XComModel
 from magic_hour_provider.plugin.media_tab.files.roots import FileNotShownError
 from magic_hour_provider.plugin.state_store import load_records
 from magic_hour_provider.xcoms import submitted_xcom

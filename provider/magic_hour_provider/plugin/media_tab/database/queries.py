@@ -8,11 +8,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.dagrun import DagRun
-from airflow.models.taskinstance import TaskInstance
-from airflow.models.xcom import XComModel
 from sqlalchemy import Text, and_, case, cast, func, or_, select
 
+from magic_hour_provider.plugin.airflow_internals import DagRun, TaskInstance, XComModel
 from magic_hour_provider.plugin.dag_tasks import MediaTasks, load_media_tasks
 from magic_hour_provider.plugin.media_tab.database.run_summary import (
     JOB_FIELDS,

@@ -11,10 +11,9 @@ import json
 import logging
 from typing import Any
 
-from airflow.models.log import Log
-from airflow.utils.session import create_session
 from sqlalchemy import update
 
+from magic_hour_provider.plugin.airflow_internals import create_session
 from magic_hour_provider.plugin.recovery.situation import TaskKey
 from magic_hour_provider.plugin.web.sanitize import to_safe_json
 
@@ -31,6 +30,9 @@ class AuditLine:
     """
 
     def __init__(self, event: str, user: Any, key: TaskKey, asked: dict[str, Any]) -> None:
+        from magic_hour_provider.plugin.airflow_internals import Log
+
+        self._log = Log
         self._extra = {"method": "POST", "map_index": key.map_index, **to_safe_json(asked)}
         name = user.get_name()
         with create_session(scoped=False) as session:
@@ -57,6 +59,6 @@ class AuditLine:
         extra = self._extra | {"status": status, "outcome": to_safe_json(outcome)}
         try:
             with create_session(scoped=False) as session:
-                session.execute(update(Log).where(Log.id == self._id).values(extra=json.dumps(extra)))
+                session.execute(update(self._log).where(self._log.id == self._id).values(extra=json.dumps(extra)))
         except Exception:  # what was done is done: the line says who asked for it
             log.exception("The audit log does not say what came of %s", extra)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from airflow.api_fastapi.core_api.security import GetUserDep
-from airflow.utils.session import create_session
 from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -21,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.batch.records.names import check_key
 from magic_hour_provider.ledger.instruction import Instruction
+from magic_hour_provider.plugin.airflow_internals import GetUserDep, create_session
 from magic_hour_provider.plugin.media_tab.database.queries import NoSuchTaskError, load_task
 from magic_hour_provider.plugin.media_tab.recovery.asked import Asked, AskedForItems
 from magic_hour_provider.plugin.media_tab.recovery.audit import AuditLine

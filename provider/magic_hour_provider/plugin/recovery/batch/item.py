@@ -84,7 +84,7 @@ def load_item_situation(
     :param output_path: of the batch, where it was checked; None: as its task has reported it.
     :raises RecoveryError: there is no such task instance or item, or what was paid for cannot be read.
     """
-    from airflow.utils.session import create_session
+    from magic_hour_provider.plugin.airflow_internals import create_session
 
     with translating_database_errors(), create_session(scoped=False) as session:
         row, task = find_job_task(session, key)
@@ -163,8 +163,9 @@ def require_output_path(report: Mapping[str, Any], checked: str | None) -> str:
 
 def load_batch_report(session: Session, dag_run_id: int, key: TaskKey) -> Mapping[str, Any]:
     """Return what a batch has reported; empty: nothing."""
-    from airflow.models.xcom import XComModel
     from sqlalchemy import Text, case, cast, func, select
+
+    from magic_hour_provider.plugin.airflow_internals import XComModel
 
     text = cast(XComModel.value, Text)
     query = select(case((func.length(text) <= MAX_REPORT, text))).where(

@@ -117,7 +117,7 @@ def load_items_to_regenerate(key: TaskKey, output_path: str | None = None) -> di
     :param output_path: of the batch, where it was checked; None: as its task has reported it.
     :raises RecoveryError: there is no such task instance or batch, or what was paid for cannot be read.
     """
-    from airflow.utils.session import create_session
+    from magic_hour_provider.plugin.airflow_internals import create_session
 
     with translating_database_errors(), create_session(scoped=False) as session:
         row, _ = find_job_task(session, key)

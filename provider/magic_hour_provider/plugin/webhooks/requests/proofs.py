@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from magic_hour_provider import clock
+from magic_hour_provider.airflow_internals import MissingInternalError
 from magic_hour_provider.plugin.webhooks.database import DATABASE_UNAVAILABLE
 
 log = logging.getLogger(__name__)
@@ -83,14 +84,19 @@ def is_announced(digest: str, now: float) -> bool:
     :param now: the time, in seconds since 1970.
     :raises DATABASE_UNAVAILABLE: the database does not answer.
     """
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.models.xcom import XComModel
-    from airflow.utils.session import create_session
-    from airflow.utils.state import TaskInstanceState
     from sqlalchemy import and_, select
 
     from magic_hour_provider.xcoms import forward_xcom
 
+    try:
+        from magic_hour_provider.plugin.airflow_internals import (
+            TaskInstance,
+            TaskInstanceState,
+            XComModel,
+            create_session,
+        )
+    except MissingInternalError:
+        return False
     same_task = and_(
         TaskInstance.dag_id == XComModel.dag_id,
         TaskInstance.run_id == XComModel.run_id,
