@@ -16,6 +16,7 @@ from airflow.sdk.execution_time.context import set_current_context
 from airflow.utils.session import create_session
 
 from helpers.attempts import TaskInstance
+from helpers.waiting import until
 from helpers.webhooks import OTHER_SECRET, SECRET
 from magic_hour_provider.api.webhooks import (
     MAX_AGE_S,
@@ -57,8 +58,10 @@ class Sender:
         return headers | {PROOF_HEADER: proof}
 
     def send(self, body, headers, path="/magic-hour/webhook"):
-        """Send it; return the status."""
-        return self.webhooks.post(body, headers, path).status_code
+        """Send it; return the status, when the work is done: a busy machine answers before that."""
+        status = self.webhooks.post(body, headers, path).status_code
+        until(lambda: not self.webhooks.inbox._in_progress)
+        return status
 
 
 @pytest.fixture
@@ -128,6 +131,7 @@ def test_a_task_and_the_route_together(airflow_rows, webhooks, monkeypatch, as_t
     with set_current_context(ti.context(SimpleNamespace(outlets=[AssetAlias("deliveries")]))):
         result = forward(body.decode() if as_text else body, headers, "magic_hour_default")
     assert result["status"] == "accepted"
+    until(lambda: not webhooks.inbox._in_progress)
     assert [extra["name"] for extra in airflow_rows.asset_events()] == ["Wellen über Kiel"]
 
 
