@@ -22,6 +22,8 @@ from pydantic_ai.models.function import FunctionModel
 
 from helpers.attempts import Connected, TaskInstance
 from magic_hour_provider.agents.operator import FREE_METHODS, MagicHourAgentHook, MagicHourAgentOperator
+from magic_hour_provider.agents.paying_task import PayingTask
+from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.execution.payment.run_activity import find_paying_tasks
@@ -305,6 +307,49 @@ def test_a_killed_agent_pays_for_nothing_more(agents, ti):
         with pytest.raises(AirflowException, match="stopped before"):
             operator.make(**picture("two"))
     assert agents.creates() == 1
+
+
+def test_an_agent_that_ends_in_the_middle_of_its_calls(agents, ti, monkeypatch):
+    """By its task's timeout, say: what is being sent is recorded before the process may end, and no other call pays."""
+    ti.next_attempt()
+    operator, sending, both = agents.operator(), threading.Event(), threading.Barrier(3)
+    create, make, failures = MagicHourClient.create, PayingTask.make, []
+
+    def send_late(*given: Any) -> Any:
+        sending.set()
+        threading.Event().wait(0.5)
+        return create(*given)
+
+    def call(text: str) -> None:
+        both.wait()
+        try:
+            make(operator, **picture(text))
+        except AirflowException as error:
+            failures.append(error)
+
+    monkeypatch.setattr(MagicHourClient, "create", send_late)
+    threads = [threading.Thread(target=call, args=(text,)) for text in ("one", "two")]
+
+    def run() -> None:
+        with operator.paying(ti.context(operator)):
+            for thread in threads:
+                thread.start()
+            both.wait()
+            sending.wait()
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        run()
+    assert [one.status for one in ItemRecords.open(str(agents.folder)).load().values()] == ["job"]
+    for thread in threads:
+        thread.join()
+    assert (len(failures), agents.creates()) == (1, 1)
+    assert ti.xcoms["magic_hour_batch"]["run_credits"] == {
+        "paid": PRICE,
+        "reserved": 0,
+        "is_known": True,
+        "map_index": -1,
+    }
 
 
 def test_only_its_own_task_may_pay(agents, ti):

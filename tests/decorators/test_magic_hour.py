@@ -178,6 +178,45 @@ def test_a_mapped_function_that_never_returns_the_same(airflow, caplog, kind):
     assert airflow.creates() == 2
 
 
+def emptied(item: Any) -> dict[str, Any]:
+    """Take the prompt out of what it is given."""
+    return image(item.pop("prompt"))
+
+
+class Opaque:
+    """Shows nothing of what it holds."""
+
+    def __init__(self, prompt: str) -> None:
+        self.prompt = prompt
+
+    def __repr__(self) -> str:
+        return "Opaque(...)"
+
+
+@pytest.mark.parametrize(
+    ("function", "give"),
+    [
+        (emptied, lambda prompt: {"prompt": prompt}),
+        (lambda item: image(item["prompt"]), lambda prompt: {"prompt": prompt, 1: "keys of two types are no JSON"}),
+        (lambda item: image(item.prompt), Opaque),
+    ],
+    ids=["changed by the function", "no JSON", "an object"],
+)
+def test_a_mapped_function_whose_arguments_look_the_same(airflow, function, give):
+    """An index that was given another item than its job was paid for never takes that job for its own."""
+    ti = TaskInstance("make", map_index=0)
+
+    def attempt(*prompts: str) -> Any:
+        made = magic_hour_task(tool=IMAGE, output_path="")(function).override(task_id="make")
+        return attempt_index(airflow, ti, lambda: made.expand(item=[give(one) for one in prompts]).operator)
+
+    first = attempt("cat", "dog")["id"]
+    assert attempt("cat", "dog")["id"] == first
+    with pytest.raises(AirflowFailException, match="was given another item"):
+        attempt("dog", "cat")
+    assert airflow.creates() == 1
+
+
 @pytest.mark.parametrize("returned", [None, "a lighthouse", [image("x")], {}, image(None), {"image_count": "x"}])
 def test_no_request(airflow, returned):
     """It fails for good, before anything is sent, and says what is missing."""

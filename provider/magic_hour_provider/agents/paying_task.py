@@ -84,8 +84,10 @@ class PayingTask:
         try:
             yield
         finally:
-            self.attempt = None
-            attempt.end()
+            attempt.stop()  # the agent may have ended in the middle of a call: its task has a timeout, say
+            with _ONE_AT_A_TIME:  # what is being sent is recorded before the process ends
+                self.attempt = None
+                attempt.end()
 
     def stop_paying(self) -> None:
         """Send nothing more: the task is killed. What is being sent is recorded, and jobs keep running."""
@@ -104,15 +106,16 @@ class PayingTask:
         :returns: what the agent is answered; ``refused``, with a message, for what it can ask for in another way.
         :raises AirflowException: the agent is stopped: it is unknown what a request has cost, say.
         """
-        attempt = self.attempt
-        if attempt is None:
-            raise to_airflow_error(InvalidInputError("The agent's task is not running."))
-        with _ONE_AT_A_TIME, attempt.reporting_failure():
-            try:
-                found = self._check_request(tool, request, attempt.output_path)
-            except (InvalidInputError, BadRowError) as error:
-                return {"status": "refused", "message": f"Nothing was sent and nothing was charged: {error}"}
-            return attempt.make(self._make_spec(found, request, attempt.output_path))
+        with _ONE_AT_A_TIME:
+            attempt = self.attempt  # here: a call that had to wait its turn may be left over from an agent that ended
+            if attempt is None:
+                raise to_airflow_error(InvalidInputError("The agent's task is not running."))
+            with attempt.reporting_failure():
+                try:
+                    found = self._check_request(tool, request, attempt.output_path)
+                except (InvalidInputError, BadRowError) as error:
+                    return {"status": "refused", "message": f"Nothing was sent and nothing was charged: {error}"}
+                return attempt.make(self._make_spec(found, request, attempt.output_path))
 
     def _check_request(self, tool: str, request: Mapping[str, Any], folder: str) -> Tool:
         """Return the tool of a request that can be sent.

@@ -13,6 +13,7 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.decorators.function import FunctionTask
 from magic_hour_provider.hooks.exceptions import one_clear_error
 from magic_hour_provider.hooks.masking import mask_link_secrets
+from magic_hour_provider.ledger.fingerprint import digest_arguments
 from magic_hour_provider.operators.arguments import check_options
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 
@@ -73,17 +74,18 @@ class MagicHourDecoratedOperator(FunctionTask, MagicHourOperator):
 
     def job_spec(self) -> JobSpec:
         """Return what the user asked for; the function is called here, on the way to what may pay."""
+        arguments = self._digest_item_arguments()  # first: the function may change what it is given
         if self._make_request is not None and self._init_error is None:
             self.request, self._make_request = self._make_request(), None
-        return replace(super().job_spec(), item_arguments=self._find_item_arguments())
+        return replace(super().job_spec(), item_arguments=arguments)
 
-    def _find_item_arguments(self) -> Any:
-        """Return what the function was given for its map index; None: it is not mapped."""
+    def _digest_item_arguments(self) -> str | None:
+        """Return what the function is given for its map index; None: it is not mapped, or that is not known."""
         dag = self.get_dag()
         mapped = None if dag is None else dag.task_dict.get(self.task_id)  # a mapped task stays in its DAG
         if not hasattr(mapped, "expand_input") and self.get_closest_mapped_task_group() is None:
             return None
-        return [list(self.op_args), dict(self.op_kwargs)]
+        return digest_arguments([list(self.op_args), dict(self.op_kwargs)])
 
     def _call(self, context: Context) -> Mapping[str, Any]:
         from magic_hour_provider.operators.rendering import without_enums

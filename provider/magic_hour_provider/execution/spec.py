@@ -114,7 +114,7 @@ class JobSpec:
     :param execution_timeout: Airflow's limit of one attempt; None: there is none.
     :param may_store_nothing: False: nobody said that ``output_path`` should be empty.
     :param is_own_field: of a mapped task: whether a field of the fingerprint differs by map index.
-    :param item_arguments: what a function was given for its map index; None: no function makes the request.
+    :param item_arguments: digest of what a function was given for its map index; None: not known, or there is none.
     """
 
     tool: Tool
@@ -133,7 +133,7 @@ class JobSpec:
     execution_timeout: timedelta | None = None
     may_store_nothing: bool = True
     is_own_field: Callable[[str], bool] = lambda field: False  # noqa: ARG005
-    item_arguments: Any = None
+    item_arguments: str | None = None
 
     @property
     def polling_class(self) -> PollingClass:

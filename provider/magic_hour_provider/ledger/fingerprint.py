@@ -10,7 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 UNREADABLE = "magic-hour:unreadable-file"
 """Stands for a file that cannot be read now: unless it is known to have been elsewhere, it counts as unchanged."""
@@ -57,15 +61,35 @@ def field_of(path: Sequence[str | int]) -> str:
     return ".".join(names)
 
 
-def describe_item(own: Iterable[str], sources: Mapping[str, str], arguments: Any = None) -> dict[str, str]:
+def digest_arguments(arguments: Any) -> str | None:
+    """Return the SHA-256 of what a function was given for its map index.
+
+    :returns: None where it is no JSON, nor dates and paths: two that differ might have one text.
+    """
+    try:
+        text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), default=_to_text)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _to_text(value: Any) -> str:
+    from airflow.sdk import ObjectStoragePath
+
+    if not isinstance(value, date | timedelta | PurePath | ObjectStoragePath | UUID | Decimal):
+        raise TypeError
+    return f"{type(value).__name__} {value}"
+
+
+def describe_item(own: Iterable[str], sources: Mapping[str, str], arguments: str | None = None) -> dict[str, str]:
     """Return what the fingerprint of a mapped task's item has beside that of any request.
 
     :param own: the fields that differ by map index.
     :param sources: digests of where the files are, by the field that they are in; those that are not own are left out.
-    :param arguments: that a function was given for its index; None: no function makes the request.
+    :param arguments: of :func:`digest_arguments`; None: not known, or no function makes the request.
     """
     names = sorted(own)
-    item = {} if arguments is None else {_ITEM: compute_fingerprint({"item": [arguments]})["item"]}
+    item = {} if arguments is None else {_ITEM: arguments}
     return {_OWN: "\n".join(names)} | item | {f"{_SOURCE}{name}": sources[name] for name in names if name in sources}
 
 
