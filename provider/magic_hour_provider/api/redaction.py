@@ -28,7 +28,8 @@ _SECRETS = (
     (re.compile(r"(?i)\bbearer\s++[\w.~+/=-]++"), "Bearer ***"),
     (re.compile(r"mhk_\w++"), "mhk_***"),
     (re.compile(r"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,31}://[^\s/@:]{0,256}):[^\s/@]{1,1024}@"), r"\1:***@"),
-    (re.compile(rf"(?i)(?<![\w-])({_PARAMETER})=[^\s&]++"), r"\1=***"),
+    # Also of a link without its beginning that JSON or another link has escaped.
+    (re.compile(rf"(?i)(?:(?<![\w-])|(?<=\\u00[23][6f])|(?<=%3f|%26))({_PARAMETER})(=|%3d)[^\s&]++"), r"\1\2***"),
     # No secret, but no text for people either.
     (re.compile(r"(?i)(data:[a-z0-9/+.-]{0,100}(?:;[a-z0-9=.-]{1,64}){0,4};base64),[a-z0-9+/=_-]++"), r"\1,…"),
 )
