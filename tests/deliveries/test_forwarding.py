@@ -232,6 +232,27 @@ def test_nobody_knows_whether_it_arrived(task, route, answers):
     assert task.forward(*task.delivery())["status"] == "accepted"
 
 
+@pytest.mark.parametrize("later", ["busy", "away"])
+def test_a_retry_that_does_not_reach_the_server_either(task, route, later, monkeypatch):
+    """The first try may have been accepted, so that there is no event that may be the second one; once more may do."""
+    task.ti.next_attempt()
+    route.answers = [(502, "<html>")]
+    with pytest.raises(AirflowException, match="not known whether that has it"):
+        task.forward(*task.delivery())
+    task.ti.next_attempt()
+    route.answers = [BUSY]
+    with monkeypatch.context() as patch, socket.socket() as taken:
+        if later == "away":
+            taken.bind(("127.0.0.1", 0))
+            patch.setenv("AIRFLOW__MAGIC_HOUR__API_SERVER_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(AirflowException, match="now or by an earlier try") as failure:
+            task.forward(*task.delivery())
+    assert not isinstance(failure.value, AirflowFailException)
+    assert task.events() == []
+    route.answers = [GONE]
+    assert task.forward(*task.delivery())["event_emitted"]
+
+
 def test_a_server_that_never_answers(task, route, monkeypatch):
     """It is given up after a bounded time; as it may have read the delivery, the task fails."""
     monkeypatch.setattr(api_server, "_TIMEOUT_S", 0.2)

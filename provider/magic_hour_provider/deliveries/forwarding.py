@@ -68,9 +68,12 @@ def _forward(body: bytes, headers: Mapping[str, str], conn_id: str, received_at:
     what = f"The delivery {delivery.type} of the Magic Hour job {delivery.id}"
     if answer.acceptance is Acceptance.ACCEPTED:
         return _result("accepted", delivery, f"{what} was accepted by the API server at {address}.")
-    if answer.acceptance is Acceptance.UNKNOWN:
+    # An earlier try may have sent it and had no response: then an event here might be the second one.
+    is_repeat = answer.is_worth_another_try and (context["ti"].try_number or 0) > 1
+    if answer.acceptance is Acceptance.UNKNOWN or is_repeat:
         raise ResponseLostError(
-            f"{what} was sent to the API server at {address}; it is not known whether that has it: {answer.reason}.",
+            f"{what} was sent to the API server at {address}, now or by an earlier try; it is not known whether that "
+            f"has it: {answer.reason}.",
             next_step=f"{_POLLING}. Retry this task: the API server takes each delivery only once.",
         )
     return _leave_to_polling(
