@@ -7,6 +7,7 @@ digit. The peer polls first one interval after the submission, which is kind to 
 from __future__ import annotations
 
 import math
+import random
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from statistics import NormalDist, fmean
 
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS
 from magic_hour_provider.api.models import Job
+from magic_hour_provider.polling.durations import Durations
 from magic_hour_provider.polling.schedule import PollState, Schedule
 
 _SAMPLES = 1000
@@ -21,6 +23,8 @@ _QUANTILES = [NormalDist().inv_cdf((n + 0.5) / _SAMPLES) for n in range(_SAMPLES
 _FOR_EVER = 10.0**9
 _ACTIVE = Job(id="job", kind="image", status="rendering")
 SIGMAS = (0.5, 0.9)
+LEARNED_FROM = 150
+"""Jobs of random durations, from a fixed seed, that a schedule has learned from."""
 WRONG = (1.0, 0.5, 2.0)
 """The true median as a multiple of the one that the schedule believes in."""
 
@@ -44,17 +48,31 @@ class Cell:
     ratio: float
 
 
-def cells() -> Iterator[Cell]:
-    """Measure every polling class and every tool, with every spread and every mistake."""
-    for who, schedule in _schedules():
+def cells(*, learned: bool = False) -> Iterator[Cell]:
+    """Measure every polling class and every tool, with every spread and every mistake.
+
+    :param learned: with the schedule that the first jobs have taught, rather than the published one.
+    """
+    for who, published in _schedules():
         for sigma in SIGMAS:
             for wrong in WRONG:
-                durations = [schedule.median_s * wrong * math.exp(sigma * z) for z in _QUANTILES]
+                median = published.median_s * wrong
+                durations = [median * math.exp(sigma * z) for z in _QUANTILES]
+                schedule = _learn(published, median, sigma) if learned else published
                 poll_times = list(_poll_times(schedule, durations[-1]))
                 seen_by = [bisect_left(poll_times, duration) for duration in durations]
                 polls = fmean(seen_by) + 1
                 delay = fmean(poll_times[last] - end for last, end in zip(seen_by, durations, strict=True))
                 yield Cell(who, sigma, wrong, polls, delay, polls / _fixed_polls(durations, delay))
+
+
+def _learn(published: Schedule, median: float, sigma: float) -> Schedule:
+    known, chance = Durations(published), random.Random(1)
+    for _ in range(LEARNED_FROM):
+        schedule, takes = known.schedule, median * math.exp(sigma * chance.gauss(0, 1))
+        *active, complete = _poll_times(schedule, takes)
+        known.record(schedule, active_age_s=active[-1] if active else None, complete_age_s=complete)
+    return known.schedule
 
 
 def _schedules() -> Iterator[tuple[str, Schedule]]:

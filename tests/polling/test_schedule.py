@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from statistics import NormalDist, fmean
+from statistics import NormalDist
 
 import pytest
 
+from helpers.schedules import fixed_polls, polls_and_delay
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS
 from magic_hour_provider.api.models import Download, Job
@@ -38,28 +38,6 @@ def test_intervals_stay_inside_the_bounds():
         assert late == sorted(late), tool.slug
         assert late[-1] == high, tool.slug
         assert low <= schedule.first_poll_s() <= max(low, schedule.median_s), tool.slug
-
-
-def polls_and_delay(schedule: Schedule, durations: list[float]) -> tuple[float, float]:
-    """Return polls per job, and seconds from the end of a job to the poll that sees it."""
-    state = PollState(schedule, submitted_at=0.0, deadline=10.0**9)
-    ages = [state.first_poll_at(0.0)]
-    while ages[-1] < durations[-1]:
-        decision = state.next_action(ACTIVE, ages[-1])
-        assert decision.outcome is None
-        ages.append(decision.next_poll_at)
-    last = [bisect_left(ages, duration) for duration in durations]
-    return fmean(last) + 1, fmean(ages[n] - duration for n, duration in zip(last, durations, strict=True))
-
-
-def fixed_polls(durations: list[float], delay: float) -> float:
-    """Return polls per job at the fixed interval that sees ends as late on average."""
-    low, high = delay / 10, 10 * delay
-    for _ in range(30):
-        interval = math.sqrt(low * high)
-        late = fmean(math.ceil(one / interval) * interval - one for one in durations)
-        low, high = (interval, high) if late < delay else (low, interval)
-    return fmean(math.ceil(one / low) for one in durations)
 
 
 @pytest.mark.parametrize(("sigma", "wrong", "most"), [(0.5, 1, 0.86), (0.9, 1, 1.1), (0.5, 2, 1.1), (0.5, 0.5, 1.1)])

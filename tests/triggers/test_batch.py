@@ -69,7 +69,11 @@ def test_rows_of_released_versions_are_resumed(row):
     """Rows once written into a database are read by every later version: this file only grows."""
     one = resolve_name(row["path"].replace(".Magic", ":Magic"))(**row["kwargs"])
     assert one.serialize() == (row["path"], row["kwargs"])
-    batch = one._polled_batch()
+
+    async def main() -> PolledBatch:
+        return one._polled_batch()
+
+    batch = asyncio.run(main())
     assert batch.wait.schedule.max_interval_s == (30 if row["kwargs"].get("polling") else 10)
     assert [job.job_id for job in batch.jobs] == [job_id for job_id, _ in row["kwargs"]["jobs"]]
 

@@ -20,6 +20,7 @@ from magic_hour_provider.api.transport.http import MAX_CONNECTIONS
 from magic_hour_provider.simulator.faults.catalog import FAULTS
 from magic_hour_provider.triggers import poller as poller_module
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
+from magic_hour_provider.triggers.polled_job import PolledJob
 
 
 def submit(sim, tool: str = "text-to-video") -> str:
@@ -43,12 +44,21 @@ def trigger(airflow, job_id: str, **changes) -> MagicHourJobTrigger:
 ROWS = json.loads((DATA / "trigger_rows.json").read_text())
 
 
+def polled_job(one: MagicHourJobTrigger) -> PolledJob:
+    """Return the job that a trigger gives to its poller."""
+
+    async def main() -> PolledJob:
+        return one._polled_job()[0]
+
+    return asyncio.run(main())
+
+
 @pytest.mark.parametrize("row", ROWS, ids=[row["kwargs"]["job_id"] for row in ROWS])
 def test_rows_of_released_versions_are_resumed(row):
     """Rows once written into a database are read by every later version: this file only grows."""
     one = resolve_name(row["path"].replace(".Magic", ":Magic"))(**row["kwargs"])
     assert one.serialize() == (row["path"], row["kwargs"])
-    job, _ = one._polled_job()
+    job = polled_job(one)
     assert job.state.schedule.max_interval_s == (
         30 if row["kwargs"].get("polling") else job.state.schedule.max_interval_s
     )
@@ -62,7 +72,7 @@ def test_serialize_is_all_the_trigger_is(airflow):
     assert list(kwargs) == ["kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "deadline"]
     assert KEY not in repr(one)
     assert trigger(airflow, "abc", polling="long_video").serialize()[1]["polling"] == "long_video"
-    assert trigger(airflow, "abc", polling="of a later version")._polled_job()[0].state.schedule.max_interval_s == 5
+    assert polled_job(trigger(airflow, "abc", polling="of a later version")).state.schedule.max_interval_s == 5
 
 
 @pytest.mark.parametrize(

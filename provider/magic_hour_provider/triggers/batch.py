@@ -138,6 +138,7 @@ class MagicHourBatchTrigger(BaseTrigger):
 
     def _polled_batch(self) -> PolledBatch:
         wait = Wait.begin(
+            conn_id=self.conn_id,
             kind=self.kind,
             tool=self.tool,
             polling=self.polling,

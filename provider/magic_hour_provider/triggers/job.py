@@ -92,6 +92,7 @@ class MagicHourJobTrigger(BaseTrigger):
     def _polled_job(self) -> tuple[PolledJob, float]:
         """Return the job for the poller, and the time of its first poll."""
         wait = Wait.begin(
+            conn_id=self.conn_id,
             kind=self.kind,
             tool=self.tool,
             polling=self.polling,
@@ -100,7 +101,7 @@ class MagicHourJobTrigger(BaseTrigger):
             needs_files=self.needs_files,
         )
         state = wait.poll_state(self.submitted_at)
-        job = PolledJob(self.kind, self.job_id, state, wait.now, not_before=wait.not_before)
+        job = PolledJob(self.kind, self.job_id, state, wait.now, not_before=wait.not_before, durations=wait.durations)
         return job, wait.first_poll_at(state)
 
     async def on_kill(self) -> None:

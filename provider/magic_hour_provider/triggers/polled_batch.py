@@ -43,7 +43,8 @@ class BatchJob(PolledJob):
 
     def __init__(self, batch: PolledBatch, kind: str, job_id: str, submitted_at: float) -> None:
         wait = batch.wait
-        super().__init__(kind, job_id, wait.poll_state(submitted_at), wait.now, not_before=wait.not_before)
+        state = wait.poll_state(submitted_at)
+        super().__init__(kind, job_id, state, wait.now, not_before=wait.not_before, durations=wait.durations)
         self._batch = batch
 
     def record_poll(self, observation: Job | MagicHourError, decision: PollDecision, now: float) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job
+from magic_hour_provider.polling.durations import Durations
 from magic_hour_provider.polling.progress import Progress
 from magic_hour_provider.polling.schedule import Outcome, PollDecision, PollState
 
@@ -18,11 +19,13 @@ class PolledJob(Progress):
     :param state: the state of its wait.
     :param now: the time.
     :param not_before: when an event may be sent at the earliest.
+    :param durations: learns how long it took.
     """
 
     __slots__ = (
         "_waiter",
         "active_at",
+        "durations",
         "failure",
         "kind",
         "left",
@@ -32,10 +35,13 @@ class PolledJob(Progress):
         "rejections",
     )
 
-    def __init__(self, kind: str, job_id: str, state: PollState, now: float, *, not_before: float) -> None:
+    def __init__(
+        self, kind: str, job_id: str, state: PollState, now: float, *, not_before: float, durations: Durations
+    ) -> None:
         super().__init__(job_id, state, now)
         self.kind = kind
         self.not_before = not_before
+        self.durations = durations
         self.rejections = 0
         """Polls in a row whose key was rejected."""
         self.left = False
@@ -68,6 +74,12 @@ class PolledJob(Progress):
             self.outcome = decision.outcome
         if (message := self.on_poll(observation, decision, now)) is not None:
             self._set_message(message)
+
+    def record_duration(self, now: float) -> None:
+        """Record how long it took, as a poll has just seen it complete."""
+        began_at = self.state.submitted_at
+        active_age_s = None if self.active_at is None else self.active_at - began_at
+        self.durations.record(self.state.schedule, active_age_s=active_age_s, complete_age_s=now - began_at)
 
     def end(self, outcome: Outcome, words: str, now: float) -> None:
         """End the wait without a poll."""

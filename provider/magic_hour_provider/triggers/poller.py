@@ -198,9 +198,11 @@ class JobPoller:
         if decision is None:
             decision = job.state.next_action(observation, now)
         outcome = decision.outcome
-        if outcome is not None and outcome.status == COMPLETE and job.active_at is not None:
-            # Somewhere between the poll before and this one: the middle is the best guess.
-            self._metrics.record_latency(max(now, job.not_before) - (job.active_at + now) / 2)
+        if outcome is not None and outcome.status == COMPLETE:
+            job.record_duration(now)
+            if job.active_at is not None:
+                # Somewhere between the poll before and this one: the middle is the best guess.
+                self._metrics.record_latency(max(now, job.not_before) - (job.active_at + now) / 2)
         job.record_poll(observation, decision, now)
         if outcome is None:
             self._push(job, decision.next_poll_at)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from functools import cache
+from weakref import WeakKeyDictionary
 
 from magic_hour_provider import clock
 from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, default_polling_class
+from magic_hour_provider.polling.durations import Durations
 from magic_hour_provider.polling.schedule import PollState, Schedule
 from magic_hour_provider.triggers.resume_delay import resume_delay_s
 
+# The one that has gone unused for longest makes room for a new one.
+_MAX_HISTOGRAMS = 500
+_histograms: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, str], Durations]] = WeakKeyDictionary()
 
-@cache
-def _schedule(tool: str, kind: str, polling: str | None) -> Schedule:
-    known = TOOLS.get(tool)
+
+def _find_durations(conn_id: str, tool: str, kind: str, polling: str | None) -> Durations:
+    """Return what this event loop has seen of such jobs: of one connection, as the speed of accounts differs."""
     # A class that only a newer version knows is the default one here.
     polling_class = POLLING_CLASSES.get(polling or "") or default_polling_class(tool, kind)
-    return Schedule.of(polling_class, known)
+    histograms = _histograms.setdefault(asyncio.get_running_loop(), {})
+    key = conn_id, tool, polling_class.name
+    found = histograms.pop(key, None) or Durations(Schedule.of(polling_class, TOOLS.get(tool)))
+    histograms[key] = found  # the newest last
+    if len(histograms) > _MAX_HISTOGRAMS:
+        del histograms[next(iter(histograms))]
+    return found
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,8 @@ class Wait:
     The machine's clock is read once, by :meth:`begin`; from then on time is counted by one that nobody sets, so that
     a jump ends no wait and begins no burst.
 
-    :param schedule: the jobs' polling intervals.
+    :param durations: what is known of how long such jobs take.
+    :param schedule: the jobs' polling intervals, which follow from that.
     :param now: the time when it began.
     :param began_at: the same by the machine's clock, in seconds since 1970.
     :param deferred_at: when the task deferred.
@@ -35,6 +47,7 @@ class Wait:
     :param needs_files: False: nobody waits for a link that is missing.
     """
 
+    durations: Durations
     schedule: Schedule
     now: float
     began_at: float
@@ -47,6 +60,7 @@ class Wait:
     def begin(
         cls,
         *,
+        conn_id: str,
         kind: str,
         tool: str,
         polling: str | None,
@@ -56,17 +70,20 @@ class Wait:
     ) -> Wait:
         """Begin the wait.
 
+        :param conn_id: their connection.
         :param kind: the jobs' kind.
         :param tool: slug of their tool, or their kind where the tool is not known.
         :param polling: name of the polling class; None: the tool's default.
         :param deferred_at: time of the deferral, in seconds since 1970.
         :param deadline: when to give up, in seconds since 1970.
         """
+        durations = _find_durations(conn_id, tool, kind, polling)
         monotonic, now = clock.current().monotonic(), clock.current().now()
         # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
         left = min(deadline - now, deadline - deferred_at)
         return cls(
-            schedule=_schedule(tool, kind, polling),
+            durations=durations,
+            schedule=durations.schedule,
             now=monotonic,
             began_at=now,
             deferred_at=monotonic - max(0.0, now - deferred_at),
