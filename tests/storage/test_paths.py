@@ -22,10 +22,20 @@ def test_many_tasks_try_one_folder_at_once(tmp_path):
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
-@pytest.mark.parametrize("folder", ["/proc/nowhere", "nosuch://bucket/x", "s3://no_such_connection@bucket/x"])
-def test_a_folder_that_cannot_be_written(folder):
-    """Whatever its storage says, the person reads one sentence with the folder in it."""
-    with pytest.raises(InvalidInputError, match="cannot be written"):
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("/proc/nowhere", r"/proc/nowhere' cannot be written .* See to the folder, its connection"),
+        ("nosuch://bucket/x", r"nosuch://bucket/x' cannot be written .* See to the folder, its connection"),
+        (
+            "s3://no_such@bucket/x",
+            r"bucket/x' cannot be used: there is no Airflow connection 'no_such'.* Make that connection",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_written(folder, words):
+    """Whatever its storage says, the person reads the folder, the reason and what to do."""
+    with pytest.raises(InvalidInputError, match=words):
         check_folder(folder)
 
 
@@ -143,7 +153,7 @@ def test_a_folder_that_climbs_out(folder):
 @pytest.mark.parametrize("folder", ["{}/50%?", "{}/a#", "{}/x?#y"])
 def test_a_folder_that_airflow_reads_as_another_one(place, folder):
     """Airflow's paths drop an empty query and fragment: the files would be in another folder than the one named."""
-    with pytest.raises(InvalidInputError, match=r"cannot be written .*Airflow reads it as"):
+    with pytest.raises(InvalidInputError, match=r"cannot be used: Airflow reads it as"):
         check_folder(folder.format(place.uri))
     assert place.names() == []
 

@@ -324,6 +324,8 @@ def job_error(
             f"Magic Hour finds no {job.kind} job {job.id}: the id is mistyped, the job is of another kind or deleted, "
             "or it belongs to another account than the connection's key. This task pays for nothing.",
             charge=Charge.NONE,
+            next_step="Take the job's address from the library of that account, https://magichour.ai/my-library, and "
+            "give it as it is.",
         )
     renewal = "clear it to make and pay for a new job" if paid_here else "make it again where it was made"
     if job.status == CANCELED:

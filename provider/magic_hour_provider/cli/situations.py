@@ -33,7 +33,7 @@ def describe_situation(situation: Situation, contents: Sequence[PlaceContents]) 
         "record_state": record.state if record else None,
         "tool": situation.tool,
         "job": record.job_id if record else None,
-        "tag": record.tag if record else next(iter(situation.tags), None),
+        "tag": (record.tag or None) if record else next(iter(situation.tags), None),
         "name": record.name if record else None,
         "connection": situation.conn_id,
         "credits_charged": record.credits_charged if record else None,

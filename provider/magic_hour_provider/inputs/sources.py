@@ -141,7 +141,8 @@ def _naming_file(one: Input) -> Iterator[None]:
     except Exception as error:
         words = f"{one.label}: the file {shorten(one.uri)} cannot be read ({redact(describe_error(error), limit=500)})."
         if is_permanent(error):
-            raise InvalidInputError(words) from error
+            advice = "Check its address, and that every worker may read it; then clear the task."
+            raise InvalidInputError(words, next_step=advice) from error
         raise TransferError(words, charge=Charge.NONE, next_step="A retry may find its storage back.") from error
 
 

@@ -73,7 +73,10 @@ def _check_connection(uri: str) -> None:
         try:
             BaseHook.get_connection(conn_id)
         except AirflowNotFoundException:
-            raise InvalidInputError(f"there is no Airflow connection {conn_id!r}, which {uri!r} names") from None
+            raise InvalidInputError(
+                f"there is no Airflow connection {conn_id!r}, which {uri!r} names",
+                next_step="Make that connection, or name another one before the @.",
+            ) from None
 
 
 def _attach_memory() -> None:
@@ -127,10 +130,14 @@ def check_folder(folder: str) -> None:
     _check_words(folder)
     try:
         _probe(open_path(folder))
+    except InvalidInputError as error:
+        words = f"output_path {folder!r} cannot be used: {error.message}"
+        raise InvalidInputError(words, next_step=error.next_step) from error.__cause__
     except Exception as error:  # each storage library has errors of its own
         words = f"output_path {folder!r} cannot be written ({describe_error(error)})."
         if is_permanent(error):
-            raise InvalidInputError(words) from error
+            advice = "See to the folder, its connection and its permissions, or name another one; then clear the task."
+            raise InvalidInputError(words, next_step=advice) from error
         raise TransferError(words, charge=Charge.NONE, next_step="A retry may find its storage back.") from error
 
 

@@ -8,7 +8,7 @@ from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.batch.run.results import read_results
 
 
-@pytest.mark.parametrize("manifest", [{}, {"results": None}, {"results": ""}, ""])
+@pytest.mark.parametrize("manifest", [{}, {"results": None}, {"results": ""}, "", None])
 def test_what_is_no_manifest(manifest):
     """It says what to give."""
     with pytest.raises(InvalidInputError, match=r"nothing was charged\. Give read_results\(\) the output"):

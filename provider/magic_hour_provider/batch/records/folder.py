@@ -41,7 +41,8 @@ class RecordFolder:
         try:
             self._root = open_folder(self.uri)
         except InvalidInputError as error:
-            raise InvalidInputError(f"output_path {output_path!r} cannot be used: {error.message}") from error
+            words = f"output_path {output_path!r} cannot be used: {error.message}"
+            raise InvalidInputError(words, next_step=error.next_step) from error
 
     def locate(self, name: str) -> str:
         """Name a file for a person."""

@@ -106,7 +106,7 @@ def _row(item: Item, state: ItemState, step: ItemStep | None, counts: Counts) ->
     return {name: value for name, value in row.items() if value is not None}
 
 
-def read_results(manifest: Mapping[str, Any] | str) -> Iterator[dict[str, Any]]:
+def read_results(manifest: Mapping[str, Any] | str | None) -> Iterator[dict[str, Any]]:
     """Yield what has become of each item of a batch, in the order of its rows.
 
     .. code-block:: python
@@ -115,17 +115,18 @@ def read_results(manifest: Mapping[str, Any] | str) -> Iterator[dict[str, Any]]:
         def complete(manifest):
             return [one["media"][0]["uri"] for one in read_results(manifest) if one["status"] == "complete"]
 
-    :param manifest: what the batch's task returned, or the address of its results.
+    :param manifest: what the batch's task returned, its XCom ``magic_hour_batch``, or the address of its results.
     :returns: for each item ``item_id``, ``row``, ``status`` (``complete``, ``failed``, ``unknown``, ``running``,
         ``left_out``), ``files``, ``media`` and, where known, ``id``, ``credits_charged``, ``message``; and ``key``,
         where the records of an item have another name than its id.
     :raises InvalidInputError: it is no such manifest, or the file is not there.
     """
-    uri = manifest if isinstance(manifest, str) else manifest.get("results")
+    uri = manifest.get("results") if isinstance(manifest, Mapping) else manifest
     if not isinstance(uri, str) or not uri:
         raise InvalidInputError(
             "What a MagicHourBatchOperator returned is needed, with its 'results'.",
-            next_step="Give read_results() the output of the batch's task, whole.",
+            next_step="Give read_results() the output of the batch's task, whole. A batch that failed has no "
+            "output: its XCom magic_hour_batch has 'results' too.",
         )
     try:
         file = open_path(uri).open("rb")
