@@ -144,6 +144,12 @@ def image_cases() -> list[tuple[str, dict[str, Any], int]]:
 
 CASES = [*video_cases(), *image_cases(), *OTHERS]
 UNKNOWN = [
+    # How much is asked for, in a field that the tool is not known to have, or none of it.
+    ("text-to-video", {"model": "wan-2.2", "resolution": "480p", "end_seconds": 60, "duration": 0.1}),
+    ("text-to-video", {"model": "wan-2.2", "resolution": "480p", "end_seconds": 60, "start_seconds": 59}),
+    ("photo-colorizer", {"image_count": 0}),
+    ("ai-image-generator", {"model": "flux-schnell", "resolution": "640px", "image_count": 0}),
+    ("ai-music-generator", {"duration": 0}),
     ("text-to-video", TEN_SECONDS),  # the model that is taken then changes, and so does the resolution
     ("text-to-video", TEN_SECONDS | {"model": "kling-3.0"}),
     ("text-to-video", TEN_SECONDS | {"model": "wan-3.0", "resolution": "720p"}),  # newer than the page

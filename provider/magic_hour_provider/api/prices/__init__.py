@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from magic_hour_provider.api.catalog import Tool, get_tool
-from magic_hour_provider.api.prices.table import compute_credits, find_published_price
+from magic_hour_provider.api.prices.table import COUNTED, compute_credits, find_published_price
 
 
 class Estimate(NamedTuple):
@@ -49,6 +49,10 @@ def estimate(
     """
     if observed is not None:
         return Estimate(observed, "observed")
-    price = find_published_price(get_tool(tool), request)
+    tool = get_tool(tool)
+    known = tool.schema.get("properties") or COUNTED
+    if any(name in request and name not in known for name in COUNTED):
+        return UNKNOWN_PRICE  # a field that the tool is not known to have: whether the service counts it is not, either
+    price = find_published_price(tool, request)
     credits = compute_credits(price, request, media_seconds=media_seconds) if price is not None else None
     return Estimate(credits, "published") if credits is not None else UNKNOWN_PRICE

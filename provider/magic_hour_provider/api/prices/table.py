@@ -19,6 +19,8 @@ from magic_hour_provider.api.catalog import Tool
 ESTIMATED_FPS = 30.0
 """Frames a second that the service assumes before it has seen the video; the charge settles to what was rendered."""
 
+COUNTED = ("image_count", "duration", "start_seconds", "end_seconds")
+"""Fields of a request that say how much it asks for."""
 _LARGEST = 1e9  # what is more is no number of seconds or images that a service takes
 _TEXT = "style.prompt"  # of the tools that are charged by the character
 
@@ -90,7 +92,7 @@ def compute_credits(
             given = _number_at(request, price.fps) if price.fps else None
             rate = given if given is not None else ESTIMATED_FPS
             units *= min(rate, fps) if fps is not None else rate
-    if units is None:
+    if not units:  # of nothing nobody knows what the service makes
         return None
     # Rounded first, as 0.1 credits times 30 characters is a hair above 3 in floating point.
     return math.ceil(round(price.credits * units, 6))
