@@ -72,6 +72,8 @@ def test_what_is_written_is_read():
         ("2026-11-25T12:00:00Z", None),
         ("soon", None),
         ("", None),
+        ("Wed, 25 Nov 99999999999 12:00:00 GMT", None),
+        ("Wed, 25 Nov 2026 12:00:00 +99999999999999999999", None),
     ],
 )
 def test_dates_of_http_headers(text, seconds):

@@ -196,6 +196,20 @@ def test_saved_items_are_read_to_the_last_page(sim):
     assert all(item["type"] == "voice" for item in voices)
 
 
+def test_pages_of_saved_items_that_lead_in_a_circle():
+    """Each page is read once, also where the last one names an earlier one as the next."""
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params.get("cursor"))
+        following = {None: "a", "a": "b", "b": "a"}[asked[-1]]
+        return httpx.Response(200, json={"items": [{"id": f"of {asked[-1]}"}], "next_cursor": following})
+
+    with MagicHourClient(api_key=KEY, transport=httpx.MockTransport(answer)) as client:
+        assert len(client.list_saved_items()) == 3
+    assert asked == [None, "a", "b"]
+
+
 def test_a_file_that_cannot_be_uploaded(sim, tmp_path):
     """Missing and empty files, folders and unknown extensions are refused before anything is sent."""
     (tmp_path / "notes.txt").write_text("x")

@@ -23,6 +23,12 @@ def test_parts_that_are_missing_leave_no_gap():
     assert str(errors.InvalidInputError("x is wrong.")) == f"x is wrong. {Charge.NONE.sentence}"
 
 
+def test_a_message_can_be_stored():
+    """A file's name may hold half a character or NUL, which no database takes: they are replaced."""
+    error = errors.TransferError("No file \udcff.", next_step="See \0.")
+    assert str(error) == "No file \ufffd. See \ufffd."
+
+
 def test_what_is_learned_later_is_appended():
     """The message and the next step grow; the charge is that of all of it, once."""
     error = errors.InvalidInputError("x is wrong.", next_step="Correct x.")

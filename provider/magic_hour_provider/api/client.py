@@ -160,13 +160,13 @@ class MagicHourClient(_Client[httpx.BaseTransport]):
         """Return all saved characters, voices and so on, of one type or of all."""
         items: list[dict[str, Any]] = []
         cursor: str | None = None
-        while True:
+        seen: set[str | None] = set()
+        while cursor not in seen or not seen:
+            seen.add(cursor)
             request = protocol.saved_items_request(type=type, limit=100, cursor=cursor)
-            page, following = protocol.read_saved_items(self._send(request, "asking for the saved items"))
+            page, cursor = protocol.read_saved_items(self._send(request, "asking for the saved items"))
             items += page
-            if following is None or following == cursor:
-                return items
-            cursor = following
+        return items
 
     def create_upload_urls(self, items: Sequence[tuple[str, str]]) -> list[UploadLink]:
         """Return an upload link for each (type, extension), such as ``("image", "png")``."""

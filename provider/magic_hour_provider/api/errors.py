@@ -325,6 +325,6 @@ _TWO_ENDS = r"((?<!\.)\.|\.{3}|[!?…])([`'\"]?)\.(?=\s|\Z)"
 
 def _to_words(text: str) -> str:
     # Its patterns take long to compile, and whoever parses a DAG file needs none.
-    from magic_hour_provider.api.redaction import redact
+    from magic_hour_provider.api.redaction import clean_text, redact
 
-    return re.sub(_TWO_ENDS, r"\1\2", redact(text)).replace(".). ", "). ")
+    return re.sub(_TWO_ENDS, r"\1\2", clean_text(redact(text))).replace(".). ", "). ")

@@ -34,6 +34,13 @@ _SECRETS = (
     (re.compile(r"(?i)(data:[a-z0-9/+.-]{0,100}(?:;[a-z0-9=.-]{1,64}){0,4};base64),[a-z0-9+/=_-]++"), r"\1,…"),
 )
 
+_UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
+
+
+def clean_text(text: str) -> str:
+    """Return a text that every database, log and file takes: half character pairs and NUL are replaced."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
 
 def redact(text: str, *, limit: int = MAX_LENGTH) -> str:
     """Return a text without keys, passwords and the queries of its links.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,12 +12,11 @@ import httpx
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.errors import Charge, RequestFailure, describe_credits, describe_error
 from magic_hour_provider.api.models import CANCELED, ERROR, GONE, Job, library_url
-from magic_hour_provider.api.redaction import redact
+from magic_hour_provider.api.redaction import clean_text, redact
 from magic_hour_provider.times import parse_http_date
 
 _MAX_SHOWN = 300  # characters of an unexpected response shown to a person
 _MAX_RETRY_AFTER_S = 3600.0
-_UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
 
 class Response(NamedTuple):
@@ -51,7 +49,12 @@ def describe(response: Response) -> str:
     return f"HTTP {response.status}, {kind}, {f'body {text!r}' if text else 'an empty body'}"
 
 
-_DECODER = json.JSONDecoder(strict=False)  # json.loads would make one for each response
+def _parse_int(digits: str) -> int | float:
+    # Python refuses to read thousands of digits, and would lose what stands beside them.
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_int=_parse_int)  # json.loads would make one for each response
 
 
 def json_object(response: Response) -> dict[str, Any] | None:
@@ -60,7 +63,7 @@ def json_object(response: Response) -> dict[str, Any] | None:
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in a body, its texts cleaned as :func:`clean_text` does; None if it holds none.
+    """Return the JSON object in a body, its texts cleaned as by :func:`.redaction.clean_text`; None if it holds none.
 
     A byte order mark, a byte that is no UTF-8 or a control character in a text hides nothing else: the id beside it
     may be that of a paid job.
@@ -108,11 +111,6 @@ def is_own_error(response: Response) -> bool:
         return False
     from_gateway = any(response.headers.get(name) is not None for name in _GATEWAY_HEADERS)
     return not from_gateway and message.strip().rstrip(".").lower() not in _GATEWAY_MESSAGES
-
-
-def clean_text(text: str) -> str:
-    """Return a text that every database, log and file takes: half character pairs and NUL are replaced."""
-    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def _clean(value: Any) -> Any:

@@ -222,6 +222,27 @@ def test_redirects_are_followed_without_our_key():
         fetched(client)
 
 
+@pytest.mark.parametrize("where", ["//[", "http://[", "//\u2100.example/", "http://a..b/"])
+def test_a_redirect_that_leads_nowhere(where):
+    """The link cannot be used: another one is asked for, and without one the error is ours."""
+    to = [httpx.Response(302, headers={"location": where.encode()}), UnicodeError("label empty or too long")]
+    client, sent = answers(*to)
+    with pytest.raises(TransferError, match="cannot be used"):
+        fetched(client)
+    client, sent = answers(*to[: len(sent)], part(0))
+    assert fetched(client, refresh_link=lambda link: link) == FILE
+
+
+@pytest.mark.parametrize("status", [206, 416])
+def test_a_size_of_thousands_of_digits_is_none(status, clock):
+    """It is no size that anybody has, so the answer is not the one that was asked for."""
+    headers = {"content-type": "image/png", "content-range": f"bytes {'0-1' if status == 206 else '*'}/{'9' * 5000}"}
+    client, sent = answers(*[httpx.Response(status, content=FILE, headers=headers) for _ in range(5)])
+    with pytest.raises(TransferError):
+        fetched(client)
+    assert 1 < len(sent) <= 5
+
+
 @pytest.mark.parametrize(
     ("expires_at", "is_over"),
     [

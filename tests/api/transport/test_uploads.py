@@ -22,6 +22,7 @@ from magic_hour_provider.api.errors import (
     ResponseLostError,
     TransferError,
 )
+from magic_hour_provider.api.models import UploadLink
 from magic_hour_provider.api.transport.uploads import (
     MAX_PARALLEL_UPLOADS,
     RETRY_DELAYS_S,
@@ -253,3 +254,10 @@ def test_no_signed_link_is_shown(sim):
         upload_all(client, [source(b"x")])
     assert "hush" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example"])
+def test_a_link_to_no_name_of_a_host(host):
+    """Python refuses the name before any request: the upload failed, and nothing was charged."""
+    with MagicHourClient(api_key=KEY) as client, pytest.raises(TransferError, match="UnicodeError"):
+        client.upload_to(UploadLink(f"http://{host}/x", "api-assets/x"), io.BytesIO(b"x"), 1)

@@ -19,7 +19,7 @@ from magic_hour_provider.plugin.media_tab.charges import describe_reason
 from magic_hour_provider.plugin.media_tab.snapshot import TaskSnapshot
 from magic_hour_provider.plugin.media_tab.task_details import error_of, job_of
 from magic_hour_provider.plugin.state_store import get_state_store_model
-from magic_hour_provider.plugin.web.sanitize import to_safe_json
+from magic_hour_provider.plugin.web.sanitize import flatten_request, to_safe_json
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 REQUEST = {"image_count": 1, "model": "flux", "style": {"prompt": "a lighthouse"}, "aspect_ratio": "16:9"}
@@ -414,3 +414,11 @@ def test_plain_is_redacted_json():
         "a": [None, None, 1.5, None, True, "…"]
     }
     assert to_safe_json(SIGNED) == redact(SIGNED)
+
+
+def test_a_request_of_names_that_are_empty():
+    """An object in an object in an object, without names: the other fields are shown all the same."""
+    value: dict[str, object] = {"prompt": "a cat"}
+    for _ in range(400):
+        value = {"": value}
+    assert flatten_request({"style": {"prompt": "a cat"}, "": value}) == [{"name": "style.prompt", "value": "a cat"}]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, runtime_checkable
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import httpx
 
@@ -19,6 +19,7 @@ from magic_hour_provider.api.errors import TransferError
 from magic_hour_provider.api.models import Download
 from magic_hour_provider.api.responses import retry_after
 from magic_hour_provider.api.transport.checksums import expected_checksums
+from magic_hour_provider.api.transport.http import UNUSABLE_ADDRESS, join_address
 from magic_hour_provider.times import parse_time
 
 log = logging.getLogger(__name__)
@@ -195,7 +196,7 @@ class _Transfer:
                 if not self._is_complete(response):
                     self._read_head(response)
                     self._read_body(response)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+        except (*UNUSABLE_ADDRESS, httpx.LocalProtocolError) as error:
             raise _LinkRejectedError(f"A download link cannot be used ({type(error).__name__}).") from None
         except httpx.RequestError as error:
             raise _TransientError(f"A download broke off after {self._size} bytes ({type(error).__name__}).") from None
@@ -212,8 +213,7 @@ class _Transfer:
                 if not response.has_redirect_location:
                     yield response
                     return
-                location = response.headers["location"]
-                url = location if re.match("[a-z]+://", location) else urljoin(url, location)
+                url = join_address(url, response.headers["location"])
             finally:
                 response.close()
         raise _LinkRejectedError("A download link led from one address to the next without an end.")
@@ -224,7 +224,7 @@ class _Transfer:
         if status in (200, 206):
             return False
         if status == 416:
-            length = re.fullmatch(r"(?i)bytes\s+\*/(\d+)", response.headers.get("content-range", ""))
+            length = re.fullmatch(r"(?i)bytes\s+\*/(\d{1,18})", response.headers.get("content-range", ""))
             if length is not None and int(length[1]) == self._size:
                 return True
             if self._size == 0:
@@ -244,7 +244,7 @@ class _Transfer:
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if not _MEDIA.fullmatch(content_type) and not _UNKNOWN.fullmatch(content_type):
             raise _LinkRejectedError(_NO_FILE)
-        part = re.fullmatch(r"(?i)bytes\s+(\d+)-\d+/(\d+|\*)", headers.get("content-range", ""))
+        part = re.fullmatch(r"(?i)bytes\s+(\d{1,18})-\d+/(\d{1,18}|\*)", headers.get("content-range", ""))
         if response.status_code == 206:
             other = self._size and (headers.get("etag") or self._etag) != self._etag
             if part is None or int(part[1]) != self._size or other:

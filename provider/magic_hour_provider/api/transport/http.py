@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urljoin
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -174,6 +176,23 @@ def new_client(**options: Any) -> httpx.Client:
             next_step="Use a proxy such as http://host:3128 (a SOCKS proxy needs the package httpx[socks]); NO_PROXY "
             "takes names and addresses without brackets, such as ::1.",
         ) from None
+
+
+UNUSABLE_ADDRESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)
+"""What httpx raises for an address to which nothing can be sent; Python itself refuses some names of hosts."""
+
+
+def join_address(url: str, location: str) -> str:
+    """Return the address to which a redirect leads.
+
+    :param url: the address that was asked.
+    :param location: of the response; an absolute one stays as it is, byte for byte.
+    :raises httpx.InvalidURL: it is none.
+    """
+    try:
+        return location if re.match("[a-z]+://", location) else urljoin(url, location)
+    except ValueError as error:
+        raise httpx.InvalidURL(str(error)) from None
 
 
 def headers(api_key: str) -> dict[str, str]:

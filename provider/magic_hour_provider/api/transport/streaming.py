@@ -9,6 +9,7 @@ import httpx
 
 from magic_hour_provider.api.errors import Charge, InputChangedError, TransferError
 from magic_hour_provider.api.models import UploadLink
+from magic_hour_provider.api.transport.http import UNUSABLE_ADDRESS
 
 _PIECE = 2 * 1024 * 1024  # bytes in memory at a time; an object store is asked once for each
 _STILL_WRITTEN = "Something still writes to it: start the task when the file is complete."
@@ -60,7 +61,7 @@ def upload(http: httpx.Client, link: UploadLink, source: Readable, size: int, na
             headers={"Content-Length": str(size)},
             follow_redirects=False,
         )
-    except (httpx.RequestError, httpx.InvalidURL) as error:
+    except (httpx.RequestError, *UNUSABLE_ADDRESS) as error:
         raise TransferError(
             f"{name}: the upload broke off ({type(error).__name__}).",
             charge=Charge.NONE,

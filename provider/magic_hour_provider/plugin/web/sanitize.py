@@ -50,9 +50,9 @@ def parse_number(text: str | None) -> float | None:
         return None
 
 
-def flatten_request(value: Any, path: str = "") -> list[dict[str, Any]]:
+def flatten_request(value: Any, path: str = "", depth: int = 0) -> list[dict[str, Any]]:
     """Return a request as rows of dotted field names and values, as Magic Hour's documentation writes them."""
-    if isinstance(value, Mapping) and value and path.count(".") < _MAX_DEPTH:
+    if isinstance(value, Mapping) and value and depth <= _MAX_DEPTH:
         inside = ((f"{path}.{name}" if path else str(name), inner) for name, inner in list(value.items())[:_MAX_WIDTH])
-        return [row for name, inner in inside for row in flatten_request(inner, name)][:_MAX_WIDTH]
+        return [row for name, inner in inside for row in flatten_request(inner, name, depth + 1)][:_MAX_WIDTH]
     return [{"name": to_safe_json(path), "value": to_safe_json(value)}] if path else []
