@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ for _name in list(os.environ):
     if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__MAGIC_HOUR__")) or _name == "MAGIC_HOUR_API_KEY":
         del os.environ[_name]
 
-from helpers import durability, s3  # noqa: E402
+from helpers import clouds, durability, s3  # noqa: E402
 
 s3.keep_on_loopback()
 durability.keep_in_memory()
@@ -28,7 +29,7 @@ import pytest  # noqa: E402
 
 from helpers import money_report  # noqa: E402
 from helpers.attempts import Connected, TaskInstance  # noqa: E402
-from helpers.places import PLACES, Place  # noqa: E402
+from helpers.places import CLOUDS, PLACES, Place  # noqa: E402
 from helpers.samples import KEY  # noqa: E402
 from helpers.sentences import watch_errors, watching_logs  # noqa: E402
 from helpers.stores import LEDGERS, Store, StoredFiles  # noqa: E402
@@ -83,14 +84,65 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[s3.Bucke
     one.empty()
 
 
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+@pytest.fixture(scope="session")
+def google() -> Iterator[str]:
+    """The address of a Google Cloud Storage on loopback that refuses taken names."""
+    with pytest.MonkeyPatch.context() as patch, clouds.serving_google(patch, has_conditions=True) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[Any]:
+    """The file system of an Azurite account on loopback."""
+    with clouds.serving_azure() as files:
+        yield files
+
+
+@pytest.fixture(scope="session")
+def s3_refused() -> Iterator[str]:
+    """The address of an S3 that says that it has no conditional writes."""
+    with s3.serving("refused") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def s3_ignored() -> Iterator[str]:
+    """The address of an S3 that passes over conditions in silence."""
+    with s3.serving("ignored") as address:
+        yield address
+
+
+@pytest.fixture(params=[*PLACES, *(pytest.param(cloud, marks=pytest.mark.long) for cloud in CLOUDS)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Each kind of place that files can be stored in."""
-    if request.param == "s3":
-        return Place.s3(request.getfixturevalue("bucket"))
-    return (
-        Place.local(tmp_path / "out") if request.param == "local" else Place.memory(f"{tmp_path.name}-{id(tmp_path)}")
-    )
+    if request.param in CLOUDS:
+        yield from request.getfixturevalue("cloud_place")(request.param)
+    elif request.param == "s3":
+        yield Place.s3(request.getfixturevalue("bucket"))
+    elif request.param == "local":
+        yield Place.local(tmp_path / "out")
+    else:
+        yield Place.memory(f"{tmp_path.name}-{id(tmp_path)}")
+
+
+@pytest.fixture
+def cloud_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Iterator[Place]]:
+    """Open an empty place in one of the clouds."""
+
+    def opened(kind: str) -> Iterator[Place]:
+        name = f"media-{uuid.uuid4().hex[:12]}"
+        if kind in ("gs", "abfs"):
+            served = request.getfixturevalue("google" if kind == "gs" else "azure")
+            yield from clouds.opening(kind, served, name)
+            return
+        address = request.getfixturevalue(kind.replace("-", "_"))
+        conn_id = kind.replace("-", "_")
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", s3.connection(address))
+        bucket = s3.Bucket(address, conn_id)
+        yield Place.s3(bucket, "unable" if kind == "s3-refused" else "replaced")
+        bucket.empty()
+
+    return opened
 
 
 @pytest.fixture(params=LEDGERS)

@@ -14,6 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
+from helpers.places import Place
+
+CONN_ID = "cloud"
+
 # What everybody's Azurite has: https://learn.microsoft.com/azure/storage/common/storage-connect-azurite
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -49,16 +53,60 @@ def google_files(endpoint: str, credentials: Any = None) -> Any:
 
 
 @contextmanager
-def serving_google(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Run a Google Cloud Storage in this process; give its address."""
+def serving_google(monkeypatch: pytest.MonkeyPatch, *, has_conditions: bool = False) -> Iterator[str]:
+    """Run a Google Cloud Storage in this process; give its address.
+
+    :param has_conditions: whether it keeps to ``ifGenerationMatch=0``, as Google does and the emulator alone does not.
+    """
     monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks by gRPC, which the emulator does not speak
     pytest.importorskip("gcsfs")
     server = pytest.importorskip("gcp_storage_emulator.server").create_server("127.0.0.1", 0, in_memory=True)
+    if has_conditions:
+        _keep_conditions(server, monkeypatch)
     server.start()
     try:
         yield f"http://127.0.0.1:{server._api._httpd.server_address[1]}"
     finally:
         server.stop()
+
+
+def _keep_conditions(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse names that are taken, at the end of an upload, and cancel uploads; it answers one request at a time."""
+    from gcp_storage_emulator import exceptions
+    from gcp_storage_emulator.handlers import objects
+    from gcp_storage_emulator.server import Router
+
+    class TakenError(exceptions.Conflict):  # type: ignore[misc]
+        """The condition does not hold."""
+
+    storage, is_new = server._storage, [False]
+    handle, create, conflict = Router.handle, storage.create_file, objects._handle_conflict
+
+    def handling(router: Any, method: str) -> None:
+        request = router._request_handler
+        is_new[0] = "ifGenerationMatch=0" in request.path
+        if (
+            method == "DELETE" and "upload_id=" in request.path
+        ):  # https://cloud.google.com/storage/docs/performing-resumable-uploads
+            request.send_response(499)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+        else:
+            handle(router, method)
+
+    def creating(bucket: str, name: str, *arguments: Any) -> None:
+        if is_new[0] and name in storage.objects.get(bucket, {}):
+            raise TakenError("At least one of the pre-conditions you specified did not hold.")
+        create(bucket, name, *arguments)
+
+    def answering(response: Any, error: Exception) -> None:
+        conflict(response, error)
+        if isinstance(error, TakenError):
+            response.status = 412
+
+    monkeypatch.setattr(Router, "handle", handling)
+    monkeypatch.setattr(storage, "create_file", creating)
+    monkeypatch.setattr(objects, "_handle_conflict", answering)
 
 
 @contextmanager
@@ -67,7 +115,7 @@ def serving_azure() -> Iterator[Any]:
     command = shutil.which("azurite-blob")
     if command is None:
         pytest.skip("Azurite is not installed: npm install --global azurite")
-    adlfs = pytest.importorskip("adlfs")
+    pytest.importorskip("adlfs")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -83,7 +131,37 @@ def serving_azure() -> Iterator[Any]:
                 time.sleep(0.1)
         where = f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
         account = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
-        yield adlfs.AzureBlobFileSystem(connection_string=account + where)
+        yield azure_files(account + where)
     finally:
         process.terminate()
         process.wait(30)
+
+
+def azure_files(connection_string: str) -> Any:
+    """Return another file system of an account."""
+    import adlfs
+
+    return adlfs.AzureBlobFileSystem(connection_string=connection_string, skip_instance_cache=True)
+
+
+def attach_files(protocol: str, served: str) -> None:
+    """Make a cloud known to Airflow in this process, as ``gs://cloud@bucket`` and ``abfs://cloud@container``.
+
+    :param served: the emulator's address, or the account's connection string.
+    """
+    from airflow.sdk.io import attach
+
+    files = google_files(served) if protocol == "gs" else azure_files(served)
+    attach(protocol, conn_id=CONN_ID, fs=files)
+
+
+def opening(protocol: str, served: Any, name: str) -> Iterator[Place]:
+    """Give a place in a bucket or container that is made for it, and removed."""
+    address = served if protocol == "gs" else served.connection_string
+    attach_files(protocol, address)
+    files = google_files(address) if protocol == "gs" else azure_files(address)
+    files.mkdir(name)
+    yield Place.cloud(f"{protocol}://{CONN_ID}@{name}/out", files, name)
+    files.invalidate_cache()
+    for path in files.find(name):
+        files.rm_file(path)

@@ -10,6 +10,8 @@ from typing import Any
 from fsspec.implementations.memory import MemoryFileSystem
 
 PLACES = ("local", "memory", "s3")
+CLOUDS = ("gs", "abfs", "s3-refused", "s3-ignored")
+"""Google Cloud Storage, Azure, and S3 without conditional writes: said so, or passed over in silence."""
 
 
 class PrivateMemory(MemoryFileSystem):
@@ -31,6 +33,8 @@ class Place:
     :param read: returns a file's bytes.
     :param write: puts a file there.
     :param unfinished: names uploads that were begun and not ended.
+    :param taken: what the storage does with a taken name when a file is to be new: it is ``refused``, the storage says
+        that it is ``unable`` to, or the file is ``replaced``.
     """
 
     uri: str
@@ -38,6 +42,7 @@ class Place:
     read: Callable[[str], bytes]
     write: Callable[[str, bytes], object]
     unfinished: Callable[[], list[str]] = list
+    taken: str = "refused"
 
     @classmethod
     def local(cls, folder: Path) -> Place:
@@ -65,10 +70,27 @@ class Place:
             lambda: sorted(path.rpartition("/")[2] for path in fs.find(f"/{name}/out")),
             lambda file: fs.cat_file(f"/{name}/out/{file}"),
             lambda file, data: fs.pipe_file(f"/{name}/out/{file}", data),
+            taken="unable",
         )
 
     @classmethod
-    def s3(cls, bucket: Any) -> Place:
+    def cloud(cls, uri: str, fs: Any, bucket: str, taken: str = "refused") -> Place:
+        """Return a prefix of a bucket or container, by a file system that Airflow does not have."""
+
+        def names() -> list[str]:
+            fs.invalidate_cache()
+            return sorted(path.removeprefix(f"{bucket}/out/") for path in fs.find(f"{bucket}/out"))
+
+        return cls(
+            uri,
+            names,
+            lambda name: bytes(fs.cat_file(f"{bucket}/out/{name}")),
+            lambda name, data: fs.pipe_file(f"{bucket}/out/{name}", data),
+            taken=taken,
+        )
+
+    @classmethod
+    def s3(cls, bucket: Any, taken: str = "refused") -> Place:
         """Return a prefix of a bucket."""
         return cls(
             f"{bucket.uri}/out",
@@ -76,4 +98,5 @@ class Place:
             lambda name: bucket.read(f"out/{name}"),
             lambda name, data: bucket.write(f"out/{name}", data),
             bucket.unfinished,
+            taken,
         )

@@ -30,17 +30,34 @@ def keep_on_loopback() -> None:
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Run an S3 of its own in this process; give its address."""
+def serving(conditions: str = "kept") -> Iterator[str]:
+    """Run an S3 in this process, whose buckets are those of all others here; give its address.
+
+    :param conditions: whether conditional writes are ``kept``, ``refused`` as not implemented, or ``ignored``, as older
+        stores do that speak S3.
+    """
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
+        if conditions != "kept":
+            server._server.app = _unconditional(server._server.app, conditions)  # type: ignore[union-attr]
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+def _unconditional(app: Any, conditions: str) -> Any:
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ.pop("HTTP_IF_NONE_MATCH", None) is not None and conditions == "refused":
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response("501 Not Implemented", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>NotImplemented</Code><Message>A header is not implemented.</Message></Error>"]
+        return app(environ, start_response)
+
+    return answer
 
 
 def connection(endpoint: str, **extra: Any) -> str:
@@ -53,14 +70,15 @@ class Bucket:
     """A bucket of its own, and what tests ask of it beside Airflow's back.
 
     :param endpoint: address of the server.
+    :param conn_id: of the Airflow connection to it.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, conn_id: str = CONN_ID) -> None:
         import boto3
 
         self.endpoint = endpoint
         self.name = f"media-{uuid.uuid4().hex[:12]}"
-        self.uri = f"s3://{CONN_ID}@{self.name}"
+        self.uri = f"s3://{conn_id}@{self.name}"
         self.client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
         self.client.create_bucket(Bucket=self.name)
 

@@ -117,11 +117,13 @@ class S3Writer:
 
         :raises FileExistsError: the name is taken; nothing was changed.
         """
+        # Compatible stores may have no conditions, and say so or not: there only this test of before tells.
+        if exists(self._fs, self._path):
+            raise already_exists_error(self._path)
         try:
             self._complete({"IfNoneMatch": "*"})
         except OSError as error:
-            if error.errno == errno.ENOSYS and not exists(self._fs, self._path):
-                # Compatible stores that have no conditions: there only this test of before tells.
+            if error.errno == errno.ENOSYS:
                 self._complete({})
             elif isinstance(error, FileExistsError) or not exists(self._fs, self._path):
                 raise

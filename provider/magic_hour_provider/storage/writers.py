@@ -159,7 +159,8 @@ class ObjectWriter:
 
         :raises FileExistsError: the name is taken; nothing was changed.
         """
-        if "x" not in self._file.mode and exists(self._fs, self._path):
+        # Not every library and store can refuse a taken name: there only this test of before tells.
+        if exists(self._fs, self._path):
             raise already_exists_error(self._path)
         try:
             self._file.close()
