@@ -161,7 +161,7 @@ class MagicHourClient(_Client[httpx.BaseTransport]):
         items: list[dict[str, Any]] = []
         cursor: str | None = None
         seen: set[str | None] = set()
-        while cursor not in seen or not seen:
+        while cursor not in seen:
             seen.add(cursor)
             request = protocol.saved_items_request(type=type, limit=100, cursor=cursor)
             page, cursor = protocol.read_saved_items(self._send(request, "asking for the saved items"))

@@ -368,7 +368,7 @@ class MagicHourAIMemeGeneratorOperator(MagicHourToolOperator):
 
 
 class MagicHourAIQrCodeGeneratorOperator(MagicHourToolOperator):
-    """AI QR Code Generator: Makes a QR code that looks like art.
+    """AI QR Code Generator: Makes a QR code that is a picture.
 
     Runs ``/v1/ai-qr-code-generator`` (https://docs.magichour.ai/api-reference). Usually takes 7 s.
 
