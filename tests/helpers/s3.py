@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,11 +43,25 @@ def serving(conditions: str = "kept") -> Iterator[str]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        if conditions != "kept":
-            server._server.app = _unconditional(server._server.app, conditions)  # type: ignore[union-attr]
+        app = server._server.app  # type: ignore[union-attr]
+        kept = conditions == "kept"
+        server._server.app = _atomic(app) if kept else _unconditional(app, conditions)  # type: ignore[union-attr]
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+def _atomic(app: Any) -> Any:
+    """Let one write at a time look whether its name is taken: moto looks and writes in two steps, S3 in one."""
+    one_at_a_time = threading.Lock()
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        if "HTTP_IF_NONE_MATCH" not in environ:
+            return app(environ, start_response)
+        with one_at_a_time:
+            return app(environ, start_response)
+
+    return answer
 
 
 def _unconditional(app: Any, conditions: str) -> Any:
