@@ -6,7 +6,7 @@ import io
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -38,7 +38,7 @@ class Listener:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            with connection:
+            with connection, suppress(ConnectionError):  # of a client that has had enough
                 data = connection.recv(65536)
                 while b"\r\n\r\n" not in data:
                     data += connection.recv(65536)

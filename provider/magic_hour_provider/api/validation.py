@@ -323,7 +323,7 @@ class _Normalizer:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return math.isfinite(value) if isinstance(value, float) else type(value) is int and value.bit_length() <= _MAX_BITS
 
 
 def _parse_literal(text: str) -> Any:

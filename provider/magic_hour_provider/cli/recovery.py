@@ -5,6 +5,7 @@ Their functions are called as Airflow's audit log is to name the event, after ``
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 
 from magic_hour_provider.api.errors import describe_credits
@@ -76,7 +77,7 @@ def _regenerate_items(args: Namespace) -> None:
     wanted = f"{items.count}:{items.price}"
     if args.confirm is not None:
         count, _, price = str(args.confirm).strip().partition(":")
-        check_confirmation(items, count=int(count) if count.isdecimal() else -1, price=price)
+        check_confirmation(items, count=int(count) if re.fullmatch(r"\d{1,9}", count) else -1, price=price)
     elif args.yes:
         fail(f"--yes is not enough here: add --confirm {wanted}. {_NOTHING_DONE}")
     elif not ask(

@@ -33,7 +33,7 @@ def to_seconds(timeout: float | timedelta) -> float:
     """
     try:
         return timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidInputError(f"timeout must be seconds or a timedelta; it is {timeout!r}.") from None
 
 

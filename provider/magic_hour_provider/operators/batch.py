@@ -319,8 +319,9 @@ def _check_limits(options: Mapping[str, Any]) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InvalidInputError(f"{name} must be a whole number, {least} or more; it is {value!r}.")
     limit = options["max_failed_items"]
-    is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
-    if limit is not None and not (is_number and limit >= 0 and (limit < 1 or float(limit).is_integer())):
+    is_share = isinstance(limit, float) and (0 <= limit < 1 or (limit > 0 and limit.is_integer()))
+    is_count = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+    if limit is not None and not is_share and not is_count:
         raise InvalidInputError(
             f"max_failed_items must be a whole number, or a share below 1 such as 0.05; it is {limit!r}."
         )

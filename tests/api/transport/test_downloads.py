@@ -243,6 +243,14 @@ def test_a_size_of_thousands_of_digits_is_none(status, clock):
     assert 1 < len(sent) <= 5
 
 
+def test_a_length_of_thousands_of_digits_is_none():
+    """Nothing is known of the file's size then, and what came is the file."""
+    client, _ = answers(
+        httpx.Response(200, content=FILE, headers={"content-type": "image/png", "content-length": "9" * 5000})
+    )
+    assert fetched(client) == FILE
+
+
 @pytest.mark.parametrize(
     ("expires_at", "is_over"),
     [

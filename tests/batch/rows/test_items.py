@@ -214,6 +214,7 @@ def test_all_bad_rows_are_named_before_anything_is_paid_for():
         ({"style": None}, "`style` must be a dict"),
         ({"name": b"x"}, "`name` is a bytes, which cannot be sent"),
         ({"image_count": 10**400}, "`image_count` is a number of hundreds of digits"),
+        ({"style.prompt": 10**400}, "`style.prompt` is a number of hundreds of digits"),
         ({"name": "a\ud800"}, "`name` holds half of a character"),
         ({1: 2}, "a column whose name is no text"),
         ({"assets.image_file_paths": [b"picture"]}, r"image_file_paths\[0\] takes a public URL"),

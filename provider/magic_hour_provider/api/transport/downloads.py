@@ -260,7 +260,7 @@ class _Transfer:
             self._etag, self._total, self._expected = "", None, []  # all of these are of the compressed bytes
         elif part is not None and response.status_code == 206:
             self._total = int(part[2]) if part[2] != "*" else None
-        elif headers.get("content-length", "").isdecimal():
+        elif re.fullmatch(r"\d{1,18}", headers.get("content-length", "")):  # longer ones are no size
             self._total = int(headers["content-length"])
 
     def _read_body(self, response: httpx.Response) -> None:
