@@ -87,6 +87,30 @@ def test_a_storage_without_conditions(bucket, monkeypatch):
         assert len(declare_at_once(f"{bucket.uri}/{number}", None)) <= 1
 
 
+def test_a_storage_that_overwrites_in_silence(bucket, monkeypatch):
+    """Others pass over the condition: a probe shows it before anything is declared, and no probe stays."""
+
+    def overwriting(path, data):
+        path.fs.pipe_file(path.path, data)
+
+    monkeypatch.setattr("magic_hour_provider.ledger.file_store.create_file", overwriting)
+    for number in range(20):
+        assert len(declare_at_once(f"{bucket.uri}/{number}", None)) <= 1
+    FileStore(f"{bucket.uri}/alone").declare(intent(TAGS[0]), None)
+    assert {key.partition("/")[2] for key in bucket.keys()} == {KEY}  # noqa: SIM118 (its own method)
+
+
+def test_a_probe_that_cannot_be_removed(bucket, monkeypatch):
+    """Who may not delete pays all the same, and keeps a small file."""
+
+    def refused(*_):
+        raise PermissionError("403 DeleteObject")
+
+    monkeypatch.setattr("magic_hour_provider.ledger.file_store.remove_file", refused)
+    FileStore(f"{bucket.uri}/ti").declare(intent(TAGS[0]), None)
+    assert len(bucket.keys()) == 2
+
+
 @pytest.mark.parametrize("kind", ["local", "memory"])
 def test_two_attempts_at_once_pay_once(airflow, monkeypatch, tmp_path, kind):
     """Both have read that nothing was paid for, and both are about to declare: one create at most, and none is lost."""

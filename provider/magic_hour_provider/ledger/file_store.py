@@ -35,10 +35,11 @@ from magic_hour_provider.ledger.record import (
     overtaken_error,
     unreadable_error,
 )
-from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file
-from magic_hour_provider.storage.files import read_file, remove_file, replace_file
+from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file, refuses_taken_names
+from magic_hour_provider.storage.files import OBJECT_STORES, read_file, remove_file, replace_file
 from magic_hour_provider.storage.folders import check_absolute
 from magic_hour_provider.storage.listing import list_names
+from magic_hour_provider.storage.local import random_suffix
 from magic_hour_provider.storage.paths import open_path
 
 if TYPE_CHECKING:
@@ -166,17 +167,19 @@ class FileStore:
         """Write an intent over what an attempt has decided on, unless another attempt does so at the same moment.
 
         The first intent of all is created exclusively. Over a record, a claim beside it is, for the moment in which it
-        is read once more and written. Where the storage cannot create exclusively, each attempt writes a claim of its
-        own and then makes sure that there is no other: so of two, the later one at least sees the other's.
+        is read once more and written. Where the storage cannot create exclusively, which a probe tells, each attempt
+        writes a claim of its own and then makes sure that there is no other: so of two, the later one at least sees
+        the other's.
 
         :raises RecordError: another attempt is writing the record, or has written it; or it cannot be written.
         """
         value = intent.to_json()
-        if previous is None and self._create(KEY, value):
+        is_exclusive = self._refuses_taken_names()
+        if previous is None and is_exclusive and self._create(KEY, value):
             return
         claim = _CLAIM
         try:
-            if not self._create(claim, value):
+            if not (is_exclusive and self._create(claim, value)):
                 claim = f"{KEY}.{intent.tag}"
                 self.set(claim, value)
             if claim != _CLAIM and (others := self._find_claims(claim)):
@@ -203,6 +206,24 @@ class FileStore:
     def _find_claims(self, own: str) -> list[str]:
         with self._translating_errors("listed", KEY):
             return [name for name in list_names(open_path(self.folder), f"{KEY}.") if name != own]
+
+    def _refuses_taken_names(self) -> bool:
+        """Whether the storage was seen to refuse a name that is taken. A disk does, and what is neither says so itself.
+
+        :raises RecordError: it cannot be written or read now.
+        """
+        probe = f".probe-{random_suffix()}"
+        if self._path(probe).protocol not in OBJECT_STORES:
+            return True
+        try:
+            with self._translating_errors("written", probe):
+                path = self._path(probe)
+                return refuses_taken_names(lambda data: create_file(path, data), lambda: read_file(path))
+        finally:
+            try:
+                self.delete(probe)
+            except RecordError as error:  # who may not delete keeps a small file for each payment
+                log.info("The probe stays: %s", error.message)
 
     def _create(self, key: str, value: Any) -> bool:
         """Create a file where there is none; return False where the storage cannot promise that.

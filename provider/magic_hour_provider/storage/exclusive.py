@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from magic_hour_provider.storage.files import OBJECT_STORES, S3, already_exists_error, exists
@@ -10,6 +11,9 @@ from magic_hour_provider.storage.local import create_local_file, local_path
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
+
+
+_FIRST, _SECOND = b"magic hour 1\n", b"magic hour 2\n"  # of a probe
 
 
 class NotExclusiveError(Exception):
@@ -30,6 +34,26 @@ def create_file(path: ObjectStoragePath, data: bytes) -> None:
         _write_exclusively(path, data)
     else:
         raise NotExclusiveError(path.protocol)
+
+
+def refuses_taken_names(create: Callable[[bytes], object], read: Callable[[], bytes | None]) -> bool:
+    """Return whether a storage refuses a second file of one name, and leaves the first one as it was.
+
+    Some stores that speak S3 pass over the condition in silence, so their word is not taken for it.
+
+    :param create: creates a probe with these bytes, as :func:`create_file` does.
+    :param read: returns what the probe holds. Whoever asks removes it.
+    """
+    for data in (_FIRST, _SECOND):
+        try:
+            create(data)
+        except NotExclusiveError:
+            return False
+        except FileExistsError:
+            if data == _SECOND:
+                return read() == _FIRST
+            # The library sent the first one twice, and met its own.
+    return False
 
 
 def _put_object(path: ObjectStoragePath, data: bytes) -> None:

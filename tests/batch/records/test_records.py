@@ -309,17 +309,19 @@ def test_an_intent_of_a_clock_that_is_ahead(place):
 def test_an_intent_that_a_failure_has_hidden(place, monkeypatch):
     """It was written although an error came: the worker that knows that it sent nothing declares it after all."""
     records = ItemRecords.open(place.uri, OWNER)
-    is_exclusive = records.prove().is_exclusive
-    name = "create_file" if is_exclusive else "replace_file"
-    real = getattr(folder, name)
+    records.prove()
 
-    def late(path, data):
-        real(path, data)
-        if "!intent" in path.name:
-            raise OSError("away")
+    def late(real):
+        def write(path, data):
+            real(path, data)
+            if "!intent" in path.name:
+                raise OSError("away")
+
+        return write
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder, name, late)
+        for name in ("create_file", "replace_file"):
+            patch.setattr(folder, name, late(getattr(folder, name)))
         with pytest.raises(RecordError, match="cannot be written now"):
             records.declare("a", ItemState(), intent())
     assert ItemRecords.open(place.uri, owner(2)).find_open_intent("a", 1, 60.0).unsent is None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from magic_hour_provider import clock
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.batch.records.folder import RecordFolder
 from magic_hour_provider.ledger.record import RecordError
-from magic_hour_provider.storage.exclusive import NotExclusiveError
+from magic_hour_provider.storage.exclusive import refuses_taken_names
 from magic_hour_provider.storage.local import random_suffix
 
 log = logging.getLogger(__name__)
 
-_FIRST, _SECOND = b"magic hour 1\n", b"magic hour 2\n"
+_PROBE = b"magic hour\n"
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,14 @@ def prove(folder: RecordFolder) -> Proof:
     :raises RecordError: the storage cannot be written, listed or read now.
     """
     name = f".probe-{random_suffix()}"  # names that begin with a dot are no records
-    is_exclusive = _create_twice(folder, name)
+    is_exclusive = refuses_taken_names(partial(folder.create, name), partial(folder.read, name))
+    if not is_exclusive:
+        folder.write(name, _PROBE)
     moment = clock.current().monotonic()
     try:
         if name not in folder.list_some(name):
             _refuse(folder, "a listing does not show what was just written")
-        if folder.read(name) not in (_FIRST, _SECOND):
+        if not folder.read(name):
             _refuse(folder, "what was just written cannot be read back")
         storage_time = folder.modified_at(name)
     finally:
@@ -65,24 +68,6 @@ def prove(folder: RecordFolder) -> Proof:
             folder.uri,
         )
     return Proof(is_exclusive, storage_time, moment)
-
-
-def _create_twice(folder: RecordFolder, name: str) -> bool:
-    """Return whether the second one was refused, and has left the first one as it was."""
-    try:
-        folder.create(name, _FIRST)
-    except FileExistsError:  # the library sent it twice, and met its own first one
-        pass
-    except NotExclusiveError:
-        folder.write(name, _FIRST)
-        return False
-    try:
-        folder.create(name, _SECOND)
-    except FileExistsError:
-        return folder.read(name) == _FIRST
-    except NotExclusiveError:
-        pass
-    return False
 
 
 def _refuse(folder: RecordFolder, why: str) -> NoReturn:
