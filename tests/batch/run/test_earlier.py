@@ -58,16 +58,40 @@ def test_rows_that_cannot_work_at_a_retry(batches, begun):
     assert batches.creates() == 2
 
 
-def test_a_limit_that_cannot_be_read_stops_payments_alone(batches, begun):
+NOT_READ = {
+    "max_credits_per_run": ("many", "A setting"),
+    "min_credits_left": ("few", "A setting"),
+    "input_transfer": ("signed", r"\[magic_hour\] input_transfer is 'signed'"),
+    "tag_job_names": ("some", r"\[magic_hour\] tag_job_names is 'some'"),
+}
+
+
+@pytest.mark.parametrize("setting", NOT_READ)
+def test_a_setting_that_cannot_be_read_stops_payments_alone(batches, begun, setting):
     """Jobs that are under way are waited for; what is left is not paid for."""
     ti, deferral = begun
-    batches.airflow.setting("max_credits_per_run", "many")
+    value, words = NOT_READ[setting]
+    batches.airflow.setting(setting, value)
     operator = batches.operator(GIVEN, **LONG)
     while isinstance(deferral, TaskDeferred):
         deferral = batches.resume(operator, ti, deferral)
     assert deferral["complete"] == 2
-    with pytest.raises(AirflowFailException, match=r"(?s)1 are missing.*Nothing more was submitted: A setting"):
+    with pytest.raises(AirflowFailException, match=rf"(?s)1 are missing.*Nothing more was submitted: {words}"):
         batches.attempt(batches.operator([*GIVEN, {"sku": "c"}], **LONG), ti)
+    assert batches.creates() == 2
+
+
+@pytest.mark.parametrize("setting", NOT_READ)
+def test_a_failed_job_has_no_second_one_by_a_setting_that_cannot_be_read(batches, setting):
+    """Nothing was left to be paid for as the worker resumed; then a job failed, and was refunded."""
+    batches.airflow.sim.inject_fault("job-outcome", status="error", code="unknown_error")
+    ti = TaskInstance("campaign")
+    ti.next_attempt()
+    outcome = batches.start(batches.operator(GIVEN, **LONG), ti)
+    batches.airflow.setting(setting, NOT_READ[setting][0])
+    with pytest.raises(AirflowFailException, match=rf"(?s)1 are complete.*{NOT_READ[setting][1]}"):
+        while isinstance(outcome, TaskDeferred):
+            outcome = batches.resume(batches.operator(GIVEN, **LONG), ti, outcome)
     assert batches.creates() == 2
 
 

@@ -19,7 +19,6 @@ from magic_hour_provider.batch.records.records import ItemRecords
 from magic_hour_provider.batch.records.state import ItemState
 from magic_hour_provider.batch.rows.items import Item
 from magic_hour_provider.batch.spec import BatchSpec
-from magic_hour_provider.execution.payment.preflight import read_tag_job_names
 from magic_hour_provider.execution.payment.submission import submit_once
 from magic_hour_provider.execution.spec import PreparedRequest
 from magic_hour_provider.inputs.fields import FieldPath
@@ -28,7 +27,7 @@ from magic_hour_provider.inputs.sources import StoredSource
 from magic_hour_provider.inputs.upload import resolve_inputs
 from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.record import Record
-from magic_hour_provider.ledger.tag import make_job_name, new_tag
+from magic_hour_provider.ledger.tag import generate_job_name, make_job_name, new_tag
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +66,10 @@ class Submitter:
     """Submits items. Threads share it.
 
     :param gate: that each request passes.
-    :param generated_name: the name of the task instance, for jobs that have none of their own.
+    :param ti: Airflow's task instance, whose name is that of jobs that have none of their own.
     :param tier: the account's plan; None: not known.
     :param saved_items: of the account.
+    :param tag_job_names: the setting of this name.
     """
 
     def __init__(
@@ -79,14 +79,15 @@ class Submitter:
         records: ItemRecords,
         retry_state: RetryState,
         gate: Gate,
-        generated_name: str,
+        ti: Any,
         tier: str | None,
         saved_items: SavedItems,
+        tag_job_names: str,
     ) -> None:
         self.gate = gate
         self._spec, self._client, self._records = spec, client, records
-        self._retry_state, self._generated_name, self._tier = retry_state, generated_name, tier
-        self._tag_job_names = read_tag_job_names()
+        self._retry_state, self._generated_name, self._tier = retry_state, generate_job_name(ti), tier
+        self._tag_job_names = tag_job_names
         self._uploads = SharedUploads()
         self._saved_items = saved_items
 

@@ -25,6 +25,7 @@ from magic_hour_provider.batch.run.announcement import describe_plan, describe_r
 from magic_hour_provider.batch.run.conclusion import find_failure, make_manifest
 from magic_hour_provider.batch.run.earlier import add_earlier_payments
 from magic_hour_provider.batch.run.file_events import FileEvents
+from magic_hour_provider.batch.run.payment_settings import read_payment_settings
 from magic_hour_provider.batch.run.results import write_results
 from magic_hour_provider.batch.run.run_limit import limit_by_run
 from magic_hour_provider.batch.spec import BatchDeferral, BatchSpec, BatchTask, Passage
@@ -34,7 +35,7 @@ from magic_hour_provider.batch.window.payments import Payments
 from magic_hour_provider.batch.window.plan import Planner
 from magic_hour_provider.batch.window.polls import JobPolls
 from magic_hour_provider.execution.payment.observed_prices import ObservedPrices
-from magic_hour_provider.execution.payment.preflight import check_min_credits, make_presigned
+from magic_hour_provider.execution.payment.preflight import check_min_credits
 from magic_hour_provider.execution.payment.submission import defer_alarm
 from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.hooks.magic_hour import MagicHourHook
@@ -43,7 +44,6 @@ from magic_hour_provider.hooks.settings import ConnectionSettings
 from magic_hour_provider.inputs.saved_items import SavedItems
 from magic_hour_provider.ledger.decision import RetryState
 from magic_hour_provider.ledger.record import RunCredits
-from magic_hour_provider.ledger.tag import generate_job_name
 from magic_hour_provider.links import LIBRARY
 from magic_hour_provider.outputs.assets import emit_file_events, emit_outlet_events, find_aliases
 from magic_hour_provider.storage.paths import check_folder
@@ -169,8 +169,8 @@ class BatchAttempt:
         if spec.max_credits_per_run is not None:
             self._facts["max_credits_per_run"] = spec.max_credits_per_run
         observed = ObservedPrices(spec.conn_id, client.base_url, spec.tool)
-        presigned = make_presigned(spec.input_transfer, client.base_url, spec.timeout_s)
-        payments = Payments(spec, items, records, owner, states, self._passage, observed, presigned, self._log)
+        ways, unreadable = read_payment_settings(spec, client.base_url)
+        payments = Payments(spec, items, records, owner, states, self._passage, observed, ways.presigned, self._log)
         deadline = self._find_deadline(spec)
         polls = JobPolls(spec, client, self._passage.started_at, settings.max_polls_per_second, deadline)
         board = ItemBoard(
@@ -181,7 +181,7 @@ class BatchAttempt:
             items,
             records,
             board,
-            Submitter(spec, client, records, retry_state, self._gate, generate_job_name(self._ti), tier, saved_items),
+            Submitter(spec, client, records, retry_state, self._gate, self._ti, tier, saved_items, ways.tag_job_names),
             Collector(spec, client, records, self._ti.dag_id),
             self._passage,
             self._log,
@@ -194,11 +194,13 @@ class BatchAttempt:
         # What may be spent is reserved before it is; and what was paid counts while its jobs are waited for, as Airflow
         # has removed the XCom of the attempt before.
         self._push(engine, payments.budget.spent)
-        if payments.left:
-            if refusal is not None:
-                payments.count_refused()
-                payments.stop(refusal.without_charge, is_retryable=False)
-            elif spec.max_credits_per_run is not None and not self._is_pushed:
+        if refusal is not None and payments.left:
+            payments.count_refused()
+        # Also where nothing is left to be paid for: a job that fails may have a second one.
+        for error in filter(None, (refusal, unreadable)):
+            payments.stop(error.without_charge, is_retryable=False)
+        if payments.left and refusal is None:
+            if spec.max_credits_per_run is not None and not self._is_pushed:
                 payments.stop("What this batch reserves could not be written for the other tasks.", is_retryable=True)
             try:
                 check_min_credits(account)

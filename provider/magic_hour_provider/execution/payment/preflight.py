@@ -221,6 +221,18 @@ def _get_account(client: MagicHourClient, log: FilteringBoundLogger) -> Account 
         return None
 
 
+def read_min_credits_left() -> int:
+    """Return ``[magic_hour] min_credits_left``.
+
+    :raises InvalidInputError: it is no number.
+    """
+    try:
+        minimum: int = conf.getint("magic_hour", "min_credits_left", fallback=0)
+    except (AirflowConfigException, ValueError) as error:
+        raise setting_error(error) from None
+    return minimum
+
+
 def check_min_credits(account: Account | None) -> None:
     """Refuse to pay when the account has fewer credits than ``[magic_hour] min_credits_left``.
 
@@ -229,8 +241,9 @@ def check_min_credits(account: Account | None) -> None:
     :param account: None: it could not be asked for.
     :raises InsufficientCreditsError: it has fewer.
     :raises ConnectionFailedError: its balance is not known.
+    :raises InvalidInputError: the setting cannot be read.
     """
-    minimum = conf.getint("magic_hour", "min_credits_left", fallback=0)
+    minimum = read_min_credits_left()
     if minimum <= 0 or (account is not None and account.usage_based):
         return
     if account is None or account.credits is None:
