@@ -133,6 +133,7 @@ def cloud_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         name = f"media-{uuid.uuid4().hex[:12]}"
         if kind in ("gs", "abfs"):
             served = request.getfixturevalue("google" if kind == "gs" else "azure")
+            monkeypatch.setenv(clouds.SERVED, f"{kind} {served if kind == 'gs' else served.connection_string}")
             yield from clouds.opening(kind, served, name)
             return
         address = request.getfixturevalue(kind.replace("-", "_"))

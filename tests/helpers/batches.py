@@ -11,6 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from helpers.attempts import Connected, TaskInstance
+from helpers.places import CLOUDS
 from magic_hour_provider.batch.records import folder
 from magic_hour_provider.batch.run.results import read_results
 from magic_hour_provider.operators.batch import MagicHourBatchOperator
@@ -32,12 +33,16 @@ class Batches:
         self.deferrals = 0
 
     def use(self, storage: str, request: pytest.FixtureRequest) -> None:
-        """Keep everything in another storage: ``files``, ``memory``, ``s3``, or ``s3 without conditions``.
+        """Keep everything in another storage: ``files``, ``memory``, ``s3``, ``s3 without conditions``, or a cloud.
 
         :param request: of the test.
         """
         if storage == "memory":  # of this process, with a name of its own in it
             self.folder = f"memory://{uuid.uuid4().hex}/campaign"
+        elif storage in CLOUDS:
+            opened = request.getfixturevalue("cloud_place")(storage)
+            self.folder = f"{next(opened).uri}/campaign"
+            request.addfinalizer(lambda: next(opened, None))
         elif storage.startswith("s3"):
             self.folder = f"{request.getfixturevalue('bucket').uri}/campaign"
         if storage == "s3 without conditions":

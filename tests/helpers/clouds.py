@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import pytest
 from helpers.places import Place
 
 CONN_ID = "cloud"
+SERVED = "MAGIC_HOUR_TESTS_CLOUD"
+"""The variable with the protocol of a cloud and the address of its emulator, for processes of tests."""
 
 # What everybody's Azurite has: https://learn.microsoft.com/azure/storage/common/storage-connect-azurite
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -153,6 +156,12 @@ def attach_files(protocol: str, served: str) -> None:
 
     files = google_files(served) if protocol == "gs" else azure_files(served)
     attach(protocol, conn_id=CONN_ID, fs=files)
+
+
+def attach_from_environment() -> None:
+    """Make the cloud known that the test has opened which started this process, if it has one of these."""
+    if served := os.environ.get(SERVED):
+        attach_files(*served.split(" ", 1))
 
 
 def opening(protocol: str, served: Any, name: str) -> Iterator[Place]:

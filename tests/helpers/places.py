@@ -35,6 +35,7 @@ class Place:
     :param unfinished: names uploads that were begun and not ended.
     :param taken: what the storage does with a taken name when a file is to be new: it is ``refused``, the storage says
         that it is ``unable`` to, or the file is ``replaced``.
+    :param written_at: tells one writing of a file from another.
     """
 
     uri: str
@@ -43,6 +44,7 @@ class Place:
     write: Callable[[str, bytes], object]
     unfinished: Callable[[], list[str]] = list
     taken: str = "refused"
+    written_at: Callable[[str], object] = repr
 
     @classmethod
     def local(cls, folder: Path) -> Place:
@@ -87,6 +89,7 @@ class Place:
             lambda name: bytes(fs.cat_file(f"{bucket}/out/{name}")),
             lambda name, data: fs.pipe_file(f"{bucket}/out/{name}", data),
             taken=taken,
+            written_at=lambda name: str(fs.info(f"{bucket}/out/{name}", refresh=True)),
         )
 
     @classmethod
@@ -99,4 +102,5 @@ class Place:
             lambda name, data: bucket.write(f"out/{name}", data),
             bucket.unfinished,
             taken,
+            lambda name: bucket.client.head_object(Bucket=bucket.name, Key=f"out/{name}")["LastModified"],
         )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from helpers.attempts import TaskInstance
 from helpers.places import CLOUDS, Place
+from helpers.processes import start_module
 from helpers.samples import PHOTO
 from helpers.waiting import until
 from magic_hour_provider.storage.paths import open_path
@@ -37,35 +35,14 @@ def test_a_task_takes_and_stores_files(airflow, cloud: Place):
     assert airflow.creates() == 1
 
 
-def test_a_writer_that_is_killed(cloud: Place, request: pytest.FixtureRequest, tmp_path: Path):
+def test_a_writer_that_is_killed(cloud: Place, tmp_path: Path):
     """With kill -9 between its bytes: no file shows, and the next one takes the name."""
-    protocol = cloud.uri.partition(":")[0]
-    served = {"gs": "google", "abfs": "azure"}.get(protocol)
-    address = "" if served is None else request.getfixturevalue(served)
-    program = (
-        "import sys, time\n"
-        "from helpers import clouds\n"
-        "from magic_hour_provider.storage.paths import open_path\n"
-        "from magic_hour_provider.storage.writers import open_writer\n"
-        "uri, address, mark = sys.argv[1:]\n"
-        "if address: clouds.attach_files(uri.partition(':')[0], address)\n"
-        "writer = open_writer(open_path(uri), 'image/png')\n"
-        "writer.write(bytes(6 * 1024 * 1024))\n"
-        "open(mark, 'w').close()\n"
-        "time.sleep(600)\n"
-    )
     mark = tmp_path / "written"
-    paths = os.pathsep.join(path for path in sys.path if path)
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, f"{cloud.uri}/a.png", getattr(address, "connection_string", address), mark],
-        env=os.environ | {"PYTHONPATH": paths},
-        cwd=Path(__file__).parent.parent,
-    )
-    try:
-        until(lambda: mark.exists() or process.poll() is not None)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(30)
+    with start_module("helpers.writer_process", f"{cloud.uri}/a.png", mark) as process:
+        try:
+            until(lambda: mark.exists() or process.poll() is not None)
+        finally:
+            process.send_signal(signal.SIGKILL)
     assert mark.exists()
     assert cloud.names() == []
     writer = open_writer(open_path(f"{cloud.uri}/a.png"), "image/png")

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 from helpers.attempts import TaskInstance
 from helpers.batches import Batches, rows
+from helpers.places import CLOUDS
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.batch.jobs import collector
 from magic_hour_provider.batch.records.intent import ItemIntent
@@ -101,7 +102,7 @@ def test_a_worker_that_dies(batches, step, when, again):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("storage", ["memory", "s3", "s3 without conditions"])
+@pytest.mark.parametrize("storage", ["memory", "s3", *CLOUDS])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_worker_that_dies_in_each_storage(batches, request, storage, step):
     """The same where records are objects, and where a taken name is not refused."""

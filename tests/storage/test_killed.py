@@ -1,0 +1,128 @@
+"""Workers that are killed with kill -9 in the middle of a delivery to a cloud: real processes, in real time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import batch_process, job_process
+from helpers.batches import results
+from helpers.places import CLOUDS, Place
+from helpers.samples import KEY
+from helpers.waiting import until
+from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.simulator.rendering.render import Renderer
+
+FILES = job_process.IMAGES
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def sim(cloud: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator in whose time a minute passes in a second, with files of which the half is more than one part."""
+    render, padding = Renderer._render, bytes((11 if cloud.uri.startswith("s3:") else 5) * 1024 * 1024)
+
+    def render_large(renderer: Renderer, job: Any, number: int, path: Path) -> None:
+        render(renderer, job, number, path)
+        with path.open("ab") as file:
+            file.write(padding)
+
+    monkeypatch.setattr(Renderer, "_render", render_large)
+    with Simulator(speed=60, api_key=KEY, storage=tmp_path / "simulator") as one:
+        yield one
+
+
+@pytest.fixture
+def cloud(request: pytest.FixtureRequest, cloud_place: Callable[[str], Iterator[Place]]) -> Iterator[Place]:
+    """A cloud, empty."""
+    yield from cloud_place(request.param)
+
+
+@pytest.fixture
+def start(sim: Simulator) -> Iterator[Start]:
+    """Starts workers; what is left of them at the end is killed."""
+    connection = json.dumps({"conn_type": "magic_hour", "password": KEY, "host": sim.url})
+    with ExitStack() as stack:
+
+        def start(module: Any, *arguments: Any, output: str, **environment: str) -> subprocess.Popen[str]:
+            environment["AIRFLOW_CONN_MAGIC_HOUR_DEFAULT"] = connection
+            process = stack.enter_context(module.start(*arguments, environment=environment, output=output))
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+def pictures(cloud: Place) -> list[str]:
+    """Name the files that are there."""
+    return [name for name in cloud.names() if name.endswith(".png") and not name.startswith(".")]
+
+
+def kill_during_delivery(sim: Simulator, cloud: Place, process: subprocess.Popen[str]) -> dict[str, object]:
+    """Kill a worker when all files but one are stored, of which it has received the half; return when."""
+    until(lambda: len(pictures(cloud)) == FILES - 1 or process.poll() is not None, 300)
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    assert sim.stats()["faults_injected"] == {"stall-mid-body": 1}
+    sim.clear_faults()
+    stored = {name: cloud.written_at(name) for name in pictures(cloud)}
+    assert len(stored) == FILES - 1
+    return stored
+
+
+def end_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for a worker and return what it says at its end."""
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    answer: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return answer
+
+
+def assert_whole(
+    cloud: Place, tmp_path: Path, media: Sequence[dict[str, Any]], stored_before: dict[str, object]
+) -> None:
+    """All files are there under one name each, with the bytes that were made; those of before were left alone."""
+    names = [one["uri"].rpartition("/")[2] for one in media]
+    assert sorted(names) == pictures(cloud)
+    assert len(names) == FILES
+    made = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "simulator").rglob("*.png")}
+    stored = {name: hashlib.sha256(cloud.read(name)).hexdigest() for name in names}
+    assert stored == {name: one["sha256"] for name, one in zip(names, media, strict=True)}
+    assert set(stored.values()) == made
+    assert {name: cloud.written_at(name) for name in stored_before} == stored_before
+
+
+@pytest.mark.parametrize(
+    "cloud", [pytest.param(one, marks=[] if one == "gs" else pytest.mark.long) for one in CLOUDS], indirect=True
+)
+def test_a_worker_of_one_task(sim: Simulator, cloud: Place, start: Start, tmp_path: Path):
+    """Its record is in the cloud as well: the next attempt pays nothing, and fetches the one file that is missing."""
+    ledger = cloud.uri.removesuffix("out") + "ledger"
+    sim.inject_fault("stall-mid-body", endpoint="download")
+    dead = start(job_process, 1, output=cloud.uri, AIRFLOW__MAGIC_HOUR__LEDGER_PATH=ledger)
+    before = kill_during_delivery(sim, cloud, dead)
+    result = end_of(start(job_process, 2, output=cloud.uri, AIRFLOW__MAGIC_HOUR__LEDGER_PATH=ledger))
+    assert (result["status"], sim.stats()["creates"]["accepted"]) == ("complete", 1)
+    assert_whole(cloud, tmp_path, result["media"], before)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cloud", CLOUDS, indirect=True)
+def test_a_worker_of_a_batch(sim: Simulator, cloud: Place, start: Start, tmp_path: Path):
+    """The next attempt finds what each item has come to, pays nothing, and delivers the one that is missing."""
+    (tmp_path / "go").touch()
+    sim.inject_fault("stall-mid-body", endpoint="download")
+    dead = start(batch_process, tmp_path, FILES, 1, output=cloud.uri)
+    before = kill_during_delivery(sim, cloud, dead)
+    made = end_of(start(batch_process, tmp_path, FILES, 1, output=cloud.uri))
+    assert (made["complete"], made["unknown"], sim.stats()["creates"]["accepted"]) == (FILES, 0, FILES)
+    assert_whole(cloud, tmp_path, [media for row in results(made).values() for media in row["media"]], before)
