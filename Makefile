@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 # worker's, one after another, and wait more than they work.
 SIDE_BY_SIDE := -n $(shell "$(PYTHON)" -c 'import os; print(1 + min(4, os.cpu_count() or 1))' 2>/dev/null)
 
-.PHONY: help demo test test-all test-on test-newest docs pictures bench node-sdk clean \
+.PHONY: help demo test test-all test-on test-newest docs pictures bench soak node-sdk clean \
 	check check-format check-lint check-types check-generated check-imports check-package check-workflows
 .DEFAULT_GOAL := help
 
@@ -25,6 +25,8 @@ help:
 	@echo "make docs         the documentation, into docs/_build/html"
 	@echo "make pictures     the documentation's pictures, from a real run; needs Debian's chromium"
 	@echo "make bench        the benchmarks"
+	@echo "make soak         thousands of jobs on an Airflow of many parts, each killed; needs Debian's postgresql, redis-server"
+	@echo "make soak SOAK='--jobs 60 --rows 100'  a small one"
 	@echo "make node-sdk     the official Node SDK, from npm, against the simulator; needs Node.js"
 	@echo "make clean        remove what demos and tests left; the environment stays"
 
@@ -107,6 +109,11 @@ bench: $(INSTALLED)
 	@missed=; for script in benchmarks/*.py; do \
 		echo "== $$script"; $(BIN)/python "$$script" || missed="$$missed $$script"; done; \
 	test -z "$$missed" || { echo "Missed a figure, or broke:$$missed" >&2; exit 1; }
+
+# Not in CI: it takes about an hour. SOAK has its options: --jobs, --rows, --without-chaos, and others that --help names.
+soak: $(INSTALLED)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c $(CONSTRAINTS) --group soak
+	@$(BIN)/python scripts/soak.py $(SOAK)
 
 # Not in CI: it installs the SDK from npm, into a temporary folder.
 node-sdk: $(INSTALLED)

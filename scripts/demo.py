@@ -7,6 +7,7 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,16 @@ class Simulator:
 
     :param log: its output
     :param speed: its jobs run at so many x real time
+    :param options: further ones of its command
     """
 
-    def __init__(self, *, log: Path, speed: float) -> None:
+    def __init__(self, *, log: Path, speed: float, options: Sequence[str] = ()) -> None:
         [port] = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         self.api_key = f"mhk_live_{secrets.token_hex(16)}"
         self._log = log
         self._command = [sys.executable, "-m", "magic_hour_provider.simulator", "--port", str(port)]
-        self._command += ["--speed", f"{speed:g}", "--api-key", self.api_key]
+        self._command += ["--speed", f"{speed:g}", "--api-key", self.api_key, *options]
 
     def __enter__(self) -> Simulator:
         self._program = Program("the simulator", self._command, log=self._log, cwd=self._log.parent)
@@ -68,6 +70,11 @@ class Simulator:
 
     def __exit__(self, *_: object) -> None:
         stop_all([self._program])
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._program.pid
 
     def stats(self) -> dict[str, Any]:
         """Its counters: creates accepted and refused, credits charged and refunded."""

@@ -44,6 +44,7 @@ class LocalAirflow:
     :param dags_folder: where the DAG files are
     :param connections: by connection id, what Airflow takes as a connection's JSON (``conn_type``, ``password``, ...)
     :param environment: added to every process, last
+    :param components: by name, the ``airflow`` command of each component; by default one of each of :data:`COMPONENTS`
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class LocalAirflow:
         dags_folder: Path,
         connections: Mapping[str, Mapping[str, Any]] | None = None,
         environment: Mapping[str, str] | None = None,
+        components: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.home, self.dags_folder = home.resolve(), dags_folder.resolve()
+        self.components = dict(components or {name: [name] for name in COMPONENTS})
         [port] = free_ports(1)
         self.url = api_url(port)
         self.user, self.password = USER, secrets.token_urlsafe(12)
@@ -70,7 +73,7 @@ class LocalAirflow:
         (self.home / "passwords.json").write_text(json.dumps({USER: self.password}))
         try:
             self._migrate()
-            for name in COMPONENTS:
+            for name in self.components:
                 self.start(name)
             self.wait_until_healthy()
             if any(self.dags_folder.rglob("*.py")):
@@ -99,7 +102,7 @@ class LocalAirflow:
         name = name or component
         if name in self._programs:
             raise LocalAirflowError(f"{name} is already running.")
-        command = [sys.executable, "-m", "airflow", component]
+        command = [sys.executable, "-m", "airflow", *self.components.get(component, [component])]
         self._programs[name] = Program(name, command, log=self.log_of(name), env=self.environment, cwd=self.home)
 
     def kill(self, name: str, sig: int = 9) -> None:
@@ -123,6 +126,15 @@ class LocalAirflow:
         programs = self._programs.values() if name is None else [self._programs[name]]
         return [process for program in programs for process in program.processes()]
 
+    def leaders(self) -> dict[str, int]:
+        """The process that leads each running component's session."""
+        return {name: program.pid for name, program in self._programs.items()}
+
+    def ended(self) -> dict[str, int]:
+        """The components that have ended by themselves, each with its exit code."""
+        codes = {name: program.exit_code for name, program in self._programs.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
     def running(self, component: str) -> list[str]:
         """The names of the running programs of one component."""
         return [name for name in self._programs if name.startswith(component)]
@@ -132,7 +144,9 @@ class LocalAirflow:
 
         :raises LocalAirflowError: when one ends by itself, or the bound passes
         """
-        self._until(lambda: self._programs.keys() <= self._health().keys(), seconds, "not all became healthy")
+        # Of several of a kind one is enough for Airflow, and it says nothing of an executor's workers.
+        awaited = {self.components.get(name, [name])[0] for name in self._programs} & {*COMPONENTS}
+        self._until(lambda: awaited <= self._health().keys(), seconds, "not all became healthy")
 
     # REST
 
