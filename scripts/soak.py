@@ -85,9 +85,7 @@ class Run:
         """
         if self._with_chaos:
             self._chaos.begin()
-        self._until(
-            lambda: not self._to_trigger and not self._events and self._timetable_is_quiet() and self._all_ended()
-        )
+        self._until(lambda: not self._to_trigger and not self._events and self._is_whole() and self._all_ended())
         if self._with_chaos:
             self._chaos.end()
         self._chaos.close()
@@ -141,23 +139,29 @@ class Run:
             if "HTTP 409" not in str(error):  # which an attempt has started whose response was lost
                 return
         del self._to_trigger[0]
-        self._last_wave = now if dag_id == JOBS_DAG else self._last_wave
+        if dag_id == JOBS_DAG:
+            self._last_wave = now
 
     def _next_event(self) -> None:
         now = time.monotonic()
-        if not self._events or now - self._last_event < EVENT_S or self.keeper.held or not self._database.processes():
-            self._last_event = now if self.keeper.held or not self._database.processes() else self._last_event
-            return
-        started = self._runs - len(self._to_trigger)
-        done = self._all_events - len(self._events)
-        if done < self._all_events * started / self._runs:
-            what, do = self._events.pop(0)
-            self._say(what)
-            do()
-            self._last_event = now
+        if not self._is_whole():
+            self._last_event = now  # one thing after another, each with some time to get over it
+        elif self._events and now - self._last_event > EVENT_S:
+            done = self._all_events - len(self._events)
+            is_over = not self._to_trigger and all(one.state in ENDED for one in self._instances)
+            # In step with the work, so that each meets tasks that are under way.
+            if is_over or self._creates() >= (done + 1) * (self.soak.jobs + self.soak.rows) / (self._all_events + 1):
+                what, do = self._events.pop(0)
+                self._say(what)
+                do()
+                self._last_event = now
 
-    def _timetable_is_quiet(self) -> bool:
-        return not self.keeper.held and bool(self._database.processes())
+    def _is_whole(self) -> bool:
+        return not self.keeper.is_any_down and bool(self._database.processes())
+
+    def _creates(self) -> int:
+        answer = httpx.get(f"{self._simulator.url}/_simulator/stats", timeout=60, trust_env=False)
+        return int(answer.raise_for_status().json()["creates"]["accepted"])
 
     def _all_ended(self) -> bool:
         with contextlib.suppress(psycopg2.Error):
@@ -175,8 +179,8 @@ class Run:
         if time.monotonic() - self._last_said > 30:
             self._last_said = time.monotonic()
             states = Counter(f"{one.state}" for one in self._instances)
-            made = httpx.get(f"{self._simulator.url}/_simulator/stats", timeout=60, trust_env=False).json()["creates"]
-            print(f"{self._second():6.0f} s  {dict(states)}, creates {made}", file=sys.stderr, flush=True)
+            said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+            print(f"{self._second():6.0f} s  {said}; {self._creates()} creates", file=sys.stderr, flush=True)
 
     def _say(self, what: str) -> None:
         self.soak.events.append((self._second(), what))

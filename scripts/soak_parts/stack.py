@@ -34,7 +34,7 @@ def settings(database: str, broker: str, media: Path, ledger: Path) -> dict[str,
     """Return what the soak's Airflow is told, as environment.
 
     Airflow's own defaults count where the demo's Airflow is quicker than they are, except that what is dead or stuck is
-    noticed within one minute instead of five or ten: the soak is to end before that.
+    noticed within one to four minutes instead of five or ten: the soak is to end before that.
     """
     airflow: dict[str, object] = {
         "core__executor": "CeleryExecutor",
@@ -48,8 +48,9 @@ def settings(database: str, broker: str, media: Path, ledger: Path) -> dict[str,
         "scheduler__job_heartbeat_sec": 5,
         "scheduler__scheduler_idle_sleep_time": 1,
         "scheduler__orphaned_tasks_check_interval": 60,
-        "scheduler__task_instance_heartbeat_timeout": 60,
-        "scheduler__task_queued_timeout": 120,
+        # Longer than the API server is away: a task that cannot tell that it lives would be taken for dead.
+        "scheduler__task_instance_heartbeat_timeout": 120,
+        "scheduler__task_queued_timeout": 240,
         "scheduler__task_queued_timeout_check_interval": 30,
         "triggerer__job_heartbeat_sec": 5,
         "triggerer__triggerer_health_check_threshold": 30,
@@ -74,6 +75,11 @@ class Keeper:
         """What is to stay away."""
         self.ended: Counter[str] = Counter()
         """How often each has ended without being killed by us."""
+
+    @property
+    def is_any_down(self) -> bool:
+        """Whether something is away, and has not been started again."""
+        return bool(self._due)
 
     def kill(self, name: str) -> None:
         """Kill all processes of a component at once, with SIGKILL; it comes back after some seconds."""
