@@ -59,6 +59,19 @@ def test_a_sensor(airflow):
     assert airflow.creates() == 1
 
 
+def test_the_name_of_a_job_that_may_exist(airflow):
+    """Whoever reads the XCom of a lost response finds the job by its tag: after that attempt, and after the next."""
+    ti = TaskInstance()
+    airflow.sim.inject_fault("close-after-accept", endpoint="create", count=1)
+    for _ in range(2):
+        with pytest.raises(AirflowException):
+            airflow.attempt(airflow.operator(), ti)
+        said = ti.xcoms["magic_hour_job"]
+        assert (said["status"], said["name"]) == ("unknown", airflow.sim.jobs()[0]["name"])
+        assert said["name"].endswith(f"#{ti.record['key']}")
+    assert airflow.creates() == 1
+
+
 def test_an_intent_that_a_webhook_may_still_need(airflow):
     """While nobody knows whether there is a job its key stays, and that of a request which was sent again goes too."""
     ti = TaskInstance()

@@ -95,6 +95,7 @@ class Report:
         self.has_lost_payments = False
         """Whether the task instance has paid for what no record tells of."""
         self._intents: list[str] = []  # keys that this attempt has pushed
+        self._intended_name: str | None = None
         self._earlier_jobs: list[str] = []
 
     def load_previous(self) -> None:
@@ -161,6 +162,7 @@ class Report:
         intent = {"tool": self._facts["tool"], "name": name, "conn_id": conn_id, "written_at": written_at}
         self._push(intent_xcom(tag), intent)
         self._intents.append(intent_xcom(tag))
+        self._intended_name = name
         return self._push(JOB_XCOM, {**self._facts, "name": name, "status": SUBMITTING})
 
     def keep_earlier(self) -> None:
@@ -253,6 +255,7 @@ class Report:
         status, job = "failed", self._facts.get("status")
         if isinstance(error, SubmissionUnknownError):
             status = "unknown"
+            self._facts.setdefault("name", self._intended_name)  # by its tag a person finds the job, if there is one
         elif isinstance(error, WaitTimedOutError | TransferError) or job in (ERROR, CANCELED, GONE):
             status = str(job or status)
         charge = error.charge or Charge.NONE
