@@ -14,13 +14,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import httpx
 import psycopg2
 
-from demo import Simulator
+from demo import DemoError, Simulator
 from local_airflow import LocalAirflow, LocalAirflowError
 from process_tree import stoppable
 from servers import MissingServerError, PostgresServer, RedisServer
@@ -35,7 +35,7 @@ from soak_parts.work import BATCH_DAG, BATCH_RUN, JOBS_DAG, identities
 
 PARTS = Path(__file__).resolve().parent / "soak_parts"
 LARGEST_WAVE = 50
-WAVE_S, EVENT_S = 12.0, 25.0
+WAVE_S = 12.0
 PACKAGES = ("apache-airflow", "apache-airflow-providers-celery", "celery", "redis", "psycopg2-binary")
 
 
@@ -47,6 +47,7 @@ class Run:
     """One soak, once everything is up.
 
     :param waves: how many runs of mapped single jobs.
+    :param pause_s: between one thing that is done to it and the next, in seconds.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Run:
         broker: RedisServer,
         state: SoakState,
         limit_s: float,
+        pause_s: float,
         with_chaos: bool,
     ) -> None:
         self.soak, self._airflow, self._simulator, self._state = soak, airflow, simulator, state
@@ -74,7 +76,7 @@ class Run:
         self._chaos = Chaos(airflow, self.keeper, database, simulator.url, self._timetable, self._say)
         self._events = list(self._chaos.events.items()) if with_chaos else []
         self._all_events = len(self._events)
-        self._with_chaos = with_chaos
+        self._with_chaos, self._pause_s = with_chaos, pause_s
         self._last_wave = self._last_event = self._last_said = time.monotonic()
         self._instances: list[Instance] = []
 
@@ -118,7 +120,7 @@ class Run:
                 raise TimeUpError(f"It did not end within {self._limit_s / 60:g} minutes")
             self._timetable.run()
             for name, code in self.keeper.tend().items():
-                self._say(f"{name} ended by itself with {code}")
+                self._note_event(f"{name} ended by itself with {code}")
             leaders = self._airflow.leaders() | {"simulator": self._simulator.pid}
             trees = {"postgresql": self._database.processes(), "redis": self._broker.processes()}
             self.usage.read(leaders, {name: tree for name, tree in trees.items() if tree})
@@ -146,13 +148,13 @@ class Run:
         now = time.monotonic()
         if not self._is_whole():
             self._last_event = now  # one thing after another, each with some time to get over it
-        elif self._events and now - self._last_event > EVENT_S:
+        elif self._events and now - self._last_event > self._pause_s:
             done = self._all_events - len(self._events)
             is_over = not self._to_trigger and all(one.state in ENDED for one in self._instances)
             # In step with the work, so that each meets tasks that are under way.
             if is_over or self._creates() >= (done + 1) * (self.soak.jobs + self.soak.rows) / (self._all_events + 1):
                 what, do = self._events.pop(0)
-                self._say(what)
+                self._note_event(what)
                 do()
                 self._last_event = now
 
@@ -180,10 +182,13 @@ class Run:
             self._last_said = time.monotonic()
             states = Counter(f"{one.state}" for one in self._instances)
             said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-            print(f"{self._second():6.0f} s  {said}; {self._creates()} creates", file=sys.stderr, flush=True)
+            self._say(f"{said}; {self._creates()} creates")
+
+    def _note_event(self, what: str) -> None:
+        self.soak.events.append((self._second(), what))
+        self._say(what)
 
     def _say(self, what: str) -> None:
-        self.soak.events.append((self._second(), what))
         print(f"{self._second():6.0f} s  {what}", file=sys.stderr, flush=True)
 
     def _second(self) -> float:
@@ -191,7 +196,11 @@ class Run:
 
 
 def run(arguments: argparse.Namespace, home: Path) -> bool:
-    """Start everything, run the soak, print its report, and return whether every promise was kept."""
+    """Start everything, run the soak, print its report, and return whether every promise was kept.
+
+    :raises PackageNotFoundError: the dependency group ``soak`` is not installed.
+    """
+    versions = {name: version(name) for name in PACKAGES}
     media, ledger, storage = (home / name for name in ("media", "ledger", "simulator"))
     # At least one wave for each event, so that each meets tasks at work.
     wave = max(5, min(LARGEST_WAVE, arguments.jobs // 12))
@@ -234,6 +243,7 @@ def run(arguments: argparse.Namespace, home: Path) -> bool:
             broker=broker,
             state=state,
             limit_s=60 * arguments.minutes,
+            pause_s=arguments.pause,
             with_chaos=not arguments.without_chaos,
         )
         try:
@@ -241,7 +251,7 @@ def run(arguments: argparse.Namespace, home: Path) -> bool:
         except TimeUpError as error:
             soak.violations.append(str(error))
         one.conclude()
-        print(describe(soak, one.usage, {name: version(name) for name in PACKAGES}), flush=True)
+        print(describe(soak, one.usage, versions), flush=True)
     return not soak.violations
 
 
@@ -253,13 +263,19 @@ def main() -> int:
     parser.add_argument("--window", type=int, default=100, help="max_active_jobs of the batch (%(default)s)")
     parser.add_argument("--retries", type=int, default=2, help="retries of every task (%(default)s)")
     parser.add_argument("--minutes", type=float, default=60, help="when to give up (%(default)g)")
+    parser.add_argument(
+        "--pause", type=float, default=25, help="seconds from one thing killed to the next (%(default)g)"
+    )
     parser.add_argument("--without-chaos", action="store_true", help="nothing is killed, taken away or lost")
     parser.add_argument("--keep", action="store_true", help="leave logs and files")
     arguments = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="magic-hour-soak-"))
     try:
         return 0 if run(arguments, home) else 1
-    except (MissingServerError, LocalAirflowError) as error:
+    except PackageNotFoundError as missing:
+        print(f"{missing.name} is not installed: make soak installs the dependency group soak.", file=sys.stderr)
+        return 2
+    except (MissingServerError, LocalAirflowError, DemoError) as error:
         print(error, file=sys.stderr)
         return 2
     finally:
