@@ -21,7 +21,7 @@ from pathlib import Path
 
 from parts import certificates
 from parts.loopback import Server, Summary, allow_many_files
-from parts.schedules import LEARNED_FROM, Cell, cells
+from parts.schedules import AFTER_RESTART, LEARNED_FROM, Cell, cells, restarts
 from parts.sides import Measured, Round, Side
 from parts.table import Table
 
@@ -148,6 +148,20 @@ def learned_schedules(found: Sequence[Cell], table: Table) -> None:
     _note_cells(found, table)
 
 
+def restarted(table: Table) -> None:
+    """Print what it saves that learned durations outlive a restart, where ``ledger_path`` is set."""
+    found = list(restarts())
+    table.head(f"The first {AFTER_RESTART} jobs after a restart: with learned durations that were kept, beside without")
+    for sigma, must in ((0.5, 1.0), (0.9, 1.15)):
+        these = [one for one in found if one.sigma == sigma]
+        polls = [statistics.fmean(one.polls[kept] for one in these) for kept in (0, 1)]
+        delays = [statistics.fmean(one.delays_s[kept] for one in these) for kept in (0, 1)]
+        table.row(f"Sigma {sigma}: polls per job, mean of all", polls[0] / polls[1], " x", must=must)
+        table.note(
+            "Polls per job", f"{polls[0]:.1f} beside {polls[1]:.1f}, {delays[0]:.1f} s late beside {delays[1]:.1f} s"
+        )
+
+
 def _note_cells(found: Sequence[Cell], table: Table) -> None:
     for sigma, wrong in sorted({(cell.sigma, cell.wrong) for cell in found}):
         these = [cell for cell in found if (cell.sigma, cell.wrong) == (sigma, wrong)]
@@ -211,6 +225,7 @@ def main() -> int:
             published, learned = limit(bench, table)
             schedules(published, table)
             learned_schedules(learned, table)
+            restarted(table)
     return 0 if table.kept else 1
 
 

@@ -6,6 +6,7 @@ digit. The peer polls first one interval after the submission, which is kind to 
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from bisect import bisect_left
@@ -19,10 +20,19 @@ from magic_hour_provider.polling.durations import Durations
 from magic_hour_provider.polling.schedule import PollState, Schedule
 
 _SAMPLES = 1000
-_QUANTILES = [NormalDist().inv_cdf((n + 0.5) / _SAMPLES) for n in range(_SAMPLES)]
+
+
+def _evenly(samples: int) -> list[float]:
+    """Return quantiles of the normal distribution, evenly spread."""
+    return [NormalDist().inv_cdf((n + 0.5) / samples) for n in range(samples)]
+
+
+_QUANTILES = _evenly(_SAMPLES)
 _FOR_EVER = 10.0**9
 _ACTIVE = Job(id="job", kind="image", status="rendering")
 SIGMAS = (0.5, 0.9)
+AFTER_RESTART = 20
+"""Jobs that a triggerer polls after a restart, all under way at once."""
 LEARNED_FROM = 150
 """Jobs of random durations, from a fixed seed, that a schedule has learned from."""
 WRONG = (1.0, 0.5, 2.0)
@@ -67,12 +77,49 @@ def cells(*, learned: bool = False) -> Iterator[Cell]:
 
 
 def _learn(published: Schedule, median: float, sigma: float) -> Schedule:
+    return _learned(published, median, sigma).schedule
+
+
+def _learned(published: Schedule, median: float, sigma: float) -> Durations:
     known, chance = Durations(published), random.Random(1)
     for _ in range(LEARNED_FROM):
         schedule, takes = known.schedule, median * math.exp(sigma * chance.gauss(0, 1))
         *active, complete = _poll_times(schedule, takes)
         known.record(schedule, active_age_s=active[-1] if active else None, complete_age_s=complete)
-    return known.schedule
+    return known
+
+
+@dataclass(frozen=True)
+class Restart:
+    """The first jobs of a triggerer that has restarted.
+
+    :param sigma: spread of their durations.
+    :param polls: polls per job where what it had learned was kept, and where it was not.
+    :param delays_s: seconds from a job's end to the poll that sees it, likewise.
+    """
+
+    sigma: float
+    polls: tuple[float, float]
+    delays_s: tuple[float, float]
+
+
+def restarts() -> Iterator[Restart]:
+    """Measure the first jobs after a restart, for every class, tool, spread and mistake."""
+    for _, published in _schedules():
+        for sigma in SIGMAS:
+            for wrong in WRONG:
+                median = published.median_s * wrong
+                takes = [median * math.exp(sigma * z) for z in _evenly(AFTER_RESTART)]
+                kept = Durations(published)
+                kept.restore(json.loads(json.dumps(_learned(published, median, sigma).to_json())))
+                found = [_poll(schedule, takes) for schedule in (kept.schedule, published)]
+                yield Restart(sigma, (found[0][0], found[1][0]), (found[0][1], found[1][1]))
+
+
+def _poll(schedule: Schedule, durations: Sequence[float]) -> tuple[float, float]:
+    """Return polls per job, and seconds from a job's end to the poll that sees it."""
+    times = [list(_poll_times(schedule, duration)) for duration in durations]
+    return fmean(map(len, times)), fmean(one[-1] - end for one, end in zip(times, durations, strict=True))
 
 
 def _schedules() -> Iterator[tuple[str, Schedule]]:

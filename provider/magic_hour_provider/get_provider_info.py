@@ -166,7 +166,8 @@ def get_provider_info() -> dict[str, Any]:
                             "other Airflow, share: an absolute path or any ObjectStoragePath, no template. Where "
                             "Airflow has its task state store (3.3 and later) it is a second place, which a task that "
                             "was cleared during its paid request can still write; before, without it the records are "
-                            "in .magic-hour-ledger under the task's output_path."
+                            "in .magic-hour-ledger under the task's output_path. It also keeps what jobs were charged, "
+                            "for estimates, and how long they took, for the polling of a triggerer that restarts."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -31,24 +32,34 @@ Result = TypeVar("Result")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Instead of waiting for a timer, moves the time."""
+    """Instead of waiting for a timer, moves the time; not while a thread is at work that has the name ``waits_for``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.time = 0.0
+        self.waits_for = ""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
+        if self.waits_for:
+            if ready := super().select(0):
+                return ready
+            if any(thread.name == self.waits_for for thread in threading.enumerate()):
+                return super().select(0.002)
         self.time += timeout
         return super().select(0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in virtual time."""
+    """An event loop in virtual time.
 
-    def __init__(self) -> None:
+    :param waits_for: name of threads while which no time passes.
+    """
+
+    def __init__(self, waits_for: str = "") -> None:
         self._jumping = _JumpingSelector()
+        self._jumping.waits_for = waits_for
         super().__init__(self._jumping)
 
     def time(self) -> float:
@@ -71,9 +82,12 @@ class LoopClock(Clock):
         return asyncio.get_running_loop().time()
 
 
-def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+def run(main: Coroutine[Any, Any, Result], *, waits_for: str = "") -> Result:
+    """Run a coroutine in virtual time.
+
+    :param waits_for: name of threads while which no time passes.
+    """
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(waits_for)) as runner:
         return runner.run(main)
 
 

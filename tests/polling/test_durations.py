@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from statistics import NormalDist, fmean
@@ -104,3 +105,24 @@ def test_durations_without_bounds_are_counted(takes):
     assert len(durations._counts) == 70
     assert math.isfinite(durations.schedule.first_poll_s())
     assert 5 <= durations.schedule.interval_s(takes) <= 10
+
+
+def test_a_kept_histogram_is_polled_by_at_once():
+    """It adds to what has been learned meanwhile, never beyond the bound, and is the schedule of jobs under way."""
+    taught = Durations(LIP_SYNC)
+    poll_many(taught, 100.0, 0.4)
+    kept = json.loads(json.dumps(taught.to_json()))
+    assert len(json.dumps(kept)) < 400
+    durations = Durations(LIP_SYNC)
+    poll_many(durations, 100.0, 0.4, jobs=5)
+    durations.restore(kept)
+    assert durations.schedule is durations.restored
+    assert durations.schedule.median_s == pytest.approx(100, rel=0.2)
+    durations.restore(kept)
+    assert 60 <= durations.jobs <= 120
+    few = Durations(LIP_SYNC)
+    few.restore({"version": 1, "counts": [19] + [0] * 69})
+    assert few.restored is None
+    assert few.schedule is LIP_SYNC
+    poll(few, 1.0)
+    assert isinstance(few.schedule, LearnedSchedule)

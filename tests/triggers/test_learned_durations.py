@@ -10,7 +10,7 @@ import pytest
 from helpers.attempts import first_event
 from helpers.virtual_time import run
 from magic_hour_provider.polling.durations import LearnedSchedule
-from magic_hour_provider.triggers import waits
+from magic_hour_provider.triggers.learned.table import get_durations_table
 from magic_hour_provider.triggers.waits import Wait
 
 
@@ -105,7 +105,6 @@ def test_so_many_connections_are_remembered(virtual):
             begin(virtual, conn_id=f"c{number}")
             if number % 100 == 0:
                 begin(virtual, conn_id="kept")
-        histograms = waits._histograms[asyncio.get_running_loop()]
-        return len(histograms), begin(virtual, conn_id="kept").durations is kept
+        return len(get_durations_table().histograms), begin(virtual, conn_id="kept").durations is kept
 
     assert run(main()) == (500, True)

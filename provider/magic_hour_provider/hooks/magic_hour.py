@@ -91,9 +91,8 @@ class MagicHourHook(BaseHook):
 
     async def async_settings(self) -> ConnectionSettings:
         """Resolve the connection without blocking the event loop; as :meth:`settings`."""
-        import asyncio
-
         from airflow.providers.common.compat import connection as compat
+        from asgiref.sync import sync_to_async
 
         try:
             conn = await compat.get_async_connection(self.magic_hour_conn_id)
@@ -102,8 +101,9 @@ class MagicHourHook(BaseHook):
         if hasattr(compat, "get_async_extra_dejson"):
             extra = await compat.get_async_extra_dejson(conn)
         else:
-            # common-compat as Airflow 3.1 and 3.2 pin it: there reading the extra masks its secrets synchronously.
-            extra = await asyncio.to_thread(lambda: conn.extra_dejson)
+            # common-compat as Airflow 3.1 and 3.2 pin it: there reading the extra masks its secrets synchronously. Not
+            # in any thread: on 3.1 one that does not know this event loop would break Airflow's own requests.
+            extra = await sync_to_async(lambda: conn.extra_dejson)()
         return ConnectionSettings.from_connection(conn, extra)
 
     def get_conn(self, settings: ConnectionSettings | None = None) -> MagicHourClient:

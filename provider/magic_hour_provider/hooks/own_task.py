@@ -86,10 +86,14 @@ def is_test_run(context: Mapping[str, Any]) -> bool:
 
     :param context: Airflow's context.
     """
+    return is_in_test_process() or getattr(context["dag_run"], "triggering_user_name", None) == "dag_test"
+
+
+def is_in_test_process() -> bool:
+    """Whether this is the process of such a command, in which tasks and triggers run one after another."""
     comms = None
     with suppress(MissingInternalError):
         from magic_hour_provider.airflow_internals import task_runner
 
         comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
-    user = getattr(context["dag_run"], "triggering_user_name", None)
-    return type(comms).__name__ == "InProcessSupervisorComms" or user == "dag_test"
+    return type(comms).__name__ == "InProcessSupervisorComms"

@@ -7,9 +7,12 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 from magic_hour_provider.polling.schedule import Schedule
 
+# Of what is kept of a histogram. Who changes the buckets' number or width changes it too.
+_VERSION = 1
 # Four buckets double the duration; the last one begins after 36 hours.
 _PER_DOUBLING = 4
 _BUCKETS = 70
@@ -80,6 +83,10 @@ class LearnedSchedule(Schedule):
         return ages, steps
 
 
+class NewerVersionError(ValueError):
+    """A histogram was kept by a later version of this package."""
+
+
 class Durations:
     """Histogram of how long jobs of one kind of request took, in some hundred bytes.
 
@@ -90,6 +97,8 @@ class Durations:
         self.published = published
         self.schedule = published
         """The polling intervals of jobs that begin now."""
+        self.restored: Schedule | None = None
+        """What :meth:`restore` has brought for jobs that began before it, by the published schedule."""
         self._counts = [0] * _BUCKETS
         self._since_fit = 0
 
@@ -98,28 +107,68 @@ class Durations:
         """How many jobs count."""
         return sum(self._counts)
 
-    def record(self, schedule: Schedule, *, active_age_s: float | None, complete_age_s: float) -> None:
+    def record(self, schedule: Schedule, *, active_age_s: float | None, complete_age_s: float) -> bool:
         """Record a job that polls saw complete. Where they do not say when it ended, it does not count.
 
         :param schedule: the schedule that it was polled by.
         :param active_age_s: its age in seconds when a poll last saw it active; None: the first poll saw it complete.
         :param complete_age_s: its age in seconds when a poll saw it complete.
+        :returns: whether it counts.
         """
         if active_age_s is not None:
             if complete_age_s - active_age_s > _MAX_GAP * schedule.max_interval_s:
-                return  # polls failed meanwhile, or its links were late
+                return False  # polls failed meanwhile, or its links were late
             duration = (active_age_s + complete_age_s) / 2
         else:
             if complete_age_s > schedule.first_poll_s() + schedule.max_interval_s:
-                return  # nobody polled it for long: a triggerer or a batch's worker has just taken it over
+                return False  # nobody polled it for long: a triggerer or a batch's worker has just taken it over
             duration = _BEFORE_FIRST_POLL * complete_age_s
         bucket = int(_PER_DOUBLING * math.log2(max(1.0, duration)))
         self._counts[min(_BUCKETS - 1, bucket)] += 1
-        if self.jobs > _MAX_JOBS:
-            self._counts = [count // 2 for count in self._counts]
+        self._bound()
         self._since_fit += 1
         if self.jobs >= _MIN_JOBS and self._since_fit >= _REFIT:
             self.schedule, self._since_fit = self._fit(), 0
+        return True
+
+    def _bound(self) -> None:
+        while self.jobs > _MAX_JOBS:
+            self._counts = [count // 2 for count in self._counts]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is worth keeping: numbers alone."""
+        return {"version": _VERSION, "counts": list(self._counts)}
+
+    @staticmethod
+    def check(kept: Any) -> list[int]:
+        """Return the counts of a histogram that was kept.
+
+        :param kept: what :meth:`to_json` returned, as JSON from anywhere.
+        :raises NewerVersionError: a later version has written it.
+        :raises ValueError: it is something else.
+        """
+        version = kept.get("version") if isinstance(kept, dict) else None
+        if type(version) is int and version > _VERSION:
+            raise NewerVersionError("a newer version of this package has written them")
+        counts = kept.get("counts") if version == _VERSION else None
+        if not isinstance(counts, list) or len(counts) != _BUCKETS:
+            raise ValueError("it is no histogram")
+        if not all(type(count) is int and 0 <= count <= _MAX_JOBS for count in counts):
+            raise ValueError("its counts are none")
+        return counts
+
+    def restore(self, kept: Any) -> None:
+        """Add the jobs of a histogram that was kept. Its schedule is also one for jobs that have begun before.
+
+        :param kept: as for :meth:`check`, with the same errors.
+        """
+        self._counts = [ours + theirs for ours, theirs in zip(self._counts, self.check(kept), strict=True)]
+        self._bound()
+        if self.jobs >= _MIN_JOBS:
+            self.schedule = self.restored = self._fit()
+            self._since_fit = 0
+        else:
+            self._since_fit = _REFIT  # with enough of them the next one counts at once
 
     def _fit(self) -> Schedule:
         """Return the schedule for the lognormal distribution that has the histogram's mean and spread."""

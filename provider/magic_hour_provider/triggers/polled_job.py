@@ -66,6 +66,18 @@ class PolledJob(Progress):
         message, self.message = self.message, None
         return message
 
+    def next_due(self, now: float) -> float:
+        """Return when to poll, as a poll is due: now, or later where a restored schedule begins later.
+
+        What an earlier triggerer has learned may arrive only after the wait has begun.
+        """
+        restored = self.durations.restored
+        if restored is None or self.state.schedule is not self.durations.published:
+            return now
+        self.state.schedule = restored
+        is_first = self.active_at is None and self.state.failed_polls == 0
+        return self.state.first_poll_at(now, not_before=self.not_before) if is_first else now
+
     def record_poll(self, observation: Job | MagicHourError, decision: PollDecision, now: float) -> None:
         """Record a poll and what follows from it; wakes the trigger only for news."""
         if isinstance(observation, Job) and not observation.ended:

@@ -33,6 +33,8 @@ from magic_hour_provider.triggers.polled_job import PolledJob
 
 # A service in trouble is not polled faster for it.
 _IN_TROUBLE = (ConnectionFailedError, ResponseLostError, ServerError, InvalidInputError)
+# Jobs that are dealt with in one turn of the event loop.
+_AT_ONCE = 100
 # Seconds beyond its deadline that a job may be which could not be polled, as everything stalls.
 _OVERDUE_S = 10.0
 
@@ -111,7 +113,9 @@ class JobPoller:
         try:
             now = clock.current().monotonic()
             self._check(now)
-            while self._due and self._due[0][0] <= now:
+            for _ in range(_AT_ONCE):
+                if not self._due or self._due[0][0] > now:
+                    break
                 if len(self._polls) >= MAX_CONNECTIONS:
                     self._full = True  # the next poll that ends sets the timer
                     return
@@ -119,7 +123,11 @@ class JobPoller:
                     self.rate.on_wait(now)
                     break
                 job = heapq.heappop(self._due)[2]
-                if not job.left and job.outcome is None:
+                if job.left or job.outcome is not None:
+                    continue
+                if (due := job.next_due(now)) > now:
+                    self._push(job, due)
+                else:
                     self._start_poll(job, now)
             if self._due:
                 self._set_timer(max(self._due[0][0], min(self.rate.next_at, now + _OVERDUE_S)))

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from magic_hour_provider import clock
-from magic_hour_provider.api.catalog import POLLING_CLASSES, TOOLS, default_polling_class
 from magic_hour_provider.polling.durations import Durations
 from magic_hour_provider.polling.schedule import PollState, Schedule
+from magic_hour_provider.triggers.learned.table import get_durations_table
 from magic_hour_provider.triggers.resume_delay import resume_delay_s
-
-# The one that has gone unused for longest makes room for a new one.
-_MAX_HISTOGRAMS = 500
-_histograms: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, str], Durations]] = WeakKeyDictionary()
-
-
-def _find_durations(conn_id: str, tool: str, kind: str, polling: str | None) -> Durations:
-    """Return what this event loop has seen of such jobs: of one connection, as the speed of accounts differs."""
-    # A class that only a newer version knows is the default one here.
-    polling_class = POLLING_CLASSES.get(polling or "") or default_polling_class(tool, kind)
-    histograms = _histograms.setdefault(asyncio.get_running_loop(), {})
-    key = conn_id, tool, polling_class.name
-    found = histograms.pop(key, None) or Durations(Schedule.of(polling_class, TOOLS.get(tool)))
-    histograms[key] = found  # the newest last
-    if len(histograms) > _MAX_HISTOGRAMS:
-        del histograms[next(iter(histograms))]
-    return found
 
 
 @dataclass(frozen=True)
@@ -77,7 +58,7 @@ class Wait:
         :param deferred_at: time of the deferral, in seconds since 1970.
         :param deadline: when to give up, in seconds since 1970.
         """
-        durations = _find_durations(conn_id, tool, kind, polling)
+        durations = get_durations_table().find(conn_id, tool, kind, polling)
         monotonic, now = clock.current().monotonic(), clock.current().now()
         # A clock that was ahead when the deadline was set, or is behind now, gives no wait longer than was asked for.
         left = min(deadline - now, deadline - deferred_at)
