@@ -33,9 +33,11 @@ from helpers.places import CLOUDS, PLACES, Place  # noqa: E402
 from helpers.samples import KEY  # noqa: E402
 from helpers.sentences import watch_errors, watching_logs  # noqa: E402
 from helpers.stores import LEDGERS, Store, StoredFiles  # noqa: E402
+from helpers.strict_s3 import StrictS3  # noqa: E402
 from magic_hour_provider.clock import SimulatedClock, override  # noqa: E402
 from magic_hour_provider.ledger import file_store as storage_ledger  # noqa: E402
 from magic_hour_provider.simulator import Simulator  # noqa: E402
+from magic_hour_provider.simulator.behavior import Behavior  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +51,20 @@ def well_formed_messages() -> Iterator[None]:
 
 
 @pytest.fixture
-def sim() -> Iterator[Simulator]:
-    """A simulator whose clock only tests move."""
-    with Simulator(api_key=KEY, clock=lambda: 1_800_000_000.0) as simulator:
+def sim(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """A simulator whose clock only tests move; it behaves as the test's mark ``behavior`` says."""
+    mark = request.node.get_closest_marker("behavior")
+    behavior = Behavior(**(mark.kwargs if mark is not None else {}))
+    with Simulator(api_key=KEY, clock=lambda: 1_800_000_000.0, behavior=behavior) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def strict_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictS3]:
+    """An S3 that takes only links as today's buckets do."""
+    with StrictS3() as one:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{one.conn_id.upper()}", one.connection())
+        yield one
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from helpers.fuzz import assert_linear, fuzz, numbers, one_of_these, texts
+from magic_hour_provider.plugin.media_tab.files import guard
 from magic_hour_provider.plugin.media_tab.files.reader import MediaStorage
 from magic_hour_provider.plugin.media_tab.files.response import (
     RangeNotSatisfiableError,
@@ -19,7 +21,6 @@ from magic_hour_provider.plugin.media_tab.files.response import (
     respond_with_file,
 )
 from magic_hour_provider.plugin.media_tab.files.roots import locate_file, parse_roots
-from magic_hour_provider.storage.paths import open_path
 
 PLACE = st.one_of(st.integers(0, 120), st.integers(0, 10**20), numbers, texts).map(str)
 RANGE = st.one_of(
@@ -63,9 +64,11 @@ async def answer(headers: dict[str, str], method: str, folder: str) -> tuple[int
 
 
 @pytest.fixture(autouse=True, scope="module")
-def paths_are_loaded() -> None:
-    """What opens files takes seconds to import on a busy machine: longer than a viewer waits."""
-    open_path(tempfile.gettempdir()).exists()
+def patient() -> Iterator[None]:
+    """A viewer who waits for a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guard, "READ_TIMEOUT_S", 600)
+        yield
 
 
 @fuzz(few=50, headers=HEADERS, method=one_of_these(["GET", "HEAD"]))

@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,7 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
 from helpers.attempts import Connected, TaskInstance
-from helpers.samples import KEY, PHOTO
+from helpers.samples import PHOTO
 from helpers.strict_s3 import StrictS3
 from magic_hour_provider.api.catalog import FileField
 from magic_hour_provider.api.errors import InvalidInputError, SubmissionUnknownError
@@ -31,28 +30,13 @@ from magic_hour_provider.operators.batch import MagicHourBatchOperator
 from magic_hour_provider.operators.image import MagicHourAIImageUpscalerOperator
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.storage.paths import open_path
+
+pytestmark = pytest.mark.behavior(input_links="fetched")
 
 SIZE = 3_000_000
 MAGIC_HOUR = "https://api.magichour.ai"
 FIELD = FileField("assets.image_file_path", ("image",))
-
-
-@pytest.fixture
-def sim() -> Iterator[Simulator]:
-    """A simulator that follows the links it is given."""
-    behavior = Behavior(input_links="fetched")
-    with Simulator(api_key=KEY, clock=lambda: 1_800_000_000.0, behavior=behavior) as one:
-        yield one
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictS3]:
-    """An S3 that takes only links as today's buckets do."""
-    with StrictS3() as one:
-        monkeypatch.setenv(f"AIRFLOW_CONN_{one.conn_id.upper()}", one.connection())
-        yield one
 
 
 def upscale(uri: object) -> dict[str, Any]:
@@ -74,20 +58,20 @@ def counts(airflow: Connected) -> tuple[int, int, int]:
 # -- given as a link ---------------------------------------------------------------------------------------------------
 
 
-def test_magic_hour_fetches_the_file_and_the_worker_does_not(airflow, server):
+def test_magic_hour_fetches_the_file_and_the_worker_does_not(airflow, strict_s3):
     """One create, no upload; every byte goes from the storage to Magic Hour, and none of them to us."""
-    result = airflow.attempt(operator(airflow, server.put("a b/é #1.PNG", SIZE)), TaskInstance())
+    result = airflow.attempt(operator(airflow, strict_s3.put("a b/é #1.PNG", SIZE)), TaskInstance())
     assert result["status"] == "complete"
     assert counts(airflow) == (1, 1, 0)
-    assert airflow.sim.stats()["input_links"]["bytes"] == server.by_link == SIZE
-    assert server.by_sdk == 0
-    assert server.statuses == [416, 200]  # ours, which asks for nothing, and Magic Hour's
+    assert airflow.sim.stats()["input_links"]["bytes"] == strict_s3.by_link == SIZE
+    assert strict_s3.by_sdk == 0
+    assert strict_s3.statuses == [416, 200]  # ours, which asks for nothing, and Magic Hour's
 
 
 @pytest.mark.parametrize("way", ["setting", "argument", "typed", "decorator"])
-def test_every_way_to_ask_for_it(airflow, server, way):
+def test_every_way_to_ask_for_it(airflow, strict_s3, way):
     """By the setting, an argument of the operator or of a typed one, or the decorator's."""
-    uri, options = server.put("a.png", SIZE), {"output_path": str(airflow.output / "out")}
+    uri, options = strict_s3.put("a.png", SIZE), {"output_path": str(airflow.output / "out")}
     if way == "setting":
         airflow.setting("input_transfer", "Presign")
         task = operator(airflow, uri, input_transfer=None)
@@ -108,13 +92,13 @@ def test_every_way_to_ask_for_it(airflow, server, way):
     assert counts(airflow) == (1, 1, 0)
 
 
-def test_an_upload_is_what_happens_unless_somebody_chose_a_link(airflow, server):
+def test_an_upload_is_what_happens_unless_somebody_chose_a_link(airflow, strict_s3):
     """A private object is given to a third party by choice alone, also where the setting says otherwise."""
-    airflow.attempt(operator(airflow, server.put("a.png", SIZE), input_transfer=None), TaskInstance())
-    assert (counts(airflow), server.links) == ((1, 0, 1), [])
+    airflow.attempt(operator(airflow, strict_s3.put("a.png", SIZE), input_transfer=None), TaskInstance())
+    assert (counts(airflow), strict_s3.links) == ((1, 0, 1), [])
     airflow.setting("input_transfer", "presign")
-    airflow.attempt(operator(airflow, server.put("b.png", SIZE), input_transfer="upload"), TaskInstance())
-    assert (counts(airflow), server.links) == ((2, 0, 2), [])
+    airflow.attempt(operator(airflow, strict_s3.put("b.png", SIZE), input_transfer="upload"), TaskInstance())
+    assert (counts(airflow), strict_s3.links) == ((2, 0, 2), [])
 
 
 @pytest.mark.parametrize("make", [MagicHourOperator, MagicHourBatchOperator, magic_hour_task, magic_hour_batch_task])
@@ -129,21 +113,21 @@ def test_another_word_is_an_error_before_anything_runs(make):
         make(**options)
 
 
-def test_a_setting_of_another_word_fails_before_it_costs_anything(airflow, server):
+def test_a_setting_of_another_word_fails_before_it_costs_anything(airflow, strict_s3):
     """The message names the setting; an empty one is none."""
     airflow.setting("input_transfer", "signed")
     with pytest.raises(
         AirflowFailException, match=r"\[magic_hour\] input_transfer is 'signed'.*one of upload, presign"
     ):
-        airflow.attempt(operator(airflow, server.put("a.png", SIZE), input_transfer=None), TaskInstance())
+        airflow.attempt(operator(airflow, strict_s3.put("a.png", SIZE), input_transfer=None), TaskInstance())
     assert counts(airflow) == (0, 0, 0)
     airflow.setting("input_transfer", " ")
     assert read_input_transfer() == "upload"
 
 
-def test_a_file_that_is_too_large_for_the_plan_is_refused_before_it_is_given(airflow, server):
+def test_a_file_that_is_too_large_for_the_plan_is_refused_before_it_is_given(airflow, strict_s3):
     """The size is known from the storage, so that no job fails for it."""
-    uri = server.put("film.png", 200_000_000_000)
+    uri = strict_s3.put("film.png", 200_000_000_000)
     with pytest.raises(
         AirflowFailException, match=r"too large: it has 200,000\.0 MB, and the account's plan 'creator'"
     ):
@@ -151,51 +135,51 @@ def test_a_file_that_is_too_large_for_the_plan_is_refused_before_it_is_given(air
     assert counts(airflow) == (0, 0, 0)
 
 
-def test_a_file_that_is_not_there_is_named_and_costs_nothing(airflow, server):
+def test_a_file_that_is_not_there_is_named_and_costs_nothing(airflow, strict_s3):
     """As where it would be uploaded."""
-    server.put("a.png", SIZE)
+    strict_s3.put("a.png", SIZE)
     with pytest.raises(AirflowFailException, match=r"assets\.image_file_path: the file 's3://.*b\.png' cannot be read"):
-        airflow.attempt(operator(airflow, f"s3://{server.conn_id}@media/b.png"), TaskInstance())
+        airflow.attempt(operator(airflow, f"s3://{strict_s3.conn_id}@media/b.png"), TaskInstance())
     assert counts(airflow) == (0, 0, 0)
 
 
 # -- paid once ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_fingerprint_is_the_object_and_not_the_way_it_takes(airflow, server):
+def test_the_fingerprint_is_the_object_and_not_the_way_it_takes(airflow, strict_s3):
     """A retry that gives a link where the attempt before it uploaded resumes the job it has paid for."""
     airflow.setting("inline_wait_seconds", "0")
-    ti, uri = TaskInstance(), server.put("a.png", SIZE)
+    ti, uri = TaskInstance(), strict_s3.put("a.png", SIZE)
     ti.next_attempt()
     assert isinstance(airflow.start(operator(airflow, uri, input_transfer="upload", retries=1), ti), TaskDeferred)
     before = ti.record["fingerprint"]
     result = airflow.attempt(operator(airflow, uri), ti)  # its worker died; a retry
     assert (result["status"], ti.record["fingerprint"]) == ("complete", before)
-    assert (counts(airflow), server.links) == ((1, 0, 1), [])
+    assert (counts(airflow), strict_s3.links) == ((1, 0, 1), [])
     other = TaskInstance("other")
     airflow.attempt(operator(airflow, uri, task_id="other"), other)
     assert other.record["fingerprint"] == before
     assert counts(airflow) == (2, 1, 1)
 
 
-def test_an_attempt_whose_request_never_arrived_is_followed_by_one_that_signs_again(airflow, server):
+def test_an_attempt_whose_request_never_arrived_is_followed_by_one_that_signs_again(airflow, strict_s3):
     """Each attempt makes a link of its own, and one job is paid for."""
-    ti, uri = TaskInstance(), server.put("a.png", SIZE)
+    ti, uri = TaskInstance(), strict_s3.put("a.png", SIZE)
     airflow.sim.inject_fault("status", endpoint="create", status=429, count=50)
     with pytest.raises(AirflowException, match="nothing was charged"):
         airflow.attempt(operator(airflow, uri), ti)
     airflow.sim.clear_faults()
-    refused = len(server.links)
+    refused = len(strict_s3.links)
     assert airflow.attempt(operator(airflow, uri), ti)["status"] == "complete"
-    assert len(server.links) == refused + 2
+    assert len(strict_s3.links) == refused + 2
     assert counts(airflow)[0::2] == (1, 0)
 
 
 @pytest.mark.parametrize("moment", ["before the intent", "after the response"])
-def test_a_worker_killed_around_the_create_pays_once(airflow, server, moment, monkeypatch, tmp_path):
+def test_a_worker_killed_around_the_create_pays_once(airflow, strict_s3, moment, monkeypatch, tmp_path):
     """Before the intent nothing was sent, and the next attempt pays; after it the job is unknown, and it does not."""
     airflow.setting("ledger_path", str(tmp_path / "ledger"))
-    uri = server.put("a.png", SIZE)
+    uri = strict_s3.put("a.png", SIZE)
     worker = multiprocessing.get_context("fork").Process(target=_die, args=(airflow, uri, moment, tmp_path))
     worker.start()
     worker.join(60)
@@ -259,40 +243,44 @@ def test_a_local_file_is_uploaded(airflow, said):
     assert "a file of file:// has no such link, only those of S3, Google Cloud Storage and Azure have" in reason(said)
 
 
-def test_a_link_that_does_not_open_is_not_given(airflow, server, said):
+def test_a_link_that_does_not_open_is_not_given(airflow, strict_s3, said):
     """A policy that lets only its own network in, say: the job would fail for it."""
-    server.closed = True
-    assert airflow.attempt(operator(airflow, server.put("a.png", SIZE)), TaskInstance())["status"] == "complete"
+    strict_s3.closed = True
+    assert airflow.attempt(operator(airflow, strict_s3.put("a.png", SIZE)), TaskInstance())["status"] == "complete"
     assert counts(airflow) == (1, 0, 1)
     assert "answers to its link with HTTP 403" in reason(said)
-    assert server.statuses == [403]
+    assert strict_s3.statuses == [403]
 
 
-def test_a_connection_may_say_that_it_cannot_be_reached_from_outside(airflow, server, said, monkeypatch):
+def test_a_connection_may_say_that_it_cannot_be_reached_from_outside(airflow, strict_s3, said, monkeypatch):
     """By an extra of the storage's own connection; another word there is an error."""
-    uri = server.put("a.png", SIZE)
-    monkeypatch.setenv(f"AIRFLOW_CONN_{server.conn_id.upper()}", server.connection(magic_hour_input_transfer="upload"))
+    uri = strict_s3.put("a.png", SIZE)
+    monkeypatch.setenv(
+        f"AIRFLOW_CONN_{strict_s3.conn_id.upper()}", strict_s3.connection(magic_hour_input_transfer="upload")
+    )
     assert airflow.attempt(operator(airflow, uri), TaskInstance())["status"] == "complete"
-    assert (counts(airflow), server.links) == ((1, 0, 1), [])
+    assert (counts(airflow), strict_s3.links) == ((1, 0, 1), [])
     assert "the extra 'magic_hour_input_transfer' of its connection 'aws_" in reason(said)
-    monkeypatch.setenv(f"AIRFLOW_CONN_{server.conn_id.upper()}", server.connection(magic_hour_input_transfer="never"))
+    monkeypatch.setenv(
+        f"AIRFLOW_CONN_{strict_s3.conn_id.upper()}", strict_s3.connection(magic_hour_input_transfer="never")
+    )
     with pytest.raises(AirflowFailException, match=r"'aws_\w+' must be 'upload' or 'presign'; it is 'never'"):
         airflow.attempt(operator(airflow, uri), TaskInstance())
     assert counts(airflow)[0] == 1
 
 
-def find_link(server: StrictS3, base_url: str = MAGIC_HOUR, wait_s: float = 1800, key: str = "a.png") -> str | None:
+def find_link(strict_s3: StrictS3, base_url: str = MAGIC_HOUR, wait_s: float = 1800, key: str = "a.png") -> str | None:
     """Return the link of an object, or None; nothing but the storage is asked."""
-    uri = server.put(key, SIZE)
+    uri = strict_s3.put(key, SIZE)
     return PresignedInputs(base_url, wait_s).find_link(Input(("f",), FIELD, uri), open_path(uri), SIZE, "etag")
 
 
-def test_a_private_address_is_not_given_to_a_service_outside(server, said):
+def test_a_private_address_is_not_given_to_a_service_outside(strict_s3, said):
     """The endpoint of the connection is on this machine; a simulator there reaches it, and Magic Hour does not."""
-    assert find_link(server) is None
+    assert find_link(strict_s3) is None
     assert "Magic Hour cannot reach 127.0.0.1, which is an address of a private network" in said.text
-    assert server.links == []  # not even tried
-    assert find_link(server, "http://127.0.0.1:8765") is not None
+    assert strict_s3.links == []  # not even tried
+    assert find_link(strict_s3, "http://127.0.0.1:8765") is not None
 
 
 @pytest.mark.parametrize(
@@ -311,38 +299,38 @@ def test_which_hosts_are_private(host, is_private):
     assert is_private_host(host) == is_private
 
 
-def test_an_address_without_tls_is_not_given_to_a_service_outside(server, said, monkeypatch):
+def test_an_address_without_tls_is_not_given_to_a_service_outside(strict_s3, said, monkeypatch):
     """Whoever listens on the way would have the link."""
     monkeypatch.setattr(presigned, "sign_path", lambda *_: "http://media.example.com/a.png?X-Amz-Signature=abcdef")
-    assert find_link(server) is None
+    assert find_link(strict_s3) is None
     assert "media.example.com is reached without TLS" in said.text
     monkeypatch.setattr(presigned, "sign_path", lambda *_: "https://media.example.com/a?X-Amz-Signature=abcdef")
-    assert find_link(server) is None
+    assert find_link(strict_s3) is None
     assert "its link does not end in the file's name" in said.text
 
 
-def test_a_storage_that_does_not_answer_is_asked_once(server, said, monkeypatch):
+def test_a_storage_that_does_not_answer_is_asked_once(strict_s3, said, monkeypatch):
     """A batch must not wait for it at every row."""
     monkeypatch.setattr(presigned, "sign_path", lambda path, _: f"http://127.0.0.1:9/{path.path}?sig=abcdef")
     inputs = PresignedInputs("http://127.0.0.1:1", 1800)
     tried: list[str] = []
     monkeypatch.setattr(presigned, "new_client", lambda real=presigned.new_client, **k: tried.append("x") or real(**k))
     for number in range(3):
-        uri = server.put(f"{number}.png", SIZE)
+        uri = strict_s3.put(f"{number}.png", SIZE)
         assert inputs.find_link(Input(("f",), FIELD, uri), open_path(uri), SIZE, "etag") is None
     assert len(tried) == 1
     assert said.text.count("127.0.0.1:9 does not answer to its link") == 1
     assert "sig=" not in said.text
 
 
-def test_what_a_job_whose_link_did_not_open_says(airflow, server, monkeypatch):
+def test_what_a_job_whose_link_did_not_open_says(airflow, strict_s3, monkeypatch):
     """Our own try has opened it, and Magic Hour's cannot: refunded, and the message says what to do."""
     monkeypatch.setattr(PresignedInputs, "_try", lambda *_: None)
-    server.closed = True
+    strict_s3.closed = True
     with pytest.raises(
         AirflowFailException, match=r"invalid_image_path.*cannot reach their storage from outside, say"
     ) as e:
-        airflow.attempt(operator(airflow, server.put("a.png", SIZE)), TaskInstance())
+        airflow.attempt(operator(airflow, strict_s3.put("a.png", SIZE)), TaskInstance())
     assert "input_transfer='upload'" in str(e.value)
     assert airflow.sim.summary().credits == 0
     assert counts(airflow)[0] == 1
@@ -353,7 +341,7 @@ def test_what_a_job_whose_link_did_not_open_says(airflow, server, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", ["complete", "rejected", "failed"])
-def test_a_link_is_written_nowhere(airflow, server, caplog, capfd, monkeypatch, ending):
+def test_a_link_is_written_nowhere(airflow, strict_s3, caplog, capfd, monkeypatch, ending):
     """In no log at any level, XCom, record, file, trigger, rendered field, lineage or error, however the job ends."""
     for name in (None, "httpx", "httpcore", "botocore", "aiobotocore", "s3fs", "fsspec", "urllib3", "asyncio"):
         caplog.set_level(logging.DEBUG, name)  # Airflow keeps some of them quiet, and a user may not
@@ -368,7 +356,7 @@ def test_a_link_is_written_nowhere(airflow, server, caplog, capfd, monkeypatch, 
     monkeypatch.setattr(
         presigned, "mask_link_secrets", lambda link: masked.append(link) or masking.mask_link_secrets(link)
     )
-    ti, task = TaskInstance(), operator(airflow, server.put("a.png", SIZE))
+    ti, task = TaskInstance(), operator(airflow, strict_s3.put("a.png", SIZE))
     task.render_template_fields(ti.context(task))
     written = [str(_serialize_rendered_fields(task))]
     ti.next_attempt()
@@ -383,10 +371,10 @@ def test_a_link_is_written_nowhere(airflow, server, caplog, capfd, monkeypatch, 
     written += [str(facets), json.dumps(ti.xcoms), json.dumps(ti.store.rows), json.dumps(ti.store.writes)]
     written += [str(airflow.events), caplog.text, *capfd.readouterr()]
     written += [path.read_text(errors="replace") for path in airflow.output.rglob("*") if path.is_file()]
-    signatures = {*server.links, "echoed0123456789"}
-    assert len(server.links) >= 1
+    signatures = {*strict_s3.links, "echoed0123456789"}
+    assert len(strict_s3.links) >= 1
     assert masked
-    assert all(signature in masked[0] for signature in server.links)
+    assert all(signature in masked[0] for signature in strict_s3.links)
     for secret in signatures:
         assert [text[:300] for text in written if secret in text or secret in unquote(text)] == []
     assert counts(airflow)[0] == (ending != "rejected")
@@ -403,40 +391,40 @@ def _echo_links(airflow: Connected, monkeypatch: pytest.MonkeyPatch, echoed: lis
     monkeypatch.setattr(airflow.sim._service, "create", refuse)
 
 
-def test_a_lost_response_says_nothing_of_the_link(airflow, server, caplog):
+def test_a_lost_response_says_nothing_of_the_link(airflow, strict_s3, caplog):
     """The one error that a person reads twice."""
     caplog.set_level(logging.DEBUG)
     airflow.sim.inject_fault("close-after-accept")
     with pytest.raises(AirflowFailException) as caught:
-        airflow.attempt(operator(airflow, server.put("a.png", SIZE)), TaskInstance())
+        airflow.attempt(operator(airflow, strict_s3.put("a.png", SIZE)), TaskInstance())
     assert isinstance(caught.value.__cause__, SubmissionUnknownError) or "unknown" in str(caught.value)
     assert counts(airflow)[0] == 1
-    assert all(link not in f"{caplog.text} {caught.value}" for link in server.links)
+    assert all(link not in f"{caplog.text} {caught.value}" for link in strict_s3.links)
 
 
-def test_a_batch_masks_some_links_and_not_thousands(server, monkeypatch):
+def test_a_batch_masks_some_links_and_not_thousands(strict_s3, monkeypatch):
     """Each masked text makes every line of the log slower; a batch writes no link anywhere, masked or not."""
     masked: list[str] = []
     monkeypatch.setattr(presigned, "mask_link_secrets", masked.append)
     monkeypatch.setattr(PresignedInputs, "_try", lambda *_: None)
     inputs = PresignedInputs("http://127.0.0.1:1", 1800)
     for number in range(presigned._MAX_MASKED + 5):
-        uri = server.put(f"{number}.png", SIZE)
+        uri = strict_s3.put(f"{number}.png", SIZE)
         assert inputs.find_link(Input(("f",), FIELD, uri), open_path(uri), SIZE, "etag") is not None
     assert len(masked) == presigned._MAX_MASKED
 
 
-def test_a_file_of_several_rows_is_signed_once(server, monkeypatch):
+def test_a_file_of_several_rows_is_signed_once(strict_s3, monkeypatch):
     """For some minutes; then again, and at once where the object is another one."""
     from magic_hour_provider.clock import SimulatedClock, override
 
     with Simulator(manual_clock=True) as sim, override(SimulatedClock(sim)):
-        inputs, uri = PresignedInputs("http://127.0.0.1:1", 1800), server.put("a.png", SIZE)
+        inputs, uri = PresignedInputs("http://127.0.0.1:1", 1800), strict_s3.put("a.png", SIZE)
         one, path = Input(("f",), FIELD, uri), open_path(uri)
         first = [inputs.find_link(one, path, SIZE, "etag") for _ in range(3)]
-        assert (len(set(first)), len(server.links)) == (1, 1)
+        assert (len(set(first)), len(strict_s3.links)) == (1, 1)
         inputs.find_link(one, path, SIZE, "another")
-        assert len(server.links) == 2
+        assert len(strict_s3.links) == 2
         sim.advance(presigned._REUSE_S + 1)
         inputs.find_link(one, path, SIZE, "etag")
-        assert len(server.links) == 3
+        assert len(strict_s3.links) == 3

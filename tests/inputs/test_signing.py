@@ -16,12 +16,10 @@ import httpx
 import pytest
 
 from helpers import clouds, s3
-from helpers.attempts import Connected, TaskInstance
-from helpers.samples import KEY
+from helpers.attempts import TaskInstance
+from helpers.places import CLOUDS
 from helpers.strict_s3 import StrictS3
 from magic_hour_provider.inputs.signing import NotSignedError, sign_path
-from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.behavior import Behavior
 from magic_hour_provider.storage.paths import open_path
 
 HOUR_S = 3600.0
@@ -265,25 +263,17 @@ def test_a_library_that_fails_says_why_without_a_secret():
         sign_path(stored(None, "sftp", "a.png"), HOUR_S)
 
 
-@pytest.mark.parametrize("cloud", ["google", "azure"])
-def test_a_task_gives_a_file_of_another_cloud_as_a_link(cloud, monkeypatch, tmp_path):
+@pytest.mark.behavior(input_links="fetched")
+@pytest.mark.parametrize(
+    "cloud", ["gs", "abfs", *(pytest.param(one, marks=pytest.mark.long) for one in CLOUDS if one.startswith("s3"))]
+)
+def test_a_task_gives_a_file_of_another_cloud_as_a_link(airflow, cloud_place, cloud):
     """One create, no upload: Magic Hour fetches it from the emulator."""
-    from airflow.sdk.io import attach
-
-    conn_id, protocol = f"cloud_{uuid.uuid4().hex[:8]}", {"google": "gs", "azure": "abfs"}[cloud]
-    serving = clouds.serving_google(monkeypatch) if cloud == "google" else clouds.serving_azure()
-    with (
-        serving as served,
-        Simulator(api_key=KEY, manual_clock=True, behavior=Behavior(input_links="fetched")) as sim,
-    ):
-        fs = clouds.google_files(served) if cloud == "google" else served
-        fs.mkdir("media")
-        fs.pipe_file(f"media/{NAME}", b"content")
-        attach(protocol, conn_id=conn_id, fs=fs)
-        airflow = Connected(sim, monkeypatch, tmp_path)
-        request = {"assets": {"image_file_path": f"{protocol}://{conn_id}@media/{NAME}"}, "scale_factor": 2}
+    for place in cloud_place(cloud):
+        place.write(NAME, b"content")
+        request = {"assets": {"image_file_path": f"{place.uri}/{NAME}"}, "scale_factor": 2}
         task = airflow.operator("ai-image-upscaler", request, input_transfer="presign")
         assert airflow.attempt(task, TaskInstance())["status"] == "complete"
-        stats = sim.stats()
+        stats = airflow.sim.stats()
         assert (airflow.creates(), stats["uploads"]) == (1, 0)
         assert stats["input_links"] == {"fetched": 1, "failed": 0, "bytes": 7}

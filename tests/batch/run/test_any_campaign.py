@@ -47,12 +47,6 @@ class Killed(BaseException):
     """Stands for kill -9: nothing of ours catches it."""
 
 
-@pytest.fixture
-def batches(airflow):
-    """Batches, each campaign in a folder of its own."""
-    return Batches(airflow)
-
-
 @example(rounds=[({"edit"}, "is refused once"), ({"edit"}, "ends")])
 @example(rounds=[(set(), "loses a response"), ({"edit", "clear"}, "ends")])
 @given(rounds=ROUNDS)

@@ -10,16 +10,10 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow.sdk import Asset
 
 from helpers.attempts import TaskInstance
-from helpers.batches import Batches, results, rows
+from helpers.batches import results, rows
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.batch.records import folder
 from magic_hour_provider.batch.run.results import read_results
-
-
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
 
 
 def other_run(number: int = 2) -> TaskInstance:

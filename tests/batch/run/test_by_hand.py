@@ -13,12 +13,6 @@ from magic_hour_provider.batch.run import results as run_results
 from magic_hour_provider.ledger.instruction import Instruction
 
 
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
-
-
 def lose_one(batches: Batches) -> tuple[TaskInstance, object, str]:
     """Run a batch of which the response for one item is lost; return its job's id too."""
     batches.airflow.sim.inject_fault("close-after-accept", prompt="shoe 1")

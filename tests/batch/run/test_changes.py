@@ -10,18 +10,12 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from helpers.attempts import TaskInstance
-from helpers.batches import Batches, results, rows
+from helpers.batches import results, rows
 from helpers.samples import KEY
 from magic_hour_provider.batch.jobs.submitter import Submitter
 from magic_hour_provider.simulator import Simulator
 
 VIDEO = {"tool": "text-to-video", "request": {"end_seconds": 3}, "item_id": "sku"}
-
-
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
 
 
 def run(number: int) -> TaskInstance:

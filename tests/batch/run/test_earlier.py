@@ -6,7 +6,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 
 from helpers.attempts import TaskInstance
-from helpers.batches import Batches, rows
+from helpers.batches import rows
 from helpers.samples import PHOTO
 from magic_hour_provider.api.errors import TransferError
 from magic_hour_provider.batch.run import attempt as attempts
@@ -18,12 +18,6 @@ LONG = {
 }
 GIVEN = [{"sku": "a"}, {"sku": "b"}]
 PAID = r"This task has paid for 2 jobs so far; 144 credits stay charged\."
-
-
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
 
 
 @pytest.fixture

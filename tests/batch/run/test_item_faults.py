@@ -19,12 +19,6 @@ from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.faults.catalog import FAULTS
 
 
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
-
-
 def status(code: int, **more) -> dict:
     """Return the fault of a response without effect."""
     return {"fault": "status", "status": code, **more}

@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
-from helpers.attempts import Connected, TaskInstance
+from helpers.attempts import TaskInstance
 from helpers.batches import Batches
-from helpers.samples import KEY, PHOTO
+from helpers.samples import PHOTO
 from helpers.strict_s3 import StrictS3
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.batch.records.intent import ItemIntent
 from magic_hour_provider.decorators import magic_hour_batch_task
 from magic_hour_provider.inputs import presigned
-from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.behavior import Behavior
+
+pytestmark = pytest.mark.behavior(input_links="fetched")
 
 SIZE = 100_000
 ITEMS = 4
 
 
-@pytest.fixture
-def sim() -> Iterator[Simulator]:
-    """A simulator that follows the links it is given."""
-    behavior = Behavior(input_links="fetched")
-    with Simulator(api_key=KEY, clock=lambda: 1_800_000_000.0, behavior=behavior) as one:
-        yield one
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictS3]:
-    """An S3 that takes only links as today's buckets do."""
-    with StrictS3() as one:
-        monkeypatch.setenv(f"AIRFLOW_CONN_{one.conn_id.upper()}", one.connection())
-        yield one
-
-
-@pytest.fixture
-def batches(airflow: Connected) -> Batches:
-    """Attempts of batches."""
-    return Batches(airflow)
-
-
-def rows(server: StrictS3, count: int = ITEMS) -> list[dict[str, Any]]:
+def rows(strict_s3: StrictS3, count: int = ITEMS) -> list[dict[str, Any]]:
     """Return rows with a file of their own."""
     return [
-        {"sku": f"shoe-{number}", "assets": {"image_file_path": server.put(f"shoe-{number}.png", SIZE + number)}}
+        {"sku": f"shoe-{number}", "assets": {"image_file_path": strict_s3.put(f"shoe-{number}.png", SIZE + number)}}
         for number in range(count)
     ]
 
@@ -73,43 +50,43 @@ def written(batches: Batches) -> str:
     return "\n".join(path.read_text(errors="replace") for path in files)
 
 
-def test_each_row_is_given_as_a_link(batches, server):
+def test_each_row_is_given_as_a_link(batches, strict_s3):
     """As many creates and links as rows, no upload; another run pays for nothing and signs nothing."""
-    operator = batches.operator(rows(server), **options(batches))
+    operator = batches.operator(rows(strict_s3), **options(batches))
     assert batches.attempt(operator, TaskInstance("campaign"))["complete"] == ITEMS
     stats = batches.airflow.sim.stats()
     assert (batches.creates(), stats["input_links"]["fetched"], stats["uploads"]) == (ITEMS, ITEMS, 0)
-    assert stats["input_links"]["bytes"] == server.by_link == sum(SIZE + number for number in range(ITEMS))
-    assert server.by_sdk == ITEMS  # one byte of each, to see before the first payment that all can be read
-    before = len(server.links)
+    assert stats["input_links"]["bytes"] == strict_s3.by_link == sum(SIZE + number for number in range(ITEMS))
+    assert strict_s3.by_sdk == ITEMS  # one byte of each, to see before the first payment that all can be read
+    before = len(strict_s3.links)
     assert batches.attempt(operator, TaskInstance("again"))["complete"] == ITEMS
-    assert (batches.creates(), len(server.links)) == (ITEMS, before)
+    assert (batches.creates(), len(strict_s3.links)) == (ITEMS, before)
 
 
-def test_a_file_of_all_rows_is_tried_once(batches, server):
+def test_a_file_of_all_rows_is_tried_once(batches, strict_s3):
     """One link serves them all, as one upload does; Magic Hour fetches it for each."""
-    shared = {"assets": {"image_file_path": server.put("shared.png", SIZE)}}
+    shared = {"assets": {"image_file_path": strict_s3.put("shared.png", SIZE)}}
     given = [{"sku": f"shoe-{number}", **shared} for number in range(ITEMS)]
     assert batches.attempt(batches.operator(given, **options(batches)), TaskInstance("campaign"))["complete"] == ITEMS
     assert batches.creates() == ITEMS
-    assert server.statuses.count(416) == 1
-    assert len(set(server.links)) == 1
+    assert strict_s3.statuses.count(416) == 1
+    assert len(set(strict_s3.links)) == 1
 
 
-def test_a_batch_without_ids_knows_its_rows_however_their_files_travel(batches, server):
+def test_a_batch_without_ids_knows_its_rows_however_their_files_travel(batches, strict_s3):
     """The identity of a row is that of its object: what was uploaded is not paid for again as a link."""
-    given = [{"assets": row["assets"]} for row in rows(server)]
+    given = [{"assets": row["assets"]} for row in rows(strict_s3)]
     upload = batches.operator(given, **options(batches, item_id=None, input_transfer="upload"))
     assert batches.attempt(upload, TaskInstance("campaign"))["complete"] == ITEMS
     presign = batches.operator(given, **options(batches, item_id=None))
     assert batches.attempt(presign, TaskInstance("again"))["complete"] == ITEMS
-    assert (batches.creates(), server.links) == (ITEMS, [])
+    assert (batches.creates(), strict_s3.links) == (ITEMS, [])
 
 
-def test_what_cannot_be_a_link_is_uploaded_and_said_once(batches, server, caplog):
+def test_what_cannot_be_a_link_is_uploaded_and_said_once(batches, strict_s3, caplog):
     """A batch of many such rows says it once for all of them."""
     caplog.set_level(logging.INFO, presigned.__name__)
-    given = rows(server, 1) + [
+    given = rows(strict_s3, 1) + [
         {"sku": f"local-{number}", "assets": {"image_file_path": str(PHOTO)}} for number in range(3)
     ]
     assert batches.attempt(batches.operator(given, **options(batches)), TaskInstance("campaign"))["complete"] == 4
@@ -123,9 +100,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("step", ["before the intent", "after the response"])
-def test_an_attempt_after_a_dead_worker_signs_again_and_pays_for_the_rest(batches, server, step, monkeypatch):
+def test_an_attempt_after_a_dead_worker_signs_again_and_pays_for_the_rest(batches, strict_s3, step, monkeypatch):
     """Links die with the worker; what was paid for is known from the records, or is unknown and stays unpaid."""
-    ti, given = TaskInstance("campaign"), rows(server)
+    ti, given = TaskInstance("campaign"), rows(strict_s3)
     with monkeypatch.context() as patch:
         calls: list[str] = []
 
@@ -139,7 +116,7 @@ def test_an_attempt_after_a_dead_worker_signs_again_and_pays_for_the_rest(batche
         assert calls
     paid = batches.creates()
     assert paid == (0 if step == "before the intent" else len(calls))
-    airflow, signed = batches.airflow, len(server.links)
+    airflow, signed = batches.airflow, len(strict_s3.links)
     airflow.sim.advance(3600)
     outcome: Any = None
     try:
@@ -149,12 +126,12 @@ def test_an_attempt_after_a_dead_worker_signs_again_and_pays_for_the_rest(batche
         assert "unknown" in str(error)
     assert outcome is None or outcome["complete"] == ITEMS
     assert batches.creates() == ITEMS
-    assert len(server.links) > signed
+    assert len(strict_s3.links) > signed
     assert "X-Amz" not in written(batches)
 
 
 @pytest.mark.parametrize("decorated", [False, True])
-def test_no_record_result_or_kept_row_holds_a_link(batches, server, caplog, monkeypatch, decorated):
+def test_no_record_result_or_kept_row_holds_a_link(batches, strict_s3, caplog, monkeypatch, decorated):
     """Rows that are kept for a resume are the user's own; what we sign is signed for the request alone."""
     caplog.set_level(logging.DEBUG)
     batches.airflow.setting("inline_wait_seconds", "0")
@@ -166,7 +143,7 @@ def test_no_record_result_or_kept_row_holds_a_link(batches, server, caplog, monk
         return create(self, tool, request)
 
     monkeypatch.setattr(MagicHourClient, "create", noting)
-    given, ti = rows(server), TaskInstance("campaign")
+    given, ti = rows(strict_s3), TaskInstance("campaign")
     if decorated:
 
         @magic_hour_batch_task(task_id="campaign", **options(batches))

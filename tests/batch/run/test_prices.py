@@ -8,15 +8,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
 from helpers.attempts import TaskInstance
-from helpers.batches import Batches, rows
+from helpers.batches import rows
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import Job
-
-
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
 
 
 def test_a_job_that_settles_higher_than_it_was_charged(batches, monkeypatch):

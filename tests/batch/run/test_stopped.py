@@ -11,18 +11,12 @@ from airflow.sdk.execution_time.timeout import timeout
 
 from helpers.alarms import before_each, raise_alarm, times_out_during_create
 from helpers.attempts import TaskInstance
-from helpers.batches import Batches, results, rows
+from helpers.batches import results, rows
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import ResponseLostError
 from magic_hour_provider.batch.jobs import submitter
 from magic_hour_provider.batch.jobs.gate import AttemptStoppedError, Gate
 from magic_hour_provider.batch.window import engine
-
-
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
 
 
 def test_a_request_that_is_being_sent_is_recorded(batches):

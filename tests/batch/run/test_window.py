@@ -27,12 +27,6 @@ PRICE = 10
 runs = itertools.count()
 
 
-@pytest.fixture
-def batches(airflow):
-    """Batches of one folder."""
-    return Batches(airflow)
-
-
 def lasting(*seconds: int) -> list[dict]:
     """Return rows of jobs that take so long."""
     return [
