@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from helpers.processes import start_module
+from helpers.processes import ModuleProcess
 
 
 def start(
     folder: Path, rows: int, run: int, environment: dict[str, str], *, output: str = "", settles_s: float = 0
-) -> subprocess.Popen[str]:
+) -> ModuleProcess:
     """Start one.
 
     :param run: number of the run that it works for.
@@ -26,7 +25,7 @@ def start(
     :param output: where its files go; by default ``out`` in the folder.
     :param settles_s: after so many seconds an intent of another worker counts as unknown; 0: as ever.
     """
-    return start_module(__name__, folder, output or f"{folder}/out", rows, run, settles_s, environment=environment)
+    return ModuleProcess(__name__, folder, output or f"{folder}/out", rows, run, settles_s, environment=environment)
 
 
 def _main(folder: str, output: str, count: str, run: str, settles_s: str) -> None:

@@ -7,22 +7,21 @@ as on an Airflow without task state store. Settings and connections are in its e
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
-from helpers.processes import start_module
+from helpers.processes import ModuleProcess
 
 IMAGES = 4
 
 
-def start(attempt: int, environment: dict[str, str], *, output: str) -> subprocess.Popen[str]:
+def start(attempt: int, environment: dict[str, str], *, output: str) -> ModuleProcess:
     """Start one.
 
     :param output: where its files go.
     :param attempt: its number, from 1.
     :param environment: beside this process's own.
     """
-    return start_module(__name__, output, attempt, environment=environment)
+    return ModuleProcess(__name__, output, attempt, environment=environment)
 
 
 def _main(output: str, attempt: str) -> None:

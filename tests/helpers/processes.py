@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
-def start_module(
-    module: str, *arguments: object, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen[str]:
-    """Start ``python -m module arguments``; its output is read by whoever waits for it.
+class ModuleProcess(subprocess.Popen[str]):
+    """Runs ``python -m module arguments``; use it in a with statement.
+
+    Its output is a file: a pipe that nobody reads would hold it up as soon as it has logged enough.
 
     :param environment: beside this process's own.
     """
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=Path(__file__).parent.parent,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | dict(environment or {}),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+
+    def __init__(self, module: str, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (it lives as long as this)
+        paths = os.pathsep.join(path for path in sys.path if path)
+        super().__init__(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            cwd=Path(__file__).parent.parent,
+            env=os.environ | {"PYTHONPATH": paths} | dict(environment or {}),
+            stdout=self._said,
+        )
+
+    def read_result(self, seconds: float = 600) -> Any:
+        """Wait for its end, and return the JSON of its last line."""
+        assert self.wait(seconds) == 0
+        self._said.seek(0)
+        return json.loads(self._said.readlines()[-1])

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.attempts import TaskInstance
 from helpers.places import CLOUDS, Place
-from helpers.processes import start_module
+from helpers.processes import ModuleProcess
 from helpers.samples import PHOTO
 from helpers.waiting import until
 from magic_hour_provider.storage.paths import open_path
@@ -38,7 +38,7 @@ def test_a_task_takes_and_stores_files(airflow, cloud: Place):
 def test_a_writer_that_is_killed(cloud: Place, tmp_path: Path):
     """With kill -9 between its bytes: no file shows, and the next one takes the name."""
     mark = tmp_path / "written"
-    with start_module("helpers.writer_process", f"{cloud.uri}/a.png", mark) as process:
+    with ModuleProcess("helpers.writer_process", f"{cloud.uri}/a.png", mark) as process:
         try:
             until(lambda: mark.exists() or process.poll() is not None)
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
-import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,13 +16,14 @@ import pytest
 from helpers import batch_process, job_process
 from helpers.batches import results
 from helpers.places import CLOUDS, Place
+from helpers.processes import ModuleProcess
 from helpers.samples import KEY
 from helpers.waiting import until
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.rendering.render import Renderer
 
 FILES = job_process.IMAGES
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., ModuleProcess]
 
 
 @pytest.fixture
@@ -49,11 +50,12 @@ def cloud(request: pytest.FixtureRequest, cloud_place: Callable[[str], Iterator[
 @pytest.fixture
 def start(sim: Simulator) -> Iterator[Start]:
     """Starts workers; what is left of them at the end is killed."""
-    connection = json.dumps({"conn_type": "magic_hour", "password": KEY, "host": sim.url})
+    connection = {"conn_type": "magic_hour", "password": KEY, "host": sim.url}
+    patient = json.dumps(connection | {"extra": {"timeout": 600}})  # what stalls is not asked for again
     with ExitStack() as stack:
 
-        def start(module: Any, *arguments: Any, output: str, **environment: str) -> subprocess.Popen[str]:
-            environment["AIRFLOW_CONN_MAGIC_HOUR_DEFAULT"] = connection
+        def start(module: Any, *arguments: Any, output: str, **environment: str) -> ModuleProcess:
+            environment["AIRFLOW_CONN_MAGIC_HOUR_DEFAULT"] = patient
             process = stack.enter_context(module.start(*arguments, environment=environment, output=output))
             stack.callback(process.kill)
             return process
@@ -66,10 +68,14 @@ def pictures(cloud: Place) -> list[str]:
     return [name for name in cloud.names() if name.endswith(".png") and not name.startswith(".")]
 
 
-def kill_during_delivery(sim: Simulator, cloud: Place, process: subprocess.Popen[str]) -> dict[str, object]:
+def kill_during_delivery(sim: Simulator, cloud: Place, process: ModuleProcess) -> dict[str, object]:
     """Kill a worker when all files but one are stored, of which it has received the half; return when."""
-    until(lambda: len(pictures(cloud)) == FILES - 1 or process.poll() is not None, 300)
-    assert process.poll() is None
+    until(lambda: sim.stats()["downloads"] == FILES or process.poll() is not None, 300)
+    for _ in range(300):
+        if len(pictures(cloud)) == FILES - 1:
+            break
+        assert process.poll() is None
+        time.sleep(1)  # an emulator that lists has no time for the worker
     process.send_signal(signal.SIGKILL)
     process.wait(30)
     assert sim.stats()["faults_injected"] == {"stall-mid-body": 1}
@@ -77,14 +83,6 @@ def kill_during_delivery(sim: Simulator, cloud: Place, process: subprocess.Popen
     stored = {name: cloud.written_at(name) for name in pictures(cloud)}
     assert len(stored) == FILES - 1
     return stored
-
-
-def end_of(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for a worker and return what it says at its end."""
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    answer: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return answer
 
 
 def assert_whole(
@@ -110,7 +108,7 @@ def test_a_worker_of_one_task(sim: Simulator, cloud: Place, start: Start, tmp_pa
     sim.inject_fault("stall-mid-body", endpoint="download")
     dead = start(job_process, 1, output=cloud.uri, AIRFLOW__MAGIC_HOUR__LEDGER_PATH=ledger)
     before = kill_during_delivery(sim, cloud, dead)
-    result = end_of(start(job_process, 2, output=cloud.uri, AIRFLOW__MAGIC_HOUR__LEDGER_PATH=ledger))
+    result = start(job_process, 2, output=cloud.uri, AIRFLOW__MAGIC_HOUR__LEDGER_PATH=ledger).read_result()
     assert (result["status"], sim.stats()["creates"]["accepted"]) == ("complete", 1)
     assert_whole(cloud, tmp_path, result["media"], before)
 
@@ -123,6 +121,6 @@ def test_a_worker_of_a_batch(sim: Simulator, cloud: Place, start: Start, tmp_pat
     sim.inject_fault("stall-mid-body", endpoint="download")
     dead = start(batch_process, tmp_path, FILES, 1, output=cloud.uri)
     before = kill_during_delivery(sim, cloud, dead)
-    made = end_of(start(batch_process, tmp_path, FILES, 1, output=cloud.uri))
+    made = start(batch_process, tmp_path, FILES, 1, output=cloud.uri).read_result()
     assert (made["complete"], made["unknown"], sim.stats()["creates"]["accepted"]) == (FILES, 0, FILES)
     assert_whole(cloud, tmp_path, [media for row in results(made).values() for media in row["media"]], before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from helpers import batch_process
 from helpers.batches import results
+from helpers.processes import ModuleProcess
 from helpers.samples import KEY
 from helpers.waiting import until
 from magic_hour_provider.simulator import Simulator
@@ -36,7 +36,7 @@ def start(sim, tmp_path):
     environment = {"AIRFLOW_CONN_MAGIC_HOUR_DEFAULT": json.dumps(connection)}
     with ExitStack() as stack:
 
-        def start(run: int, settles_s: float = 0) -> subprocess.Popen[str]:
+        def start(run: int, settles_s: float = 0) -> ModuleProcess:
             process = stack.enter_context(batch_process.start(tmp_path, ROWS, run, environment, settles_s=settles_s))
             stack.callback(process.kill)
             return process
@@ -44,17 +44,11 @@ def start(sim, tmp_path):
         yield start
 
 
-def end_of(process: subprocess.Popen[str]) -> dict:
-    """Wait for a worker and return what its batch has come to."""
-    said, _ = process.communicate(timeout=600)
-    return json.loads(said.splitlines()[-1])
-
-
 def test_two_runs_at_once(sim, start: Callable, tmp_path: Path):
     """Each item is made by one of them, both end with the same rows, and each pays for what it has made."""
     workers = [start(run) for run in (1, 2)]
     (tmp_path / "go").touch()
-    made = [end_of(worker) for worker in workers]
+    made = [worker.read_result() for worker in workers]
     assert sim.stats()["creates"]["accepted"] == ROWS
     assert [(one["complete"], one["unknown"]) for one in made] == [(ROWS, 0)] * 2
     assert sum(one["credits_charged"] for one in made) == sum(job["credits_charged"] for job in sim.jobs())
@@ -69,7 +63,7 @@ def test_one_of_two_is_killed(sim, start: Callable, tmp_path: Path):
     (tmp_path / "go").touch()
     until(lambda: sim.stats()["creates"]["accepted"] >= ROWS // 3, 300)
     dead.send_signal(signal.SIGKILL)
-    made = end_of(alive)
+    made = alive.read_result()
     jobs = sim.jobs()
     assert sim.stats()["creates"]["accepted"] == len({job["name"].split()[0] for job in jobs}) <= ROWS
     assert made["complete"] + made["unknown"] == ROWS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from helpers.runs import Run
 from helpers.spend_rows import name_run, put_spend, spend_dag
 from magic_hour_provider.plugin.media_tab.database.queries import load_run
 from magic_hour_provider.plugin.spend_tab.queries import load_spend
-from magic_hour_provider.plugin.spend_tab.run_spend import RunSpend
+from magic_hour_provider.plugin.spend_tab.run_spend import RunSpend, TaskRecord, count_run
 from magic_hour_provider.plugin.state_store import get_state_store_model
 
 
@@ -71,3 +72,14 @@ def test_what_a_batch_records(airflow, airflow_tables):
     found = read()
     assert (found.credits, found.jobs, found.failed, found.unknown, found.limit) == (20, 3, 1, 0, 80)
     assert batches.creates() == 3
+
+
+def test_a_charge_below_nothing_is_not_known():
+    """In a record that somebody has edited: it makes up for nothing that another job has cost."""
+    run = RunSpend(1, "r", "success", 1_800_000_000.0)
+    jobs = [{"job_id": f"cmabc12{number}", "credits_charged": charged} for number, charged in enumerate((50, -20))]
+    common = {"state": "submitted", "tool": "lip-sync", "kind": "video", "key": "AAAAAAAA", "fingerprint": {}}
+    count_run(
+        run, [], [TaskRecord(1, "make", -1, json.dumps(common | jobs[0] | {"history": [common | jobs[1]]}))], set()
+    )
+    assert (run.jobs, run.credits, run.unknown) == (2, 50, 1)

@@ -234,7 +234,8 @@ def _read_jobs(text: str | None) -> Iterator[tuple[str, _PaidJob]]:
         job_id = entry.get("job_id")
         if is_id(job_id):
             is_refunded = entry.get("state") == "failed" or Charge.REFUNDED.sentence in str(entry.get("reason"))
-            credits = 0 if is_refunded else safe_number(entry.get("credits_charged"))
+            charged = 0 if is_refunded else safe_number(entry.get("credits_charged"))
+            credits = charged if charged is not None and charged >= 0 else None
             is_failed = entry.get("state") in ("failed", "ended")
             tool = entry.get("tool")
             tool = _name_tool(tool if isinstance(tool, str) else None)

@@ -177,7 +177,7 @@ def _sum_jobs(jobs: Iterable[Entry], credits: float) -> dict[str, Any]:
     minutes: dict[tuple[str, str], float | None] = {}
     for job in jobs:
         if job.status not in (ERROR, CANCELED):
-            credits += parse_number(job.credits_charged) or 0
+            credits += max(0, parse_number(job.credits_charged) or 0)
         if job.submitted_at is None or job.ended_at is None:
             continue
         start, end = _parse_time(job.submitted_at, minutes), _parse_time(job.ended_at, minutes)
