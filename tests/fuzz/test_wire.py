@@ -38,10 +38,10 @@ class Listener:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            with connection, suppress(ConnectionError):  # of a client that has had enough
+            with connection, suppress(OSError):  # of a client that has had enough
                 data = connection.recv(65536)
-                while b"\r\n\r\n" not in data:
-                    data += connection.recv(65536)
+                while b"\r\n\r\n" not in data and (more := connection.recv(65536)):
+                    data += more
                 self.requests += data.startswith(b"POST /v1/ai-image-generator ")
                 connection.sendall(self.reply)
                 connection.shutdown(socket.SHUT_WR)
