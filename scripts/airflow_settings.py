@@ -15,6 +15,12 @@ from process_tree import free_ports
 
 USER = "admin"
 
+ANSWER_S = 120
+"""How long an answer of Airflow's may take, in seconds: a machine may stand still for the better part of a minute."""
+
+HANG_S = 300
+"""When what has not happened never will, in seconds: a bound for what hangs, not for what is slow."""
+
 
 def api_url(port: int) -> str:
     """Where the api-server listens."""
@@ -60,6 +66,7 @@ def _settings(home: Path, dags_folder: Path, api_port: int) -> dict[str, object]
         "core__simple_auth_manager_users": f"{USER}:admin",
         "core__simple_auth_manager_passwords_file": home / "passwords.json",
         "core__min_serialized_dag_update_interval": 0,  # an edited DAG file counts at once, not after half a minute
+        "core__default_task_retry_delay": 5,  # and not five minutes, whatever an attempt has failed for
         # One process writes at a time, and on a slow machine the others wait longer than the five seconds after which
         # the scheduler and the DAG processor end.
         "database__sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}?timeout=60",
@@ -70,7 +77,7 @@ def _settings(home: Path, dags_folder: Path, api_port: int) -> dict[str, object]
         "api__secret_key": secrets.token_hex(32),
         "api_auth__jwt_secret": secrets.token_hex(32),
         # A task fails that is not answered in time when it starts; eight that start at once are not on a slow machine.
-        "workers__execution_api_timeout": 30,
+        "workers__execution_api_timeout": ANSWER_S,
         "logging__base_log_folder": home / "logs",
         "logging__colored_console_log": False,
         "logging__worker_log_server_port": worker_logs,
@@ -80,6 +87,9 @@ def _settings(home: Path, dags_folder: Path, api_port: int) -> dict[str, object]
         # A new or an edited file is read at once all the same. Reading all of them again and again is most of the work.
         "dag_processor__min_file_process_interval": 300,
         "dag_processor__parsing_processes": 1,
+        # A file that took too long would be a broken one until it is read again.
+        "core__dagbag_import_timeout": HANG_S,
+        "dag_processor__dag_file_processor_timeout": HANG_S,
         "scheduler__scheduler_heartbeat_sec": 1,
         "scheduler__job_heartbeat_sec": 1,
         "scheduler__scheduler_idle_sleep_time": 0.2,

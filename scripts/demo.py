@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DAG_ID = "product_teaser"
 GENERATING = ("edit_photo", "animate", "voice", "lip_sync", "subtitle")
 MUST_DEFER = 2
-LIMIT_SECONDS = 300
 
 
 class DemoError(Exception):
@@ -172,10 +171,7 @@ def run(airflow: LocalAirflow, simulator: Simulator) -> None:
     """
     run_id = airflow.trigger(DAG_ID)
     progress = Progress(airflow, run_id)
-    try:
-        state = airflow.wait_for_run(DAG_ID, run_id, LIMIT_SECONDS, progress)
-    except LocalAirflowError as error:
-        raise DemoError(f"{error}\n\n{failures(airflow, run_id)}") from error
+    state = airflow.wait_for_run(DAG_ID, run_id, on_change=progress)
     if state != "success":
         raise DemoError(f"The run ended as {state}.\n\n{failures(airflow, run_id)}")
 

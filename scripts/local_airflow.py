@@ -1,4 +1,4 @@
-"""A whole Airflow on this machine, for the demo and the system tests: four real processes, SQLite, nothing shared."""
+"""A whole Airflow on this machine, for the demo and the system tests: four real processes, nothing shared."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,7 +15,8 @@ from typing import Any, Self, TypeVar
 import httpx
 import psutil
 
-from airflow_settings import USER, api_url, process_environment
+from airflow_report import describe
+from airflow_settings import ANSWER_S, HANG_S, USER, api_url, process_environment
 from process_tree import Program, free_ports, stop_all
 
 _LOCKED_S = 20.0
@@ -40,10 +42,13 @@ class LocalAirflow:
 
     When the block ends, in whatever way, every process is gone. The folder stays: logs, database and all.
 
+    Its bounds are for what hangs, and no measure of a machine. When one has passed, the error says what Airflow was
+    doing, and what comes after it is waited for a fifth as long: it will hang for the same reason.
+
     :param home: AIRFLOW_HOME, made when missing
     :param dags_folder: where the DAG files are
     :param connections: by connection id, what Airflow takes as a connection's JSON (``conn_type``, ``password``, ...)
-    :param environment: added to every process, last
+    :param environment: added to every process, last; without a database in it, that is a file of SQLite's in ``home``
     :param components: by name, the ``airflow`` command of each component; by default one of each of :data:`COMPONENTS`
     """
 
@@ -65,8 +70,9 @@ class LocalAirflow:
             self.home, self.dags_folder, api_port=port, connections=connections or {}
         ) | dict(environment or {})
         self._programs: dict[str, Program] = {}
+        self._has_hung = False
         # A proxy of the environment has no business between us and this machine.
-        self._http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, timeout=ANSWER_S, trust_env=False)
 
     def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -77,7 +83,7 @@ class LocalAirflow:
                 self.start(name)
             self.wait_until_healthy()
             if any(self.dags_folder.rglob("*.py")):
-                self._until(lambda: self._dag_ids() or self.import_errors(), 60, "no DAG file was parsed")
+                self._until(lambda: self._dag_ids() or self.import_errors(), "no DAG file was parsed")
         except BaseException:
             self._close()
             raise
@@ -118,7 +124,7 @@ class LocalAirflow:
         self.start(name)
         # The killed one's last heartbeat still counts as fresh for a while: wait for one that is newer.
         self._until(
-            lambda: self._health().get(name, "") > before.get(name, ""), 180, f"the new {name} did not become healthy"
+            lambda: self._health().get(name, "") > before.get(name, ""), f"the new {name} did not become healthy"
         )
 
     def processes(self, name: str | None = None) -> list[psutil.Process]:
@@ -139,14 +145,14 @@ class LocalAirflow:
         """The names of the running programs of one component."""
         return [name for name in self._programs if name.startswith(component)]
 
-    def wait_until_healthy(self, seconds: float = 90) -> None:
+    def wait_until_healthy(self) -> None:
         """Wait until the components that should be up say that they are.
 
-        :raises LocalAirflowError: when one ends by itself, or the bound passes
+        :raises LocalAirflowError: when one ends by itself, or they hang
         """
         # Of several of a kind one is enough for Airflow, and it says nothing of an executor's workers.
         awaited = {self.components.get(name, [name])[0] for name in self._programs} & {*COMPONENTS}
-        self._until(lambda: awaited <= self._health().keys(), seconds, "not all became healthy")
+        self._until(lambda: awaited <= self._health().keys(), "not all became healthy")
 
     # REST
 
@@ -181,11 +187,12 @@ class LocalAirflow:
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a run of a DAG, waiting first until its file has been read; returns the run's id."""
-        self._until(lambda: dag_id in self._dag_ids() or self.import_errors(), 60, f"there is no DAG {dag_id!r}")
+        self._until(lambda: dag_id in self._dag_ids() or self.import_errors(), f"there is no DAG {dag_id!r}")
         if dag_id not in self._dag_ids():
             raise LocalAirflowError("A DAG file could not be loaded. " + "\n".join(self.import_errors()))
-        body = {"logical_date": None, "conf": dict(conf or {})}
-        return str(self.api("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+        run_id = f"manual__{datetime.now(UTC).isoformat()}"
+        self._make_run(dag_id, {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})})
+        return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """The state of a run."""
@@ -200,7 +207,7 @@ class LocalAirflow:
         return dict(self.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"))
 
     def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, states: Sequence[str], timeout: float = 60
+        self, dag_id: str, run_id: str, task_id: str, states: Sequence[str], timeout: float = HANG_S
     ) -> TaskInstance:
         """Wait until an unmapped task instance is in one of the states, and return it."""
 
@@ -208,10 +215,15 @@ class LocalAirflow:
             ti = self.task_instance(dag_id, run_id, task_id)
             return ti if ti["state"] in states else None
 
-        return self._until(read, timeout, f"{task_id} did not become {' or '.join(states)}")
+        missed = f"{task_id} did not become {' or '.join(states)}"
+        return self._until(read, missed, seconds=timeout, run=(dag_id, run_id))
 
     def wait_for_run(
-        self, dag_id: str, run_id: str, timeout: float, on_change: Callable[[TaskInstance], None] | None = None
+        self,
+        dag_id: str,
+        run_id: str,
+        timeout: float = HANG_S,
+        on_change: Callable[[TaskInstance], None] | None = None,
     ) -> str:
         """Wait until a run has ended and return its state, polling once a second.
 
@@ -229,7 +241,8 @@ class LocalAirflow:
                 seen[key] = now
             return state if state in ("success", "failed") else None
 
-        return self._until(ended, timeout, f"run {run_id} of {dag_id} did not end", every=1)
+        missed = f"run {run_id} of {dag_id} did not end"
+        return self._until(ended, missed, seconds=timeout, run=(dag_id, run_id), every=1)
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int, map_index: int = -1) -> str:
         """The log of one attempt, one line per message."""
@@ -253,6 +266,15 @@ class LocalAirflow:
         body = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": list(task_ids)}
         self.api("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
+    def report(self, dag_id: str = "~", run_id: str = "~") -> str:
+        """A page on what is unfinished, with the ends of all logs, of one run or, as by default, of all."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        try:
+            tis = self.api("GET", path, limit=100, order_by="-start_date")["task_instances"]
+        except (LocalAirflowError, httpx.HTTPError) as error:
+            return f"The states of the tasks are unknown: {error!r}\n{describe(self.home, [])}"
+        return describe(self.home, tis)
+
     def pid_of(self, ti: TaskInstance) -> int:
         """The process that runs a task now: the task's own, not its supervisor's.
 
@@ -268,7 +290,7 @@ class LocalAirflow:
     def _health(self) -> dict[str, str]:
         """The healthy components, each with the time of its last heartbeat."""
         try:
-            answer = self._http.get("/api/v2/monitor/health", timeout=5).json()
+            answer = self._http.get("/api/v2/monitor/health").json()
         except (httpx.HTTPError, ValueError):
             return {}
         heartbeats = {"api-server": "now"}  # it has none, but it did answer
@@ -293,7 +315,27 @@ class LocalAirflow:
     def _dag_ids(self) -> set[str]:
         return {dag["dag_id"] for dag in self.api("GET", "/dags", limit=100)["dags"]}
 
-    def _until(self, read: Callable[[], T | None], seconds: float, otherwise: str, *, every: float = 0.25) -> T:
+    def _make_run(self, dag_id: str, body: Mapping[str, Any]) -> None:
+        """Make a run with an id of ours, once: that it is there already is the answer to a request sent again."""
+        try:
+            try:
+                self.api("POST", f"/dags/{dag_id}/dagRuns", json=body)
+            except httpx.TimeoutException:
+                self.api("POST", f"/dags/{dag_id}/dagRuns", json=body)
+        except LocalAirflowError as error:
+            if "HTTP 409" not in str(error):
+                raise
+
+    def _until(
+        self,
+        read: Callable[[], T | None],
+        otherwise: str,
+        *,
+        seconds: float = HANG_S,
+        every: float = 0.25,
+        run: tuple[str, str] = ("~", "~"),
+    ) -> T:
+        seconds = seconds / 5 if self._has_hung else seconds
         end = time.monotonic() + seconds
         while True:
             for name, program in self._programs.items():
@@ -302,7 +344,8 @@ class LocalAirflow:
             if found := read():
                 return found
             if time.monotonic() > end:
-                raise LocalAirflowError(f"After {seconds:g} s, {otherwise}. Logs: {self.home / 'logs-of-processes'}")
+                self._has_hung = True
+                raise LocalAirflowError(f"After {seconds:g} s, {otherwise}.\n{self.report(*run)}")
             time.sleep(every)
 
     def _close(self) -> None:

@@ -184,6 +184,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return OneAirflow(config, log)
 
 
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Side by side: a worker that runs tests without a real Airflow gives way to the one with it."""
+    from helpers.distribution import give_way
+
+    give_way(nodeid)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In a worker of pytest-xdist: hand over what the tests of the money saw."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from helpers.samples import KEY, PHOTO
+from helpers.waiting import HANG_S
 from magic_hour_provider import __version__
 from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
@@ -38,7 +39,7 @@ def server(behave: Callable[[socket.socket], None]) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         listening.close()
-        thread.join(5)
+        thread.join(HANG_S)
 
 
 def read_request(connection: socket.socket) -> bytes:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from airflow_settings import ANSWER_S
 from helpers.system import World
 
 SCREENSHOTS = Path(__file__).parent.parent.parent / ".screenshots"
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-WAIT = 60_000  # milliseconds
+WAIT = 1000 * ANSWER_S  # milliseconds
 
 needs_chromium = pytest.mark.skipif(
     not Path(CHROMIUM).exists(), reason="there is no chromium; Debian has it in its package chromium"

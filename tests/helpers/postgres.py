@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import pytest
 
 from servers import MissingServerError, PostgresServer
+
+
+def is_installed() -> bool:
+    """Say whether there is a server, and what Airflow talks to it with."""
+    try:
+        PostgresServer()
+    except MissingServerError:
+        return False
+    return bool(find_spec("psycopg2") and find_spec("asyncpg"))
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from helpers.waiting import HANG_S
+
 
 class StallingProxy:
     """Passes bytes between its clients and another server, except for connections that it accepts while it stalls.
@@ -70,10 +72,10 @@ class StallingProxy:
 
         thread = threading.Thread(target=run, name="stalling-proxy", daemon=True)
         thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(HANG_S)
         try:
             yield self
         finally:
             self._loop.call_soon_threadsafe(self._stop.set)
-            thread.join(20)
+            thread.join(HANG_S)
             assert not thread.is_alive()

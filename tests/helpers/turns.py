@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from helpers.waiting import HANG_S
 from magic_hour_provider import clock
 from magic_hour_provider.batch.records import folder
 from magic_hour_provider.clock import Clock
@@ -54,7 +55,7 @@ class Worker(threading.Thread):
     def pause(self) -> None:
         """Wait for the next turn."""
         self._stopped.set()
-        assert self._go.wait(60)
+        assert self._go.wait(HANG_S)
         self._go.clear()
 
     def take_turn(self) -> None:
@@ -63,12 +64,12 @@ class Worker(threading.Thread):
             return
         self._stopped.clear()
         self._go.set()
-        assert self._stopped.wait(60)
+        assert self._stopped.wait(HANG_S)
 
     def begin(self) -> None:
         """Start it, up to its beginning."""
         self.start()
-        assert self._stopped.wait(60)
+        assert self._stopped.wait(HANG_S)
 
     def call(self, real: Callable[[], Any]) -> Any:
         """Make a call in its turn, with its fault."""
@@ -198,6 +199,6 @@ def take_turns(workers: list[Worker], order: Iterable[int], *, most: int = 2000)
     else:
         raise AssertionError("the workers wait for one another")
     for worker in workers:
-        worker.join(60)
+        worker.join(HANG_S)
         if worker.error is not None:
             raise worker.error

@@ -9,15 +9,16 @@ from typing import TypeVar
 
 import httpx
 
+from airflow_settings import HANG_S
 from magic_hour_provider.api.client import MagicHourClient
 
 T = TypeVar("T")
 
 
-def until(found: Callable[[], T], seconds: float = 60) -> T:
+def until(found: Callable[[], T], seconds: float = HANG_S) -> T:
     """Wait until something is there, and return it.
 
-    :param seconds: how long a machine may take that is busy with something else.
+    :param seconds: after which it will never be there.
     """
     began, pause = time.monotonic(), 0.005
     while not (value := found()):

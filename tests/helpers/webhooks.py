@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 
 from helpers.clocks import HeldClock
-from helpers.waiting import until
+from helpers.waiting import HANG_S, until
 from magic_hour_provider.api.webhooks import sign
 
 SECRET, OTHER_SECRET = "whsec_testsonly", "whsec_anotheraccount"
@@ -32,7 +32,7 @@ class Webhooks:
         self, url: str, clock: HeldClock, inbox: Any = None, triggerer: Any = None, receiver: Any = None
     ) -> None:
         self.clock, self.inbox, self.receiver, self._triggerer = clock, inbox, receiver, triggerer
-        self.http = httpx.Client(base_url=url, timeout=20, trust_env=False, verify=False)
+        self.http = httpx.Client(base_url=url, timeout=HANG_S, trust_env=False, verify=False)
 
     def send(
         self,
@@ -61,7 +61,7 @@ class Webhooks:
                 self.clock.advance(5)
             return not self.inbox._scheduled
 
-        until(over, 30)
+        until(over)
 
     def body(self, type_: str, job_id: str, **payload: Any) -> bytes:
         """Return the body of a delivery, signed links and all."""
@@ -89,5 +89,5 @@ def serving(app: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(HANG_S)
         assert not thread.is_alive()

@@ -18,6 +18,7 @@ from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 from helpers.attempts import Connected, TaskInstance
 from helpers.samples import PHOTO
 from helpers.strict_s3 import StrictS3
+from helpers.waiting import HANG_S
 from magic_hour_provider.api.catalog import FileField
 from magic_hour_provider.api.errors import InvalidInputError, SubmissionUnknownError
 from magic_hour_provider.decorators import magic_hour_batch_task, magic_hour_task
@@ -182,7 +183,7 @@ def test_a_worker_killed_around_the_create_pays_once(airflow, strict_s3, moment,
     uri = strict_s3.put("a.png", SIZE)
     worker = multiprocessing.get_context("fork").Process(target=_die, args=(airflow, uri, moment, tmp_path))
     worker.start()
-    worker.join(60)
+    worker.join(HANG_S)
     assert worker.exitcode == -signal.SIGKILL
     ti = _on_disk(tmp_path)
     if moment == "before the intent":

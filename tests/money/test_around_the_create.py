@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from helpers.alarms import before_each, times_out_during, times_out_during_create
 from helpers.attempts import Connected, TaskInstance
 from helpers.samples import KEY
+from helpers.waiting import HANG_S
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.simulator import Simulator
@@ -107,7 +108,7 @@ def test_outside_the_main_thread_there_is_no_alarm_to_hold(airflow):
     before = signal.signal(signal.SIGALRM, lambda *_: None)
     try:
         thread.start()
-        thread.join(30)
+        thread.join(HANG_S)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert done[0]["status"] == "complete"

@@ -9,6 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from helpers.attempts import TaskInstance
+from helpers.waiting import HANG_S
 from magic_hour_provider.api.catalog import get_tool
 from magic_hour_provider.ledger.file_store import FileStore
 from magic_hour_provider.ledger.record import KEY, Record, RecordError
@@ -120,7 +121,7 @@ def test_two_attempts_at_once_pay_once(airflow, monkeypatch, tmp_path, kind):
     real, barrier = FileStore.declare, threading.Barrier(2)
 
     def together(store, record, previous):
-        barrier.wait(60)
+        barrier.wait(HANG_S)
         return real(store, record, previous)
 
     monkeypatch.setattr(FileStore, "declare", together)

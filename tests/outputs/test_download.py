@@ -15,6 +15,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 
 from helpers.jobs import finished_job
 from helpers.places import PrivateMemory
+from helpers.waiting import HANG_S
 from magic_hour_provider.api.errors import InvalidInputError, TransferError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.outputs.download import download_outputs, file_stem, find_stored_files, store_outputs
@@ -49,7 +50,7 @@ def test_files_come_side_by_side(sim, tmp_path, monkeypatch):
     client, job = finished_job(sim, count=4)
     job = Job(**{**vars(job), "downloads": (*job.downloads, *job.downloads)})
     now = most = 0
-    real, lock, four = client.download, threading.Lock(), threading.Barrier(4, timeout=60)
+    real, lock, four = client.download, threading.Lock(), threading.Barrier(4, timeout=HANG_S)
 
     def counted(*arguments, **options):
         nonlocal now, most
@@ -79,8 +80,8 @@ def test_a_task_that_is_killed_stops_its_downloads(sim, tmp_path, monkeypatch):
             self.target = target
 
         def write(self, data):
-            assert first_is_stored.wait(60)
-            assert self.target._stop.wait(60)  # set when the task is killed
+            assert first_is_stored.wait(HANG_S)
+            assert self.target._stop.wait(HANG_S)  # set when the task is killed
             return self.target.write(data)
 
     def second_waits(link, target, **options):

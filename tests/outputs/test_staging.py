@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from helpers.jobs import finished_job
-from helpers.waiting import at_once
+from helpers.waiting import HANG_S, at_once
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.outputs.download import download_outputs
@@ -28,7 +28,7 @@ def test_large_files_wait_for_memory():
     third.join(0.05)
     assert third.is_alive()
     memory.release(5)
-    third.join(60)
+    third.join(HANG_S)
     assert not third.is_alive()
     memory.release(5)
     memory.release(5)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from helpers.simulator import IMAGE_REQUEST, KEY, Receiver, connect
+from helpers.waiting import HANG_S
 from magic_hour_provider.api.webhooks import verify
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.__main__ import main
@@ -45,7 +46,7 @@ def test_startup_log_and_end(tmp_path: Path) -> None:
         assert all(re.fullmatch(r"\d\d:\d\d:\d\d", time) for time, _ in logged)
     finally:
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=HANG_S)
     assert (process.returncode, out, err) == (0, "", "")
     assert "mhk_live_secret" not in line
     assert list(tmp_path.iterdir()) == []
@@ -126,7 +127,7 @@ def test_manual_clock_and_behavior() -> None:
             assert same.summary().creates == 1
     finally:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=HANG_S)
     assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -146,7 +147,7 @@ def test_webhooks_of_the_command() -> None:
             assert httpx.get(f"{url}/_simulator/stats").json()["creates"]["accepted"] == 1
         finally:
             process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 0
     assert "hidden" not in out + err
     for headers, body in receiver.requests:
@@ -161,7 +162,7 @@ def test_it_warns_when_others_can_reach_it() -> None:
         assert " http://127.0.0.1:" in process.stdout.readline()
     finally:
         process.send_signal(signal.SIGTERM)
-        err = process.communicate(timeout=20)[1]
+        err = process.communicate(timeout=HANG_S)[1]
     assert err == "Warning: listening on 0.0.0.0, so other machines can reach it.\n"
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from helpers.simulator import IMAGE_REQUEST, KEY
+from helpers.waiting import HANG_S
 from magic_hour_provider.simulator import Simulator
 
 COMMAND = Path(sys.executable).parent / "magic-hour-simulator"
@@ -36,7 +37,7 @@ def test_from_start_to_ctrl_c() -> None:
         process.stdout.readline()
     finally:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=HANG_S)
     assert re.fullmatch(rf"\d\d:\d\d:\d\d POST /v1/ai-image-generator 200 {made['id']} 10 credits\n", logged)
     assert made["credits_charged"] == 10
     assert accepted == 1
@@ -49,7 +50,7 @@ def test_without_its_extra(missing: str) -> None:
     script = (
         f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_path({str(COMMAND)!r}, run_name='__main__')"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 2
     assert done.stderr == (
         "Error: The simulator needs Pillow and PyAV: pip install 'airflow-provider-magic-hour[simulator]'.\n"

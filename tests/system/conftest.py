@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ import pytest
 
 from helpers.browser import Visit, running_chromium
 from helpers.samples import KEY
-from helpers.system import World
-from local_airflow import LocalAirflow
+from helpers.system import World, running_world
 from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 HERE = Path(__file__).parent
 USERS = "admin:admin,viewer:viewer,stranger:"  # the last has no role
@@ -25,33 +23,35 @@ USERS = "admin:admin,viewer:viewer,stranger:"  # the last has no role
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Start everything once."""
     home = tmp_path_factory.mktemp("airflow")
-    dags, output, ledger = home / "dags", home / "output", home / "ledger"
-    shutil.copytree(HERE / "dags", dags)
+    shutil.copytree(HERE / "dags", home / "dags")
     # Where the extra agents cannot be installed, its example cannot be loaded.
     left_out = () if find_spec("airflow.providers.common.ai") else ("agent_*.py",)
-    shutil.copytree(HERE.parent.parent / "dags_examples", dags / "examples", ignore=shutil.ignore_patterns(*left_out))
+    examples, ignored = HERE.parent.parent / "dags_examples", shutil.ignore_patterns(*left_out)
+    shutil.copytree(examples, home / "dags" / "examples", ignore=ignored)
     with Simulator(speed=20, api_key=KEY) as sim:
-        connection = {"conn_type": "magic_hour", "host": sim.url}
-        with LocalAirflow(
-            home / "home",
-            dags_folder=dags,
-            connections={
-                "magic_hour_default": connection | {"password": KEY, "extra": {"webhook_secret": DEFAULT_SECRET}},
-                "magic_hour_wrong": connection | {"password": "mhk_live_wrong"},
-            },
-            environment={
-                "AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output),
-                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": USERS,
-                # A task whose supervisor is gone too is found by its missing heartbeats, by the scheduler that takes
-                # over what a dead one had queued. Shorter, and a task outlives no restart of the API server.
-                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "45",
-                "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-                "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
-                "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
-                "AIRFLOW__MAGIC_HOUR__LEDGER_PATH": str(ledger),
-            },
-        ) as airflow:
-            yield World(airflow, sim, output, ledger)
+        wrong = {"conn_type": "magic_hour", "host": sim.url, "password": "mhk_live_wrong"}
+        environment = {
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": USERS,
+            # A task whose supervisor is gone too is found by its missing heartbeats, by the scheduler that takes over
+            # what a dead one had queued. Both are taken for dead after more than a machine may stand still for.
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "75",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "60",
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+        }
+        with running_world(home, sim, connections={"magic_hour_wrong": wrong}, environment=environment) as world:
+            yield world
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Say beside what failed what Airflow was doing: all that is left of it is what pytest writes."""
+    outcome = yield
+    if outcome.failed:
+        for name, fixture in getattr(item, "funcargs", {}).items():
+            if isinstance(fixture, World):
+                outcome.sections.append((f"Airflow of {name}", fixture.airflow.report()))
+    return outcome
 
 
 @pytest.fixture(scope="module")  # while its loop runs, no test can run one of its own

@@ -48,10 +48,10 @@ def runs(world: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
         ti = airflow.task_instance(DAG_ID, found["killed"], task_id)
         return ti if ti["try_number"] == KILLS + 1 else None
 
-    until(lambda: last_attempt("pictures") and last_attempt("videos"), 180)
-    airflow.wait_for_task(DAG_ID, found["small"], "videos", ("deferred",), 120)
+    until(lambda: last_attempt("pictures") and last_attempt("videos"))
+    airflow.wait_for_task(DAG_ID, found["small"], "videos", ("deferred",))
     # Where each request was under way at a kill there is nothing to wait for.
-    airflow.wait_for_task(DAG_ID, found["killed"], "videos", ("deferred", *ENDED), 120)
+    airflow.wait_for_task(DAG_ID, found["killed"], "videos", ("deferred", *ENDED))
     time.sleep(DEFERRED_S)
 
     def ended() -> bool:
@@ -60,7 +60,7 @@ def runs(world: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
         time.sleep(0.5)
         return all(airflow.run_state(DAG_ID, run_id) in ENDED for run_id in found.values())
 
-    until(ended, 180)
+    until(ended)
     return found
 
 

@@ -44,7 +44,7 @@ def test_a_worker_killed_ten_times(world, tmp_path):
     skus = write_rows(tmp_path / "pictures.csv", name, ROWS, 20)
     run_id = airflow.trigger(dag_id, {"folder": str(tmp_path), "kills": KILLS, "longest": LONGEST_S})
     until(lambda: airflow.task_instance(dag_id, run_id, "pictures")["try_number"] == KILLS + 1, 900)
-    ti = airflow.wait_for_task(dag_id, run_id, "pictures", ENDED, 600)
+    ti = airflow.wait_for_task(dag_id, run_id, "pictures", ENDED)
     assert ti["try_number"] == KILLS + 1
     paid = jobs_of(world, name)
     assert [sku for sku, jobs in paid.items() if len(jobs) > 1] == []
@@ -79,7 +79,7 @@ def test_a_triggerer_killed_while_a_batch_is_deferred(world, tmp_path):
     airflow, dag_id, name = world.airflow, "deferred_campaign", "long-film"
     skus = write_rows(tmp_path / "videos.csv", name, VIDEOS, LONG_S)
     run_id = airflow.trigger(dag_id, {"folder": str(tmp_path)})
-    airflow.wait_for_task(dag_id, run_id, "videos", ("deferred",), 180)
+    airflow.wait_for_task(dag_id, run_id, "videos", ("deferred",))
     airflow.restart("triggerer", signal.SIGKILL)
     assert airflow.task_instance(dag_id, run_id, "videos")["state"] == "deferred"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from helpers.money_report import note
 from helpers.waiting import until
@@ -55,7 +57,7 @@ def test_a_worker_killed(world, runs, point):
     """kill -9 of the task's process at a point of its first attempt: one create at most, and no id lost."""
     dag_id, task_id, (run_id,) = "workers_killed", f"worker.{point}", runs["workers_killed"]
     creates, state, words = WORKER[point]
-    ti = world.airflow.wait_for_task(dag_id, run_id, task_id, ENDED, 180)
+    ti = world.airflow.wait_for_task(dag_id, run_id, task_id, ENDED)
     assert (ti["state"], ti["try_number"]) == (state, 2)
     log = world.airflow.task_log(dag_id, run_id, task_id, 2)
     assert words in log
@@ -74,7 +76,7 @@ def test_every_mapped_task_of_every_run_has_a_record_of_its_own(world, runs):
     """Two runs at once of a task mapped three times: six jobs, none shared and none paid twice."""
     ids = []
     for run_id in runs["mapped"]:
-        assert world.airflow.wait_for_run("mapped", run_id, 180) == "success"
+        assert world.airflow.wait_for_run("mapped", run_id) == "success"
         ids += [world.airflow.xcom("mapped", run_id, "make", map_index=index)["id"] for index in range(3)]
     jobs = jobs_of(world, "mapped", "make")
     assert sorted(ids) == sorted(job["id"] for job in jobs)
@@ -101,7 +103,7 @@ def test_a_backfill_pays_once_a_day(world, runs):
         found = world.airflow.api("GET", "/dags/daily/dagRuns", limit=100)["dag_runs"]
         return [run for run in found if run["run_type"] == "backfill"]
 
-    until(lambda: [run["state"] for run in backfilled()] == ["success"] * 3, 180)
+    until(lambda: [run["state"] for run in backfilled()] == ["success"] * 3)
     jobs = [job for job in jobs_of(world, "daily", "make") if "backfill" in job["name"]]
     assert len(jobs) == 3
     noted(jobs, "nothing killed: a backfill of three days", "success")
@@ -122,21 +124,33 @@ def interrupted(world: Any, runs: Any) -> tuple[str, str]:
     airflow = world.airflow
     late, run_id = airflow.trigger("run_out_of_time"), airflow.trigger("interrupted")
     for task_id, state in (("marked_failed", "failed"), ("marked_success", "success")):
-        airflow.wait_for_task("interrupted", run_id, task_id, ("deferred",), 120)
+        airflow.wait_for_task("interrupted", run_id, task_id, ("deferred",))
         # By now its trigger must be running, to be notified.
         until(lambda name=task_id: airflow.task_instance("interrupted", run_id, name)["triggerer_job"])
         time.sleep(3)
         path = f"/dags/interrupted/dagRuns/{run_id}/taskInstances/{task_id}"
         airflow.api("PATCH", path, json={"new_state": state})
-        assert airflow.wait_for_task("interrupted", run_id, task_id, ENDED, 60)["state"] == state
+        assert airflow.wait_for_task("interrupted", run_id, task_id, ENDED)["state"] == state
     # While other tasks still keep the run going: a clear at the very moment in which a run ends can be lost.
     airflow.clear("interrupted", run_id, ["marked_failed", "marked_success"])
+    airflow.wait_for_task("run_out_of_time", late, "make", ("deferred",))
+    make_older(world, late, hours=2)
     for how in INTERRUPTIONS:
-        until(lambda name=how: airflow.task_instance("interrupted", run_id, name)["try_number"] >= 2, 120)
-    assert airflow.wait_for_run("run_out_of_time", late, 120) == "failed"
+        until(lambda name=how: airflow.task_instance("interrupted", run_id, name)["try_number"] >= 2)
+    assert airflow.wait_for_run("run_out_of_time", late) == "failed"
     for dag_id in ("interrupted", "run_out_of_time"):
         world.end_jobs(f"{dag_id}.")
     return run_id, late
+
+
+def make_older(world: Any, run_id: str, hours: float) -> None:
+    """Let a run have begun earlier than it has."""
+    engine = sa.create_engine(world.database)
+    runs = sa.table("dag_run", sa.column("run_id"), sa.column("start_date", sa.TIMESTAMP(timezone=True)))
+    earlier = datetime.now(UTC) - timedelta(hours=hours)
+    with engine.begin() as connection:
+        connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(start_date=earlier))
+    engine.dispose()
 
 
 @pytest.mark.parametrize("how", INTERRUPTIONS)
@@ -144,7 +158,7 @@ def test_waiting_interrupted(world, interrupted, how):
     """Marked by hand or out of time: the job is left alone and the log says so; the next attempt collects it."""
     airflow, (run_id, _) = world.airflow, interrupted
     words = INTERRUPTIONS[how]
-    ti = airflow.wait_for_task("interrupted", run_id, how, ENDED, 180)
+    ti = airflow.wait_for_task("interrupted", run_id, how, ENDED)
     jobs = jobs_of(world, "interrupted", how)
     assert (ti["state"], len(jobs)) == ("success", 1)
     assert airflow.xcom("interrupted", run_id, how)["id"] == jobs[0]["id"]
@@ -158,7 +172,7 @@ def test_a_run_out_of_time(world, interrupted):
     airflow, (_, run_id) = world.airflow, interrupted
     airflow.clear("run_out_of_time", run_id, ["make"])
     until(lambda: airflow.task_instance("run_out_of_time", run_id, "make")["try_number"] == 2)
-    ti = airflow.wait_for_task("run_out_of_time", run_id, "make", ENDED, 180)
+    ti = airflow.wait_for_task("run_out_of_time", run_id, "make", ENDED)
     jobs = jobs_of(world, "run_out_of_time", "make")
     assert (ti["state"], len(jobs)) == ("success", 1)
     noted(jobs, "nothing killed: run out of time", "success at attempt 2")
@@ -168,12 +182,12 @@ def test_the_api_server_down_between_answer_and_record(world, runs):
     """The paid job's id is tried to be recorded until the API server is back: one create, no retry needed."""
     airflow = world.airflow
     run_id = airflow.trigger("api_server_killed")
-    until((airflow.home / "answered").exists, 90)
+    until((airflow.home / "answered").exists)
     airflow.kill("api-server")
     (airflow.home / "api-server-is-down").touch()
     time.sleep(2)  # the first tries to record the job meet a closed port
     airflow.restart("api-server")
-    ti = airflow.wait_for_task("api_server_killed", run_id, "make", ENDED, 180)
+    ti = airflow.wait_for_task("api_server_killed", run_id, "make", ENDED)
     jobs = jobs_of(world, "api_server_killed", "make")
     assert (ti["state"], len(jobs)) == ("success", 1)
     assert airflow.xcom("api_server_killed", run_id, "make")["id"] == jobs[0]["id"]
@@ -188,7 +202,7 @@ def services_killed(world: Any, runs: Any) -> tuple[str, Any]:
     """
     airflow, dag_id = world.airflow, SERVICES
     run_id = airflow.trigger(dag_id)
-    deferred = airflow.wait_for_task(dag_id, run_id, "deferred", ("deferred",), 90)
+    deferred = airflow.wait_for_task(dag_id, run_id, "deferred", ("deferred",))
     until(lambda: (airflow.xcom(dag_id, run_id, "on_the_worker", "magic_hour_job") or {}).get("id"))
     airflow.start("triggerer", "triggerer-2")
     airflow.kill("triggerer")
@@ -203,7 +217,7 @@ def test_a_bad_gateway(world, services_killed):
     """
     world.sim.inject_fault("status", status=502, prompt="behind a bad gateway")
     run_id = world.airflow.trigger("bad_gateway")
-    assert world.airflow.wait_for_run("bad_gateway", run_id, 240) == "success"
+    assert world.airflow.wait_for_run("bad_gateway", run_id) == "success"
     assert "sending the request again" in world.airflow.task_log("bad_gateway", run_id, "make", 1)
     jobs = jobs_of(world, "bad_gateway", "make") + jobs_of(world, "bad_gateway", "later")
     assert len(jobs) == 2
@@ -216,13 +230,13 @@ def test_a_triggerer_of_two_and_a_scheduler_killed(world, services_killed):
     assert {job["status"] for job in jobs_of(world, dag_id, "")} <= {"queued", "rendering"}
     world.end_jobs(f"{dag_id}.")
 
-    ti = airflow.wait_for_task(dag_id, run_id, "deferred", ENDED, 180)
+    ti = airflow.wait_for_task(dag_id, run_id, "deferred", ENDED)
     jobs = jobs_of(world, dag_id, "deferred")
     assert (ti["state"], ti["try_number"], len(jobs)) == ("success", 1, 1)
     assert holder is None or ti["triggerer_job"] is None or ti["triggerer_job"]["id"] != holder["id"]
     noted(jobs, "one of two triggerers, and the scheduler, while deferred", "success at attempt 1")
 
-    ti = airflow.wait_for_task(dag_id, run_id, "on_the_worker", ENDED, 180)
+    ti = airflow.wait_for_task(dag_id, run_id, "on_the_worker", ENDED)
     jobs = jobs_of(world, dag_id, "on_the_worker")
     assert (ti["state"], ti["try_number"], len(jobs)) == ("success", 2, 1)
     assert "Not paid again" in airflow.task_log(dag_id, run_id, "on_the_worker", 2)

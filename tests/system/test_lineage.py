@@ -10,9 +10,8 @@ import pytest
 
 from helpers.batches import rows
 from helpers.samples import KEY, PHOTO
-from helpers.system import World
+from helpers.system import running_world
 from helpers.waiting import until
-from local_airflow import LocalAirflow
 from magic_hour_provider.outputs.lineage import FACET
 from magic_hour_provider.simulator import Simulator
 
@@ -31,29 +30,23 @@ def traced(tmp_path_factory):
     """
     pytest.importorskip("airflow.providers.openlineage")
     home = tmp_path_factory.mktemp("airflow-lineage")
-    given, output, sent = home / "given", home / "output", home / "events.jsonl"
+    given, sent = home / "given", home / "events.jsonl"
     given.mkdir()
     shutil.copy(PHOTO, given / "photo.png")
     (given / "rows.jsonl").write_text("\n".join(map(json.dumps, rows(2))))
+    shutil.copytree(Path(__file__).parent / "lineage_dags", home / "dags")
     environment = {
         "LINEAGE_INPUT": str(given),
         "LINEAGE_LINK": LINK,
-        "AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output),
-        "AIRFLOW__MAGIC_HOUR__LEDGER_PATH": str(home / "ledger"),
         "AIRFLOW__OPENLINEAGE__NAMESPACE": "tests",
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(sent), "append": True}),
     }
-    with Simulator(speed=20, api_key=KEY) as sim:
-        connections = {"magic_hour_default": {"conn_type": "magic_hour", "password": KEY, "host": sim.url}}
-        folder = Path(__file__).parent / "lineage_dags"
-        with LocalAirflow(
-            home / "home", dags_folder=folder, connections=connections, environment=environment
-        ) as airflow:
-            run_id = airflow.trigger("traced")
-            assert airflow.wait_for_run("traced", run_id, 300) == "success"
-            # Sent by each task's own process after its end, so maybe a moment after Airflow knows that.
-            until(lambda: all(completed(events_in(sent), task) for task in TASKS), 60)
-            yield World(airflow, sim, output, home / "ledger"), run_id, events_in(sent)
+    with Simulator(speed=20, api_key=KEY) as sim, running_world(home, sim, environment=environment) as world:
+        run_id = world.airflow.trigger("traced")
+        assert world.airflow.wait_for_run("traced", run_id) == "success"
+        # Sent by each task's own process after its end, so maybe a moment after Airflow knows that.
+        until(lambda: all(completed(events_in(sent), task) for task in TASKS))
+        yield world, run_id, events_in(sent)
 
 
 def events_in(path):

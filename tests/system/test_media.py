@@ -30,7 +30,7 @@ def runs(world: Any) -> dict[str, Any]:
 
 def test_a_worker_killed_with_downloads_under_way(world, runs):
     """kill -9 with one file whole and three half written: one create, four whole files, and nothing half is left."""
-    ti = world.airflow.wait_for_task(KILLED, runs[KILLED], "make", ("success", "failed"), 120)
+    ti = world.airflow.wait_for_task(KILLED, runs[KILLED], "make", ("success", "failed"))
     assert (ti["state"], ti["try_number"]) == ("success", 2)
     jobs = [job for job in world.sim.jobs() if job["name"].startswith(f"{KILLED}.make")]
     result = world.airflow.xcom(KILLED, runs[KILLED], "make")
@@ -56,12 +56,12 @@ def test_a_worker_killed_with_downloads_under_way(world, runs):
 def test_new_files_start_another_dag(world, runs):
     """Airflow learns of both files of a job through the alias, and starts the other DAG, which processes each."""
     airflow = world.airflow
-    assert airflow.wait_for_run("new_picture", runs["new_picture"], 90) == "success"
+    assert airflow.wait_for_run("new_picture", runs["new_picture"]) == "success"
     made = airflow.xcom("new_picture", runs["new_picture"], "picture")
 
     (run,) = until(lambda: airflow.api("GET", "/dags/on_new_picture/dagRuns")["dag_runs"])
     run_id = run["dag_run_id"]
-    assert (run["run_type"], airflow.wait_for_run("on_new_picture", run_id, 90)) == ("asset_triggered", "success")
+    assert (run["run_type"], airflow.wait_for_run("on_new_picture", run_id)) == ("asset_triggered", "success")
     events = airflow.api("GET", f"/dags/on_new_picture/dagRuns/{run_id}/upstreamAssetEvents")["asset_events"]
     assert {event["uri"]: event["extra"]["index"] for event in events} == {
         f"file://{file}": index for index, file in enumerate(made["files"])

@@ -25,7 +25,7 @@ TABLE = "Recovery in the Media tab, on real Airflow"
 def run_id(world: World) -> str:
     """Return a run whose task ``lost`` has failed with its response lost, beside one that has made its picture."""
     run_id = world.airflow.trigger(DAG_ID)
-    assert world.airflow.wait_for_run(DAG_ID, run_id, 90) == "failed"
+    assert world.airflow.wait_for_run(DAG_ID, run_id) == "failed"
     states = {ti["task_id"]: ti["state"] for ti in world.airflow.task_instances(DAG_ID, run_id)}
     assert states == {"lost": "failed", "made": "success", "publish": "upstream_failed"}
     return run_id
@@ -111,8 +111,7 @@ def test_a_lost_response_is_recovered_in_the_tab(world, run_id, visit):
     tab.locator(".badge.succeeded").wait_for()
     took = time.monotonic() - began
     assert tab.locator("html").get_attribute("data-clicks") == "2"
-    assert took < 60  # 15 on a machine that does nothing else
-    assert world.airflow.wait_for_run(DAG_ID, run_id, 60) == "success"
+    assert world.airflow.wait_for_run(DAG_ID, run_id) == "success"
     assert world.airflow.task_instance(DAG_ID, run_id, "publish")["state"] == "success"
     assert world.airflow.xcom(DAG_ID, run_id, "lost")["id"] == job["id"]
     assert [one["id"] for one in jobs_of(world, "lost")] == [job["id"]]
@@ -138,8 +137,8 @@ def test_a_new_one_is_made_behind_a_confirmation(world, run_id, visit):
     again.click()
     someone.keep("regenerate-dark")
     question.get_by_role("button", name="Pay").click()
-    until(lambda: len(jobs_of(world, "made")) == 2, 60)
-    assert world.airflow.wait_for_run(DAG_ID, run_id, 60) == "success"
+    until(lambda: len(jobs_of(world, "made")) == 2)
+    assert world.airflow.wait_for_run(DAG_ID, run_id) == "success"
     second = next(job for job in jobs_of(world, "made") if job["id"] != first["id"])
     tab.locator("#panel").get_by_text(second["id"], exact=True).wait_for()
     assert world.airflow.xcom(DAG_ID, run_id, "made")["id"] == second["id"]

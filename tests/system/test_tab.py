@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_settings import HANG_S
 from helpers.browser import Visit, needs_chromium
 from helpers.waiting import until
 
@@ -29,7 +30,7 @@ def runs(world) -> dict[str, str]:
         [sys.executable, str(ROOT / "tests" / "helpers" / "many_media.py"), str(world.output / "many")],
         env=environment,
         check=True,
-        timeout=180,
+        timeout=HANG_S,
     )
     # Only now: SQLite has one writer at a time, and a task whose report has to wait too long for it fails.
     return {"tab": world.airflow.trigger("tab"), "tab_many": "many"}
@@ -37,7 +38,7 @@ def runs(world) -> dict[str, str]:
 
 def ended(world: Any, run_id: str, task_id: str, dag_id: str = "tab") -> None:
     """Wait until a task has ended."""
-    world.airflow.wait_for_task(dag_id, run_id, task_id, ("success", "failed"), 120)
+    world.airflow.wait_for_task(dag_id, run_id, task_id, ("success", "failed"))
 
 
 def test_a_film_plays_and_seeks(world, runs, visit):
@@ -48,9 +49,9 @@ def test_a_film_plays_and_seeks(world, runs, visit):
     video = tab.locator("video")
     video.evaluate("film => new Promise(done => film.readyState ? done() : film.addEventListener('loadeddata', done))")
     video.evaluate("film => { film.muted = true; return film.play(); }")
-    until(lambda: video.evaluate("film => film.currentTime") > 0.3, 30)
+    until(lambda: video.evaluate("film => film.currentTime") > 0.3)
     video.evaluate("film => { film.pause(); film.currentTime = film.duration - 0.2; }")
-    until(lambda: video.evaluate("film => !film.seeking && film.currentTime > film.duration - 0.5"), 30)
+    until(lambda: video.evaluate("film => !film.seeking && film.currentTime > film.duration - 0.5"))
     files = [status for status, url in someone.answers if url.endswith("/files/0")]
     assert set(files) == {206}
     assert tab.locator("blockquote").inner_text() == "a lighthouse at dawn"
@@ -122,7 +123,7 @@ def test_a_job_that_ends_while_somebody_watches(world, visit):
     assert re.match(r"For \d+ s", tab.locator("[data-age]").inner_text())
     someone.keep("under-way")
     tab.locator("html").evaluate("page => { page.dataset.sameDocument = 'yes'; }")
-    tab.locator("video").wait_for(timeout=120_000)
+    tab.locator("video").wait_for(timeout=1000 * HANG_S)
     assert tab.locator("html").get_attribute("data-same-document") == "yes"
     assert tab.locator("#announcer").inner_text() == "Succeeded: 1 file."
     asked = [job["polls"] for job in world.sim.jobs() if "a slow river" in json.dumps(job)]
@@ -141,13 +142,13 @@ def test_a_run_with_two_hundred_media(world, runs, visit):
     assert 0 < len(loaded) < 120
     someone.keep("run-dark")
     tab.locator("#more").scroll_into_view_if_needed()
-    until(lambda: tab.locator(".tile").count() == 200, 30)
+    until(lambda: tab.locator(".tile").count() == 200)
     tab.get_by_role("button", name=re.compile("Videos 20")).click()
-    until(lambda: tab.locator(".tile").count() == 20, 30)
+    until(lambda: tab.locator(".tile").count() == 20)
     tab.locator("button.tile").first.click()
     box = tab.locator("dialog[open]")
     assert box.locator("h2").inner_text() == "make [9]"
-    until(lambda: box.locator("video").evaluate("film => film.currentTime") > 0.1, 30)
+    until(lambda: box.locator("video").evaluate("film => film.currentTime") > 0.1)
     someone.page.keyboard.press("ArrowRight")
     assert box.locator("h2").inner_text() == "make [19]"
     someone.keep("lightbox")
@@ -213,7 +214,7 @@ def test_a_person_picks_one_of_four(world, visit):
     airflow, dag_id = world.airflow, "pick_by_eye"
     run_id = airflow.trigger(dag_id)
     waits = ("awaiting_input", "deferred")
-    assert airflow.wait_for_task(dag_id, run_id, "pick", (*waits, "failed", "up_for_retry"), 120)["state"] in waits
+    assert airflow.wait_for_task(dag_id, run_id, "pick", (*waits, "failed", "up_for_retry"))["state"] in waits
     asked = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/pick/-1/hitlDetails"
     link = re.search(r"\((http[^)]+)\)", until(lambda: airflow.api("GET", asked)["body"])).group(1)
     someone = visit()
@@ -223,7 +224,7 @@ def test_a_person_picks_one_of_four(world, visit):
     assert tab.locator(".thumb").count() == 4
     someone.keep("pick-by-eye")
     airflow.api("PATCH", asked, json={"chosen_options": ["3"], "params_input": {}})
-    assert airflow.wait_for_run(dag_id, run_id, 180) == "success"
+    assert airflow.wait_for_run(dag_id, run_id) == "success"
 
     def address(task_id: str) -> str:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from helpers.waiting import until
+from helpers.waiting import HANG_S, until
 from process_tree import Program, free_ports, stop_all, tail
 
 ROOT = Path(__file__).parent.parent.parent
@@ -86,7 +86,7 @@ def transcript(tmp_path_factory) -> str:
     try:
         with suppress(AssertionError):
             until(lambda: shell.exit_code is not None, _LIMIT_S)
-        has_left_nothing = shell.exit_code is not None and shell.wait(30)
+        has_left_nothing = shell.exit_code is not None and shell.wait(HANG_S)
     finally:
         stop_all([shell])
     logs = [shell.log, *sorted((home / "magic-hour-try").glob("*.log"))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -15,14 +14,11 @@ import psutil
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from helpers.postgres import postgresql
 from helpers.samples import KEY
-from helpers.system import World
+from helpers.system import running_world
 from helpers.waiting import until
-from local_airflow import LocalAirflow
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.simulator import Simulator
-from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 pytestmark = pytest.mark.system
 needs_records = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="Airflow keeps no record of an intent before 3.3")
@@ -33,22 +29,18 @@ KILLED, KILLED_TOOL = "worker_lost_with_the_answer", "audio-to-video"
 
 
 @pytest.fixture(scope="module")
-def world_on_postgresql(tmp_path_factory):
-    """Another Airflow, whose metadata is in PostgreSQL, with these tests' DAGs alone."""
-    home = tmp_path_factory.mktemp("airflow-postgresql")
-    dags, output = home / "dags", home / "output"
-    dags.mkdir()
-    shutil.copy(HERE / "dags" / "webhooks.py", dags)
-    shutil.copy(HERE.parent.parent / "dags_examples" / "archive_handmade.py", dags)
-    connection = {"conn_type": "magic_hour", "password": KEY, "extra": {"webhook_secret": DEFAULT_SECRET}}
-    with postgresql() as url, Simulator(speed=20, api_key=KEY) as sim:
-        environment = {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url,
-            "AIRFLOW__MAGIC_HOUR__OUTPUT_PATH": str(output),
-        }
-        connections = {"magic_hour_default": connection | {"host": sim.url}}
-        with LocalAirflow(home / "home", dags_folder=dags, connections=connections, environment=environment) as airflow:
-            yield World(airflow, sim, output, home / "no-ledger")
+def world_on_sqlite(tmp_path_factory):
+    """Another Airflow, whose metadata is in SQLite, with these tests' DAGs alone."""
+    home = tmp_path_factory.mktemp("airflow-sqlite")
+    (home / "dags").mkdir()
+    shutil.copy(HERE / "dags" / "webhooks.py", home / "dags")
+    shutil.copy(HERE.parent.parent / "dags_examples" / "archive_handmade.py", home / "dags")
+    environment = {"AIRFLOW__MAGIC_HOUR__LEDGER_PATH": ""}  # what is paid is in Airflow's task state store alone
+    with (
+        Simulator(speed=20, api_key=KEY) as sim,
+        running_world(home, sim, on_sqlite=True, environment=environment) as world,
+    ):
+        yield world
 
 
 def start(world):
@@ -71,28 +63,30 @@ def start(world):
 
 @pytest.fixture(scope="module")
 def started(request, world):
-    """Start everything on SQLite; meanwhile, and where there is one, on PostgreSQL."""
-    worlds = {"sqlite": start(world)}
-    with contextlib.suppress(pytest.skip.Exception):  # raised again for the tests that need it
-        worlds["postgresql"] = start(request.getfixturevalue("world_on_postgresql"))
-    yield worlds
+    """Start everything on the Airflow of all tests, and where a test asks for it on the other one."""
+    worlds = {"shared": start(world)}
+
+    def started_on(name):
+        if name not in worlds:
+            worlds[name] = start(request.getfixturevalue("world_on_sqlite"))
+        return worlds[name]
+
+    yield started_on
     for one, _ in worlds.values():
         one.sim.clear_webhooks()
         one.sim.clear_faults()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["shared", pytest.param("sqlite", marks=pytest.mark.long)])
 def hooked(request, started):
-    """An Airflow whose API server gets the webhooks."""
-    if request.param not in started:
-        request.getfixturevalue("world_on_postgresql")
-    return started[request.param][0]
+    """An Airflow whose API server gets the webhooks: that of all tests, which is on PostgreSQL where there is one."""
+    return started(request.param)[0]
 
 
 @pytest.fixture
 def runs(request, hooked, started):
     """The runs of that Airflow."""
-    return next(runs for world, runs in started.values() if world is hooked)
+    return started(request.node.callspec.params["hooked"])[1]
 
 
 def jobs_of(world, dag_id):
@@ -104,7 +98,7 @@ def jobs_of(world, dag_id):
 def test_a_worker_killed_before_it_knew_the_answer(hooked, runs):
     """kill -9 while the response is under way, and a webhook identifies the job: the retry resumes it; one create."""
     dag_id, run_id = KILLED, runs[KILLED]
-    ti = hooked.airflow.wait_for_task(dag_id, run_id, "make", ("success", "failed"), 120)
+    ti = hooked.airflow.wait_for_task(dag_id, run_id, "make", ("success", "failed"))
     (job,) = jobs_of(hooked, dag_id)
     assert (ti["state"], ti["try_number"]) == ("success", 2)
     assert hooked.airflow.xcom(dag_id, run_id, "make")["id"] == job["id"]
@@ -115,7 +109,7 @@ def test_a_worker_killed_before_it_knew_the_answer(hooked, runs):
 def test_an_answer_that_was_lost(hooked, runs):
     """The attempt fails and may be tried again; by then a webhook has named the job: one create, success."""
     dag_id, run_id = "answer_lost", runs["answer_lost"]
-    ti = hooked.airflow.wait_for_task(dag_id, run_id, "make", ("success", "failed"), 120)
+    ti = hooked.airflow.wait_for_task(dag_id, run_id, "make", ("success", "failed"))
     (job,) = jobs_of(hooked, dag_id)
     assert (ti["state"], ti["try_number"]) == ("success", 2)
     assert hooked.airflow.xcom(dag_id, run_id, "make")["id"] == job["id"]
@@ -126,7 +120,7 @@ def test_an_answer_that_was_lost(hooked, runs):
 def test_every_task_succeeds_once(hooked, runs):
     """Deliveries doubled, reordered, badly signed, every second one lost: each job is one create, resumed once."""
     airflow, run_id = hooked.airflow, runs["hooked"]
-    airflow.wait_for_run("hooked", run_id, 150)
+    airflow.wait_for_run("hooked", run_id)
     tis = {ti["task_id"]: ti for ti in airflow.task_instances("hooked", run_id)}
     made = [f"make_{number}" for number in range(TASKS)]
     assert {name: (tis[name]["state"], tis[name]["try_number"]) for name in made} == dict.fromkeys(made, ("success", 1))
@@ -148,9 +142,9 @@ def test_the_media_of_everybody_is_archived(hooked, runs):
     """A job that somebody made in the web app starts the example DAG, which stores its file; ours are left out."""
     with MagicHourClient(api_key=KEY, base_url=hooked.sim.url) as by_hand:
         made = by_hand.create("ai-image-generator", {"name": "by hand", "image_count": 1, "style": {"prompt": "x"}})
-    assert len(until(lambda: list(hooked.output.rglob(f"image-{made.id}-*.png")), 90)) == 1
+    assert len(until(lambda: list(hooked.output.rglob(f"image-{made.id}-*.png")))) == 1
     airflow = hooked.airflow
-    until(lambda: {run["state"] for run in archived(airflow)} == {"success"}, 90)
+    until(lambda: {run["state"] for run in archived(airflow)} == {"success"})
     ours = {job["id"] for job in jobs_of(hooked, "hooked")}
     assert [path for path in hooked.output.rglob("video-*") if any(job in path.name for job in ours)] == []
 

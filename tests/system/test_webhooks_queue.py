@@ -15,9 +15,9 @@ import pytest
 from helpers import s3
 from helpers.queues import Queue, gateway, handler
 from helpers.samples import KEY
-from helpers.system import World
+from helpers.system import running_world
 from helpers.waiting import until
-from local_airflow import LocalAirflow, LocalAirflowError
+from local_airflow import LocalAirflowError
 from magic_hour_provider.api.webhooks import TIMESTAMP_HEADER, sign
 from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
@@ -46,24 +46,17 @@ def put(queue):
 def world(tmp_path_factory, queue, s3_server):
     """An Airflow of its own, whose one way to hear of a job's end is that queue: its triggerer may not poll."""
     home = tmp_path_factory.mktemp("airflow-queue")
-    dags, output, ledger = home / "dags", home / "output", home / "ledger"
-    shutil.copytree(HERE / "queue_dags", dags)
-    shutil.copy(HERE.parents[1] / "dags_examples" / f"{FORWARDING}.py", dags)
-    connection = {"conn_type": "magic_hour", "password": KEY, "extra": {"webhook_secret": DEFAULT_SECRET}}
+    shutil.copytree(HERE / "queue_dags", home / "dags")
+    shutil.copy(HERE.parents[1] / "dags_examples" / f"{FORWARDING}.py", home / "dags")
     with Simulator(api_key=KEY) as sim:
         sim.inject_fault("status", endpoint="get-job", status=429, retry_after=10 * HOUR)
-        magic_hour = connection | {"host": sim.url}
         connections = {
-            "magic_hour_default": magic_hour,
-            "magic_hour_unlisted": magic_hour,
+            "magic_hour_unlisted": {"conn_type": "magic_hour", "password": KEY, "host": sim.url},
             "aws_default": json.loads(s3.connection(s3_server)),
         }
-        environment = {
-            "MAGIC_HOUR_QUEUE": queue.url,
-            "AIRFLOW__MAGIC_HOUR__LEDGER_PATH": str(ledger),
-        }
-        with LocalAirflow(home / "home", dags_folder=dags, connections=connections, environment=environment) as airflow:
-            yield World(airflow, sim, output, ledger)
+        environment = {"MAGIC_HOUR_QUEUE": queue.url}
+        with running_world(home, sim, connections=connections, environment=environment) as world:
+            yield world
 
 
 def runs(world, dag_id):
@@ -89,7 +82,7 @@ def events(world, kind):
             return world.airflow.api("GET", "/assets/events", limit=100, order_by="timestamp")
         return None
 
-    found = until(read, 90)["asset_events"]
+    found = until(read)["asset_events"]
     return [one["extra"] for one in found if one["uri"].rstrip("/") == f"magic-hour://{kind}/completed"]
 
 
@@ -109,12 +102,12 @@ def delivered(world, put):
     with gateway(keep, lambda headers: float(headers[TIMESTAMP_HEADER])) as address:
         world.sim.add_webhook(address, events=["video.completed"])
         run_id = world.airflow.trigger("queued")
-        until(lambda: world.sim.jobs() and not [one for one in pending(world) if one == "get-job"], 120)
+        until(lambda: world.sim.jobs() and not [one for one in pending(world) if one == "get-job"])
         (job,) = world.sim.jobs()
-        world.airflow.wait_for_task("queued", run_id, "make", ("deferred",), 60)
+        world.airflow.wait_for_task("queued", run_id, "make", ("deferred",))
         world.end_jobs("queued.", deliver=True)
-        until(lambda: requests, 60)
-        world.airflow.wait_for_run("queued", run_id, 180)
+        until(lambda: requests)
+        world.airflow.wait_for_run("queued", run_id)
     world.sim.clear_webhooks()
     return job, run_id, requests[0]
 
@@ -133,7 +126,7 @@ def test_a_deferred_task_is_resumed(world, delivered):
     assert world.sim.stats()["creates"]["accepted"] == 1
     log = world.airflow.log_of("api-server").read_text()
     assert log.count(f"{job['id']} completed: resumed queued.make") == 1
-    assert [one["status"] for one in until(lambda: results(world), 60)] == ["accepted"]
+    assert [one["status"] for one in until(lambda: results(world))] == ["accepted"]
     assert [extra["id"] for extra in events(world, "video")] == [job["id"]]
     assert time.time() - float(request["headers"][TIMESTAMP_HEADER]) > HOUR - 60
 
@@ -141,7 +134,7 @@ def test_a_deferred_task_is_resumed(world, delivered):
 def test_a_dag_runs_on_the_new_video(world, delivered):
     """Once, whatever the queue gave."""
     job = delivered[0]
-    until(lambda: runs(world, "on_video") and runs(world, "on_video")[0]["state"] == "success", 90)
+    until(lambda: runs(world, "on_video") and runs(world, "on_video")[0]["state"] == "success")
     assert [world.airflow.xcom("on_video", run["dag_run_id"], "note") for run in runs(world, "on_video")] == [
         [job["id"]]
     ]
@@ -150,9 +143,9 @@ def test_a_dag_runs_on_the_new_video(world, delivered):
 def test_the_queue_gives_it_again(world, delivered, put):
     """It is accepted once more, and nothing comes of it: one event, one run, one create."""
     job, _, request = delivered
-    before = until(lambda: results(world), 60)
+    before = until(lambda: results(world))
     put(request, None)
-    after = until(lambda: (now := results(world)) and len(now) > len(before) and now, 120)
+    after = until(lambda: (now := results(world)) and len(now) > len(before) and now)
     assert [one["status"] for one in after] == ["accepted", "accepted"]
     assert [extra["id"] for extra in events(world, "video")] == [job["id"]]
     assert len(runs(world, "on_video")) == 1
@@ -167,9 +160,9 @@ def test_an_outsider_who_has_recorded_it(world, delivered, put):
     for proof in ({}, {"x-magic-hour-task-proof": "x" * 43}):
         answer = httpx.post(f"{world.airflow.url}/magic-hour/webhook", content=body, headers=headers | proof)
         assert answer.status_code == 401
-    before = until(lambda: results(world), 60)
+    before = until(lambda: results(world))
     put(event, None)
-    after = until(lambda: (now := results(world)) and len(now) > len(before) and now, 120)
+    after = until(lambda: (now := results(world)) and len(now) > len(before) and now)
     assert after[-1]["status"] == "refused"
     assert len(events(world, "video")) == 1
 
@@ -180,14 +173,14 @@ def test_where_the_route_does_not_accept_it(world):
     body = json.dumps({"type": "image.completed", "payload": job}).encode()
     headers = sign(body, DEFAULT_SECRET, int(time.time()) - HOUR)
     run_id = world.airflow.trigger("not_listed", {"body": body.decode(), "headers": headers})
-    assert world.airflow.wait_for_run("not_listed", run_id, 120) == "success"
+    assert world.airflow.wait_for_run("not_listed", run_id) == "success"
     result = world.airflow.xcom("not_listed", run_id, "hand_over")
     assert (result["status"], result["event_emitted"]) == ("left to polling", True)
     assert "No webhook secret is configured" in result["message"]
     assert result["message"] in world.airflow.task_log("not_listed", run_id, "hand_over", 1)
-    (extra,) = until(lambda: events(world, "image"), 60)
+    (extra,) = until(lambda: events(world, "image"))
     assert extra["id"] == "by-hand"
-    until(lambda: runs(world, "on_image") and runs(world, "on_image")[0]["state"] == "success", 90)
+    until(lambda: runs(world, "on_image") and runs(world, "on_image")[0]["state"] == "success")
     (run,) = runs(world, "on_image")
     assert world.airflow.xcom("on_image", run["dag_run_id"], "note") == ["by-hand"]
 

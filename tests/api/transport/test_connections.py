@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from helpers.certificates import server_context, write_certificate
+from helpers.waiting import HANG_S
 from magic_hour_provider.api.client import AsyncMagicHourClient, MagicHourClient
 from magic_hour_provider.api.errors import (
     ConnectionFailedError,
@@ -221,7 +222,7 @@ async def main():
 
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=HANG_S)
     assert (done.returncode, done.stdout, done.stderr) == (0, "failed as it should\n", "")
 
 

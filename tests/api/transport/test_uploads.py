@@ -13,7 +13,7 @@ import pytest
 from helpers.clocks import set_clock
 from helpers.samples import KEY
 from helpers.uploads import stored
-from helpers.waiting import time_out
+from helpers.waiting import HANG_S, time_out
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import (
     InputChangedError,
@@ -81,7 +81,7 @@ def test_many_files_over_one_request_for_links(sim, client):
 def test_files_go_side_by_side_but_not_all_at_once(sim, client):
     """Four are under way together, never five, and each is held in memory by its current piece only."""
     lock, open_now, most, files = threading.Lock(), 0, 0, []
-    together = threading.Barrier(MAX_PARALLEL_UPLOADS, timeout=60)
+    together = threading.Barrier(MAX_PARALLEL_UPLOADS, timeout=HANG_S)
 
     @contextmanager
     def opened():
@@ -205,11 +205,11 @@ def test_the_first_failure_stops_the_others(sim, client):
             pieces.append(size)
             if len(pieces) > 3:
                 under_way.set()
-                assert failed.wait(60)
+                assert failed.wait(HANG_S)
             return b"x" * size
 
     def broken():
-        assert under_way.wait(60)
+        assert under_way.wait(HANG_S)
         while not sim.stats()["requests"].get("upload"):
             time.sleep(0.001)
         sim.inject_fault("status", endpoint="upload", status=413)

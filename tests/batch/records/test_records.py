@@ -10,6 +10,7 @@ import pytest
 
 from helpers.clocks import MovableTime
 from helpers.items import OWNER, done, failed, intent, job, owner
+from helpers.waiting import HANG_S
 from magic_hour_provider import clock
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.batch.records import folder
@@ -84,7 +85,7 @@ def test_of_many_workers_one_declares(place):
             records = ItemRecords.open(place.uri, owner(worker))
             records.prove()
             state = records.get(key)
-            barrier.wait(60)
+            barrier.wait(HANG_S)
             try:
                 records.declare(key, state, intent())
             except TakenError:

@@ -10,6 +10,7 @@ from airflow.sdk import Asset, ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
 from helpers.rows import LINK, bodies, keys, reading
+from helpers.waiting import HANG_S
 from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError
 from magic_hour_provider.batch.rows.formats import reading as opening
 from magic_hour_provider.inputs import sources
@@ -165,7 +166,7 @@ def test_a_storage_that_is_gone_is_not_asked_ten_thousand_times(monkeypatch):
 
 def test_files_are_asked_for_side_by_side(photos, monkeypatch):
     """Eight at a time: each waits for the others, so that one after the other would never end."""
-    together = threading.Barrier(8, timeout=60)
+    together = threading.Barrier(8, timeout=HANG_S)
     read = sources._read_info
     monkeypatch.setattr(sources, "_read_info", lambda path: (together.wait(), read(path))[1])
     names = [f"{number}.png" for number in range(16)]

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from helpers.clocks import MovableTime, set_clock
+from helpers.waiting import HANG_S
 from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.plugin.media_tab.files import guard as module
 from magic_hour_provider.plugin.media_tab.files.guard import CircuitBreaker, ReadGuard, StorageUnavailableError
@@ -25,7 +26,7 @@ class Stall:
         with self._lock:
             self.reading += 1
             self.started += 1
-        assert self.release.wait(60)
+        assert self.release.wait(HANG_S)
         with self._lock:
             self.reading -= 1
         return "read"
@@ -143,7 +144,7 @@ def test_a_coroutine_that_stalls_is_cancelled(monkeypatch):
         run(story)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
+        thread.join(HANG_S)
 
 
 def test_one_call_for_all_that_ask():

@@ -87,8 +87,8 @@ def test_the_rest_of_airflow_keeps_working(server, tab, proxy, monkeypatch):
             await asyncio.gather(*asked, return_exceptions=True)
 
     asyncio.run(story())
-    until(lambda: media_tab()._storage._storage._waiting == 0, 30)
-    until(lambda: media_tab()._storage._storage._slots._value == guard._SLOTS, 30)
+    until(lambda: media_tab()._storage._storage._waiting == 0)
+    until(lambda: media_tab()._storage._storage._slots._value == guard._SLOTS)
 
 
 def test_media_come_back_with_their_storage(server, tab, proxy, monkeypatch):
@@ -129,10 +129,10 @@ def test_a_viewer_who_leaves_is_not_waited_for(server, tab, proxy, monkeypatch):
         viewer.sendall(
             f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {tab.headers['authorization']}\r\n\r\n".encode()
         )
-        until(lambda: proxy.stalled, 30)
+        until(lambda: proxy.stalled)
         assert media_tab()._storage._storage._slots._value == guard._SLOTS - 1
-    until(lambda: not proxy.stalled, 30)
-    until(lambda: media_tab()._storage._storage._slots._value == guard._SLOTS, 30)
+    until(lambda: not proxy.stalled)
+    until(lambda: media_tab()._storage._storage._slots._value == guard._SLOTS)
 
 
 def test_a_disk_that_stalls(server, tab, monkeypatch):

@@ -12,6 +12,7 @@ from airflow.sdk import DAG
 
 from helpers.airflow_rows import put_run, put_task
 from helpers.recovery import DAG_ID, RUN_ID, both_places
+from helpers.waiting import HANG_S
 from magic_hour_provider.ledger.file_store import FileStore
 from magic_hour_provider.ledger.instruction import Instruction
 from magic_hour_provider.ledger.record import KEY, RecordError
@@ -125,7 +126,7 @@ def test_a_storage_that_stalls(task, monkeypatch, call):
     monkeypatch.setattr(records, "STORAGE", TimeLimit("storage", 4, 0.5))
 
     def stall(*arguments, **options):
-        goes_on.wait(60)
+        goes_on.wait(HANG_S)
         return original(*arguments, **options)
 
     with monkeypatch.context() as patch:
@@ -138,7 +139,7 @@ def test_a_storage_that_stalls(task, monkeypatch, call):
     assert caught.value.status == 503
     for thread in threading.enumerate():
         if thread.name == "storage":
-            thread.join(60)
+            thread.join(HANG_S)
     assert task.instructions() == {}
     assert task.row().state == "failed"
     assert task.creates() == 1
@@ -151,7 +152,7 @@ def test_what_is_written_too_late_takes_nothing_newer_along(tmp_path, monkeypatc
 
     def stall(self, key, value, **options):
         original(self, key, value, **options)
-        goes_on.wait(60)
+        goes_on.wait(HANG_S)
 
     with monkeypatch.context() as patch:
         patch.setattr(FileStore, "set", stall)
@@ -159,7 +160,7 @@ def test_what_is_written_too_late_takes_nothing_newer_along(tmp_path, monkeypatc
             store.set("magic_hour.adopt", "old")
     original(store, "magic_hour.adopt", "new")
     goes_on.set()
-    [thread.join(60) for thread in threading.enumerate() if thread.name == "storage"]
+    [thread.join(HANG_S) for thread in threading.enumerate() if thread.name == "storage"]
     assert FileStore.get(store, "magic_hour.adopt") == "new"
 
 
@@ -168,11 +169,11 @@ def test_calls_that_do_not_return_take_no_more_threads():
     limit, goes_on = TimeLimit("limited", 1, 0.1), threading.Event()
     late = []
     with pytest.raises(TimeoutError):
-        limit.call(lambda: goes_on.wait(60), lambda: late.append(1))
+        limit.call(lambda: goes_on.wait(HANG_S), lambda: late.append(1))
     with pytest.raises(BusyError):
         limit.call(lambda: None)
     goes_on.set()
-    [thread.join(60) for thread in threading.enumerate() if thread.name == "limited"]
+    [thread.join(HANG_S) for thread in threading.enumerate() if thread.name == "limited"]
     assert late == [1]
     assert limit.call(lambda: 7) == 7
     with pytest.raises(KeyError):

@@ -71,7 +71,7 @@ def test_two_hundred_runs(airflow, visit):
     someone.page.get_by_role("link", name="Spend", exact=True).click()
     tab = someone.page.frame_locator("iframe[title='Spend']")
     tab.get_by_role("button", name="200 runs").click()
-    until(lambda: tab.locator("tbody tr").count() == 200, 30)
+    until(lambda: tab.locator("tbody tr").count() == 200)
     # 180 runs of 128 credits, and 20 whose film was refunded.
     assert re.findall(r"\d[\d.,]*", tab.locator("#totals").inner_text()) == ["23,200", "116", "20", "20"]
     assert tab.locator("svg .slot").count() == 200
@@ -96,18 +96,18 @@ def test_two_hundred_runs(airflow, visit):
         tab.get_by_role("link", name="CSV").click()
     assert len(Path(download.value.path()).read_text().splitlines()) == 201
     tab.get_by_role("button", name="50 runs", exact=True).click()
-    until(lambda: tab.locator("tbody tr").count() == 50, 30)
+    until(lambda: tab.locator("tbody tr").count() == 50)
     tab.get_by_role("button", name="Older runs").click()
-    until(lambda: tab.locator("tbody tr").first.get_attribute("data-run") == "run-0149", 30)
+    until(lambda: tab.locator("tbody tr").first.get_attribute("data-run") == "run-0149")
     tab.get_by_role("button", name="Newer runs").click()
-    until(lambda: tab.locator("tbody tr").first.get_attribute("data-run") == "run-0199", 30)
+    until(lambda: tab.locator("tbody tr").first.get_attribute("data-run") == "run-0199")
     tab.get_by_role("link", name="run-0199").click()
     someone.page.wait_for_url("**/runs/run-0199/plugin/magic-hour-run-media")
     # Nothing is wider than a phone: what is, scrolls in itself, and can be reached by keyboard.
     someone = visit(width=360, height=740)
     someone.page.goto(f"{airflow}/magic-hour/spend/dags/spend/runs")
     someone.page.get_by_role("button", name="200 runs").click()
-    until(lambda: someone.page.locator("tbody tr").count() == 200, 30)
+    until(lambda: someone.page.locator("tbody tr").count() == 200)
     assert someone.page.evaluate("document.documentElement.scrollWidth") <= 360
     # The newest run is in sight at first.
     scroll = someone.page.locator(".scroll")

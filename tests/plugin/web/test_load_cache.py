@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 from helpers.clocks import MovableTime, set_clock
+from helpers.waiting import HANG_S
 from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.plugin.web import load_cache
 from magic_hour_provider.plugin.web.load_cache import LoadCache
@@ -21,7 +22,7 @@ class Loads:
     def __call__(self, dag_id, run_id):
         """Load one."""
         self.runs.append(run_id)
-        assert self.free.wait(60)
+        assert self.free.wait(HANG_S)
         if self.error:
             raise self.error
         return len(self.runs)

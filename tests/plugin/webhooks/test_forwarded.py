@@ -16,7 +16,7 @@ from airflow.sdk.execution_time.context import set_current_context
 from airflow.utils.session import create_session
 
 from helpers.attempts import TaskInstance
-from helpers.waiting import until
+from helpers.waiting import HANG_S, until
 from helpers.webhooks import OTHER_SECRET, SECRET
 from magic_hour_provider.api.webhooks import (
     MAX_AGE_S,
@@ -214,7 +214,7 @@ def test_a_database_that_does_not_answer(sender, webhooks, monkeypatch):
     assert sender.send(body, proven) == 503
     free = threading.Event()
     monkeypatch.setattr(module, "_TIMEOUT_S", 0.05)
-    webhooks.receiver._proofs._find = lambda *_: free.wait(20)
+    webhooks.receiver._proofs._find = lambda *_: free.wait(HANG_S)
     try:
         assert sender.send(body, proven) == 503
     finally:
@@ -225,7 +225,7 @@ def test_no_more_than_so_many_questions_wait(sender, webhooks, monkeypatch):
     """One more is refused at once with 503; when there is room again it is answered."""
     monkeypatch.setattr(module, "_MAX_WAITING", 3)
     free, statuses = threading.Event(), Counter()
-    webhooks.receiver._proofs._find = lambda *_: free.wait(20) and False
+    webhooks.receiver._proofs._find = lambda *_: free.wait(HANG_S) and False
     body, headers = sender.signed()
     proven = headers | {PROOF_HEADER: secrets.token_urlsafe(32)}
     threads = [
@@ -238,7 +238,7 @@ def test_no_more_than_so_many_questions_wait(sender, webhooks, monkeypatch):
     assert sender.send(body, proven) == 503
     free.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(HANG_S)
     assert statuses == {401: 3}
     assert sender.send(body, proven) == 401
     assert webhooks.receiver._proofs._waiting == 0

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from helpers.clocks import HeldClock, MovableTime
+from helpers.waiting import HANG_S
 from magic_hour_provider.api.webhooks import Delivery
 from magic_hour_provider.clock import override
 from magic_hour_provider.plugin.webhooks import inbox as module
@@ -33,7 +34,7 @@ class Database:
 
     def process(self, one, conn_id, state, now, is_recheck):
         """Stand for the work on one delivery."""
-        assert self.free.wait(20)
+        assert self.free.wait(HANG_S)
         self.calls[one.key, is_recheck] += 1
         if self.fails:
             self.fails -= 1

@@ -16,7 +16,7 @@ from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
 from sqlalchemy.orm import sessionmaker
 
-from helpers.waiting import until
+from helpers.waiting import HANG_S, until
 from helpers.webhook_rows import TRIGGER_CLASSPATH
 from helpers.webhooks import OTHER_SECRET, SECRET, Webhooks, serving
 from magic_hour_provider.plugin.webhooks.receiver import make_webhook_app
@@ -342,7 +342,7 @@ def test_a_triggerer_that_is_held_up_between_reading_and_writing(airflow_rows, w
 
     def held_up(*args, **kwargs):
         has_read.set()
-        assert may_write.wait(20)
+        assert may_write.wait(HANG_S)
         return handle_event_submit(*args, **kwargs)
 
     monkeypatch.setattr(trigger_module, "handle_event_submit", held_up)
@@ -352,7 +352,7 @@ def test_a_triggerer_that_is_held_up_between_reading_and_writing(airflow_rows, w
     scheduler = Scheduler(airflow_rows)
     scheduler.start()
     try:
-        assert has_read.wait(10)
+        assert has_read.wait(HANG_S)
         webhooks.deliver()
         until(lambda: len(webhooks.clock.waits) > 2)
         assert airflow_rows.row(ti).state == "deferred"

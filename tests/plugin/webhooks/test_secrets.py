@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from helpers.waiting import HANG_S
 from magic_hour_provider.plugin.webhooks import secrets as module
 from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets, get_webhook_conn_ids, load_webhook_secrets
 
@@ -99,7 +100,7 @@ def test_a_store_of_secrets_that_is_slow(monkeypatch):
     def load(conn_id):
         if conn_id == "mine":
             asked.set()
-            assert release.wait(60)
+            assert release.wait(HANG_S)
         return ("secret",)
 
     async def story():

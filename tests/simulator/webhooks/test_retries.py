@@ -16,6 +16,7 @@ from helpers.simulator import (
     pass_time,
     request_with,
 )
+from helpers.waiting import HANG_S
 from magic_hour_provider.api.webhooks import verify
 from magic_hour_provider.simulator import Simulator, Summary
 from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
@@ -99,7 +100,7 @@ def test_nobody_listens(sim: Simulator, create: Create) -> None:
         listener = threading.Thread(target=mumble)
         listener.start()
         pass_time(sim, 1)
-        listener.join(10)
+        listener.join(HANG_S)
     assert [attempt[1:] for attempt in delivery_outcomes(sim)] == [(1, "no_response", None), (2, "no_response", None)]
     assert sim.stats()["webhooks"]["waiting"] == 1
     assert sim.summary() == Summary(creates=1, credits=10, deliveries=2)
@@ -111,7 +112,7 @@ def test_a_slow_response_is_none(sim: Simulator, receiver: Receiver, create: Cre
 
     def hesitate(number: int, _: Any) -> int:
         if number == 1:
-            done.wait(60)
+            done.wait(HANG_S)
         return 200
 
     receiver.answer = hesitate

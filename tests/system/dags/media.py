@@ -32,12 +32,12 @@ class Half:
     def write(self, data: bytes) -> None:
         """Write half, wait for the others and for one whole file, say what is there, and die."""
         self._target.write(data[: len(data) // 2])
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not list(FOLDER.glob("*.png")):
             if time.monotonic() > end:
                 raise TimeoutError("no file became whole")
             time.sleep(0.01)
-        if self._others.wait(30) == 0:
+        if self._others.wait(120) == 0:
             names = sorted(path.name for path in FOLDER.iterdir())
             Path(os.environ["AIRFLOW_HOME"], "in-flight.json").write_text(json.dumps(names))
             os.kill(os.getpid(), signal.SIGKILL)

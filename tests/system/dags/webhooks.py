@@ -15,6 +15,8 @@ from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.sensors.job import MagicHourJobSensor
 
 TASKS = 10
+IDENTIFIED_BY = timedelta(seconds=30)
+"""When a webhook has named the job: it is sent in the first second."""
 
 
 class NotedOperator(MagicHourOperator):
@@ -51,7 +53,7 @@ with DAG("answer_lost", schedule=None):
         tool="image-to-video",
         request=video("[[seconds:8]] [[lost-response]]") | {"assets": {"image_file_path": "https://example.com/a.png"}},
         retries=1,
-        retry_delay=timedelta(seconds=15),
+        retry_delay=IDENTIFIED_BY,
     )
 
 with DAG("worker_lost_with_the_answer", schedule=None):
@@ -60,5 +62,5 @@ with DAG("worker_lost_with_the_answer", schedule=None):
         tool="audio-to-video",
         request={"assets": {"audio_file_path": "https://example.com/a.mp3"}, "end_seconds": 3},
         retries=1,
-        retry_delay=timedelta(seconds=15),
+        retry_delay=IDENTIFIED_BY,
     )
