@@ -6,8 +6,8 @@ PYTHON := $(shell for python in python3.11 python3; do \
 BIN := .venv/bin
 CONSTRAINTS := constraints/airflow-3.3.txt
 INSTALLED := .venv/.installed
-# Tests run side by side, one more at a time than there are processors: those with real Airflow processes are all one
-# worker's, one after another, and wait more than they work.
+# Tests run side by side, one more at a time than there are processors: those with real Airflow processes are two
+# workers', one after another, and wait more than they work.
 SIDE_BY_SIDE := -n $(shell "$(PYTHON)" -c 'import os; print(1 + min(4, os.cpu_count() or 1))' 2>/dev/null)
 
 .PHONY: help demo test test-all test-on test-newest docs pictures bench soak node-sdk clean \

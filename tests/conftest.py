@@ -20,10 +20,11 @@ for _name in list(os.environ):
     if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__MAGIC_HOUR__")) or _name == "MAGIC_HOUR_API_KEY":
         del os.environ[_name]
 
-from helpers import clouds, durability, s3  # noqa: E402
+from helpers import clouds, durability, s3, waiting  # noqa: E402
 
 s3.keep_on_loopback()
 durability.keep_in_memory()
+waiting.give_httpx_time()
 
 import pytest  # noqa: E402
 

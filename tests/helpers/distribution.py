@@ -8,6 +8,7 @@ from typing import Any
 from xdist.scheduler import LoadScopeScheduling
 
 SYSTEM = "tests/system"
+ALONE = f"{SYSTEM}/alone"
 _NICENESS = 10
 
 
@@ -21,16 +22,20 @@ def give_way(nodeid: str) -> None:
 
 
 class OneAirflow(LoadScopeScheduling):
-    """A module's tests are all one worker's, as are those that run real Airflow processes: what they share starts once.
+    """A module's tests are all one worker's, as are those that share a real Airflow: what they share starts once.
 
-    The latter take longest and come first, then the largest modules. pytest-xdist's own groups by mark (``--dist
+    So are those that start an Airflow of their own, one after another: more than two at once are too many for a small
+    machine. Both take longest and come first, then the largest modules. pytest-xdist's own groups by mark (``--dist
     loadgroup``) would do nothing with pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return SYSTEM if nodeid.startswith(f"{SYSTEM}/") else nodeid.partition("::")[0]
+        return next(
+            (folder for folder in (ALONE, SYSTEM) if nodeid.startswith(f"{folder}/")), nodeid.partition("::")[0]
+        )
 
     def _assign_work_unit(self, node: Any) -> None:
-        if SYSTEM in self.workqueue:
-            self.workqueue.move_to_end(SYSTEM, last=False)
+        for folder in (ALONE, SYSTEM):
+            if folder in self.workqueue:
+                self.workqueue.move_to_end(folder, last=False)
         super()._assign_work_unit(node)

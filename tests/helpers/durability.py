@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 def keep_in_memory() -> None:
     """Let this process's writes end once the system has them: waiting for the disk takes most of the time of some."""
-    os.fsync = os.fstat  # which takes a handle as well, and refuses what is none
+    os.fsync = os.fdatasync = os.fstat  # which takes a handle as well, and refuses what is none
     sa.event.listen(sa.Engine, "connect", _do_not_wait)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -81,6 +82,13 @@ def connection(endpoint: str, **extra: Any) -> str:
     return json.dumps({"conn_type": "aws", "login": "testing", "password": "testing", "extra": whole})
 
 
+@functools.cache
+def _client(endpoint: str) -> Any:
+    import boto3
+
+    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+
+
 class Bucket:
     """A bucket of its own, and what tests ask of it beside Airflow's back.
 
@@ -89,12 +97,10 @@ class Bucket:
     """
 
     def __init__(self, endpoint: str, conn_id: str = CONN_ID) -> None:
-        import boto3
-
         self.endpoint = endpoint
         self.name = f"media-{uuid.uuid4().hex[:12]}"
         self.uri = f"s3://{conn_id}@{self.name}"
-        self.client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        self.client = _client(endpoint)
         self.client.create_bucket(Bucket=self.name)
 
     def keys(self) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from helpers.waiting import HANG_S
 from magic_hour_provider.simulator import Simulator
 
 KEY = "mhk_live_simulator"
@@ -34,7 +35,9 @@ IMAGE_REQUEST = {"image_count": 1, "style": {"prompt": "A lighthouse at dawn"}}
 def connect(sim: Simulator, **options: Any) -> httpx.Client:
     """Return a client with the simulator's key. It loads no certificates, which costs more than most tests do."""
     headers = {"Authorization": f"Bearer {KEY}"}
-    return httpx.Client(base_url=sim.url, headers=headers, verify=False, trust_env=False, **{"timeout": 30, **options})
+    return httpx.Client(
+        base_url=sim.url, headers=headers, verify=False, trust_env=False, **{"timeout": HANG_S, **options}
+    )
 
 
 def request_with(words: str = "", seconds: float = 100) -> dict[str, Any]:

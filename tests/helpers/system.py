@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from airflow_settings import ANSWER_S
+from helpers.money_report import note
 from helpers.postgres import is_installed, postgresql
 from helpers.samples import KEY
 from local_airflow import LocalAirflow
@@ -43,6 +44,10 @@ class World:
         """Return the jobs that the simulator accepted for a tool."""
         return [job for job in self.sim.jobs() if job["tool"] == tool]
 
+    def jobs_of(self, dag_id: str, task_id: str = "") -> list[dict[str, Any]]:
+        """Return the jobs that the simulator accepted of a DAG or a task, by the names that they were given."""
+        return [job for job in self.sim.jobs() if (job["name"] or "").startswith(f"{dag_id}.{task_id}")]
+
     def end_jobs(self, names: str, *, deliver: bool = False) -> None:
         """Let the jobs whose names begin so end now; neither the clock, which signs webhooks, nor other jobs change.
 
@@ -62,6 +67,12 @@ class World:
         address, login = f"{self.airflow.url}/auth/token", {"username": user, "password": password}
         answer = httpx.post(address, json=login, timeout=ANSWER_S, trust_env=False)
         return str(answer.raise_for_status().json()["access_token"])
+
+
+def note_killed(jobs: list[dict[str, Any]], cell: str, outcome: str) -> None:
+    """Put what was paid for in spite of a kill -9 into the report."""
+    credits = sum(job["credits_charged"] for job in jobs)
+    note("kill -9 on real Airflow", (cell, "one retry"), creates=len(jobs), credits=credits, outcome=outcome)
 
 
 @contextmanager

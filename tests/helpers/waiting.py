@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,17 @@ def until(found: Callable[[], T], seconds: float = HANG_S) -> T:
         # After a long wait a server that has to do it, too, is asked less often.
         pause = min(1.2 * pause, max(0.05, min(0.25, 0.05 * waited)))
     return value
+
+
+def give_httpx_time() -> None:
+    """Let requests of tests wait for as long as anything, where httpx takes five seconds without being asked.
+
+    Its contexts for TLS are made once: loading the certificates costs more than most tests do.
+    """
+    timeout = httpx._config.DEFAULT_TIMEOUT_CONFIG
+    timeout.connect = timeout.read = timeout.write = timeout.pool = HANG_S
+    default = httpx._transports.default
+    default.create_ssl_context = functools.cache(default.create_ssl_context)
 
 
 def at_once(times: int, work: Callable[[], object]) -> list[Exception]:

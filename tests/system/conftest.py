@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from helpers.browser import Visit, running_chromium
 from helpers.samples import KEY
 from helpers.system import World, running_world
+from helpers.waiting import until
 from magic_hour_provider.simulator import Simulator
 
 HERE = Path(__file__).parent
@@ -41,6 +43,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         }
         with running_world(home, sim, connections={"magic_hour_wrong": wrong}, environment=environment) as world:
             yield world
+
+
+@pytest.fixture(scope="session")
+def services_killed(world: World) -> tuple[str, Any]:
+    """Kill one of two triggerers, then the scheduler with its workers; return the run, and who had its deferred task.
+
+    Only when the supervisor of a worker's task has been silent for long is the task tried again: other tests run
+    meanwhile, and what became of it is a later module's.
+    """
+    airflow, dag_id = world.airflow, "services_killed"
+    run_id = airflow.trigger(dag_id)
+    deferred = airflow.wait_for_task(dag_id, run_id, "deferred", ("deferred",))
+    until(lambda: (airflow.xcom(dag_id, run_id, "on_the_worker", "magic_hour_job") or {}).get("id"))
+    airflow.start("triggerer", "triggerer-2")
+    airflow.kill("triggerer")
+    airflow.restart("scheduler", signal.SIGKILL)
+    return run_id, deferred["triggerer_job"]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from helpers.money_report import note
+from helpers.system import note_killed
 from helpers.waiting import until
 from local_airflow import LocalAirflowError
 
 pytestmark = pytest.mark.system
 
-TABLE = "kill -9 on real Airflow"
 UNKNOWN = "unknown: the task says so and names the key"
 
 # Where the process dies -> creates accepted, state at the end, words in the log of the second attempt.
@@ -29,18 +27,6 @@ WORKER = {
     "after_the_download": (1, "success", "Not paid again"),
 }
 ENDED = ("success", "failed")
-SERVICES = "services_killed"
-
-
-def jobs_of(world: Any, dag_id: str, task_id: str) -> list[dict[str, Any]]:
-    """Return the accepted jobs of a task, by the name it gave them."""
-    return [job for job in world.sim.jobs() if job["name"].startswith(f"{dag_id}.{task_id}")]
-
-
-def noted(jobs: list[dict[str, Any]], cell: str, outcome: str) -> None:
-    """Put a cell into the report."""
-    credits = sum(job["credits_charged"] for job in jobs)
-    note(TABLE, (cell, "one retry"), creates=len(jobs), credits=credits, outcome=outcome)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +47,7 @@ def test_a_worker_killed(world, runs, point):
     assert (ti["state"], ti["try_number"]) == (state, 2)
     log = world.airflow.task_log(dag_id, run_id, task_id, 2)
     assert words in log
-    jobs = jobs_of(world, dag_id, task_id)
+    jobs = world.jobs_of(dag_id, task_id)
     assert len(jobs) == creates
     if state == "success":
         result = world.airflow.xcom(dag_id, run_id, task_id)
@@ -69,7 +55,7 @@ def test_a_worker_killed(world, runs, point):
     # No paid job is lost: the log that the person reads has its id, or the tag at the end of its name.
     lost = [job for job in jobs if job["id"] not in log and f"#{job['name'].rpartition('#')[2]}" not in log]
     assert lost == []
-    noted(jobs, f"worker {point.replace('_', ' ')}", f"{state if state == 'success' else UNKNOWN}; jobs lost: 0")
+    note_killed(jobs, f"worker {point.replace('_', ' ')}", f"{state if state == 'success' else UNKNOWN}; jobs lost: 0")
 
 
 def test_every_mapped_task_of_every_run_has_a_record_of_its_own(world, runs):
@@ -78,10 +64,10 @@ def test_every_mapped_task_of_every_run_has_a_record_of_its_own(world, runs):
     for run_id in runs["mapped"]:
         assert world.airflow.wait_for_run("mapped", run_id) == "success"
         ids += [world.airflow.xcom("mapped", run_id, "make", map_index=index)["id"] for index in range(3)]
-    jobs = jobs_of(world, "mapped", "make")
+    jobs = world.jobs_of("mapped", "make")
     assert sorted(ids) == sorted(job["id"] for job in jobs)
     assert len(set(ids)) == 6
-    noted(jobs, "nothing killed: two runs of a task mapped three times", "success")
+    note_killed(jobs, "nothing killed: two runs of a task mapped three times", "success")
 
 
 def test_a_backfill_pays_once_a_day(world, runs):
@@ -104,9 +90,9 @@ def test_a_backfill_pays_once_a_day(world, runs):
         return [run for run in found if run["run_type"] == "backfill"]
 
     until(lambda: [run["state"] for run in backfilled()] == ["success"] * 3)
-    jobs = [job for job in jobs_of(world, "daily", "make") if "backfill" in job["name"]]
+    jobs = [job for job in world.jobs_of("daily", "make") if "backfill" in job["name"]]
     assert len(jobs) == 3
-    noted(jobs, "nothing killed: a backfill of three days", "success")
+    note_killed(jobs, "nothing killed: a backfill of three days", "success")
 
 
 # What ends the waiting -> the words in the log that tell what becomes of the job.
@@ -159,12 +145,12 @@ def test_waiting_interrupted(world, interrupted, how):
     airflow, (run_id, _) = world.airflow, interrupted
     words = INTERRUPTIONS[how]
     ti = airflow.wait_for_task("interrupted", run_id, how, ENDED)
-    jobs = jobs_of(world, "interrupted", how)
+    jobs = world.jobs_of("interrupted", how)
     assert (ti["state"], len(jobs)) == ("success", 1)
     assert airflow.xcom("interrupted", run_id, how)["id"] == jobs[0]["id"]
     assert words in airflow.task_log("interrupted", run_id, how, 1)
     assert "Not paid again" in airflow.task_log("interrupted", run_id, how, 2)
-    noted(jobs, f"nothing killed: {how.replace('_', ' ')}", f"success at attempt {ti['try_number']}")
+    note_killed(jobs, f"nothing killed: {how.replace('_', ' ')}", f"success at attempt {ti['try_number']}")
 
 
 def test_a_run_out_of_time(world, interrupted):
@@ -173,9 +159,9 @@ def test_a_run_out_of_time(world, interrupted):
     airflow.clear("run_out_of_time", run_id, ["make"])
     until(lambda: airflow.task_instance("run_out_of_time", run_id, "make")["try_number"] == 2)
     ti = airflow.wait_for_task("run_out_of_time", run_id, "make", ENDED)
-    jobs = jobs_of(world, "run_out_of_time", "make")
+    jobs = world.jobs_of("run_out_of_time", "make")
     assert (ti["state"], len(jobs)) == ("success", 1)
-    noted(jobs, "nothing killed: run out of time", "success at attempt 2")
+    note_killed(jobs, "nothing killed: run out of time", "success at attempt 2")
 
 
 def test_the_api_server_down_between_answer_and_record(world, runs):
@@ -188,26 +174,10 @@ def test_the_api_server_down_between_answer_and_record(world, runs):
     time.sleep(2)  # the first tries to record the job meet a closed port
     airflow.restart("api-server")
     ti = airflow.wait_for_task("api_server_killed", run_id, "make", ENDED)
-    jobs = jobs_of(world, "api_server_killed", "make")
+    jobs = world.jobs_of("api_server_killed", "make")
     assert (ti["state"], len(jobs)) == ("success", 1)
     assert airflow.xcom("api_server_killed", run_id, "make")["id"] == jobs[0]["id"]
-    noted(jobs, "API server between answer and record", f"success at attempt {ti['try_number']}")
-
-
-@pytest.fixture(scope="module")
-def services_killed(world: Any, runs: Any) -> tuple[str, Any]:
-    """Kill one of two triggerers, then the scheduler with its workers; return the run, and who had its deferred task.
-
-    Only when the supervisor of a worker's task has been silent for long is the task tried again: other tests go on.
-    """
-    airflow, dag_id = world.airflow, SERVICES
-    run_id = airflow.trigger(dag_id)
-    deferred = airflow.wait_for_task(dag_id, run_id, "deferred", ("deferred",))
-    until(lambda: (airflow.xcom(dag_id, run_id, "on_the_worker", "magic_hour_job") or {}).get("id"))
-    airflow.start("triggerer", "triggerer-2")
-    airflow.kill("triggerer")
-    airflow.restart("scheduler", signal.SIGKILL)
-    return run_id, deferred["triggerer_job"]
+    note_killed(jobs, "API server between answer and record", f"success at attempt {ti['try_number']}")
 
 
 def test_a_bad_gateway(world, services_killed):
@@ -219,25 +189,6 @@ def test_a_bad_gateway(world, services_killed):
     run_id = world.airflow.trigger("bad_gateway")
     assert world.airflow.wait_for_run("bad_gateway", run_id) == "success"
     assert "sending the request again" in world.airflow.task_log("bad_gateway", run_id, "make", 1)
-    jobs = jobs_of(world, "bad_gateway", "make") + jobs_of(world, "bad_gateway", "later")
+    jobs = world.jobs_of("bad_gateway", "make") + world.jobs_of("bad_gateway", "later")
     assert len(jobs) == 2
-    noted(jobs, "nothing killed: HTTP 502, then another task", "success")
-
-
-def test_a_triggerer_of_two_and_a_scheduler_killed(world, services_killed):
-    """One of two triggerers, then the scheduler with its workers: both tasks end well, with one create each."""
-    airflow, dag_id, (run_id, holder) = world.airflow, SERVICES, services_killed
-    assert {job["status"] for job in jobs_of(world, dag_id, "")} <= {"queued", "rendering"}
-    world.end_jobs(f"{dag_id}.")
-
-    ti = airflow.wait_for_task(dag_id, run_id, "deferred", ENDED)
-    jobs = jobs_of(world, dag_id, "deferred")
-    assert (ti["state"], ti["try_number"], len(jobs)) == ("success", 1, 1)
-    assert holder is None or ti["triggerer_job"] is None or ti["triggerer_job"]["id"] != holder["id"]
-    noted(jobs, "one of two triggerers, and the scheduler, while deferred", "success at attempt 1")
-
-    ti = airflow.wait_for_task(dag_id, run_id, "on_the_worker", ENDED)
-    jobs = jobs_of(world, dag_id, "on_the_worker")
-    assert (ti["state"], ti["try_number"], len(jobs)) == ("success", 2, 1)
-    assert "Not paid again" in airflow.task_log(dag_id, run_id, "on_the_worker", 2)
-    noted(jobs, "scheduler with its workers, while waiting on one", "success at attempt 2")
+    note_killed(jobs, "nothing killed: HTTP 502, then another task", "success")

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from helpers.waiting import HANG_S, until
 from process_tree import Program, free_ports, stop_all, tail
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 START = ROOT / "docs" / "start"
 
 pytestmark = [

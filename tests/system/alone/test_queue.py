@@ -47,7 +47,7 @@ def world(tmp_path_factory, queue, s3_server):
     """An Airflow of its own, whose one way to hear of a job's end is that queue: its triggerer may not poll."""
     home = tmp_path_factory.mktemp("airflow-queue")
     shutil.copytree(HERE / "queue_dags", home / "dags")
-    shutil.copy(HERE.parents[1] / "dags_examples" / f"{FORWARDING}.py", home / "dags")
+    shutil.copy(HERE.parents[2] / "dags_examples" / f"{FORWARDING}.py", home / "dags")
     with Simulator(api_key=KEY) as sim:
         sim.inject_fault("status", endpoint="get-job", status=429, retry_after=10 * HOUR)
         connections = {
