@@ -17,7 +17,7 @@ import psutil
 
 from process_tree import Program, free_ports, stop_all
 
-_UP_S = 30.0
+_UP_S = 120.0
 _DOWN_S = 20.0
 _DATABASE = "airflow"
 
@@ -59,7 +59,7 @@ class PostgresServer:
             user=_DATABASE,
             password=self._password,
             dbname=database,
-            connect_timeout=5,
+            connect_timeout=60,
         )
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ for _name in list(os.environ):
     if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__MAGIC_HOUR__")) or _name == "MAGIC_HOUR_API_KEY":
         del os.environ[_name]
 
-from helpers import clouds, durability, s3, waiting  # noqa: E402
+from helpers import clouds, database, durability, s3, waiting  # noqa: E402
 
 s3.keep_on_loopback()
 durability.keep_in_memory()
@@ -79,6 +79,13 @@ def clock(sim: Simulator) -> Iterator[SimulatedClock]:
 def airflow(sim: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connected:
     """The connection to the simulator, and attempts of tasks that wait without real time passing."""
     return Connected(sim, monkeypatch, tmp_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables() -> Iterator[None]:
+    """Whatever asks for a database with Airflow's tables gets a copy of one."""
+    with database.keeping_tables():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from airflow import settings
 from airflow.sdk.definitions._internal.contextmanager import DagContext
-from airflow.utils.db import initdb
 
+from helpers.database import fill_home
 from helpers.pages import DOCS, Page
 from helpers.samples import PHOTO
 
@@ -23,7 +23,7 @@ PHOTOS = ("shoe-1.jpg", "shoe-2.jpg", "shoe-3.jpg", "anna.jpg", "ben.jpg", "logo
 @pytest.fixture(scope="module", autouse=True)
 def database() -> None:
     """Make the tables once."""
-    initdb()
+    fill_home()
 
 
 @pytest.fixture

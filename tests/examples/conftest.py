@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from helpers.database import fill_home
+
 
 @pytest.fixture(scope="package", autouse=True)
 def database() -> None:
     """Make the tables once."""
-    from airflow.utils.db import initdb
-
-    initdb()
+    fill_home()
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from helpers.postgres import postgresql
+from helpers.postgres import copy_database, postgresql
 
 DIALECTS = ("sqlite", "postgresql")
 _SETTING = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
@@ -30,13 +33,60 @@ def airflow_on(dialect: str, folder: Path) -> Iterator[str]:
 @contextmanager
 def database_of(dialect: str, folder: Path) -> Iterator[str]:
     """Make a database with Airflow's tables, and give its URL; this process's Airflow stays where it is."""
-    from airflow.utils.db import initdb
+    if _tables is not None:
+        yield _tables.copy(dialect, folder)
+        return
+    with Tables() as tables:
+        yield tables.copy(dialect, folder)
 
-    with contextlib.ExitStack() as stack:
-        url = f"sqlite:///{folder / 'airflow.db'}" if dialect == "sqlite" else stack.enter_context(postgresql())
-        with airflow_at(url):
-            initdb()
-        yield url
+
+class Tables:
+    """Airflow's tables, made once for each dialect while this is open: its databases are copies, as that is quick."""
+
+    def __init__(self) -> None:
+        self._stack, self._made, self._names = contextlib.ExitStack(), {}, itertools.count()
+
+    def __enter__(self) -> Tables:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def copy(self, dialect: str, folder: Path) -> str:
+        """Return the URL of a new database.
+
+        :param folder: where one that is a file is made; the first one's stays as it is.
+        """
+        if dialect not in self._made:
+            first = (
+                f"sqlite:///{folder / 'tables.db'}" if dialect == "sqlite" else self._stack.enter_context(postgresql())
+            )
+            with airflow_at(first):
+                _make_tables()
+            self._made[dialect] = first
+        first = self._made[dialect]
+        if dialect != "sqlite":
+            return copy_database(first, f"airflow_{next(self._names)}")
+        shutil.copy(first.removeprefix("sqlite:///"), file := folder / f"airflow-{next(self._names)}.db")
+        return f"sqlite:///{file}"
+
+
+_tables: Tables | None = None
+
+
+@contextmanager
+def keeping_tables() -> Iterator[None]:
+    """Make the tables of all databases once, for the length of a ``with`` block."""
+    global _tables
+    with Tables() as _tables:
+        yield
+    _tables = None
+
+
+@functools.cache
+def fill_home() -> None:
+    """Make the tables of the database in Airflow's home, once."""
+    _make_tables()
 
 
 @contextmanager
@@ -53,6 +103,12 @@ def airflow_at(url: str) -> Iterator[None]:
         else:
             os.environ[_SETTING] = before
         _configure()
+
+
+def _make_tables() -> None:
+    from airflow.utils.db import initdb
+
+    initdb()
 
 
 def _configure() -> None:

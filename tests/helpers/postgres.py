@@ -30,3 +30,17 @@ def postgresql() -> Iterator[str]:
         pytest.skip(str(missing))
     with server:
         yield server.url
+
+
+def copy_database(url: str, name: str) -> str:
+    """Copy a database that nobody is connected to, under another name, and return its URL."""
+    import psycopg2
+
+    server, _, template = url.replace("+psycopg2", "").rpartition("/")
+    connection = psycopg2.connect(f"{server}/postgres")
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    finally:
+        connection.close()
+    return f"{url.rpartition('/')[0]}/{name}"

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from helpers.airflow_rows import make_app
 from helpers.clocks import HeldClock, MovableTime
-from helpers.database import DIALECTS, airflow_at, database_of
+from helpers.database import DIALECTS, airflow_at, database_of, fill_home
 from helpers.samples import KEY
 from helpers.webhook_rows import Airflow, Triggerer
 from helpers.webhooks import OTHER_SECRET, SECRET, Webhooks, serving
@@ -37,9 +37,7 @@ def database(airflow_database: tuple[str, str]) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def api() -> Iterator[TestClient]:
     """Airflow's API server; who asks is nobody unless a token is given."""
-    from airflow.utils.db import initdb
-
-    initdb()
+    fill_home()
     with TestClient(make_app(), raise_server_exceptions=False) as client:
         yield client
 

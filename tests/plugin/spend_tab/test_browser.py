@@ -12,6 +12,7 @@ import pytest
 
 from helpers.airflow_rows import make_app, token
 from helpers.browser import Visit, needs_chromium, running_chromium
+from helpers.database import fill_home
 from helpers.spend_rows import paid_job, put_spend, spend_dag, three_jobs
 from helpers.waiting import until
 from helpers.webhooks import serving
@@ -28,9 +29,7 @@ def airflow() -> Iterator[str]:
 
     A film of every tenth run has failed, and every third run has a limit.
     """
-    from airflow.utils.db import initdb
-
-    initdb()
+    fill_home()
     reported = []
     for number in range(COUNT):
         given = dict(three_jobs(number))
