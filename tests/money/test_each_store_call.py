@@ -166,23 +166,28 @@ def _die_at(airflow, ti, owner, name) -> None:
         attempt(airflow, ti, None)
 
 
-@pytest.mark.parametrize("how", ["fails", "fails late", "forgets", "dies late"])
-@pytest.mark.parametrize(
-    ("before", "pays"),
-    [
-        (first, 1),
-        (refused, 1),
-        (lost, 1),
-        (cleared, 1),
-        (killed, 0),
-        (regenerated, 1),
-        (readopted, 0),
-        (regenerated_in_the_tab, 1),
-        (regenerated_and_refused, 1),
-        (adopted_in_the_tab, 0),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
+HOW = ["fails", "fails late", "forgets", "dies late"]
+BEFORE = [
+    (first, 1),
+    (refused, 1),
+    (lost, 1),
+    (cleared, 1),
+    (killed, 0),
+    (regenerated, 1),
+    (readopted, 0),
+    (regenerated_in_the_tab, 1),
+    (regenerated_and_refused, 1),
+    (adopted_in_the_tab, 0),
+]
+# Each fault meets every second story, and each story every second fault; the others take minutes.
+CASES = [
+    pytest.param(before, pays, how, id=f"{before.__name__}-{how}", marks=[pytest.mark.long] if (n + m) % 2 else [])
+    for n, (before, pays) in enumerate(BEFORE)
+    for m, how in enumerate(HOW)
+]
+
+
+@pytest.mark.parametrize(("before", "pays", "how"), CASES)
 def test_each_call(airflow, tmp_path, before, pays, how):
     """With two places: never more than was asked for, no job that nothing names, and one failure asks for nobody."""
     airflow.setting("ledger_path", str(tmp_path / "ledger"))
