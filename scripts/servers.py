@@ -59,7 +59,7 @@ class PostgresServer:
             user=_DATABASE,
             password=self._password,
             dbname=database,
-            connect_timeout=60,
+            connect_timeout=5,
         )
 
     def __enter__(self) -> Self:

@@ -50,8 +50,9 @@ def world(tmp_path_factory, queue, s3_server):
     shutil.copy(HERE.parents[2] / "dags_examples" / f"{FORWARDING}.py", home / "dags")
     with Simulator(api_key=KEY) as sim:
         sim.inject_fault("status", endpoint="get-job", status=429, retry_after=10 * HOUR)
+        secret = {"webhook_secret": DEFAULT_SECRET}
         connections = {
-            "magic_hour_unlisted": {"conn_type": "magic_hour", "password": KEY, "host": sim.url},
+            "magic_hour_unlisted": {"conn_type": "magic_hour", "host": sim.url, "password": KEY, "extra": secret},
             "aws_default": json.loads(s3.connection(s3_server)),
         }
         environment = {"MAGIC_HOUR_QUEUE": queue.url}

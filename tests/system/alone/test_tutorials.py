@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from airflow_settings import ANSWER_S
 from helpers.waiting import HANG_S, until
 from process_tree import Program, free_ports, stop_all, tail
 
@@ -80,6 +81,11 @@ def transcript(tmp_path_factory) -> str:
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{airflow}",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+        # The reader's machine does nothing else; on this one a task may wait for an answer, or for SQLite.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": str(ANSWER_S),
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": str(HANG_S),
+        "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": str(HANG_S),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/magic-hour-try/airflow/airflow.db?timeout=60",
     }
     # With job control, as in the shell of a reader: what is started with & can be interrupted.
     shell = Program("the tutorial", ["bash", "-v", "-c", script], log=home / "log", env=environment, cwd=ROOT)
