@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 AIRFLOWS = ("3.1", "3.2", "3.3")
 PYTHONS = ("3.11", "3.12", "3.13")
 NEWEST = "newest"
-# The whole chain, in which a worker is killed and the records outlive it, two triggerers, the webhooks, the Media tab,
-# and the wheel in an environment of its own.
-SYSTEM_TESTS = [f"tests/system/test_{name}.py" for name in ("backbone", "tab", "waiting", "webhooks")]
+# The whole chain, in which a worker is killed and the records outlive it, tasks that the triggerer ends, two
+# triggerers, the webhooks, the Media tab, and the wheel in an environment of its own.
+SYSTEM_TESTS = [f"tests/system/test_{name}.py" for name in ("backbone", "ending", "tab", "waiting", "webhooks")]
 SYSTEM_TESTS.append("tests/system/alone/test_wheel.py")
 # Of these the newest pre-release is taken, where the tests are to run on it; of others never.
 AIRFLOW_PACKAGES = ("apache-airflow", "apache-airflow-core", "apache-airflow-task-sdk")

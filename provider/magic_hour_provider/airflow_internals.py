@@ -19,15 +19,18 @@ InternalPlace = tuple[str, str | None]
 
 _MAPPED = "the check of mapped tasks while a DAG is parsed; they are checked when they run"
 _METRICS = "the metrics of polling"
+_ENDING = "ending tasks from the triggerer; a worker ends them"
 
 TASK_PLACES: Mapping[str, InternalPlace] = {
     "AssetRef": ("airflow.sdk.definitions.asset", "the results in events of outlets that refer to an asset by name"),
     "MappedOperator": ("airflow.sdk.definitions.mappedoperator", _MAPPED),
     "OperatorPartial": ("airflow.sdk.definitions.mappedoperator", _MAPPED),
+    "SetXCom": ("airflow.sdk.execution_time.comms", _ENDING),
     "Stats": ("airflow.stats", _METRICS),
     "get_merged_defaults": ("airflow.sdk.bases.operator", _MAPPED),
     "stats": ("airflow.observability", None),
-    "task_runner": ("airflow.sdk.execution_time", "the warning of a test command that it pays"),
+    "get_listener_manager": ("airflow.sdk.execution_time.task_runner", _ENDING),
+    "task_runner": ("airflow.sdk.execution_time", f"the warning of a test command that it pays, and {_ENDING}"),
 }
 """Each name of the task side."""
 
@@ -68,6 +71,8 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import MappedOperator as MappedOperator
     from airflow.sdk.definitions.mappedoperator import OperatorPartial as OperatorPartial
     from airflow.sdk.execution_time import task_runner as task_runner
+    from airflow.sdk.execution_time.comms import SetXCom as SetXCom
+    from airflow.sdk.listener import get_listener_manager as get_listener_manager
     from airflow.stats import Stats as Stats
 else:
 

@@ -184,6 +184,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "30",
                     },
+                    "end_from_trigger": {
+                        "description": (
+                            "Whether the triggerer ends a deferred task whose job is complete, from Airflow 3.3 on and "
+                            "where no file is to be stored, the task has no outlets and no callbacks, and nothing else "
+                            "needs a worker: that saves the start of a second one."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "True",
+                    },
                     "resend_after_bad_gateway": {
                         "description": (
                             "Whether a paid request is sent again after Magic Hour's own HTTP 502, of which it "

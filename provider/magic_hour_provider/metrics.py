@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 CREDITS_CHARGED = "magic_hour.credits_charged"
-"""Credits of jobs that are complete, counted on the worker, by tool and DAG, as are the next two."""
+"""Credits of jobs that are complete, counted where the task ends, by tool and DAG, as are the next two."""
 CREDITS_OVER_LIMIT = "magic_hour.credits_over_limit"
 """Credits that jobs were charged above ``max_credits``: the estimate was too low."""
 CREDITS_REFUSED = "magic_hour.credits_refused"

@@ -29,6 +29,9 @@ SUBMITTED_PREFIX = "magic_hour.job."
 REFUNDED_PREFIX = "magic_hour.refunded."
 """Begins the keys of :func:`refunded_xcom`."""
 
+SETTLED_PREFIX = "magic_hour.settled."
+"""Begins the keys of :func:`settled_xcom`."""
+
 FORWARD_PREFIX = "magic_hour.forward."
 """Begins the keys of :func:`forward_xcom`."""
 
@@ -50,6 +53,11 @@ def submitted_xcom(job_id: str) -> str:
 def refunded_xcom(job_id: str) -> str:
     """Return the key pushed beside the job's own when it has failed: a clear that discards its record may pay again."""
     return f"{REFUNDED_PREFIX}{job_id}"
+
+
+def settled_xcom(job_id: str) -> str:
+    """Return the key pushed by a trigger that ends its task: it cannot reach the record, so the next attempt does."""
+    return f"{SETTLED_PREFIX}{job_id}"
 
 
 def forward_xcom(digest: str) -> str:

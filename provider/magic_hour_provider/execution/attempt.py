@@ -332,6 +332,7 @@ class JobAttempt:
             record,
             self.report,
             self._log,
+            self._context,
             poll_now=poll_now,
             deadline=deadline,
             is_over=is_over,

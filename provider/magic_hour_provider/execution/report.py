@@ -241,6 +241,14 @@ class Report:
         """Push that a job was refunded."""
         self._push(refunded_xcom(job_id), {"tool": self._facts["tool"]})
 
+    def describe_deferral(self, free: Record) -> dict[str, Any]:
+        """Return the job's XCom for a trigger, with what the task instance has paid in its run beside the job.
+
+        :param free: the record as if the job were complete and had cost nothing.
+        """
+        self.set_run_credits(free)
+        return dict(self._facts)
+
     def set_job_end(self, status: str, credits_charged: int | None) -> None:
         """Note how the job itself ended; pushed with the attempt's end."""
         self._facts["status"] = status

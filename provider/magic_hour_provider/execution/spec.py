@@ -21,6 +21,7 @@ from magic_hour_provider.inputs.fields import Input, find_inputs, with_values
 from magic_hour_provider.inputs.sources import input_fingerprint, input_location
 from magic_hour_provider.ledger.fingerprint import compute_fingerprint, describe_item, field_of
 from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.triggers.ending.task_end import TaskEnd
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -204,9 +205,11 @@ class Deferral:
     :param conn_id: the connection whose key finds it.
     :param deadline: when to give up.
     :param polling: name of the polling class, where it is not the one that tool and kind have by default.
+    :param task_end: for the trigger, where it may end the task; None: a worker ends it.
     """
 
     record: Record
     conn_id: str
     deadline: Deadline
     polling: str | None
+    task_end: TaskEnd | None = None

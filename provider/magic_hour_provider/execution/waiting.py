@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -14,6 +15,7 @@ from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.api.models import Job
 from magic_hour_provider.execution.deadline import Deadline
 from magic_hour_provider.execution.report import Report
+from magic_hour_provider.execution.second_worker import plan_task_end
 from magic_hour_provider.execution.spec import Deferral, JobSpec
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.polling.blocking import poll_until
@@ -43,6 +45,7 @@ def wait_for_job(
     record: Record,
     report: Report,
     log: FilteringBoundLogger,
+    context: Mapping[str, Any],
     *,
     poll_now: bool,
     deadline: Deadline,
@@ -53,6 +56,7 @@ def wait_for_job(
 
     :param report: counts the polls.
     :param log: the task's log, which gets what is news.
+    :param context: Airflow's context.
     :param poll_now: whether the job may have ended already.
     :param deadline: when to give up.
     :param is_over: whether the triggerer has waited until then: one more poll, and that is the end.
@@ -89,4 +93,5 @@ def wait_for_job(
     if outcome is not None:
         return JobEnd(observation, outcome, deadline.by_execution_timeout)
     is_default = spec.polling_class == default_polling_class(record.tool, record.kind)
-    return Deferral(record, spec.conn_id, deadline, None if is_default else spec.polling_class.name)
+    polling = None if is_default else spec.polling_class.name
+    return Deferral(record, spec.conn_id, deadline, polling, plan_task_end(spec, record, report, context))

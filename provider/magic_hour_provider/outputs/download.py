@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import conf
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.errors import Charge, InvalidInputError, MagicHourError, TransferError, describe_error
 from magic_hour_provider.api.models import COMPLETE, Download, Job, library_url
-from magic_hour_provider.outputs.result import StoredFile, task_result
+from magic_hour_provider.outputs.result import UNSTORED, StoredFile, task_result
 from magic_hour_provider.outputs.sidecar import Sidecar
 from magic_hour_provider.outputs.staging import MemoryBudget, NotStoredError, StagedOutput, not_stored_error
 from magic_hour_provider.storage.files import ensure_folder
@@ -63,13 +63,7 @@ def store_outputs(
     """
     if not folder or job.kind == "face-detection":
         if not may_be_empty and job.kind != "face-detection":
-            log.warning(
-                "No file of Magic Hour job %s is stored, as there is no output_path here and none in the settings. "
-                "MagicHourDownloadOperator(job=...) stores them for no credits; output_path='' says that this is "
-                "intended. They are at %s",
-                job.id,
-                library_url(job.kind, job.id),
-            )
+            log.warning(UNSTORED, job.id, library_url(job.kind, job.id))
         return task_result(job, tool, ())
     sidecar: Sidecar | None = None
     if conf.getboolean("magic_hour", "sidecar", fallback=True):

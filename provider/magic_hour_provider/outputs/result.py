@@ -8,6 +8,13 @@ from typing import Any
 
 from magic_hour_provider.api.models import Job, library_url
 
+UNSTORED = (
+    "No file of Magic Hour job %s is stored, as there is no output_path here and none in the settings. "
+    "MagicHourDownloadOperator(job=...) stores them for no credits; output_path='' says that this is intended. They "
+    "are at %s"
+)
+"""The warning where nobody said that nothing should be stored: of a job, by its id and its page."""
+
 
 @dataclass(frozen=True)
 class StoredFile:

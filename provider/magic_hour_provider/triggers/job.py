@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from magic_hour_provider import clock
-from magic_hour_provider.api.models import library_url
+from magic_hour_provider.api.errors import describe_credits
+from magic_hour_provider.api.models import Job, library_url
+from magic_hour_provider.outputs.result import UNSTORED
+from magic_hour_provider.triggers.ending.push import push_xcoms
+from magic_hour_provider.triggers.ending.task_end import TaskEnd
 from magic_hour_provider.triggers.polled_job import PolledJob
 from magic_hour_provider.triggers.poller import get_poller
 from magic_hour_provider.triggers.waits import Wait
@@ -18,6 +22,9 @@ _ALWAYS = ("kind", "job_id", "tool", "conn_id", "submitted_at", "deferred_at", "
 
 class MagicHourJobTrigger(BaseTrigger):
     """Waits for one job and sends one event: ``{"kind", "id", "status", "error_code"}``.
+
+    Given ``task_end`` it ends the task of a job that is complete itself, with the XComs that a worker would have
+    pushed. Whatever else happens, and wherever there is a doubt, is a worker's to judge: it sends the event.
 
     All arguments are plain values and none is secret: they are stored in Airflow's database.
 
@@ -30,6 +37,7 @@ class MagicHourJobTrigger(BaseTrigger):
     :param deadline: when to give up, in seconds since 1970. It stays the same when the triggerer restarts.
     :param polling: name of the polling class, where the request made it another one than the tool's default.
     :param needs_files: False: the job's files are stored nowhere, so that nobody waits for a link that is missing.
+    :param task_end: of a task that needs no second worker: :class:`.ending.task_end.TaskEnd` as JSON.
     """
 
     def __init__(
@@ -43,6 +51,7 @@ class MagicHourJobTrigger(BaseTrigger):
         deadline: float,
         polling: str | None = None,
         needs_files: bool = True,
+        task_end: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kind = kind
@@ -54,6 +63,7 @@ class MagicHourJobTrigger(BaseTrigger):
         self.deadline = deadline
         self.polling = polling
         self.needs_files = needs_files
+        self.task_end = task_end
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments.
@@ -65,6 +75,8 @@ class MagicHourJobTrigger(BaseTrigger):
             arguments["polling"] = self.polling
         if not self.needs_files:
             arguments["needs_files"] = False
+        if self.task_end is not None:
+            arguments["task_end"] = dict(self.task_end)
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -85,9 +97,43 @@ class MagicHourJobTrigger(BaseTrigger):
             await poller.leave(job)
         await clock.current().async_sleep(max(0.0, job.not_before - clock.current().monotonic()))
         outcome = job.outcome
+        if job.complete is not None and self.task_end is not None and await self._end_task(job.complete):
+            yield TaskSuccessEvent()
+            return
         yield TriggerEvent(
             {"kind": self.kind, "id": self.job_id, "status": outcome.status, "error_code": outcome.error_code}
         )
+
+    async def _end_task(self, job: Job) -> bool:
+        """Push what the task of a complete job returns; False: a worker has to end it."""
+        ti, end = self.task_instance, TaskEnd.read(self.task_end or {})
+        charged = end.settle(job)
+        if ti is None or charged is None:
+            return False
+        try:
+            await push_xcoms(ti, end.make_xcoms(job, self.tool, charged))
+        except Exception as error:  # noqa: BLE001 (of whatever kind: the worker pushes them all again)
+            await self.log.awarning(
+                "The result of Magic Hour job %s could not be pushed from the triggerer, so a worker does it: %s",
+                job.id,
+                error,
+            )
+            return False
+        # Here, as its module reads Airflow's metrics, which DAG files and workers have no use for.
+        from magic_hour_provider.triggers.ending.success_metrics import send_success
+
+        await send_success(ti, end, self.tool, charged)
+        page = library_url(job.kind, job.id) or "magichour.ai"
+        if end.warns:
+            await self.log.awarning(UNSTORED, job.id, page)
+        await self.log.ainfo(
+            "Magic Hour job %s was charged %s. The task ends here, without a second worker, as nothing is to be "
+            "stored. See %s",
+            job.id,
+            describe_credits(charged),
+            page,
+        )
+        return True
 
     def _polled_job(self) -> tuple[PolledJob, float]:
         """Return the job for the poller, and the time of its first poll."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from magic_hour_provider.api.errors import MagicHourError
-from magic_hour_provider.api.models import Job
+from magic_hour_provider.api.models import COMPLETE, Job
 from magic_hour_provider.polling.durations import Durations
 from magic_hour_provider.polling.progress import Progress
 from magic_hour_provider.polling.schedule import Outcome, PollDecision, PollState
@@ -25,6 +25,7 @@ class PolledJob(Progress):
     __slots__ = (
         "_waiter",
         "active_at",
+        "complete",
         "durations",
         "failure",
         "kind",
@@ -48,6 +49,8 @@ class PolledJob(Progress):
         """Nobody waits for it any more."""
         self.active_at: float | None = None
         """When a poll last saw it active."""
+        self.complete: Job | None = None
+        """The job as the poll saw it that saw its end."""
         self.message: str | None = None
         """What its task's log does not have yet; only the newest is kept, however slow the reader is."""
         self.outcome: Outcome | None = None
@@ -84,6 +87,8 @@ class PolledJob(Progress):
             self.active_at = now
         if decision.outcome is not None:
             self.outcome = decision.outcome
+            if isinstance(observation, Job) and decision.outcome.status == COMPLETE:
+                self.complete = observation
         if (message := self.on_poll(observation, decision, now)) is not None:
             self._set_message(message)
 

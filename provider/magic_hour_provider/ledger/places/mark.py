@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from magic_hour_provider.xcoms import INTENT_PREFIX, REFUNDED_PREFIX, RETURN_XCOM, SUBMITTED_PREFIX, UNPAID_XCOM
+from magic_hour_provider.xcoms import (
+    INTENT_PREFIX,
+    REFUNDED_PREFIX,
+    RETURN_XCOM,
+    SETTLED_PREFIX,
+    SUBMITTED_PREFIX,
+    UNPAID_XCOM,
+)
 
 ATTEMPT = "magic_hour.attempt"
 
@@ -75,6 +82,7 @@ class EarlierXComs:
     :param is_known: whether Airflow names them at all.
     :param knew_unpaid: whether it knew that nothing was paid for before it that is not refunded.
     :param has_succeeded: whether that one returned a result.
+    :param settled: of the jobs whose tasks a trigger has ended, as they were complete and nothing was to be stored.
     """
 
     tags: tuple[str, ...] = ()
@@ -83,6 +91,7 @@ class EarlierXComs:
     is_known: bool = False
     knew_unpaid: bool = False
     has_succeeded: bool = False
+    settled: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, ti: Any) -> EarlierXComs:
@@ -103,6 +112,7 @@ class EarlierXComs:
             is_known=True,
             knew_unpaid=UNPAID_XCOM in keys or bool(refunded),
             has_succeeded=RETURN_XCOM in keys,
+            settled=tuple(_suffixes(keys, SETTLED_PREFIX)),
         )
 
 
