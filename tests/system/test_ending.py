@@ -32,8 +32,11 @@ def xcoms_of(world, dag_id, run_id, task_id):
     path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries"
     keys = [entry["key"] for entry in world.airflow.api("GET", path, limit=100)["xcom_entries"]]
     values = {key: world.airflow.api("GET", f"{path}/{key}")["value"] for key in keys if key not in ("name", "id")}
-    # Objects and lists come as the text of their JSON, and texts as they are.
-    return {key: json.loads(value) if str(value).startswith(("[", "{")) else value for key, value in values.items()}
+    # Objects and lists come as they are or, from a newer Airflow, as the text of their JSON.
+    return {
+        key: json.loads(value) if isinstance(value, str) and value.startswith(("[", "{")) else value
+        for key, value in values.items()
+    }
 
 
 def test_a_task_that_the_triggerer_ends(world):
