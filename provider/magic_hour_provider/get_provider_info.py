@@ -186,8 +186,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "end_from_trigger": {
                         "description": (
-                            "Whether the triggerer ends a deferred task whose job is complete, from Airflow 3.3 on and "
-                            "where no file is to be stored, the task has no outlets and no callbacks, and nothing else "
+                            "Whether the triggerer ends a deferred task whose job is complete, where "
+                            "no file is to be stored, the task has no outlets and no callbacks, and nothing else "
                             "needs a worker: that saves the start of a second one."
                         ),
                         "version_added": "0.1.0",

@@ -14,7 +14,6 @@ from airflow.sdk.execution_time.comms import SetXCom
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
 from helpers.attempts import Connected, TaskInstance
-from magic_hour_provider.execution import second_worker
 from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
 
@@ -28,7 +27,6 @@ class Triggerer:
         self.pushed: list[str] = []
         self.failing: str | None = None
         """The key of an XCom that cannot be written."""
-        monkeypatch.setattr(second_worker, "_MAY_END", True)
         monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", self, raising=False)
 
     async def asend(self, message: Any) -> None:

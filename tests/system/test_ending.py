@@ -8,12 +8,8 @@ import signal
 import pytest
 
 from helpers.waiting import until
-from magic_hour_provider.execution import second_worker
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(not second_worker._MAY_END, reason="before Airflow 3.3 a worker ends every task"),
-]
+pytestmark = pytest.mark.system
 
 DAG, HOOKED = "ends_in_the_triggerer", "ends_by_webhook"
 TASKS = ("by_trigger", "by_worker")

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from magic_hour_provider.airflow_internals import MissingInternalError
 from magic_hour_provider.execution.report import Report
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Airflow 3.1 and 3.2 have all that is needed, and no whole task was ended so on them: there a worker ends them.
-_MAY_END = AIRFLOW_V_3_3_PLUS
 # What a task does at its end; a user's own class may do more.
 _METHODS = ("execute", "execute_complete", "resume_execution", "pre_execute", "post_execute")
 _OURS = ("magic_hour_provider.", "airflow.sdk.")
@@ -43,7 +40,7 @@ def plan_task_end(spec: JobSpec, record: Record, report: Report, context: Mappin
     :param context: Airflow's context.
     """
     task, ti = context["task"], context["ti"]
-    if not _MAY_END or spec.output_path or not conf.getboolean("magic_hour", "end_from_trigger", fallback=True):
+    if spec.output_path or not conf.getboolean("magic_hour", "end_from_trigger", fallback=True):
         return None
     try:
         if _does_more(task) or _is_watched(task, context):
