@@ -43,6 +43,10 @@ class Timetable:
         """Do something in so many seconds."""
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._count), action))
 
+    def clear(self) -> None:
+        """Do nothing of it any more."""
+        self._due.clear()
+
     def run(self) -> None:
         """Do what is due."""
         while self._due and self._due[0][0] <= time.monotonic():
@@ -68,7 +72,6 @@ class Chaos:
         self._timetable, self._say = timetable, say
         self._http = httpx.Client(base_url=f"{simulator_url}/_simulator", timeout=30, trust_env=False)
         self._spells = itertools.cycle(SPELLS)
-        self._is_spelling = False
         self.events: dict[str, Callable[[], None]] = {
             **{
                 f"kill -9 of {name}": lambda name=name: keeper.kill(name)
@@ -85,12 +88,11 @@ class Chaos:
         """Lose some responses, and answer 429 and 503 now and then, until :meth:`end`."""
         for fault in LOST:
             self._inject(fault)
-        self._is_spelling = True
         self._timetable.after(PAUSE_S, self._begin_spell)
 
     def end(self) -> None:
         """Answer as it should be from now on."""
-        self._is_spelling = False
+        self._timetable.clear()
         self._http.delete("/faults").raise_for_status()
 
     def close(self) -> None:
@@ -98,8 +100,6 @@ class Chaos:
         self._http.close()
 
     def _begin_spell(self) -> None:
-        if not self._is_spelling:
-            return
         spell = next(self._spells)
         for fault in spell:
             self._inject(fault | {"probability": 0.5})
@@ -109,7 +109,7 @@ class Chaos:
     def _end_spell(self) -> None:
         pending = self._http.get("/faults").raise_for_status().json()
         self._http.delete("/faults").raise_for_status()
-        for fault in pending if self._is_spelling else ():
+        for fault in pending:
             remaining = fault.pop("remaining")
             del fault["triggered"]
             if remaining is not None:  # what was to be lost, and has not been yet

@@ -144,12 +144,16 @@ def test_a_killed_program_has_used_what_it_had_used() -> None:
 
 
 def test_a_timetable_keeps_its_order() -> None:
-    """What is due is done once, the earliest first; what is not due waits."""
+    """What is due is done once, the earliest first; what is not due waits, and is done no more once all is off."""
     done: list[str] = []
     timetable = Timetable()
     timetable.after(3600, lambda: done.append("later"))
     timetable.after(0, lambda: done.append("second"))
     timetable.after(-1, lambda: done.append("first"))
     timetable.run()
+    timetable.run()
+    assert done == ["first", "second"]
+    timetable.after(-1, lambda: done.append("too late"))
+    timetable.clear()
     timetable.run()
     assert done == ["first", "second"]
