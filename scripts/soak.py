@@ -131,7 +131,7 @@ class Run:
 
     def _trigger(self) -> None:
         now, waiting = time.monotonic(), self._unfinished()
-        if not self._to_trigger or now - self._last_wave < WAVE_S or waiting > 3 * LARGEST_WAVE:
+        if now - self._last_wave < WAVE_S or waiting > 3 * LARGEST_WAVE or not (self._to_trigger and self._is_whole()):
             return
         dag_id, run_id = self._to_trigger[0]
         body = {"dag_run_id": run_id, "logical_date": None, "conf": {}}
