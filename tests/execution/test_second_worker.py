@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.models.trigger import Trigger
 from airflow.providers.common.compat.sdk import DAG, BaseOperatorLink, XCom
 from airflow.sdk import Asset, AssetAlias, task, task_group
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time import task_runner, xcom
+from airflow.sdk.execution_time.comms import DeferTask, _RequestFrame
+from airflow.sdk.serde import serialize
 
 from helpers.attempts import Connected
 from helpers.ending import Triggerer
@@ -17,6 +21,7 @@ from magic_hour_provider import airflow_internals
 from magic_hour_provider.airflow_internals import TASK_PLACES
 from magic_hour_provider.operators.magic_hour import MagicHourOperator
 from magic_hour_provider.operators.video import MagicHourTextToVideoOperator
+from magic_hour_provider.triggers.job import MagicHourJobTrigger
 
 VIDEO = {"end_seconds": 3, "style": {"prompt": "a lighthouse"}}
 
@@ -202,3 +207,25 @@ def test_a_task_without_a_dag(triggerer, airflow, caplog):
     operator = airflow.operator("text-to-video", VIDEO, output_path="")
     assert not ends_itself(triggerer, operator)
     assert "could not be found out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"seed": 2**64},
+        {"__classname__": "x"},
+        {"__type": "set", "__var": [1]},
+        {"deep": json.loads("[" * 300 + "]" * 300)},
+    ],
+    ids=["number", "reserved name", "old name", "depth"],
+)
+def test_a_request_that_is_no_argument_of_a_trigger(triggerer, extra):
+    """The task is paid for by then, so it is deferred whatever its request holds, and its trigger is what it was."""
+    deferred = triggerer.defer(triggerer.operator(extra_request=extra))
+    classpath, arguments = deferred.trigger.serialize()
+    arguments = serialize(arguments)
+    message = DeferTask(classpath=classpath, trigger_kwargs=arguments, next_method="execute_complete", next_kwargs={})
+    assert _RequestFrame(id=1, body=message.model_dump()).as_bytes()
+    stored = Trigger._decrypt_kwargs(json.dumps(arguments))
+    assert MagicHourJobTrigger(**stored).serialize() == deferred.trigger.serialize()
+    assert triggerer.airflow.creates() == 1

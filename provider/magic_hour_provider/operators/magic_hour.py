@@ -305,7 +305,7 @@ class MagicHourOperator(BaseOperator):
             deadline=deadline.at,
             polling=deferral.polling,
             needs_files=bool(self.output_path),
-            task_end=deferral.task_end.to_json() if deferral.task_end is not None else None,
+            task_end=deferral.task_end.to_text() if deferral.task_end is not None else None,
         )
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=deadline.to_kwargs())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
@@ -37,7 +37,7 @@ class MagicHourJobTrigger(BaseTrigger):
     :param deadline: when to give up, in seconds since 1970. It stays the same when the triggerer restarts.
     :param polling: name of the polling class, where the request made it another one than the tool's default.
     :param needs_files: False: the job's files are stored nowhere, so that nobody waits for a link that is missing.
-    :param task_end: of a task that needs no second worker: :class:`.ending.task_end.TaskEnd` as JSON.
+    :param task_end: of a task that needs no second worker: :class:`.ending.task_end.TaskEnd` as a text.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class MagicHourJobTrigger(BaseTrigger):
         deadline: float,
         polling: str | None = None,
         needs_files: bool = True,
-        task_end: Mapping[str, Any] | None = None,
+        task_end: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kind = kind
@@ -76,7 +76,7 @@ class MagicHourJobTrigger(BaseTrigger):
         if not self.needs_files:
             arguments["needs_files"] = False
         if self.task_end is not None:
-            arguments["task_end"] = dict(self.task_end)
+            arguments["task_end"] = self.task_end
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -106,7 +106,7 @@ class MagicHourJobTrigger(BaseTrigger):
 
     async def _end_task(self, job: Job) -> bool:
         """Push what the task of a complete job returns; False: a worker has to end it."""
-        ti, end = self.task_instance, TaskEnd.read(self.task_end or {})
+        ti, end = self.task_instance, TaskEnd.read(self.task_end or "{}")
         charged = end.settle(job)
         if ti is None or charged is None:
             return False

@@ -112,7 +112,8 @@ def test_a_charge_above_the_limit_is_a_workers_to_report(airflow, triggerer):
     """What was charged more than max_credits allows is warned of where it always was."""
     operator = triggerer.operator(max_credits=100_000, max_credits_unknown="allow")
     deferred = triggerer.defer(operator)
-    deferred.trigger.task_end = {**deferred.trigger.task_end, "max_credits": 1, "charged": None}
+    end = json.loads(deferred.trigger.task_end)
+    deferred.trigger.task_end = json.dumps({**end, "max_credits": 1, "charged": None})
     assert triggerer.finish(operator, deferred) == "worker"
     assert airflow.creates() == 1
 

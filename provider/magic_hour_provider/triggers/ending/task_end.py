@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -37,13 +37,18 @@ class TaskEnd:
     started_at: float | None = None
 
     @classmethod
-    def read(cls, value: Mapping[str, Any]) -> Self:
+    def read(cls, text: str) -> Self:
         """Read what a trigger's arguments hold; what a newer version has put there is left out."""
+        value = json.loads(text)
         return cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what a trigger's arguments hold; :meth:`read` reads it back."""
-        return asdict(self)
+    def to_text(self) -> str:
+        """Return what a trigger's arguments hold; :meth:`read` reads it back.
+
+        A text, as the report has the user's request in it: numbers beyond 64 bits, names that Airflow keeps for itself
+        and deep nesting are JSON, but no arguments of a trigger, and a task that cannot be deferred has paid already.
+        """
+        return json.dumps(asdict(self))
 
     def settle(self, job: Job) -> int | None:
         """Return what a complete job was charged, in credits; None: that is a worker's to find out."""
