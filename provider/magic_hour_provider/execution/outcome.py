@@ -131,7 +131,8 @@ class OutcomeHandler:
         self._report.push_end(job.status, credits_charged=job.credits_charged)
         self._ledger.mark_delivered(record, result["media"], credits_charged)
         if record.state != "delivered":
-            count_credits(credits_charged, record.tool, self._report.dag_id)
+            if self._spec.output_path or not self._report.has_result():
+                count_credits(credits_charged, record.tool, self._report.dag_id)
             report_overcharge(self._spec, settled, self._report.dag_id, self._log, reported=record.credits_charged)
         return result
 

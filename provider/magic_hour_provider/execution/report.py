@@ -25,6 +25,7 @@ from magic_hour_provider.times import format_time
 from magic_hour_provider.xcoms import (
     JOB_XCOM,
     LINK_XCOM,
+    RETURN_XCOM,
     UNPAID_XCOM,
     delete_xcom,
     intent_xcom,
@@ -108,6 +109,18 @@ class Report:
         if isinstance(before, Mapping):
             own = [name for name in ("tool", "request") if self._facts[name]]
             self._facts.update({name: before[name] for name in before if name not in own})
+
+    def has_result(self) -> bool:
+        """Whether the task has its result before this attempt returns one; False also where nobody knows.
+
+        Then its trigger was about to end it, and has counted its credits, when a webhook resumed it.
+        """
+        try:
+            result = self._ti.xcom_pull(task_ids=self._ti.task_id, key=RETURN_XCOM, map_indexes=self._ti.map_index)
+        except Exception:
+            log.exception("The XCom %r could not be read; the job is not touched by that.", RETURN_XCOM)
+            return False
+        return result is not None
 
     def record_poll(self, status: str) -> None:
         """Count one poll and what it saw."""

@@ -138,6 +138,25 @@ def test_a_clear_afterwards(airflow, triggerer, counted, monkeypatch):
     assert on_worker == []
 
 
+def test_a_webhook_in_the_moment_of_the_end(airflow, triggerer, counted, monkeypatch):
+    """The trigger has pushed and counted, and a webhook has resumed the task before: a worker does not count again."""
+    on_worker: list[Any] = []
+    monkeypatch.setattr("magic_hour_provider.execution.outcome.count_credits", lambda *_: on_worker.append(1))
+    operator = triggerer.operator()
+    deferred = triggerer.defer(operator)
+    assert type(asyncio.run(triggerer.event_of(triggerer.trigger_of(deferred)))) is TaskSuccessEvent
+    result = triggerer.ti.xcoms["return_value"]
+    event = {"kind": "video", "id": result["id"], "status": "complete", "error_code": None}
+    again = operator.resume_execution(
+        deferred.method_name, {**deferred.kwargs, "event": event}, triggerer.ti.context(operator)
+    )
+    assert again == result
+    assert len([row for row in counted if row[0] == CREDITS_CHARGED]) == 1
+    assert on_worker == []
+    assert triggerer.ti.record["state"] == "delivered"
+    assert airflow.creates() == 1
+
+
 def test_a_clear_that_discards_the_state(airflow, triggerer, tmp_path):
     """The record under ledger_path is still submitted, so the clear pays for nothing."""
     airflow.setting("ledger_path", str(tmp_path / "ledger"))
