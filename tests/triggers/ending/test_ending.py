@@ -16,7 +16,7 @@ from airflow.triggers.base import TaskSuccessEvent
 from helpers.attempts import TaskInstance
 from magic_hour_provider.metrics import CREDITS_CHARGED
 from magic_hour_provider.triggers import poll_metrics
-from magic_hour_provider.triggers.ending import success_metrics
+from magic_hour_provider.triggers.ending import push, success_metrics
 from magic_hour_provider.xcoms import settled_xcom
 
 VIDEO = {"end_seconds": 3, "style": {"prompt": "a lighthouse"}}
@@ -214,6 +214,36 @@ def test_a_trigger_that_is_canceled_cuts_no_exchange(airflow, triggerer):
         await asyncio.wait_for(ended.wait(), 60)
 
     asyncio.run(main())
+    assert airflow.creates() == 1
+
+
+def test_many_that_end_at_once(airflow, triggerer, monkeypatch):
+    """Four at a time, as all triggers share the channel; a task whose turn does not come is a worker's. One create."""
+    monkeypatch.setattr(push, "_TURN_S", 0.1)
+    deferred = triggerer.defer(triggerer.operator())
+    real, pushing = triggerer.asend, set()
+
+    async def main() -> list[Any]:
+        go = asyncio.Event()
+
+        async def held(message: Any) -> None:
+            if isinstance(message, SetXCom):
+                pushing.add(asyncio.current_task())
+                await go.wait()
+            await real(message)
+
+        triggerer.asend = held
+        waits = [asyncio.create_task(triggerer.event_of(triggerer.trigger_of(deferred))) for _ in range(6)]
+        while sum(wait.done() for wait in waits) + len(pushing) < len(waits):
+            await asyncio.wait(waits, timeout=0.05)
+        assert len(pushing) == 4
+        go.set()
+        monkeypatch.setattr(push, "_TURN_S", 60)
+        return [*await asyncio.gather(*waits), await triggerer.event_of(triggerer.trigger_of(deferred))]
+
+    events = asyncio.run(main())
+    assert [type(event) is TaskSuccessEvent for event in events[:6]].count(False) == 2
+    assert type(events[6]) is TaskSuccessEvent  # the turns have been given back
     assert airflow.creates() == 1
 
 
