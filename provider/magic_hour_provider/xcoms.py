@@ -55,9 +55,12 @@ def refunded_xcom(job_id: str) -> str:
     return f"{REFUNDED_PREFIX}{job_id}"
 
 
-def settled_xcom(job_id: str) -> str:
-    """Return the key pushed by a trigger that ends its task: it cannot reach the record, so the next attempt does."""
-    return f"{SETTLED_PREFIX}{job_id}"
+def settled_xcom(job_id: str, charged: int) -> str:
+    """Return the key pushed by a trigger that ends its task: it cannot reach the record, so the next attempt does.
+
+    :param charged: what the job was charged, in credits: Airflow names only keys to the next attempt.
+    """
+    return f"{SETTLED_PREFIX}{charged}.{job_id}"
 
 
 def forward_xcom(digest: str) -> str:

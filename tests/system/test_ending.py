@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from helpers.waiting import until
+from magic_hour_provider.xcoms import settled_xcom
 
 pytestmark = pytest.mark.system
 
@@ -47,7 +48,9 @@ def test_a_task_that_the_triggerer_ends(world):
     assert jobs.keys() == set(TASKS)
 
     left = {task_id: xcoms_of(world, DAG, run_id, task_id) for task_id in TASKS}
-    assert left["by_trigger"].pop(f"magic_hour.settled.{jobs['by_trigger']['id']}") == {"tool": "text-to-video"}
+    assert left["by_trigger"].pop(settled_xcom(jobs["by_trigger"]["id"], jobs["by_trigger"]["credits_charged"])) == {
+        "tool": "text-to-video"
+    }
     for task_id in TASKS:
         left[task_id].pop(f"magic_hour.job.{jobs[task_id]['id']}")
         assert left[task_id].pop("library_url").endswith(jobs[task_id]["id"])

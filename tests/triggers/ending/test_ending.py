@@ -57,7 +57,9 @@ def test_what_is_pushed(airflow, triggerer, tool, options):
         assert triggerer.attempt(triggerer.operator(tool, REQUESTS[tool], **options)) == end
         pushed[end] = triggerer.ti.xcoms
     job_id = pushed["trigger"]["return_value"]["id"]
-    assert pushed["trigger"].pop(settled_xcom(job_id)) == {"tool": tool}
+    assert pushed["trigger"].pop(settled_xcom(job_id, pushed["worker"]["return_value"]["credits_charged"])) == {
+        "tool": tool
+    }
     same = {}
     for end, xcoms in pushed.items():
         own = (xcoms["return_value"][name] for name in ("id", "name"))
@@ -155,6 +157,22 @@ def test_a_webhook_in_the_moment_of_the_end(airflow, triggerer, counted, monkeyp
     assert on_worker == []
     assert triggerer.ti.record["state"] == "delivered"
     assert airflow.creates() == 1
+
+
+def test_a_new_job_after_one_that_settled_at_less(airflow, triggerer):
+    """What the run has paid counts the first job as it was settled, not as it was charged at first."""
+    operator = triggerer.operator(on_clear="regenerate")
+    deferred = triggerer.defer(operator)
+    (job,) = airflow.sim._service._jobs.values()
+    job.final_price = job.price - 20
+    assert triggerer.finish(operator, deferred) == "trigger"
+    first = triggerer.ti.xcoms["magic_hour_job"]["run_credits"]["paid"]
+    assert first == job.final_price == triggerer.ti.xcoms["return_value"]["credits_charged"]
+    triggerer.ti.clear()
+    assert triggerer.attempt(operator) == "trigger"
+    second = triggerer.ti.xcoms["return_value"]["credits_charged"]
+    assert triggerer.ti.xcoms["magic_hour_job"]["run_credits"]["paid"] == first + second
+    assert airflow.creates() == 2
 
 
 def test_a_clear_that_discards_the_state(airflow, triggerer, tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from magic_hour_provider.xcoms import (
@@ -82,7 +83,8 @@ class EarlierXComs:
     :param is_known: whether Airflow names them at all.
     :param knew_unpaid: whether it knew that nothing was paid for before it that is not refunded.
     :param has_succeeded: whether that one returned a result.
-    :param settled: of the jobs whose tasks a trigger has ended, as they were complete and nothing was to be stored.
+    :param settled: what each job was charged, in credits, by its id, whose task a trigger has ended as it was complete
+        and nothing was to be stored.
     """
 
     tags: tuple[str, ...] = ()
@@ -91,7 +93,7 @@ class EarlierXComs:
     is_known: bool = False
     knew_unpaid: bool = False
     has_succeeded: bool = False
-    settled: tuple[str, ...] = ()
+    settled: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ti: Any) -> EarlierXComs:
@@ -112,9 +114,16 @@ class EarlierXComs:
             is_known=True,
             knew_unpaid=UNPAID_XCOM in keys or bool(refunded),
             has_succeeded=RETURN_XCOM in keys,
-            settled=tuple(_suffixes(keys, SETTLED_PREFIX)),
+            settled=dict(_read_settled(keys)),
         )
 
 
 def _suffixes(keys: Any, prefix: str) -> Iterator[str]:
     return (key.removeprefix(prefix) for key in keys if isinstance(key, str) and key.startswith(prefix))
+
+
+def _read_settled(keys: Any) -> Iterator[tuple[str, int]]:
+    for suffix in _suffixes(keys, SETTLED_PREFIX):
+        charged, _, job_id = suffix.partition(".")
+        with suppress(ValueError):  # another version's
+            yield job_id, int(charged)

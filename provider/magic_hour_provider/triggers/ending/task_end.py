@@ -74,7 +74,7 @@ class TaskEnd:
         }
         if job.credits_charged is not None:
             report["credits_charged"] = job.credits_charged
-        xcoms = {settled_xcom(job.id): {"tool": tool}, JOB_XCOM: report}
+        xcoms = {settled_xcom(job.id, charged): {"tool": tool}, JOB_XCOM: report}
         xcoms |= result if self.multiple_outputs else {}
         # Last, as whoever finds it there may use it; but for the link, which Airflow keeps at the very end.
         return xcoms | {RETURN_XCOM: result, LINK_XCOM: report.get("library_url") or ""}
