@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -271,6 +272,23 @@ def test_a_run_outside_a_triggerer(airflow, triggerer):
     trigger = triggerer.trigger_of(deferred)
     trigger.task_instance = None
     assert asyncio.run(triggerer.event_of(trigger)).payload["status"] == "complete"
+    assert airflow.creates() == 1
+
+
+def test_metrics_that_hang(airflow, triggerer, monkeypatch):
+    """A server of metrics that does not answer keeps no task from its end."""
+    over = threading.Event()
+    monkeypatch.setattr(success_metrics, "stats", SimpleNamespace(incr=lambda *_, **__: over.wait(60)))
+    monkeypatch.setattr(success_metrics, "_PATIENCE_S", 0.1)
+    deferred = triggerer.defer(triggerer.operator())
+
+    async def main() -> Any:
+        try:
+            return await asyncio.wait_for(triggerer.event_of(triggerer.trigger_of(deferred)), 30)
+        finally:
+            over.set()
+
+    assert type(asyncio.run(main())) is TaskSuccessEvent
     assert airflow.creates() == 1
 
 

@@ -20,15 +20,20 @@ from magic_hour_provider.triggers.poll_metrics import stats
 log = logging.getLogger(__name__)
 
 
-def send_success(ti: Any, end: TaskEnd, tool: str, charged: int) -> asyncio.Future[None]:
-    """Send them from a thread, as Airflow's first use of its metrics blocks.
+_PATIENCE_S = 5.0
+"""Seconds after which a task ends although its metrics are not sent yet."""
+
+
+async def send_success(ti: Any, end: TaskEnd, tool: str, charged: int) -> None:
+    """Send them from a thread, as Airflow's first use of its metrics blocks. A task waits for that, but not for ever.
 
     :param ti: Airflow's, as its triggerer gives it to a trigger.
     :param tool: slug of the tool.
     :param charged: what the job was charged, in credits.
     """
     took_s = None if end.started_at is None else max(0.0, clock.current().now() - end.started_at)
-    return asyncio.get_running_loop().run_in_executor(None, _send, ti, end, tool, charged, took_s)
+    sent = asyncio.get_running_loop().run_in_executor(None, _send, ti, end, tool, charged, took_s)
+    await asyncio.wait([sent], timeout=_PATIENCE_S)
 
 
 def _send(ti: Any, end: TaskEnd, tool: str, charged: int, took_s: float | None) -> None:
