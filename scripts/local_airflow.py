@@ -218,6 +218,20 @@ class LocalAirflow:
         missed = f"{task_id} did not become {' or '.join(states)}"
         return self._until(read, missed, seconds=timeout, run=(dag_id, run_id))
 
+    def wait_until_left(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Wait until the scheduler knows that the worker of a task which waits for something has ended.
+
+        What resumes the task before that, Airflow 3.1 to 3.3 take for a task that was lost: it is tried again.
+        """
+        key = f"(dag_id='{dag_id}', task_id='{task_id}', run_id='{run_id}', "
+        known = f"Received executor event with state success for task instance TaskInstanceKey{key}"
+        logs = [self.log_of(name) for name in self.running("scheduler")]
+        self._until(
+            lambda: any(known in log.read_text(errors="replace") for log in logs),
+            f"the scheduler did not see the worker of {task_id} end",
+            run=(dag_id, run_id),
+        )
+
     def wait_for_run(
         self,
         dag_id: str,

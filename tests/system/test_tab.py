@@ -223,6 +223,7 @@ def test_a_person_picks_one_of_four(world, visit):
     tab.locator(".thumb").nth(3).wait_for()
     assert tab.locator(".thumb").count() == 4
     someone.keep("pick-by-eye")
+    airflow.wait_until_left(dag_id, run_id, "pick")
     airflow.api("PATCH", asked, json={"chosen_options": ["3"], "params_input": {}})
     assert airflow.wait_for_run(dag_id, run_id) == "success"
 
