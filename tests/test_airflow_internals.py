@@ -27,6 +27,14 @@ PACKAGE = Path(magic_hour_provider.__file__).parent
 OF_MAPPING = {"MappedOperator", "OperatorPartial", "get_merged_defaults"}
 
 
+class EventsByIdentity(dict[int, Any]):
+    """The events of outlets; an asset of Airflow 3.1 cannot be the key of a dict."""
+
+    def __getitem__(self, outlet: Any) -> Any:
+        """Return an outlet's event."""
+        return super().__getitem__(id(outlet))
+
+
 @pytest.fixture(params=TASK_PLACES)
 def missing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A name that this Airflow has not got, for modules that are imported from here on."""
@@ -44,11 +52,11 @@ def test_without_one_name(missing, caplog):
         with DAG("mapped", schedule=None) as dag:
             made = Images.partial(task_id="make", image_count=1).expand(style=[{"prompt": "a"}, {"prompt": "b"}])
         assert dag.task_ids == [made.task_id]
-        context = {"outlet_events": {}, "dag_run": SimpleNamespace(triggering_user_name="dag_test")}
-        for outlet in (Asset("s3://bucket/x"), AssetRef()):
-            context["outlet_events"][outlet] = SimpleNamespace(extra={})
-        emit_outlet_events(list(context["outlet_events"]), context, {"id": "x"})
-        extras = [event.extra for event in context["outlet_events"].values()]
+        outlets = [Asset("s3://bucket/x"), AssetRef()]
+        events = EventsByIdentity({id(outlet): SimpleNamespace(extra={}) for outlet in outlets})
+        context = {"outlet_events": events, "dag_run": SimpleNamespace(triggering_user_name="dag_test")}
+        emit_outlet_events(outlets, context, {"id": "x"})
+        extras = [event.extra for event in events.values()]
         assert extras == [{"id": "x"}, {} if missing == "AssetRef" else {"id": "x"}]
         assert is_test_run(context)
         metrics = importlib.import_module("magic_hour_provider.triggers.poll_metrics")
