@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.models.trigger import Trigger
-from airflow.providers.common.compat.sdk import DAG, BaseOperatorLink, XCom
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, BaseOperatorLink, XCom
 from airflow.sdk import Asset, AssetAlias, task, task_group
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time import task_runner, xcom
@@ -94,6 +94,20 @@ def do_nothing(*_: Any) -> None:
 def test_what_a_task_may_have(triggerer, options):
     """Outlets, callbacks, hooks and a result that is not pushed."""
     assert not ends_itself(triggerer, triggerer.operator(**options))
+
+
+def test_a_setting_that_cannot_be_read(triggerer, airflow):
+    """It is found before anything is paid for; a job that is paid for is waited for all the same."""
+    airflow.setting("end_from_trigger", "perhaps")
+    with pytest.raises(AirflowFailException, match="A setting of Airflow cannot be read"):
+        triggerer.defer(triggerer.operator())
+    assert airflow.creates() == 0
+    airflow.setting("end_from_trigger", "True")
+    operator = triggerer.operator()
+    assert triggerer.defer(operator).trigger.task_end is not None
+    airflow.setting("end_from_trigger", "perhaps")
+    assert triggerer.defer(operator).trigger.task_end is None
+    assert airflow.creates() == 1
 
 
 def test_files(triggerer, airflow):

@@ -323,7 +323,7 @@ class _Normalizer:
 
 
 def _is_number(value: Any) -> bool:
-    return math.isfinite(value) if isinstance(value, float) else type(value) is int and value.bit_length() <= _MAX_BITS
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << _MAX_BITS
 
 
 def _parse_literal(text: str) -> Any:

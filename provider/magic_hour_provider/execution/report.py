@@ -144,9 +144,11 @@ class Report:
 
         :param record: as of :meth:`count_run_credits`.
         """
+        self._facts["run_credits"] = self._describe_run_credits(record)
+
+    def _describe_run_credits(self, record: Record | None) -> dict[str, Any]:
         index = self._ti.map_index
-        credits = asdict(self.count_run_credits(record))
-        self._facts["run_credits"] = credits | {"map_index": -1 if index is None else index}
+        return asdict(self.count_run_credits(record)) | {"map_index": -1 if index is None else index}
 
     def count_run_credits(self, record: Record | None) -> RunCredits:
         """Return what the task instance has paid in its run.
@@ -259,8 +261,7 @@ class Report:
 
         :param free: the record as if the job were complete and had cost nothing.
         """
-        self.set_run_credits(free)
-        return dict(self._facts)
+        return {**self._facts, "run_credits": self._describe_run_credits(free)}
 
     def set_job_end(self, status: str, credits_charged: int | None) -> None:
         """Note how the job itself ended; pushed with the attempt's end."""

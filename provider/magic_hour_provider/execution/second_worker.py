@@ -40,10 +40,12 @@ def plan_task_end(spec: JobSpec, record: Record, report: Report, context: Mappin
     :param context: Airflow's context.
     """
     task, ti = context["task"], context["ti"]
-    if spec.output_path or not conf.getboolean("magic_hour", "end_from_trigger", fallback=True):
+    if spec.output_path:
         return None
     try:
-        if _does_more(task) or _is_watched(task, context):
+        # In here, as the job is paid for: a setting that has become unreadable must not keep its task from waiting.
+        is_off = not conf.getboolean("magic_hour", "end_from_trigger", fallback=True)
+        if is_off or _does_more(task) or _is_watched(task, context):
             return None
     except MissingInternalError:
         return None

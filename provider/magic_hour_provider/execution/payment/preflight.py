@@ -143,6 +143,7 @@ def _check_settings() -> bool:
         conf.getfloat("magic_hour", "inline_wait_seconds", fallback=30.0)
         conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)
         conf.getboolean("magic_hour", "sidecar", fallback=True)
+        conf.getboolean("magic_hour", "end_from_trigger", fallback=True)
         conf.getboolean("magic_hour", "resend_after_bad_gateway", fallback=True)
         conf.getint("magic_hour", "min_credits_left", fallback=0)
         return bool(conf.getboolean("state_store", "clear_on_success", fallback=False))
