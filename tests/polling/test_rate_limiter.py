@@ -90,6 +90,23 @@ def test_a_spell_in_which_everything_is_refused():
     assert rate.per_second > before / 2
 
 
+def test_a_spell_in_which_every_second_poll_is_refused():
+    """It had nothing to do with the rate: some two minutes later jobs are polled as fast as at the start again."""
+    rate, now = RateLimiter(), 0.0
+    for refused in (True, False) * 6:
+        now = max(now, rate.next_at)
+        rate.on_wait(now)
+        rate.on_send(now)
+        if refused:
+            rate.on_throttled(now, now, 2.0)
+        else:
+            rate.on_success(now)
+    assert rate.per_second < 1
+    times = polls(rate, Server(10**9), 400, now)
+    assert rate.per_second > 10
+    assert times[-1] < now + 150
+
+
 def test_a_rate_that_was_not_used_does_not_rise():
     """A thousand polls, one per second, say nothing about what the service can take."""
     rate, server = RateLimiter(), Server(10**9)

@@ -1,4 +1,4 @@
-"""Rate limiter of one account: additive increase, multiplicative decrease."""
+"""Rate limiter of one account: halved by a 429, then raised along a cubic curve, as TCP CUBIC does (RFC 9438)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ _START_RATE = 10.0
 _MIN_RATE = 0.05
 # While nothing is known of the service's limit, each response raises the rate by this: it doubles in 3.5 s.
 _INCREASE = 0.2
-# From half of a rate that was throttled back to that rate: half a minute, so that few polls are lost to trying.
-_RECOVERY_S = 60.0
+# From half of a rate that was throttled back to that rate, in seconds: fast at first, then slowly past it, so that few
+# polls are lost to trying. What lies far beyond it is reached as fast again: a spell of refusals may have had nothing
+# to do with our rate, and one that is left at a thirtieth would keep thousands of jobs waiting.
+_RECOVERY_S = 30.0
+# The part of a throttled rate that is added in each second around that rate.
+_SLOWEST = 1 / 120
 # Polls that a busy event loop sent late may be made up for, at most by so many seconds' worth.
 _CATCH_UP_S = 0.05
 
@@ -60,8 +64,11 @@ class RateLimiter:
         if self._throttled_rate is None:
             self.per_second += _INCREASE
         else:
+            # The slope of 1 + (s - 1)³ / 2, for s recovery times since the cut, at the height where the rate is now.
+            distance = abs(self.per_second / self._throttled_rate - 1)
+            slope = max(_SLOWEST, 1.5 * (2 * distance) ** (2 / 3) / _RECOVERY_S)
             # Doubled at the most: after a long refusal the rate is a small part of the one that was throttled.
-            self.per_second += min(self.per_second, self._throttled_rate / (_RECOVERY_S * self.per_second))
+            self.per_second += min(self.per_second, self._throttled_rate * slope / self.per_second)
         self.per_second = min(self.per_second, self.max_rate)
 
     def on_throttled(self, sent_at: float, now: float, retry_after: float | None) -> None:
