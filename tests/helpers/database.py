@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from helpers.postgres import copy_database, postgresql
 
@@ -116,4 +117,14 @@ def _configure() -> None:
 
     settings.dispose_orm()
     settings.configure_vars()
+    url = settings.SQL_ALCHEMY_CONN
+    if url in _engines:
+        vars(settings).update(_engines[url])
+        return
     settings.configure_orm()
+    _engines[url] = {name: getattr(settings, name) for name in _OF_AN_ENGINE if hasattr(settings, name)}
+
+
+_OF_AN_ENGINE = ("engine", "Session", "NonScopedSession", "async_engine", "AsyncSession")
+# An engine whose connections are closed can be used again. A new one would compile each of Airflow's queries anew.
+_engines: dict[str, dict[str, Any]] = {}

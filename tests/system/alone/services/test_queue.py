@@ -1,38 +1,28 @@
-"""Webhooks through a queue on real Airflow: gateway, SQS, asset watcher, a task that forwards, and the task resumes."""
+"""Webhooks through a queue on real Airflow: gateway, SQS, asset watcher, a task that forwards, and the task resumes.
+
+These tests come last: they end polling for as long as this Airflow runs.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import json
-import shutil
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 
-from helpers import s3
-from helpers.queues import Queue, gateway, handler
-from helpers.samples import KEY
-from helpers.system import running_world
+from helpers.queues import gateway, handler
 from helpers.waiting import until
 from local_airflow import LocalAirflowError
 from magic_hour_provider.api.webhooks import TIMESTAMP_HEADER, sign
-from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 pytestmark = pytest.mark.system
 
-HERE = Path(__file__).parent
 HOUR = 3600
 FORWARDING = "webhooks_from_queue"
-
-
-@pytest.fixture(scope="module")
-def queue(s3_server):
-    """The queue."""
-    return Queue(s3_server, "magic-hour")
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +30,6 @@ def put(queue):
     """What writes into it, behind the gateway: the guide's function."""
     with pytest.MonkeyPatch.context() as patch:
         yield handler(queue, patch)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory, queue, s3_server):
-    """An Airflow of its own, whose one way to hear of a job's end is that queue: its triggerer may not poll."""
-    home = tmp_path_factory.mktemp("airflow-queue")
-    shutil.copytree(HERE / "queue_dags", home / "dags")
-    shutil.copy(HERE.parents[2] / "dags_examples" / f"{FORWARDING}.py", home / "dags")
-    with Simulator(api_key=KEY) as sim:
-        sim.inject_fault("status", endpoint="get-job", status=429, retry_after=10 * HOUR)
-        secret = {"webhook_secret": DEFAULT_SECRET}
-        connections = {
-            "magic_hour_unlisted": {"conn_type": "magic_hour", "host": sim.url, "password": KEY, "extra": secret},
-            "aws_default": json.loads(s3.connection(s3_server)),
-        }
-        environment = {"MAGIC_HOUR_QUEUE": queue.url}
-        with running_world(home, sim, connections=connections, environment=environment) as world:
-            yield world
 
 
 def runs(world, dag_id):
@@ -89,7 +61,7 @@ def events(world, kind):
 
 @pytest.fixture(scope="module")
 def delivered(world, put):
-    """One job, of which Airflow hears through a queue in which each delivery lay for an hour.
+    """One job, of which Airflow hears only through a queue in which each delivery lay for an hour: no poll may be sent.
 
     :returns: the job, its task's run, and the request for its end as the gateway had it.
     """
@@ -99,12 +71,13 @@ def delivered(world, put):
         requests.append(event)
         return put(event, context)
 
+    world.sim.inject_fault("status", endpoint="get-job", status=429, retry_after=10 * HOUR)
     world.sim.inject_fault("expired-timestamp", seconds=HOUR, count=None)
     with gateway(keep, lambda headers: float(headers[TIMESTAMP_HEADER])) as address:
         world.sim.add_webhook(address, events=["video.completed"])
         run_id = world.airflow.trigger("queued")
-        until(lambda: world.sim.jobs() and not [one for one in pending(world) if one == "get-job"])
-        (job,) = world.sim.jobs()
+        until(lambda: world.jobs_of("queued") and not [one for one in pending(world) if one == "get-job"])
+        (job,) = world.jobs_of("queued")
         world.airflow.wait_for_task("queued", run_id, "make", ("deferred",))
         world.end_jobs("queued.", deliver=True)
         until(lambda: requests)
@@ -124,7 +97,7 @@ def test_a_deferred_task_is_resumed(world, delivered):
     ti = world.airflow.task_instance("queued", run_id, "make")
     assert (ti["state"], ti["try_number"]) == ("success", 1)
     assert world.airflow.xcom("queued", run_id, "make")["id"] == job["id"]
-    assert world.sim.stats()["creates"]["accepted"] == 1
+    assert len(world.jobs_of("queued")) == 1
     log = world.airflow.log_of("api-server").read_text()
     assert log.count(f"{job['id']} completed: resumed queued.make") == 1
     assert [one["status"] for one in until(lambda: results(world))] == ["accepted"]
@@ -150,7 +123,7 @@ def test_the_queue_gives_it_again(world, delivered, put):
     assert [one["status"] for one in after] == ["accepted", "accepted"]
     assert [extra["id"] for extra in events(world, "video")] == [job["id"]]
     assert len(runs(world, "on_video")) == 1
-    assert world.sim.stats()["creates"]["accepted"] == 1
+    assert len(world.jobs_of("queued")) == 1
 
 
 def test_an_outsider_who_has_recorded_it(world, delivered, put):
