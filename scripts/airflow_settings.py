@@ -92,7 +92,7 @@ def _settings(home: Path, dags_folder: Path, api_port: int) -> dict[str, object]
         "dag_processor__dag_file_processor_timeout": HANG_S,
         "scheduler__scheduler_heartbeat_sec": 1,
         "scheduler__job_heartbeat_sec": 1,
-        "scheduler__scheduler_idle_sleep_time": 0.2,
+        "scheduler__scheduler_idle_sleep_time": 0.5,
         # A triggerer keeps its triggers until its last heartbeat is older than the threshold: a killed one's move
         # to the next in about the time that the next one takes to start.
         "triggerer__job_heartbeat_sec": 1,

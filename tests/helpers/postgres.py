@@ -33,14 +33,17 @@ def postgresql() -> Iterator[str]:
 
 
 def copy_database(url: str, name: str) -> str:
-    """Copy a database that nobody is connected to, under another name, and return its URL."""
+    """Copy a database under another name, and return its URL; who is still connected to the first one is cut off."""
     import psycopg2
 
     server, _, template = url.replace("+psycopg2", "").rpartition("/")
     connection = psycopg2.connect(f"{server}/postgres")
     try:
         connection.autocommit = True
-        connection.cursor().execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        cursor = connection.cursor()
+        # What has made the tables may have left a connection for the garbage collector, on Airflow 3.1.
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [template])
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     finally:
         connection.close()
     return f"{url.rpartition('/')[0]}/{name}"

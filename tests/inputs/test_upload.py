@@ -11,6 +11,7 @@ from airflow.sdk import Asset
 
 from helpers.attempts import Connected, TaskInstance
 from helpers.samples import KEY, PHOTO
+from helpers.strict_s3 import StrictS3
 from helpers.uploads import resolve_request, stored
 from magic_hour_provider.api.catalog import MAX_UPLOAD_BYTES, get_tool
 from magic_hour_provider.api.client import MagicHourClient
@@ -204,6 +205,17 @@ def test_a_kill_in_the_middle_of_uploads_costs_nothing(airflow, monkeypatch, tmp
     (job,) = airflow.sim.jobs()
     assert [stored(airflow.sim, one) for one in job["request"]["assets"]["image_file_paths"]] == [b"a", b"b", b"c"]
     assert (result["id"], airflow.creates()) == (job["id"], 1)
+
+
+def test_two_accounts_with_a_file_of_the_same_name(airflow, strict_s3, monkeypatch):
+    """What a storage URI names is a file of its connection: each is uploaded, and goes where it was asked for."""
+    with StrictS3() as other:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{other.conn_id.upper()}", other.connection())
+        request = editing(strict_s3.put("a.png", 100), other.put("a.png", 200), strict_s3.put("a.png", 100))
+        assert airflow.attempt(airflow.operator("ai-image-editor", request), TaskInstance())["status"] == "complete"
+    (job,) = airflow.sim.jobs()
+    sent = [len(stored(airflow.sim, one)) for one in job["request"]["assets"]["image_file_paths"]]
+    assert (sent, airflow.sim.stats()["uploads"], airflow.creates()) == ([100, 200, 100], 2, 1)
 
 
 def test_the_operator_asks_the_plan_and_takes_assets_and_paths(airflow, tmp_path):

@@ -49,7 +49,7 @@ def render(operator: MagicHourOperator, **context: Any) -> None:
 
 def make(prompt: Any = "x", *, native: bool | None = None, typed: bool = False, **more: Any) -> MagicHourOperator:
     """Return an operator in a DAG of its own."""
-    with DAG("campaign", schedule=None, render_template_as_native_obj=bool(native)):
+    with DAG("rendered", schedule=None, render_template_as_native_obj=bool(native)):
         body = {"image_count": 1, "style": {"prompt": prompt}, **more.pop("request", {})}
         if typed:
             return MagicHourAIImageGeneratorOperator(task_id="make", **body, **more)
@@ -187,7 +187,7 @@ def test_a_run_without_a_value_does_not_fail_the_next_one(airflow):
 
 def test_a_param_without_a_value_is_no_earlier_task(airflow):
     """``dag.param()`` that is None is named as what it is."""
-    with DAG("campaign", schedule=None, params={"prompt": None}) as dag:
+    with DAG("rendered", schedule=None, params={"prompt": None}) as dag:
         operator = MagicHourOperator(
             task_id="make",
             tool="ai-image-generator",

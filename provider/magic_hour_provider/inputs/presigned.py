@@ -22,6 +22,7 @@ from magic_hour_provider.api.transport.http import USER_AGENT, new_client, quiet
 from magic_hour_provider.hooks.masking import mask_link_secrets
 from magic_hour_provider.inputs.fields import Input, shorten
 from magic_hour_provider.inputs.signing import PRESIGNED_LIFE_S, NotSignedError, sign_path
+from magic_hour_provider.storage.paths import find_conn_id
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -71,7 +72,7 @@ class PresignedInputs:
         :param etag: as its storage has it.
         :raises InvalidInputError: the connection says neither ``upload`` nor ``presign``.
         """
-        conn_id = getattr(path, "conn_id", None)  # Airflow 3.1 has none where none is given
+        conn_id = find_conn_id(path)
         key, now = (path.protocol, conn_id, path.path, size, etag), clock.current().monotonic()
         made = self._made.get(key)
         if made is None or now - made[0] > _REUSE_S:

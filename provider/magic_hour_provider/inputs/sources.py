@@ -17,7 +17,7 @@ from magic_hour_provider.inputs.fields import FieldPath, Input, shorten
 from magic_hour_provider.inputs.presigned import PresignedInputs
 from magic_hour_provider.ledger.fingerprint import UNREADABLE
 from magic_hour_provider.storage.files import S3
-from magic_hour_provider.storage.paths import checksum, is_permanent, open_path
+from magic_hour_provider.storage.paths import checksum, find_conn_id, is_permanent, open_path
 from magic_hour_provider.storage.s3_reader import S3Reader
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ def _source(one: Input, found: dict[_Location, StoredSource], presigned: Presign
     kind, extension = one.upload_type()
     with _naming_file(one):
         path = open_path(one.uri or "")
-        # On Airflow 3.1 a path without a connection has no such attribute.
-        location = (path.protocol or "file", getattr(path, "conn_id", None), path.path, kind)
+        location = (path.protocol or "file", find_conn_id(path), path.path, kind)
         if location in found:
             return found[location]
         # In the task's own thread: Airflow is asked for the connection here, and not while files are sent.

@@ -42,6 +42,12 @@ def is_permanent(error: Exception) -> bool:
     return isinstance(error, _PERMANENT) or (isinstance(error, OSError) and error.errno in _PERMANENT_CODES)
 
 
+def find_conn_id(path: ObjectStoragePath) -> str | None:
+    """Return the id of the connection that a path names, or None: Airflow 3.1 has it among the storage's options."""
+    found: str | None = getattr(path, "conn_id", None) or path.storage_options.get("conn_id")
+    return found
+
+
 def open_path(uri: str) -> ObjectStoragePath:
     """Return the path of a local name or of a storage URI with its own Airflow connection.
 
