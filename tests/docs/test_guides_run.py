@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import shutil
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from airflow import settings
 from airflow.sdk.definitions._internal.contextmanager import DagContext
 
-from helpers.database import fill_home
+from helpers.database import airflow_on
 from helpers.pages import DOCS, Page
 from helpers.samples import PHOTO
 
@@ -21,9 +22,10 @@ PHOTOS = ("shoe-1.jpg", "shoe-2.jpg", "shoe-3.jpg", "anna.jpg", "ben.jpg", "logo
 
 
 @pytest.fixture(scope="module", autouse=True)
-def database() -> None:
-    """Make the tables once."""
-    fill_home()
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A database without other tests' DAGs of the same names."""
+    with airflow_on("sqlite", tmp_path_factory.mktemp("metadata")):
+        yield
 
 
 @pytest.fixture
