@@ -38,7 +38,14 @@ def put_run(dag: DAG, run_id: str = RUN, *, state: str = "success") -> None:
             session.flush()
         if session.get(DagModel, dag.dag_id) is None:
             session.add(
-                DagModel(dag_id=dag.dag_id, bundle_name=BUNDLE, fileloc="tests.py", is_stale=False, is_paused=False)
+                DagModel(
+                    dag_id=dag.dag_id,
+                    bundle_name=BUNDLE,
+                    fileloc="tests.py",
+                    relative_fileloc="tests.py",
+                    is_stale=False,
+                    is_paused=False,
+                )
             )
             session.flush()
         SerializedDagModel.write_dag(LazyDeserializedDAG.from_dag(dag), bundle_name=BUNDLE, session=session)

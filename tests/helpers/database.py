@@ -115,6 +115,8 @@ def _make_tables() -> None:
 def _configure() -> None:
     from airflow import settings
 
+    if (asynchronous := getattr(settings, "async_engine", None)) is not None:
+        asynchronous.sync_engine.dispose()  # which Airflow 3.1 leaves open
     settings.dispose_orm()
     settings.configure_vars()
     url = settings.SQL_ALCHEMY_CONN

@@ -6,12 +6,13 @@ import json
 import os
 import threading
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
+from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -141,6 +142,19 @@ def test_the_record_is_kept_under_output_path_only_where_a_retry_finds_it(caplog
         assert store.folder.startswith("/out/rendered/.magic-hour-ledger/teaser/make--")
     else:
         assert "differs from attempt to attempt" in caplog.text
+
+
+@pytest.mark.parametrize("made_of", [str, PurePosixPath, Path, ObjectStoragePath])
+def test_a_path_object_is_its_text(airflow, caplog, made_of):
+    """It promises no more than the text: the log says that no retry would find a record under it. One create."""
+    operator = airflow.operator(output_path=made_of(f"{airflow.output}/out/{{{{ ti.try_number }}}}"))
+    assert operator.output_template == f"{airflow.output}/out/{{{{ ti.try_number }}}}"
+    ti = TaskInstance()
+    ti.store = None
+    assert airflow.attempt(operator, ti)["status"] == "complete"
+    assert "differs from attempt to attempt" in caplog.text
+    assert not list(airflow.output.rglob(".magic-hour-ledger"))
+    assert airflow.creates() == 1
 
 
 def test_the_record_under_output_path(airflow):

@@ -107,6 +107,47 @@ def test_a_spell_in_which_every_second_poll_is_refused():
     assert times[-1] < now + 150
 
 
+def test_it_is_doubled_at_the_most():
+    """However little is left of a throttled rate: a first success makes no burst."""
+    rate = RateLimiter()
+    rate.on_send(0.0)
+    rate.on_throttled(0.0, 0.0, None)
+    now = 0.0
+    for _ in range(6):
+        now = rate.next_at
+        rate.on_wait(now)
+        rate.on_send(now)
+        rate.on_throttled(now, now, None)
+    before = rate.per_second
+    now = polls(rate, Server(10**9), 1, now)[-1]
+    assert before < 0.1
+    assert rate.per_second == 2 * before
+
+
+def test_several_share_a_limit():
+    """Three triggerers, one of them late, on two polls per second: none is left without, and most of it is used."""
+    rates, server, times = [RateLimiter() for _ in range(3)], Server(2), [0.0, 0.0, 120.0]
+    taken = [0, 0, 0]
+    while (now := min(times)) < 1800:
+        one = times.index(now)
+        rates[one].on_wait(now)
+        rates[one].on_send(now)
+        before = server.refused
+        server.poll(rates[one], now)
+        taken[one] += now >= 600 and server.refused == before
+        times[one] = max(now + 0.001 * (one + 1), rates[one].next_at)
+    assert min(taken) / 1200 >= 0.2
+    assert sum(taken) / 1200 >= 1.1
+
+
+def test_a_connection_that_wants_next_to_nothing():
+    """A rate below the least one is not exceeded after a 429."""
+    rate = RateLimiter()
+    rate.set_max_rate(0.01)
+    rate.on_throttled(1.0, 1.0, None)
+    assert rate.per_second == 0.01
+
+
 def test_a_rate_that_was_not_used_does_not_rise():
     """A thousand polls, one per second, say nothing about what the service can take."""
     rate, server = RateLimiter(), Server(10**9)

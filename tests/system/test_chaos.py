@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from helpers.system import note_killed
 from helpers.waiting import until
@@ -148,7 +149,9 @@ def test_waiting_interrupted(world, interrupted, how):
     jobs = world.jobs_of("interrupted", how)
     assert (ti["state"], len(jobs)) == ("success", 1)
     assert airflow.xcom("interrupted", run_id, how)["id"] == jobs[0]["id"]
-    assert words in airflow.task_log("interrupted", run_id, how, 1)
+    # Airflow before 3.3 does not tell a trigger that a person has marked its task.
+    if AIRFLOW_V_3_3_PLUS or not how.startswith("marked"):
+        assert words in airflow.task_log("interrupted", run_id, how, 1)
     assert "Not paid again" in airflow.task_log("interrupted", run_id, how, 2)
     note_killed(jobs, f"nothing killed: {how.replace('_', ' ')}", f"success at attempt {ti['try_number']}")
 

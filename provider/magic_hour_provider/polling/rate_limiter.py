@@ -15,6 +15,9 @@ _INCREASE = 0.2
 _RECOVERY_S = 30.0
 # The part of a throttled rate that is added in each second around that rate.
 _SLOWEST = 1 / 120
+# The part of a throttled rate that is aimed at where even less is left than the last time: others share the limit, and
+# get their part of it (RFC 9438, 4.7).
+_YIELDED = 0.75
 # Polls that a busy event loop sent late may be made up for, at most by so many seconds' worth.
 _CATCH_UP_S = 0.05
 
@@ -81,8 +84,9 @@ class RateLimiter:
             if self._success_since_cut:
                 # Not where nothing succeeded since the last cut: a service that throttles everything for a minute
                 # says nothing about the rate, which would take hours to rise again from there.
-                self._throttled_rate = self.per_second
+                is_less = self._throttled_rate is not None and self.per_second < self._throttled_rate
+                self._throttled_rate = self.per_second * (_YIELDED if is_less else 1)
             self._success_since_cut = False
-            self.per_second = max(_MIN_RATE, self.per_second / 2)
+            self.per_second = max(min(_MIN_RATE, self.max_rate), self.per_second / 2)
             self._cut_at = now
         self.next_at = max(self.next_at, now + max(retry_after or 0.0, 1 / self.per_second))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -39,14 +40,18 @@ def check_absolute(folder: str, name: str = "output_path") -> None:
 def clean_folder(folder: Any) -> Any:
     """Return a folder without the blanks and line ends that a file or a variable has left around it.
 
-    Of an enum it is the value; what is neither, and no text, is returned as it is.
+    Of an enum it is the value, of a path its text: whether a template differs from attempt to attempt is read there.
+    What is none of these, and no text, is returned as it is.
     """
     folder = folder.value if isinstance(folder, Enum) else folder
+    # Parsing a DAG loads no storage; who has such a path has loaded it. From Airflow 3.2 on it is no PurePath.
+    stored = getattr(sys.modules.get("airflow.sdk.io.path"), "ObjectStoragePath", PurePath)
+    folder = str(folder) if isinstance(folder, PurePath | stored) else folder
     return folder.strip() if isinstance(folder, str) else folder
 
 
 def check_given_folder(folder: Any) -> None:
     """Refuse an ``output_path`` as :func:`check_absolute` does, as far as it is known while a DAG is parsed."""
     folder = clean_folder(folder)
-    if isinstance(folder, str | PurePath):
-        check_absolute(str(folder))
+    if isinstance(folder, str):
+        check_absolute(folder)
