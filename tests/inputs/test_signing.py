@@ -71,6 +71,18 @@ def test_a_link_of_s3_is_for_the_region_of_its_bucket(monkeypatch):
         assert "/eu-west-1/s3/" in parameters(link)["x-amz-credential"]
 
 
+def test_each_of_many_links_is_the_connections(monkeypatch):
+    """An older s3fs would sign the second one with what the worker has (seen with 2026.4)."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOFTHEWORKER")
+    with StrictS3() as server:
+        conn_id = connect(monkeypatch, server.connection())
+        for number in range(3):
+            path = open_path(server.put(f"{number}.png", 5).replace(server.conn_id, conn_id))
+            link = sign_path(path, HOUR_S)
+            assert parameters(link)["x-amz-credential"].startswith("AKIASTRICT/")
+            assert opens(link) == 200
+
+
 def test_a_signature_version_that_the_connection_names_is_kept(monkeypatch):
     """Some stores know version 2 alone."""
     with StrictS3() as server:

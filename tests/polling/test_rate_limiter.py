@@ -124,6 +124,24 @@ def test_it_is_doubled_at_the_most():
     assert rate.per_second == 2 * before
 
 
+def test_a_second_refusal_below_the_first():
+    """Others have joined, and are left something: the rate stays below the refused one for longer than before."""
+
+    def recovered(refusals):
+        rate, now = RateLimiter(), 0.0
+        for _ in range(refusals):
+            refused = rate.per_second
+            rate.on_throttled(now, now, None)
+            now = polls(rate, Server(10**9), 1, now)[-1]
+        began = now
+        while rate.per_second < refused:
+            now = polls(rate, Server(10**9), 1, now)[-1]
+        return now - began
+
+    assert 15 < recovered(1) < 30
+    assert recovered(2) > 1.3 * recovered(1)
+
+
 def test_several_share_a_limit():
     """Three triggerers, one of them late, on two polls per second: none is left without, and most of it is used."""
     rates, server, times = [RateLimiter() for _ in range(3)], Server(2), [0.0, 0.0, 120.0]

@@ -78,10 +78,12 @@ def _sign_s3(fs: Any, path: str, least_s: float) -> str:
         )
     # By itself botocore signs links for the older regions with a version that newer buckets refuse, and for the
     # connection's region, whatever that of the bucket is. The same file system with these options does neither; fsspec
-    # keeps it, so that a batch makes one.
+    # keeps it, so that a batch makes one. Not of an s3fs such as 2026.4: that signs a second link with a session of its
+    # own, and so with whatever credentials the worker has.
     options = fs.storage_options | {
         "config_kwargs": {"signature_version": "s3v4", **fs.config_kwargs},
         "cache_regions": True,
+        "skip_instance_cache": not hasattr(fs, "_session_is_owned"),
     }
     link: str = type(fs)(*fs.storage_args, **options).sign(path, expiration=PRESIGNED_LIFE_S)
     return link
@@ -89,7 +91,8 @@ def _sign_s3(fs: Any, path: str, least_s: float) -> str:
 
 async def _ends_within(fs: Any, seconds: float) -> bool:
     """Whether the credentials are known to end so soon."""
-    await fs.set_session()
+    if fs.session is None:  # an s3fs as above would put its own in the place of the connection's
+        await fs.set_session()
     credentials = await fs.session.get_credentials()
     if credentials is None or not hasattr(credentials, "refresh_needed"):
         return False  # they do not end, or nobody knows when

@@ -10,11 +10,12 @@ import pytest
 from helpers.samples import KEY
 from helpers.waiting import until
 from magic_hour_provider.outputs.lineage import FACET
+from magic_hour_provider.simulator.webhooks.registration import DEFAULT_SECRET
 
 pytestmark = pytest.mark.system
 
 TASKS = ("picture", "clip", "campaign")
-SECRETS = ("5ec7e75ec7e7", "AKIAEXAMPLE", "mhk_live", KEY)  # the first two are of the link in the DAG
+SECRETS = ("5ec7e75ec7e7", "AKIAEXAMPLE", "mhk_live", KEY, DEFAULT_SECRET)  # the first two are of the link in the DAG
 
 
 @pytest.fixture(scope="module")
