@@ -46,7 +46,7 @@ test: $(INSTALLED)
 
 # What "make test" has run is left out of the table of scripts/matrix.py.
 test-all: test
-	$(BIN)/python -m pytest -m long --durations=10
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long --durations=10
 	$(BIN)/python scripts/matrix.py --skip 3.3-$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 test-on: $(INSTALLED)

@@ -19,16 +19,13 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOWS = ("3.1", "3.2", "3.3")
 PYTHONS = ("3.11", "3.12", "3.13")
 NEWEST = "newest"
-# The whole chain, in which a worker is killed and the records outlive it, tasks that the triggerer ends, two
-# triggerers, the webhooks, the Media tab, and the wheel in an environment of its own.
-SYSTEM_TESTS = [f"tests/system/test_{name}.py" for name in ("backbone", "ending", "tab", "waiting", "webhooks")]
-SYSTEM_TESTS.append("tests/system/alone/test_wheel.py")
 # Of these the newest pre-release is taken, where the tests are to run on it; of others never.
 AIRFLOW_PACKAGES = ("apache-airflow", "apache-airflow-core", "apache-airflow-task-sdk")
 
@@ -63,11 +60,12 @@ def main() -> int:
                 rows.append([airflow, python, "could not be installed", ""])
                 failed = True
                 continue
-            unit, unit_failed = run_tests(environment, [*side_by_side(), "-m", "not system and not long"])
-            system, system_failed = ("", False) if without_system_tests else run_tests(environment, SYSTEM_TESTS)
+            numbers, one_failed = run_tests(
+                environment, "not system and not long" if without_system_tests else "not long"
+            )
             without_system_tests = True
-            failed |= unit_failed or system_failed
-            rows.append([*versions(environment), unit, system])
+            failed |= one_failed
+            rows.append([*versions(environment), *numbers])
     print(table(rows))
     return int(failed)
 
@@ -115,24 +113,29 @@ def uv() -> str:
     return str(beside) if beside.exists() else "uv"
 
 
-def run_tests(environment: Path, arguments: list[str]) -> tuple[str, bool]:
-    """Run pytest; return what its report counts, and whether anything failed."""
+def run_tests(environment: Path, marked: str) -> tuple[tuple[str, str], bool]:
+    """Run the tests with these marks side by side; return what was counted, and whether anything failed."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        done = subprocess.run([environment, "-m", "pytest", "-q", f"--junit-xml={report}", *arguments], cwd=ROOT)
+        command = [environment, "-m", "pytest", "-q", *side_by_side(), "-m", marked, f"--junit-xml={report}"]
+        done = subprocess.run(command, cwd=ROOT)
         if not report.exists():
-            return "did not start", True
+            return ("did not start", ""), True
         return counted(report.read_text("utf-8")), done.returncode != 0
 
 
-def counted(report: str) -> str:
-    """Return the numbers of a report in JUnit's format, such as ``3100 passed, 4 skipped``."""
-    suite = ElementTree.fromstring(report).find("testsuite")
-    assert suite is not None
-    tests, skipped = int(suite.attrib["tests"]), int(suite.attrib["skipped"])
-    failed = int(suite.attrib["failures"]) + int(suite.attrib["errors"])
-    numbers = {"passed": tests - skipped - failed, "failed": failed, "skipped": skipped}
-    return ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
+def counted(report: str) -> tuple[str, str]:
+    """Return the numbers of a report in JUnit's format, such as ``3100 passed, 4 skipped``: unit and system tests."""
+    unit, system = Counter[str](), Counter[str]()
+    for test in ElementTree.fromstring(report).iter("testcase"):
+        ended = {child.tag for child in test} & {"failure", "error", "skipped"}
+        name = "failed" if ended & {"failure", "error"} else "skipped" if ended else "passed"
+        (system if test.attrib["classname"].startswith("tests.system.") else unit)[name] += 1
+    return _listed(unit), _listed(system)
+
+
+def _listed(numbers: Counter[str]) -> str:
+    return ", ".join(f"{numbers[name]:,} {name}" for name in ("passed", "failed", "skipped") if numbers[name])
 
 
 def versions(environment: Path) -> list[str]:

@@ -10,7 +10,6 @@ import zipfile
 from email import message_from_bytes
 from pathlib import Path
 
-import pytest
 import yaml
 
 import matrix
@@ -160,13 +159,10 @@ def test_a_python_that_pyenv_has_is_found(tmp_path, monkeypatch):
     assert matrix.find_interpreter("3.13") is None
 
 
-@pytest.mark.parametrize(
-    ("numbers", "expected"),
-    [
-        ('tests="10" failures="0" errors="0" skipped="0"', "10 passed"),
-        ('tests="10" failures="1" errors="2" skipped="3"', "4 passed, 3 failed, 3 skipped"),
-    ],
-)
-def test_a_report_is_counted(numbers, expected):
-    """Passed, failed (errors too) and skipped, without what is none."""
-    assert matrix.counted(f"<testsuites><testsuite {numbers}/></testsuites>") == expected
+def test_a_report_is_counted():
+    """Passed, failed (errors too) and skipped, without what is none; the system tests apart."""
+    cases = ["tests.storage.test_a", "tests.storage.test_a <skipped/>", "tests.b <failure/>", "tests.b <error/>"]
+    cases += ["tests.system.test_tab", "tests.system.alone.test_wheel"]
+    tests = [f'<testcase classname="{case.partition(" ")[0]}">{case.partition(" ")[2]}</testcase>' for case in cases]
+    report = f"<testsuites><testsuite>{''.join(tests * 1000)}</testsuite></testsuites>"
+    assert matrix.counted(report) == ("1,000 passed, 2,000 failed, 1,000 skipped", "2,000 passed")

@@ -13,7 +13,7 @@ from typing import Any
 
 
 class ModuleProcess(subprocess.Popen[str]):
-    """Runs ``python -m module arguments``; use it in a with statement.
+    """Runs ``python -m module arguments``; use it in a with statement, whose end it does not outlive.
 
     Its output is a file: a pipe that nobody reads would hold it up as soon as it has logged enough.
 
@@ -29,6 +29,10 @@ class ModuleProcess(subprocess.Popen[str]):
             env=os.environ | {"PYTHONPATH": paths} | dict(environment or {}),
             stdout=self._said,
         )
+
+    def __exit__(self, *error: Any) -> None:
+        self.kill()  # what hangs would hold the test up for ever
+        super().__exit__(*error)
 
     def read_result(self, seconds: float = 600) -> Any:
         """Wait for its end, and return the JSON of its last line."""

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-import os
 import signal
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
+from helpers import presigned_process
 from helpers.attempts import Connected, TaskInstance
 from helpers.samples import PHOTO
 from helpers.strict_s3 import StrictS3
@@ -176,17 +174,16 @@ def test_an_attempt_whose_request_never_arrived_is_followed_by_one_that_signs_ag
     assert counts(airflow)[0::2] == (1, 0)
 
 
-@pytest.mark.parametrize("moment", ["before the intent", "after the response"])
-def test_a_worker_killed_around_the_create_pays_once(airflow, strict_s3, moment, monkeypatch, tmp_path):
+@pytest.mark.parametrize("moment", [presigned_process.BEFORE, presigned_process.AFTER])
+def test_a_worker_killed_around_the_create_pays_once(airflow, strict_s3, moment, tmp_path):
     """Before the intent nothing was sent, and the next attempt pays; after it the job is unknown, and it does not."""
-    airflow.setting("ledger_path", str(tmp_path / "ledger"))
+    ledger = tmp_path / "ledger"
+    airflow.setting("ledger_path", str(ledger))
     uri = strict_s3.put("a.png", SIZE)
-    worker = multiprocessing.get_context("fork").Process(target=_die, args=(airflow, uri, moment, tmp_path))
-    worker.start()
-    worker.join(HANG_S)
-    assert worker.exitcode == -signal.SIGKILL
-    ti = _on_disk(tmp_path)
-    if moment == "before the intent":
+    with presigned_process.start(moment, ledger, uri) as worker:
+        assert worker.wait(HANG_S) == -signal.SIGKILL
+    ti = presigned_process.instance(ledger)
+    if moment == presigned_process.BEFORE:
         assert counts(airflow)[0] == 0
         assert airflow.attempt(operator(airflow, uri), ti)["status"] == "complete"
     else:
@@ -194,29 +191,7 @@ def test_a_worker_killed_around_the_create_pays_once(airflow, strict_s3, moment,
         with pytest.raises(AirflowFailException, match="unknown whether"):
             airflow.attempt(operator(airflow, uri), ti)
     assert counts(airflow)[0] == 1
-    assert not [path for path in (tmp_path / "ledger").rglob("*") if path.is_file() and "X-Amz" in path.read_text()]
-
-
-def _on_disk(tmp_path: Path) -> TaskInstance:
-    from helpers.stores import StoredFiles
-    from magic_hour_provider.ledger.file_store import folder_name
-
-    ti = TaskInstance()
-    ti.store = StoredFiles(str(tmp_path / "ledger" / folder_name(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)))
-    return ti
-
-
-def _die(airflow: Connected, uri: str, moment: str, tmp_path: Path) -> None:
-    from magic_hour_provider.ledger.intent import Intent
-
-    def killed(*_: Any, **__: Any) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    owner, name = (Intent, "write") if moment == "before the intent" else (Intent, "complete")
-    setattr(owner, name, killed)
-    ti = _on_disk(tmp_path)
-    ti.next_attempt()
-    airflow.start(operator(airflow, uri), ti)
+    assert not [path for path in ledger.rglob("*") if path.is_file() and "X-Amz" in path.read_text()]
 
 
 # -- uploaded after all ------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -39,10 +38,8 @@ def test_a_writer_that_is_killed(cloud: Place, tmp_path: Path):
     """With kill -9 between its bytes: no file shows, and the next one takes the name."""
     mark = tmp_path / "written"
     with ModuleProcess("helpers.writer_process", f"{cloud.uri}/a.png", mark) as process:
-        try:
-            until(lambda: mark.exists() or process.poll() is not None)
-        finally:
-            process.send_signal(signal.SIGKILL)
+        until(lambda: mark.exists() or process.poll() is not None)
+        process.kill()
     assert mark.exists()
     assert cloud.names() == []
     writer = open_writer(open_path(f"{cloud.uri}/a.png"), "image/png")

@@ -56,9 +56,8 @@ def start(sim: Simulator) -> Iterator[Start]:
 
         def start(module: Any, *arguments: Any, output: str, **environment: str) -> ModuleProcess:
             environment["AIRFLOW_CONN_MAGIC_HOUR_DEFAULT"] = patient
-            process = stack.enter_context(module.start(*arguments, environment=environment, output=output))
-            stack.callback(process.kill)
-            return process
+            process: ModuleProcess = module.start(*arguments, environment=environment, output=output)
+            return stack.enter_context(process)
 
         yield start
 

@@ -6,13 +6,16 @@ import errno
 import os
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseHook
+from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 
+from helpers import s3
 from helpers.attempts import TaskInstance
 from helpers.places import PrivateMemory
 from helpers.waiting import at_once
 from magic_hour_provider.api.errors import InvalidInputError
+from magic_hour_provider.storage import paths
 from magic_hour_provider.storage.paths import check_folder, open_path
 
 
@@ -135,6 +138,26 @@ def test_a_connection_that_does_not_exist(monkeypatch):
         open_path("s3://no_such_connection@bucket/x")
     with pytest.raises(InvalidInputError, match="no Airflow connection 'no_such_connection'"):
         check_folder("s3://no_such_connection@bucket/x")
+
+
+def test_a_store_that_was_opened_without_its_connection():
+    """A path that a user's own code made before, as Airflow 3.2 and later open it, does not hide what is missing."""
+    ObjectStoragePath("s3://no_connection_either@bucket/x").fs  # noqa: B018 (3.1 opens it only here)
+    with pytest.raises(InvalidInputError, match="no Airflow connection 'no_connection_either'"):
+        open_path("s3://no_connection_either@bucket/x")
+
+
+def test_a_connection_is_looked_for_once(bucket, monkeypatch):
+    """Not with each file of a batch."""
+    monkeypatch.setattr(paths, "_CONNECTED", set())
+    asked, get_connection = [], BaseHook.get_connection
+    counted = staticmethod(lambda conn_id: asked.append(conn_id) or get_connection(conn_id))
+    monkeypatch.setattr(paths.BaseHook, "get_connection", counted)
+    open_path(f"{bucket.uri}/a")
+    assert s3.CONN_ID in asked
+    asked.clear()
+    open_path(f"{bucket.uri}/b")
+    assert asked == []
 
 
 def test_a_store_that_the_user_attached_needs_no_connection():

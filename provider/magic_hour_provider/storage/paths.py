@@ -20,6 +20,7 @@ from magic_hour_provider.storage.writers import open_writer
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.io.store import ObjectStore
 
 STORAGE_ERRORS = (OSError, ValueError, ImportError, AirflowException)
 """What the file systems behind ``ObjectStoragePath`` raise: not there, not allowed, unknown protocol, no connection."""
@@ -33,6 +34,8 @@ _PERMANENT_CODES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EROFS)
 
 _CHUNK = 1024 * 1024  # bytes of a stored file that are read at a time
 _BLOCK = 2 * _CHUNK  # s3fs would read 50 MiB ahead
+# The stores whose connection was there: like their file systems, it is looked for once in a process.
+_CONNECTED: set[str] = set()
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # what no database takes either, where results are kept
 _LONG_NAME = 100  # characters; an output's name is ``<tool>-<id>-<number>.<extension>``
 
@@ -74,15 +77,29 @@ def _check_connection(uri: str) -> None:
 
     parts = urlsplit(uri)
     conn_id = parts.netloc.rpartition("@")[0]
-    # A store that was opened before has its file system; so has one that a user attached, without a connection.
-    if conn_id and "fs" not in vars(attach(parts.scheme or "file", conn_id)):
-        try:
-            BaseHook.get_connection(conn_id)
-        except AirflowNotFoundException:
-            raise InvalidInputError(
-                f"there is no Airflow connection {conn_id!r}, which {uri!r} names",
-                next_step="Make that connection, or name another one before the @.",
-            ) from None
+    if not conn_id:
+        return
+    store = attach(parts.scheme or "file", conn_id)
+    if str(store) in _CONNECTED or _has_own_files(store):
+        return
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise InvalidInputError(
+            f"there is no Airflow connection {conn_id!r}, which {uri!r} names",
+            next_step="Make that connection, or name another one before the @.",
+        ) from None
+    _CONNECTED.add(str(store))
+
+
+def _has_own_files(store: ObjectStore) -> bool:
+    """Whether a store needs no connection, as a user attached a file system to it.
+
+    From Airflow 3.2 on any ``ObjectStoragePath`` opens its store, also without the connection that it names. That file
+    system comes last among the store's attributes; one that was given stands before the store's options (3.1 to 3.3).
+    """
+    names = list(vars(store))
+    return "fs" in names and names.index("fs") < names.index("storage_options")
 
 
 def _attach_memory() -> None:

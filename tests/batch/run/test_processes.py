@@ -37,9 +37,7 @@ def start(sim, tmp_path):
     with ExitStack() as stack:
 
         def start(run: int, settles_s: float = 0) -> ModuleProcess:
-            process = stack.enter_context(batch_process.start(tmp_path, ROWS, run, environment, settles_s=settles_s))
-            stack.callback(process.kill)
-            return process
+            return stack.enter_context(batch_process.start(tmp_path, ROWS, run, environment, settles_s=settles_s))
 
         yield start
 

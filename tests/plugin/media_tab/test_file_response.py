@@ -360,6 +360,22 @@ def test_a_bucket_as_root(uri, path):
         assert locate_file(uri, (S3,)) == FileLocation(S3, path, Path(uri).name)
 
 
+@pytest.mark.parametrize(
+    ("uri", "conn_id"),
+    [
+        ("s3://first@media/a/x.png", "first@"),
+        ("s3://second@media/a/x.png", "second@"),
+        ("s3://media/a/x.png", ""),
+        ("s3://unknown@media/a/x.png", "first@"),
+        ("s3://second@media/b/x.png", "first@"),
+    ],
+)
+def test_roots_of_several_accounts(uri, conn_id):
+    """Of roots with one bucket and folder, that with the file's own connection is taken, else the first that fits."""
+    roots = parse_roots(["s3://first@media", "s3://second@media/a", "s3://media/a"])
+    assert locate_file(uri, roots).uri == f"s3://{conn_id}{uri.partition('://')[2].rpartition('@')[2]}"
+
+
 def test_ranges_of_an_empty_file():
     """It has no byte to ask for."""
     assert parse_range(None, 0) is None

@@ -70,9 +70,8 @@ class FileLocation:
         """Its address, with the connection of its root and of nobody else."""
         if self.root.is_local:
             return self.path
-        scheme, _, rest = self.root.uri.partition("://")
-        conn_id, at, _ = rest.partition("/")[0].rpartition("@")
-        return f"{scheme}://{conn_id}{at}{self.path}"
+        conn_id = _conn_id(self.root.uri)
+        return f"{self.root.scheme}://{conn_id}{'@' if conn_id else ''}{self.path}"
 
     @property
     def missing_message(self) -> str:
@@ -113,6 +112,10 @@ def _has_folder(scheme: str, bucket: str, parts: tuple[str, ...]) -> bool:
     return bool(bucket) if scheme else bool(parts)
 
 
+def _conn_id(uri: str) -> str:
+    return uri.partition("://")[2].partition("/")[0].rpartition("@")[0]
+
+
 def _parse_uri(uri: str) -> tuple[str, str, tuple[str, ...]] | None:
     """Return a URI's scheme, bucket and path parts; None for one that cannot name a file."""
     match = _URI.fullmatch(uri)
@@ -139,11 +142,14 @@ def _parse_uri(uri: str) -> tuple[str, str, tuple[str, ...]] | None:
 def locate_file(uri: str, roots: tuple[MediaRoot, ...]) -> FileLocation:
     """Return where a file that a task has reported is stored. A local one is resolved on the disk, which may block.
 
-    :param uri: from an XCom, so not trusted.
+    Of roots that name one folder with several connections, as of several accounts, the URI's own is taken; without
+    one it is the first.
+
+    :param uri: from an XCom, so not trusted: it chooses among the roots, and is never connected with.
     :raises FileNotShownError: it is under no root.
     """
-    parsed = _parse_uri(uri)
-    for root in roots:
+    parsed, conn_id = _parse_uri(uri), _conn_id(uri)
+    for root in sorted(roots, key=lambda root: _conn_id(root.uri) != conn_id):
         if parsed is None or parsed[:2] != (root.scheme, root.bucket):
             continue
         parts = parsed[2]
