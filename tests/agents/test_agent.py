@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,15 @@ def test_a_request_is_paid_for_once(agents, ti):
     (elsewhere,) = agents.attempt(other, picture())
     assert [again["id"], elsewhere["id"], elsewhere["credits_spent"]] == [first["id"], first["id"], 0]
     assert agents.creates() == 1
+
+
+def test_an_agent_whose_files_go_to_azure(agents, ti, cloud_place):
+    """Its library leaves the thread with an event loop that another thread runs, and the agent runs all the same."""
+    with contextmanager(cloud_place)("abfs") as place:
+        for _ in range(2):
+            (made,) = agents.attempt(ti, picture(), output_path=place.uri)
+            assert (made["status"], made["credits_charged"], agents.creates()) == ("complete", PRICE, 1)
+        assert len([name for name in place.names() if name.endswith(".png")]) == 1
 
 
 def test_what_others_read_of_it(agents, ti):

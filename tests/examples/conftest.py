@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from helpers.database import fill_home
 
@@ -19,8 +21,19 @@ def database() -> None:
 
 @pytest.fixture
 def load_example(pytestconfig: pytest.Config) -> Callable[[str], dict[str, Any]]:
-    """Return what an example's file defines, read again: its DAGs see the settings of the test."""
-    return lambda name: runpy.run_path(str(pytestconfig.rootpath / "dags_examples" / f"{name}.py"))
+    """Return what an example's file defines, read again: its DAGs see the settings of the test.
+
+    What fails is not tried again after minutes, as ``dag.test()`` would: the retry would hide it.
+    """
+
+    def load(name: str) -> dict[str, Any]:
+        defined = runpy.run_path(str(pytestconfig.rootpath / "dags_examples" / f"{name}.py"))
+        for task in [task for dag in defined.values() if isinstance(dag, DAG) for task in dag.tasks]:
+            options = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
+            options["retries"] = 0
+        return defined
+
+    return load
 
 
 @pytest.fixture

@@ -125,6 +125,8 @@ def test_a_ledger_path_that_cannot_work(airflow, older, path):
     [
         ("/out/{{ dag.dag_id }}/{{ run_id }}", True),
         ("/out/{{ ti.xcom_pull('now') }}/{{ dag.start_date }}", True),
+        ("/out/{{ params.start_date }}/{{ dag_run.conf.hostname }}/{{ var.value.now }}/{{ task.start_date }}", True),
+        ("/out/{{ params.form.format(macros.datetime.now()) }}", False),
         ("/out/now/random", True),
         (None, True),
         ("/out/{{ macros.datetime.now() }}", False),

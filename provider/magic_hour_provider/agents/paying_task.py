@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -81,6 +82,8 @@ class PayingTask:
         with attempt.reporting_failure():
             attempt.begin(MagicHourHook(check_conn_id(self.magic_hour_conn_id)).settings().timeout)
         self.attempt = attempt
+        # adlfs, which opens Azure, leaves this thread with a loop that runs in another one: no agent can be run on it.
+        asyncio.set_event_loop(None)
         try:
             yield
         finally:

@@ -151,7 +151,7 @@ class JobAttempt:
         """The job that this attempt waits for."""
         self.intent: Intent | None = None
         """What this attempt is about to pay for."""
-        self.report = Report(context["ti"], spec.tool.slug, spec.request.body)
+        self.report = Report(context["ti"], spec.tool.slug, spec.request.body, is_recorded=not ledger.is_ephemeral)
         self.outcome = OutcomeHandler(spec, client, ledger, self.report, log)
         self._context = context
         self._ledger = ledger
@@ -174,7 +174,7 @@ class JobAttempt:
             )
             judge_failure(
                 error,
-                has_job=self.record is not None,
+                self.record,
                 is_ephemeral=self._ledger.is_ephemeral,
                 may_learn_outcome=may_learn_outcome,
             )
@@ -346,4 +346,8 @@ class JobAttempt:
 
     def describe_stop(self) -> str | None:
         """Say what becomes of the job when this attempt is killed; None: it has none, or its error has said it."""
-        return None if self._has_failed else describe_stop(self.record, self.intent)
+        return (
+            None
+            if self._has_failed
+            else describe_stop(self.record, self.intent, is_ephemeral=self._ledger.is_ephemeral)
+        )

@@ -14,6 +14,7 @@ from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import unknown_submission_error
+from magic_hour_provider.ledger.places.directions import NOT_KEPT, describe_download
 from magic_hour_provider.ledger.record import Record
 
 
@@ -110,44 +111,51 @@ def report_failure(ti: Any, error: errors.MagicHourError) -> None:
     report.push_failure(error)
 
 
-def judge_failure(error: errors.MagicHourError, *, has_job: bool, is_ephemeral: bool, may_learn_outcome: bool) -> None:
+def judge_failure(
+    error: errors.MagicHourError, record: Record | None, *, is_ephemeral: bool, may_learn_outcome: bool
+) -> None:
     """Complete the error of an attempt: what it means for the charge, and whether a retry is of use.
 
-    :param has_job: whether the attempt had a job of its own by then.
+    :param record: of the job that the attempt had by then; None: it had none.
     :param is_ephemeral: whether nothing will know of that job after this attempt.
     :param may_learn_outcome: whether the next attempt may know, or need not know, how an unknown submission ended.
     """
-    is_paid = has_job and not isinstance(error, errors.JobFailedError)
+    is_paid = record is not None and not isinstance(error, errors.JobFailedError)
     if error.charge in (None, Charge.NONE):
         # What was raised by a free request, or before any, says nothing of a job that was paid for before.
         error.charge = Charge.KEPT if is_paid else Charge.NONE
-    if is_ephemeral and error.retryable and is_paid:
-        # A retry would know nothing of the job and pay for another one.
+    if is_ephemeral and is_paid and record is not None:
+        # A retry would know nothing of the job and pay for another one; so what promises to resume it is not true.
         error.retryable = False
-        error.append(
-            charge=error.charge or Charge.KEPT,
-            next_step="There is no record of paid jobs here ([magic_hour] ledger_path, or Airflow 3.3, keeps one), so "
-            "the task is not retried, which would pay again: download the job's files with "
-            "MagicHourDownloadOperator(job=...).",
+        error.next_step = (
+            f"The task is not retried. {NOT_KEPT} {describe_download(record.job_id)} See {record.page or 'Magic Hour'}"
         )
     if isinstance(error, errors.SubmissionUnknownError) and not error.created:
         error.retryable = may_learn_outcome
 
 
-def describe_stop(record: Record | None, intent: Intent | None) -> str | None:
+def describe_stop(record: Record | None, intent: Intent | None, *, is_ephemeral: bool) -> str | None:
     """Say what becomes of the job of an attempt that is killed; None: it has none.
 
     :param record: of the job that the attempt waits for.
     :param intent: what it was about to pay for.
+    :param is_ephemeral: whether nothing will know of that job after this attempt.
     """
     if record is not None:
+        then = "the next attempt resumes it."
+        if is_ephemeral:
+            download = describe_download(record.job_id)
+            then = f"as nothing keeps a record of it, the next attempt pays for a new one. {download}"
         return (
-            f"Stopped waiting for Magic Hour job {record.job_id}. It keeps running and may still be charged; the next "
-            f"attempt resumes it. A video can be canceled by hand at {record.page or 'magichour.ai'}"
+            f"Stopped waiting for Magic Hour job {record.job_id}. It keeps running and may still be charged; {then} "
+            f"A video can be canceled by hand at {record.page or 'magichour.ai'}"
         )
     if intent is not None and intent.is_written:
+        then = "If so, the next attempt resumes it where the response still came, and says what to do where it did not."
+        if is_ephemeral:
+            then = f"Nothing keeps a record of it, so the next attempt pays for a new one. {describe_download(None)}"
         return (
             f"Stopped while the paid request #{intent.record.tag} was under way: a job may have been made and charged. "
-            "If so, the next attempt resumes it where the response still came, and says what to do where it did not."
+            f"{then}"
         )
     return None

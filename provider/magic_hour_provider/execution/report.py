@@ -87,12 +87,15 @@ class Report:
     :param ti: Airflow's task instance.
     :param tool: slug of the tool.
     :param request: the request as the user gave it; empty for a task that submits none.
+    :param is_recorded: whether a record is kept of what the task pays for; said where it is not.
     """
 
-    def __init__(self, ti: Any, tool: str, request: Mapping[str, Any]) -> None:
+    def __init__(self, ti: Any, tool: str, request: Mapping[str, Any], *, is_recorded: bool = True) -> None:
         self._ti = ti
         self.dag_id: str = ti.dag_id
         self._facts: dict[str, Any] = {"tool": tool, "request": _shorten(redact_values(request)), "polls": 0}
+        if not is_recorded:
+            self._facts["is_recorded"] = False
         self.has_lost_payments = False
         """Whether the task instance has paid for what no record tells of."""
         self._intents: list[str] = []  # keys that this attempt has pushed

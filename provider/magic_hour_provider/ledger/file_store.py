@@ -53,9 +53,11 @@ HIDDEN_FOLDER = ".magic-hour-ledger"
 _TEMPLATES = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)", re.DOTALL)  # an open one too, so that it is linear
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VARYING = re.compile(
-    r"\b(now|utcnow|today|time\.time|try_number|random|uuid\d?|(?<!dag\.)start_date|queued_at|queued_dttm|pid|hostname"
+    r"\b(now|utcnow|today|time\.time|try_number|random|uuid\d?|start_date|queued_at|queued_dttm|pid|hostname"
     r"|(ti|task_instance)\.id)\b"
 )
+# What a user has given, or the DAG's file says, is the same at each attempt, whatever its name.
+_STABLE = re.compile(r"\b(params|conf|var|dag|task)(\.\w+)+")
 
 
 def open_file_store(ti: Any, output_path: str, template: Any) -> FileStore | None:
@@ -108,7 +110,7 @@ def read_ledger_path() -> str:
 def _varies(template: Any) -> bool:
     """Whether a template renders to something else at each attempt, as far as its words tell."""
     parts = _TEMPLATES.findall(template) if isinstance(template, str) else []
-    return any(_VARYING.search(_QUOTED.sub("", part)) for part in parts)
+    return any(_VARYING.search(_STABLE.sub("", _QUOTED.sub("", part))) for part in parts)
 
 
 def folder_name(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str:

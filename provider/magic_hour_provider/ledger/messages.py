@@ -63,11 +63,14 @@ def unknown_submission_error(
         if webhook_may_identify
         else "Nothing is sent again by itself."
     )
+    way = directions or Directions()
+    found = "if it is there, resume it, which pays nothing; if not, ask for a new one."
+    if not way.is_kept:
+        found = "if it is not there, clear the task."
     return SubmissionUnknownError(
         message,
-        next_step=f"{then} Look for the job at https://magichour.ai/my-library (tag #{record.tag}): if it is there, "
-        f"resume it, which pays nothing; if not, ask for a new one. {(directions or Directions()).choose()}"
-        + ("" if resubmits else " Or set on_unknown_submission='resubmit', which may pay twice."),
+        next_step=f"{then} Look for the job at https://magichour.ai/my-library (tag #{record.tag}): {found} "
+        f"{way.choose()}" + ("" if resubmits else " Or set on_unknown_submission='resubmit', which may pay twice."),
         **more,
     )
 

@@ -22,6 +22,23 @@ def name_for_command(ti: Any) -> str:
     return shlex.join((ti.dag_id, ti.run_id, ti.task_id, *index))
 
 
+NOT_KEPT = (
+    "Nothing keeps a record of what this task pays for ([magic_hour] ledger_path does, and so does Airflow 3.3), so "
+    "any other attempt, after a clear too, pays for a new job."
+)
+"""What holds where a task has no place for its record."""
+
+
+def describe_download(job_id: str | None) -> str:
+    """Say how to get the files of a job of which there is no record, as a whole sentence.
+
+    :param job_id: the job; None: it is not known.
+    """
+    if job_id is None:
+        return "Its files come with MagicHourDownloadOperator(job='...'), which takes its id and pays nothing."
+    return f"The files of this job come with MagicHourDownloadOperator(job={job_id!r}), which pays nothing."
+
+
 @dataclass(frozen=True)
 class Directions:
     """Where the instructions of one task instance are given.
@@ -30,12 +47,14 @@ class Directions:
     :param has_tab: whether the Media tab gives them too.
     :param is_discarded: whether a clear discards them, unless it is asked to keep them.
     :param target: :func:`name_for_command` of the task instance; empty: not known.
+    :param is_kept: whether there is such a place; without one a task can only pay again.
     """
 
     folder: str | None = None
     has_tab: bool = True
     is_discarded: bool = False
     target: str = ""
+    is_kept: bool = True
 
     def locate(self, key: str) -> str:
         """Name a key's place."""
@@ -51,6 +70,8 @@ class Directions:
 
         :param job_id: the job, if it is known.
         """
+        if not self.is_kept:
+            return f"{NOT_KEPT} {describe_download(job_id)}"
         tab = self._tab("paste the id or library address of the job, or ask for a new one")
         commands = self._commands(self._adopt_command(job_id), self._regenerate_command)
         by_hand = f"By hand: {self._adopt(job_id)}; for a new one {self._regenerate()}; then {self.clear}."
@@ -58,6 +79,8 @@ class Directions:
 
     def adopt(self, job_id: str) -> str:
         """Say how to resume a job that is known, as whole sentences."""
+        if not self.is_kept:
+            return f"{NOT_KEPT} {describe_download(job_id)}"
         command = self._commands(self._adopt_command(job_id))
         return f"{self._tab(f'paste {job_id}')}{command}By hand: {self._adopt(job_id)}, and {self.clear}."
 

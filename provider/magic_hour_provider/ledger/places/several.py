@@ -154,7 +154,7 @@ class Places:
     def directions(self) -> Directions:
         """How a person gives an instruction: in the first place that outlives a clear."""
         ways = [place.directions for place in self]
-        way = next((way for way in ways if not way.is_discarded), ways[0] if ways else Directions())
+        way = next((way for way in ways if not way.is_discarded), ways[0] if ways else Directions(is_kept=False))
         return replace(way, target=self._target)
 
     def describe_location(self, key: str) -> str:

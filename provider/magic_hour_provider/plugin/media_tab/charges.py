@@ -12,6 +12,7 @@ from typing import Any
 
 from magic_hour_provider.api.errors import Charge
 from magic_hour_provider.api.models import COMPLETE, is_id
+from magic_hour_provider.ledger.places.directions import NOT_KEPT, describe_download
 from magic_hour_provider.plugin.web.sanitize import safe_number, safe_text
 
 _CHARGES = {charge.value: charge for charge in Charge}
@@ -47,8 +48,12 @@ def describe_charge(report: Mapping[str, Any]) -> str | None:
 def describe_next_step(report: Mapping[str, Any]) -> str | None:
     """Return what a person can do; None if nothing is known."""
     if report.get("charge") is None and is_id(report.get("id")):
+        if report.get("is_recorded") is False:
+            return f"{NOT_KEPT} {describe_download(str(report['id']))}"
         return "Clear the task: it resumes this job, unless on_clear says otherwise."
     if report.get("charge") is None and (tag := safe_text(report.get("tag"))):
+        if report.get("is_recorded") is False:
+            return f"Look for the job at {_LIBRARY} (tag #{tag}). {NOT_KEPT} {describe_download(None)}"
         return (
             f"Look for the job at {_LIBRARY} (tag #{tag}), and clear the task: unless on_unknown_submission says "
             "otherwise it pays nothing, and its error says how to resume that job or make a new one."
