@@ -8,7 +8,7 @@ import os
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseHook
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.io import attach
+from airflow.sdk.io import attach, fs, store
 
 from helpers import s3
 from helpers.attempts import TaskInstance
@@ -29,7 +29,10 @@ def test_many_tasks_try_one_folder_at_once(tmp_path):
     ("folder", "words"),
     [
         ("/proc/nowhere", r"/proc/nowhere' cannot be written .* See to the folder, its connection"),
-        ("nosuch://bucket/x", r"nosuch://bucket/x' cannot be written .* See to the folder, its connection"),
+        (
+            "nosuch://bucket/x",
+            r"cannot be used: nothing that is installed opens .*nosuch://bucket/x'.* Install the Air",
+        ),
         (
             "s3://no_such@bucket/x",
             r"bucket/x' cannot be used: there is no Airflow connection 'no_such'.* Make that connection",
@@ -138,6 +141,16 @@ def test_a_connection_that_does_not_exist(monkeypatch):
         open_path("s3://no_such_connection@bucket/x")
     with pytest.raises(InvalidInputError, match="no Airflow connection 'no_such_connection'"):
         check_folder("s3://no_such_connection@bucket/x")
+
+
+@pytest.mark.parametrize(("scheme", "library"), [("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs")])
+def test_a_package_that_is_not_installed(monkeypatch, scheme, library):
+    """It is named, with its library; as on a plain install, to which a guide's bucket was given."""
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
+    monkeypatch.setattr(fs, "_register_filesystems", lambda: {"file": None})
+    for authority in ("bucket", "some_connection@bucket"):
+        with pytest.raises(InvalidInputError, match=f"apache-airflow-providers-.* and {library}"):
+            check_folder(f"{scheme}://{authority}/x")
 
 
 def test_a_store_that_was_opened_without_its_connection():

@@ -36,6 +36,11 @@ _CHUNK = 1024 * 1024  # bytes of a stored file that are read at a time
 _BLOCK = 2 * _CHUNK  # s3fs would read 50 MiB ahead
 # The stores whose connection was there: like their file systems, it is looked for once in a process.
 _CONNECTED: set[str] = set()
+_PACKAGES = {
+    "s3": "apache-airflow-providers-amazon and s3fs",
+    "gs": "apache-airflow-providers-google and gcsfs",
+    "abfs": "apache-airflow-providers-microsoft-azure and adlfs",
+}
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # what no database takes either, where results are kept
 _LONG_NAME = 100  # characters; an output's name is ``<tool>-<id>-<number>.<extension>``
 
@@ -54,8 +59,9 @@ def find_conn_id(path: ObjectStoragePath) -> str | None:
 def open_path(uri: str) -> ObjectStoragePath:
     """Return the path of a local name or of a storage URI with its own Airflow connection.
 
-    :raises InvalidInputError: Airflow would take it for another one; or there is no such connection. Without this
-        check, storage libraries would proceed without credentials and be refused, or find another account's files.
+    :raises InvalidInputError: Airflow would take it for another one; or no package for it is installed; or there is no
+        such connection. Without this check, storage libraries would proceed without credentials and be refused, or
+        find another account's files.
     """
     from airflow.sdk import ObjectStoragePath
 
@@ -68,19 +74,23 @@ def open_path(uri: str) -> ObjectStoragePath:
         )
     if parts.scheme == "memory":
         _attach_memory()
-    _check_connection(uri)
+    _check_store(uri)
     return ObjectStoragePath(uri)
 
 
-def _check_connection(uri: str) -> None:
-    from airflow.sdk.io import attach
+def _check_store(uri: str) -> None:
+    from airflow.sdk.io import attach, has_fs
 
     parts = urlsplit(uri)
     conn_id = parts.netloc.rpartition("@")[0]
-    if not conn_id:
-        return
-    store = attach(parts.scheme or "file", conn_id)
-    if str(store) in _CONNECTED or _has_own_files(store):
+    store = attach(parts.scheme or "file", conn_id or None)
+    if "fs" not in vars(store) and not has_fs(store.protocol):
+        package = _PACKAGES.get(store.protocol, "the Airflow provider that opens them, with its library")
+        raise InvalidInputError(
+            f"nothing that is installed opens addresses such as {uri!r}",
+            next_step=f"Install {package}, on workers, triggerers and the API server.",
+        )
+    if not conn_id or str(store) in _CONNECTED or _has_own_files(store):
         return
     try:
         BaseHook.get_connection(conn_id)
