@@ -172,12 +172,8 @@ class JobAttempt:
             may_learn_outcome = self.spec.on_unknown_submission == "resubmit" or (
                 intent is not None and self._webhook_may_identify(intent.name, intent.tag)
             )
-            judge_failure(
-                error,
-                self.record,
-                is_ephemeral=self._ledger.is_ephemeral,
-                may_learn_outcome=may_learn_outcome,
-            )
+            is_ephemeral = self._ledger.is_ephemeral
+            judge_failure(error, self.record, is_ephemeral=is_ephemeral, may_learn_outcome=may_learn_outcome)
             if isinstance(error, errors.CreditLimitError):
                 count_credits(1, self.spec.tool.slug, self.report.dag_id, metric=CREDITS_REFUSED)
             self.report.push_failure(error)
@@ -346,8 +342,6 @@ class JobAttempt:
 
     def describe_stop(self) -> str | None:
         """Say what becomes of the job when this attempt is killed; None: it has none, or its error has said it."""
-        return (
-            None
-            if self._has_failed
-            else describe_stop(self.record, self.intent, is_ephemeral=self._ledger.is_ephemeral)
-        )
+        if self._has_failed:
+            return None
+        return describe_stop(self.record, self.intent, is_ephemeral=self._ledger.is_ephemeral)

@@ -14,8 +14,7 @@ from magic_hour_provider.hooks.exceptions import find_cause, to_airflow_error
 from magic_hour_provider.ledger.intent import Intent
 from magic_hour_provider.ledger.ledger import Ledger
 from magic_hour_provider.ledger.messages import unknown_submission_error
-from magic_hour_provider.ledger.places.directions import NOT_KEPT, describe_download
-from magic_hour_provider.ledger.record import Record
+from magic_hour_provider.ledger.record import NOT_KEPT, Record, describe_download
 
 
 def charge_before(record: Record | None) -> Charge:

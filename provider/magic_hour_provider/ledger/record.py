@@ -26,6 +26,23 @@ class RecordError(MagicHourError):
     retryable = True
 
 
+NOT_KEPT = (
+    "Nothing keeps a record of what this task pays for ([magic_hour] ledger_path does, and so does Airflow 3.3), so "
+    "any other attempt, after a clear too, pays for a new job."
+)
+"""What holds where a task has no place for its record."""
+
+
+def describe_download(job_id: str | None) -> str:
+    """Say how to get the files of a job of which there is no record, as a whole sentence.
+
+    :param job_id: the job; None: it is not known.
+    """
+    if job_id is None:
+        return "Its files come with MagicHourDownloadOperator(job='...'), which takes its id and pays nothing."
+    return f"The files of this job come with MagicHourDownloadOperator(job={job_id!r}), which pays nothing."
+
+
 def describe_task_state(key: str) -> str:
     """Name a key's place in Airflow's task state store for a person."""
     return f"this task's state {key!r}"

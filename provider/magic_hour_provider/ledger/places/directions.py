@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
-from magic_hour_provider.ledger.record import ADOPT, REGENERATE, describe_task_state
+from magic_hour_provider.ledger.record import ADOPT, NOT_KEPT, REGENERATE, describe_download, describe_task_state
 
 _COMMAND = "airflow magic-hour" if AIRFLOW_V_3_2_PLUS else "python -m magic_hour_provider"
 
@@ -20,23 +20,6 @@ def name_for_command(ti: Any) -> str:
     """
     index = () if ti.map_index is None or ti.map_index < 0 else ("--map-index", str(ti.map_index))
     return shlex.join((ti.dag_id, ti.run_id, ti.task_id, *index))
-
-
-NOT_KEPT = (
-    "Nothing keeps a record of what this task pays for ([magic_hour] ledger_path does, and so does Airflow 3.3), so "
-    "any other attempt, after a clear too, pays for a new job."
-)
-"""What holds where a task has no place for its record."""
-
-
-def describe_download(job_id: str | None) -> str:
-    """Say how to get the files of a job of which there is no record, as a whole sentence.
-
-    :param job_id: the job; None: it is not known.
-    """
-    if job_id is None:
-        return "Its files come with MagicHourDownloadOperator(job='...'), which takes its id and pays nothing."
-    return f"The files of this job come with MagicHourDownloadOperator(job={job_id!r}), which pays nothing."
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from magic_hour_provider.api.errors import Charge
 from magic_hour_provider.api.models import COMPLETE, is_id
-from magic_hour_provider.ledger.places.directions import NOT_KEPT, describe_download
+from magic_hour_provider.ledger.record import NOT_KEPT, describe_download
 from magic_hour_provider.plugin.web.sanitize import safe_number, safe_text
 
 _CHARGES = {charge.value: charge for charge in Charge}
