@@ -57,6 +57,7 @@ ONLY = {
         "clock",
         "times",
         "xcoms",
+        "ledger.places.directions",
         "ledger.record",
         "storage",
         "ledger.instruction",

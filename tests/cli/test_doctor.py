@@ -239,6 +239,17 @@ def test_where_records_are_kept(doctor, monkeypatch, discards, has_files):
         assert (status, message) == ("ok", "They outlive a clear and a retry, and end with the DAG run.")
 
 
+def test_records_beside_the_files(doctor, monkeypatch, tmp_path):
+    """Where each task's own folder has its record, it is said who does not see it there."""
+    monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__LEDGER_PATH", "")
+    monkeypatch.setenv("AIRFLOW__MAGIC_HOUR__OUTPUT_PATH", str(tmp_path))
+    monkeypatch.setattr(records, "_describe_store", lambda: ("Files alone.", False))
+    _, found = doctor()
+    status, message = found["records"][1]
+    assert status == "warning"
+    assert "these commands do not see them there, and cannot say what is paid for. Set [magic_hour]" in message
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [

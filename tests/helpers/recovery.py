@@ -151,6 +151,12 @@ class Recovered:
         return self.airflow.creates()
 
 
+def hide_places(airflow: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the API server and the commands reach no record, as on Airflow 3.1 and 3.2 without ``ledger_path``."""
+    airflow.setting("ledger_path", "")
+    monkeypatch.setattr(records, "get_state_store_model", lambda: None)
+
+
 def ledger_folder(tmp_path: Path) -> str:
     """Return the folder of ``[magic_hour] ledger_path``."""
     return str(tmp_path / "ledger")

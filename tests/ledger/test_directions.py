@@ -7,10 +7,12 @@ import shlex
 from types import SimpleNamespace
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
+from helpers.messages import read_messages
 from magic_hour_provider.__main__ import make_parser
 from magic_hour_provider.batch.records.intent import ItemDirections
-from magic_hour_provider.ledger.places.directions import Directions, name_for_command
+from magic_hour_provider.ledger.places.directions import COMMAND, Directions, name_for_command
 
 
 @pytest.mark.parametrize("map_index", [None, -1, 0, 3])
@@ -31,6 +33,13 @@ def test_lines_to_paste(map_index, item, job):
             assert (given.dag_id, given.run_id, given.task_id, given.item) == ("teaser", ti.run_id, "a", item)
             assert given.map_index == (map_index if map_index in (0, 3) else -1)
             assert "adopt" not in line or given.job == (job or "JOB")
+
+
+def test_the_name_of_the_command():
+    """Airflow 3.1 takes no commands of providers, so no message but those of :data:`COMMAND` says how to call them."""
+    assert ("airflow magic-hour" if AIRFLOW_V_3_2_PLUS else "python -m magic_hour_provider") == COMMAND
+    named = {one.where for one in read_messages() if re.search("airflow magic-hour|-m magic_hour_provider", one.text)}
+    assert named <= {"ledger/places/directions.py", "__main__.py"}
 
 
 def test_a_place_that_no_command_reaches():

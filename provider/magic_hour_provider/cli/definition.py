@@ -75,7 +75,7 @@ _COMMANDS = (
         help="Show a job: status, credits, files, page",
         description="Poll one job of the account once: status, name, credits, number of files, and its page in the "
         "library. Costs nothing and changes nothing.",
-        epilog="Example: airflow magic-hour job image/clx7uu86w0a5qp55yxz315r6r",
+        epilog="Example: %(prog)s image/clx7uu86w0a5qp55yxz315r6r",
         func=lazy_load_command("magic_hour_provider.cli.job.show_job"),
         args=(_REFERENCE, _CONN_ID, *_COMMON),
     ),
@@ -94,7 +94,7 @@ _COMMANDS = (
         "another one. Magic Hour is asked once whether the job is of the right kind and account, and whether its name "
         "carries this task's tag. Then the task instance is cleared: its next attempt resumes the job and pays "
         "nothing. A task that is running, queued or scheduled is refused.",
-        epilog="Example: airflow magic-hour adopt DAG RUN TASK clx7uu86w0a5qp55yxz315r6r",
+        epilog="Example: %(prog)s DAG RUN TASK clx7uu86w0a5qp55yxz315r6r",
         func=lazy_load_command("magic_hour_provider.cli.recovery.magic_hour_adopt"),
         args=(*_TASK[:3], _JOB, ARG_MAP_INDEX, _ITEM, ARG_YES, _OTHER_TAG, *_COMMON),
     ),

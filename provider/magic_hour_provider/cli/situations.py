@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowConfigException, conf
+
+from magic_hour_provider.api.models import library_url
 from magic_hour_provider.ledger.instruction import Instruction, name_record
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.plugin.recovery.inspection import PlaceContents
@@ -25,14 +29,14 @@ def describe_situation(situation: Situation, contents: Sequence[PlaceContents]) 
 
     :param contents: of its places.
     """
-    record = situation.record
+    record, named = situation.record, next(iter(situation.reported_jobs), None)
     return {
         "task": str(situation.key),
         "state": situation.state,
         "recorded": describe_paid(situation),
-        "record_state": record.state if record else None,
+        "record_state": record.state if record else None if situation.is_known else "unknown",
         "tool": situation.tool,
-        "job": record.job_id if record else None,
+        "job": record.job_id if record else named,
         "tag": (record.tag or None) if record else next(iter(situation.tags), None),
         "name": record.name if record else None,
         "connection": situation.conn_id,
@@ -40,7 +44,7 @@ def describe_situation(situation: Situation, contents: Sequence[PlaceContents]) 
         "intent_written_at": record.written_at if record else None,
         "submitted_at": _as_time(record.submitted_at) if record else None,
         "files": [str(file.get("uri")) for file in record.files] if record else [],
-        "library_url": record.page if record else None,
+        "library_url": record.page if record else library_url(situation.kind or "", named) if named else None,
         "places": [f"{one.location}: {_name(one)}" for one in contents],
         "instructions": list(
             dict.fromkeys(_describe(one, situation) for place in contents for one in place.instructions)
@@ -55,9 +59,10 @@ def describe_paid(situation: Situation) -> str:
     """Say in a few words what is recorded."""
     record = situation.record
     if record is None:
-        if not situation.is_lost:
-            return "nothing is paid for"
-        return f"nothing, although a paid request was declared{''.join(f', #{tag}' for tag in situation.tags)}"
+        evidence = _describe_evidence(situation)
+        if not situation.is_known:
+            return "it cannot be known here" + (f", but {evidence}" if evidence else "")
+        return f"nothing, although {evidence}" if evidence else "nothing is paid for"
     if record.job_id is None:
         return f"the paid request #{record.tag}, whose response is not known"
     words = {
@@ -67,6 +72,15 @@ def describe_paid(situation: Situation) -> str:
         "ended": "ended for good",
     }
     return f"job {record.job_id}: {words.get(record.state, record.state)}"
+
+
+def _describe_evidence(situation: Situation) -> str:
+    """Say what shows, without a record, that something may be paid for; empty: nothing does."""
+    if situation.reported_jobs:
+        return f"the task has reported job {', '.join(situation.reported_jobs)}"
+    if situation.is_lost:
+        return f"a paid request was declared{''.join(f', #{tag}' for tag in situation.tags)}"
+    return ""
 
 
 def _name(place: PlaceContents) -> str:
@@ -87,7 +101,9 @@ def describe_next_attempt(situation: Situation, contents: Sequence[PlaceContents
     :param contents: of its places.
     """
     waiting = [one for place in contents for one in place.instructions if one.counts_for(situation.record)]
-    return _follow(waiting) if waiting else _resume(situation.record, is_lost=situation.is_lost)
+    if waiting:
+        return _follow(waiting)
+    return _resume(situation.record) if situation.record is not None else _begin(situation)
 
 
 def _follow(instructions: Sequence[Instruction]) -> str:
@@ -99,11 +115,31 @@ def _follow(instructions: Sequence[Instruction]) -> str:
     return "It makes and pays for a new job, as an instruction asks for that."
 
 
-def _resume(record: Record | None, *, is_lost: bool) -> str:
-    if record is None:
-        if is_lost:
-            return "It fails and pays nothing: it is not known whether a job was made. Adopt that job, or regenerate."
-        return "It submits a job and pays for it."
+def _begin(situation: Situation) -> str:
+    if not situation.is_known:
+        return (
+            "It cannot be known here whether it pays. Where its worker finds the record of a paid job, it resumes that "
+            f"job and pays nothing; {_UNLESS}. Where it finds none, it submits a job and pays for it."
+        )
+    if situation.reported_jobs and not _has_discarded_record(situation):
+        jobs = ", ".join(situation.reported_jobs)
+        return (
+            f"It fails and pays nothing, as the task has reported job {jobs} and there is no record of it. Adopt that "
+            "job, or regenerate."
+        )
+    if situation.is_lost:
+        return "It fails and pays nothing: it is not known whether a job was made. Adopt that job, or regenerate."
+    return "It submits a job and pays for it."
+
+
+def _has_discarded_record(situation: Situation) -> bool:
+    """Whether the record went with the task's success, as a setting says."""
+    with suppress(AirflowConfigException, ValueError):  # a setting that cannot be read, with which no task pays
+        return situation.state == "success" and conf.getboolean("state_store", "clear_on_success", fallback=False)
+    return False
+
+
+def _resume(record: Record) -> str:
     if record.job_id is None:
         return (
             "It fails and pays nothing, as it is not known whether a job was made; unless a webhook has identified the "

@@ -15,7 +15,7 @@ from airflow.utils.session import create_session
 
 from helpers.airflow_rows import put_run, token
 from helpers.attempts import TaskInstance
-from helpers.recovery import DAG_ID, REQUEST, RUN_ID, Recovered
+from helpers.recovery import DAG_ID, REQUEST, RUN_ID, Recovered, hide_places
 from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.ledger.instruction import name_record
@@ -181,6 +181,28 @@ def test_the_right_is_the_one_of_clearing(form, monkeypatch):
         ("GET", DagAccessEntity.XCOM, DAG_ID), ("PUT", DagAccessEntity.TASK_INSTANCE, DAG_ID)
     ] * 2  # fmt: skip
     assert form.is_untouched
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_record_that_is_not_reached(form, airflow, monkeypatch, is_lost):
+    """The form names the job or the tag that the task has reported, says what to do, and follows nothing."""
+    job_id = form.task.lose() if is_lost else form.task.attempt()["id"]
+    tag = form.task.record.tag
+    hide_places(airflow, monkeypatch)
+    offer = form.offer()
+    assert (offer["possible"], offer["replaces"]) == (False, "nothing")
+    assert "can neither be known nor changed here" in offer["refusal"]
+    assert "Set [magic_hour] ledger_path" in offer["refusal"]
+    if is_lost:
+        assert (offer["lost"]["tag"], offer["job"]) == (tag, None)
+    else:
+        assert (offer["lost"], offer["job"]["id"], offer["job"]["status"]) == (None, job_id, "complete")
+    for action in ("adopt", "regenerate"):
+        answer = form.post(action, job=job_id, replaces="nothing")
+        assert (answer.status_code, answer.json()["detail"]) == (409, offer["refusal"])
+    assert form.task.instructions() == {}
+    assert not form.task.is_cleared
+    assert form.task.creates() == 1
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from magic_hour_provider.batch.rows.items import Items
 from magic_hour_provider.batch.spec import BatchSpec
 from magic_hour_provider.batch.window.counts import Counts
 from magic_hour_provider.batch.window.payments import Payments
+from magic_hour_provider.ledger.places.directions import COMMAND
 
 _SHOWN = 10
 _EXPLAINED = 3
@@ -93,7 +94,7 @@ def find_failure(
         steps.append(
             ("To prevent that" if is_resent else "Of an unknown one nothing is sent again by itself")
             + ": look for its job at https://magichour.ai/my-library by its name, and resume it or ask for a new one: "
-            "open the item in the task's Media tab, or airflow magic-hour adopt, or regenerate, with --item."
+            f"open the item in the task's Media tab, or {COMMAND} adopt, or regenerate, with --item."
         )
     if counts.failed and not counts.retryable:
         steps.append("What failed for good fails again: change its row and clear the task, or set max_failed_items.")

@@ -110,7 +110,8 @@ def _judge(*, has_store: bool, has_files: bool) -> Finding:
         return Finding(
             "warning",
             _SUBJECT,
-            f"They are kept under each task's output_path, where that is the same for all attempts. {_SET_IT}",
+            "They are kept under each task's output_path, where that is the same for all attempts. The Media tab, "
+            f"webhooks and these commands do not see them there, and cannot say what is paid for. {_SET_IT}",
         )
     return Finding(
         "problem",

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from magic_hour_provider.ledger.record import ADOPT, NOT_KEPT, REGENERATE, describe_download, describe_task_state
 
-_COMMAND = "airflow magic-hour" if AIRFLOW_V_3_2_PLUS else "python -m magic_hour_provider"
+COMMAND = "airflow magic-hour" if AIRFLOW_V_3_2_PLUS else "python -m magic_hour_provider"
 
 
 def name_for_command(ti: Any) -> str:
@@ -82,11 +82,11 @@ class Directions:
         return f"On the command line: {'; or '.join(commands)}. " if self.has_tab and self.target else ""
 
     def _adopt_command(self, job_id: str | None) -> str:
-        return f"{_COMMAND} adopt {self.target} {job_id or 'JOB'}"
+        return f"{COMMAND} adopt {self.target} {job_id or 'JOB'}"
 
     @property
     def _regenerate_command(self) -> str:
-        return f"{_COMMAND} regenerate {self.target}"
+        return f"{COMMAND} regenerate {self.target}"
 
     def _adopt(self, job_id: str | None) -> str:
         if self.folder is not None:

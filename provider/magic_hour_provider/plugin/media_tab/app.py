@@ -18,6 +18,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.ledger.places.directions import COMMAND
 from magic_hour_provider.plugin.airflow_internals import (
     DagAccessEntity,
     GetUserDep,
@@ -178,7 +179,7 @@ class MediaTab:
             output_path = await self._sheet.find_output_path(task)
         except FileNotShownError as error:
             raise RecoveryError(
-                f"{error} airflow magic-hour adopt and regenerate work all the same, with --item or --items.", 409
+                f"{error} {COMMAND} adopt and regenerate work all the same, with --item or --items.", 409
             ) from None
         if output_path is None:
             raise RecoveryError("This task has reported no batch.", 404)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from magic_hour_provider.api.errors import MagicHourError
 from magic_hour_provider.ledger.file_store import FileStore, open_file_store
+from magic_hour_provider.ledger.places.directions import COMMAND
 from magic_hour_provider.ledger.places.several import Places
 from magic_hour_provider.ledger.record import Record, RecordError
 from magic_hour_provider.plugin.recovery.errors import RecoveryError
@@ -27,10 +28,13 @@ STORAGE = TimeLimit("magic-hour-recovery-storage", threads=4, seconds=5.0)
 """For files: one call may take so long."""
 
 NO_PLACE = (
-    "There is no place here that an instruction could be written to: Airflow's own task state store (Airflow 3.3) is "
-    "not what keeps this task's record. Set [magic_hour] ledger_path, for the API server as for the workers, to a "
-    "folder that all of them reach."
+    "What this task has paid for can neither be known nor changed here, and nothing has changed: its record, if there "
+    "is one, is beside its files, or with its workers. Set [magic_hour] ledger_path, for the API server as for the "
+    f"workers, to a folder that all of them reach; from then on {COMMAND} adopt resumes a job that was paid for "
+    "before. The task's XCom magic_hour_job and its log name that job, and MagicHourDownloadOperator(job=...) gets its "
+    "files."
 )
+"""Why nothing can be said or done where no place is reached: nothing of this means that nothing is paid for."""
 
 
 class AirflowStore:
@@ -119,7 +123,8 @@ class LimitedFileStore(FileStore):
 def open_places(session: Session, run_id: int, key: Any) -> Places:
     """Return the places that the API server reaches, Airflow's own store first.
 
-    A place whose values are kept elsewhere (``[workers] state_store_backend``) is none of them.
+    A place whose values are kept elsewhere (``[workers] state_store_backend``) is none of them, and neither are the
+    files beside the outputs of a task: its ``output_path`` is not known here. There may be none at all.
 
     :param run_id: of the DAG run's row.
     :param key: names the task instance.

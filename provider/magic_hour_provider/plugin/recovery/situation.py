@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import KINDS, TOOLS
 from magic_hour_provider.api.errors import Charge
+from magic_hour_provider.api.models import is_id
 from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.instruction import name_record
+from magic_hour_provider.ledger.places.directions import COMMAND
 from magic_hour_provider.ledger.record import ADOPT, KEY, Record
 from magic_hour_provider.plugin.dag_tasks import MediaTask, load_media_tasks
 from magic_hour_provider.plugin.recovery.errors import (
@@ -21,7 +23,14 @@ from magic_hour_provider.plugin.recovery.errors import (
     translating_database_errors,
 )
 from magic_hour_provider.plugin.recovery.records import NO_PLACE, open_places, read_record
-from magic_hour_provider.xcoms import BATCH_XCOM, INTENT_PREFIX, JOB_XCOM, SUBMITTED_PREFIX
+from magic_hour_provider.xcoms import (
+    BATCH_XCOM,
+    INTENT_PREFIX,
+    JOB_XCOM,
+    REFUNDED_PREFIX,
+    SETTLED_PREFIX,
+    SUBMITTED_PREFIX,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -38,6 +47,7 @@ _REFUSED_STATES = {
     "removed": "The task is not in the DAG any more.",
 }
 _ABOUT_TO_RUN = "The task is about to run (its state is {}). Wait until it has ended, and try again."
+_PREFIXES = (INTENT_PREFIX, SUBMITTED_PREFIX, REFUNDED_PREFIX, SETTLED_PREFIX)
 MAX_REPORT = 64 * 1024
 """Characters of an XCom that is read."""
 
@@ -65,7 +75,7 @@ class Situation:
 
     :param ti_id: Airflow's id of the task instance, which each clear and each retry replaces.
     :param state: in Airflow's words; None where it is not scheduled yet.
-    :param record: of the place that knows most; None: none has one.
+    :param record: of the place that knows most; None: none has one, which says nothing where :attr:`is_known` is False.
     :param replaces: the name of the record, which an instruction given now replaces.
     :param tool: slug; None: not known.
     :param kind: of its jobs; None: not known.
@@ -75,6 +85,9 @@ class Situation:
     :param refusal: why no instruction is possible now, as a sentence; None: it is possible.
     :param record_places: where the record is kept, for a person.
     :param instruction_place: where an instruction to adopt a job is put by hand, for a person.
+    :param is_known: whether there is a place here that could have the record; False: it cannot be known here whether
+        anything is paid for.
+    :param reported_jobs: that the task's XComs name, but for refunded ones.
     """
 
     key: TaskKey
@@ -91,6 +104,8 @@ class Situation:
     refusal: str | None = None
     record_places: tuple[str, ...] = ()
     instruction_place: str | None = None
+    is_known: bool = True
+    reported_jobs: tuple[str, ...] = ()
 
     @property
     def job_id(self) -> str | None:
@@ -104,12 +119,14 @@ class _Reported:
 
     :param tags: of the requests that it was about to send.
     :param job_ids: of jobs that it had.
+    :param unrefunded: of those, and of the one that it has reported last, all that were not refunded as far as it knew.
     :param values: of its report and its intents, the first one that knows a thing counts.
     :param is_batch: whether it has reported as a batch does.
     """
 
     tags: tuple[str, ...] = ()
     job_ids: tuple[str, ...] = ()
+    unrefunded: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     is_batch: bool = False
 
@@ -129,7 +146,7 @@ def load_situation(key: TaskKey) -> Situation:
         if task.is_batch or reported.is_batch:
             raise BatchTaskError(
                 "This task is a batch: its items are recovered, each for itself. Open the item in the task's Media "
-                "tab, or name it: airflow magic-hour record, adopt or regenerate with --item ID.",
+                f"tab, or name it: {COMMAND} record, adopt or regenerate with --item ID.",
             )
         places = open_places(session, row.dag_run_id, key)
         record = read_record(places)
@@ -149,6 +166,8 @@ def load_situation(key: TaskKey) -> Situation:
         refusal=describe_state(row.state) if len(places) else NO_PLACE,
         record_places=tuple(place.describe_location(KEY) for place in places),
         instruction_place=places.describe_location(ADOPT) if len(places) else None,
+        is_known=len(places) > 0,
+        reported_jobs=reported.unrefunded,
     )
 
 
@@ -195,7 +214,7 @@ def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported
     from magic_hour_provider.plugin.airflow_internals import XComModel
 
     text = cast(XComModel.value, Text)
-    prefixes = [XComModel.key.startswith(prefix, autoescape=True) for prefix in (INTENT_PREFIX, SUBMITTED_PREFIX)]
+    prefixes = [XComModel.key.startswith(prefix, autoescape=True) for prefix in _PREFIXES]
     rows = session.execute(
         select(XComModel.key, case((func.length(text) <= MAX_REPORT, text))).where(
             XComModel.dag_run_id == dag_run_id,
@@ -206,16 +225,18 @@ def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported
     ).all()
     values: dict[str, Any] = {}
     # The report first, by its key.
-    reports = [row for row in rows if row[0] != BATCH_XCOM]
-    for name, value in sorted(reports, key=lambda row: (row[0] != JOB_XCOM, row[0])):
-        values = {**(parse_report(value) if not name.startswith(SUBMITTED_PREFIX) else {}), **values}
+    reports = [row for row in rows if row[0] == JOB_XCOM or row[0].startswith(INTENT_PREFIX)]
+    for row in sorted(reports, key=lambda row: (row[0] != JOB_XCOM, row[0])):
+        values = {**parse_report(row[1]), **values}
     keys = [name for name, _ in rows]
-    return _Reported(
-        tuple(name.removeprefix(INTENT_PREFIX) for name in keys if name.startswith(INTENT_PREFIX)),
-        tuple(name.removeprefix(SUBMITTED_PREFIX) for name in keys if name.startswith(SUBMITTED_PREFIX)),
-        values,
-        is_batch=BATCH_XCOM in keys,
+    tags, job_ids, refunded, settled = (
+        [key.removeprefix(prefix) for key in keys if key.startswith(prefix)] for prefix in _PREFIXES
     )
+    known = [*job_ids, *(one.partition(".")[2] for one in settled)]
+    if values.get("charge") != Charge.REFUNDED.value:
+        known.append(values.get("id"))
+    unrefunded = dict.fromkeys(one for one in known if is_id(one) and one not in refunded)
+    return _Reported(tuple(tags), tuple(job_ids), tuple(unrefunded), values, is_batch=BATCH_XCOM in keys)
 
 
 def parse_report(text: Any) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from magic_hour_provider.api.models import is_id, library_url
 from magic_hour_provider.batch.records.content import ItemStep
 from magic_hour_provider.batch.records.owner import Owner
+from magic_hour_provider.ledger.places.directions import COMMAND
 from magic_hour_provider.ledger.record import Record
 from magic_hour_provider.plugin.media_tab.batch_sheet.items import SheetItem
 from magic_hour_provider.plugin.media_tab.charges import (
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 MAX_FILES = 100
 """Files of one item that are shown."""
-_BROKEN = "What is recorded of this item cannot be read. airflow magic-hour record with --item shows what there is."
+_BROKEN = f"What is recorded of this item cannot be read. {COMMAND} record with --item shows what there is."
 _OF_ANOTHER = "This item is of another DAG, which you may not read."
 _MESSAGES = {
     "unknown": "It is unknown whether a job was made: the response to its paid request was lost.",

@@ -31,9 +31,9 @@ def recovery_page(situation: Situation | None, task: TaskSnapshot | None, others
         names = ("name", "title", "written_at")
         lost = {name: job.get(name) for name in names} | {"tag": tag, "library_url": _LIBRARY}
         lost |= {"tool": situation.tool, "kind": situation.kind}
-    elif situation.job_id is not None:
+    elif (job_id := situation.job_id or next(iter(situation.reported_jobs), None)) is not None:
         names = ("library_url", "status", "credits")
-        current = {"id": situation.job_id} | {name: job.get(name) for name in names}
+        current = {"id": job_id} | {name: job.get(name) for name in names if job.get("id") == job_id}
     return page | {
         "possible": situation.refusal is None and bool(lost or current),
         "refusal": situation.refusal if lost or current else None,
