@@ -378,6 +378,7 @@ def test_only_its_own_task_may_pay(agents, ti):
         ({"tools": "ai-image-generator"}, "list"),
         ({"tools": ["ai-image-generater"]}, "ai-image-generator"),
         ({"output_path": ""}, "output_path"),
+        ({"output_path": "/data/{{ ti.try_number }}"}, "differs from attempt to attempt"),
         ({"max_credits": None}, "max_credits"),
         ({"max_credits": "5"}, "max_credits"),
     ],

@@ -23,7 +23,7 @@ from magic_hour_provider.inputs.fields import Input
 from magic_hour_provider.inputs.saved_items import SavedItems
 from magic_hour_provider.inputs.sources import check_inputs
 from magic_hour_provider.operators.arguments import check_conn_id, check_options, to_seconds
-from magic_hour_provider.storage.folders import clean_folder
+from magic_hour_provider.storage.folders import check_keeps_records, clean_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,7 @@ class PayingTask:
             get_tool(tool)
         if not self.output_path:
             raise InvalidInputError("output_path must be given: the agent's files and records are kept there.")
+        check_keeps_records(clean_folder(self.output_path))
         if self.max_credits is None:
             raise InvalidInputError("max_credits must be given: an agent decides by itself what it pays for.")
         check_options(vars(self))

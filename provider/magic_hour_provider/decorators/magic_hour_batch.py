@@ -94,6 +94,7 @@ class MagicHourBatchDecoratedOperator(FunctionTask, MagicHourBatchOperator):
         has_changes: bool = False,
         conn_id: str | None = None,
         waiting_since: float | None = None,
+        output_path: str | None = None,
         rows: str | None = None,
         kept_rows: str | None = None,
     ) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class MagicHourBatchDecoratedOperator(FunctionTask, MagicHourBatchOperator):
         self._context, self._kept = context, kept_rows or self._kept
         if given := rows or kept_rows:
             self.requests, self._has_rows = given, True
-        passage = started_at, stop_reason, is_stop_retryable, has_changes, conn_id, waiting_since
+        passage = started_at, stop_reason, is_stop_retryable, has_changes, conn_id, waiting_since, output_path
         return self._removing_rows(lambda: MagicHourBatchOperator.execute_complete(self, context, event, *passage))
 
     def batch_spec(self) -> BatchSpec:

@@ -37,7 +37,7 @@ from magic_hour_provider.ledger.record import (
 )
 from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file, refuses_taken_names
 from magic_hour_provider.storage.files import OBJECT_STORES, read_file, remove_file, replace_file
-from magic_hour_provider.storage.folders import check_absolute
+from magic_hour_provider.storage.folders import check_absolute, differs_by_attempt
 from magic_hour_provider.storage.listing import list_names
 from magic_hour_provider.storage.local import random_suffix
 from magic_hour_provider.storage.paths import open_path
@@ -49,15 +49,6 @@ log = logging.getLogger(__name__)
 
 _CLAIM = f"{KEY}.claim"
 HIDDEN_FOLDER = ".magic-hour-ledger"
-
-_TEMPLATES = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)", re.DOTALL)  # an open one too, so that it is linear
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_VARYING = re.compile(
-    r"\b(now|utcnow|today|time\.time|try_number|random|uuid\d?|start_date|queued_at|queued_dttm|pid|hostname"
-    r"|(ti|task_instance)\.id)\b"
-)
-# What a user has given, or the DAG's file says, is the same at each attempt, whatever its name.
-_STABLE = re.compile(r"\b(params|conf|var|dag|task)(\.\w+)+")
 
 
 def open_file_store(ti: Any, output_path: str, template: Any) -> FileStore | None:
@@ -71,7 +62,7 @@ def open_file_store(ti: Any, output_path: str, template: Any) -> FileStore | Non
     root = read_ledger_path()
     if not root and not output_path:
         return None
-    if not root and _varies(template):
+    if not root and differs_by_attempt(template):
         log.warning(
             "output_path is the template %r, which differs from attempt to attempt: the record of what this task pays "
             "for cannot be kept under it. Set [magic_hour] ledger_path.",
@@ -105,12 +96,6 @@ def read_ledger_path() -> str:
         )
     check_absolute(root, "[magic_hour] ledger_path")  # file://a/b is one
     return root.rstrip("/")
-
-
-def _varies(template: Any) -> bool:
-    """Whether a template renders to something else at each attempt, as far as its words tell."""
-    parts = _TEMPLATES.findall(template) if isinstance(template, str) else []
-    return any(_VARYING.search(_STABLE.sub("", _QUOTED.sub("", part))) for part in parts)
 
 
 def folder_name(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> str:

@@ -22,7 +22,7 @@ from magic_hour_provider.operators.arguments import (
     check_options,
     to_seconds,
 )
-from magic_hour_provider.storage.folders import clean_folder
+from magic_hour_provider.storage.folders import check_keeps_records, clean_folder
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -144,6 +144,7 @@ class MagicHourBatchOperator(BaseOperator):
         try:
             self.tool = get_tool(tool)
             check_options(vars(self))
+            check_keeps_records(self.output_path)
             _check_limits(vars(self))
             if not isinstance(request or {}, str):
                 check_body(self.tool, "request", request or {}, rendered=False)
@@ -196,6 +197,7 @@ class MagicHourBatchOperator(BaseOperator):
         has_changes: bool = False,
         conn_id: str | None = None,
         waiting_since: float | None = None,
+        output_path: str | None = None,
     ) -> dict[str, Any]:
         """Resume after the trigger's event: the worker reads the records and polls itself."""
         from magic_hour_provider import clock
@@ -204,7 +206,9 @@ class MagicHourBatchOperator(BaseOperator):
 
         started_at = clock.current().now() if started_at is None else started_at
         passage = Passage(started_at, stop_reason, is_stop_retryable, has_changes, waiting_since)
-        self.magic_hour_conn_id = conn_id or self.magic_hour_conn_id  # a template may give another one by now
+        # Templates may give others by now: another account, or a folder that has no records of what is paid for.
+        self.magic_hour_conn_id = conn_id or self.magic_hour_conn_id
+        self.output_path = output_path or self.output_path
         return self._finish(run_batch(self, context, passage))
 
     def batch_spec(self) -> BatchSpec:
@@ -286,7 +290,7 @@ class MagicHourBatchOperator(BaseOperator):
 
     def passage_kwargs(self, passage: Passage, spec: BatchSpec) -> dict[str, Any]:
         """Return what the next worker of this attempt is given."""
-        return {**passage.to_kwargs(), "conn_id": spec.conn_id}
+        return {**passage.to_kwargs(), "conn_id": spec.conn_id, "output_path": spec.output_path}
 
     def on_kill(self) -> None:
         """Send nothing more, and say what becomes of the jobs: they keep running, as there is no cancel API."""

@@ -10,6 +10,15 @@ from typing import Any
 
 from magic_hour_provider.api.errors import InvalidInputError
 
+_TEMPLATES = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)", re.DOTALL)  # an open one too, so that it is linear
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_VARYING = re.compile(
+    r"\b(now|utcnow|today|time\.time|try_number|random|uuid\d?|start_date|queued_at|queued_dttm|pid|hostname"
+    r"|(ti|task_instance)\.id)\b"
+)
+# What a user has given, or the DAG's file says, is the same at each attempt, whatever its name.
+_STABLE = re.compile(r"\b(params|conf|var|dag|task)(\.\w+)+")
+
 
 def check_absolute(folder: str, name: str = "output_path") -> None:
     """Refuse a folder that would lie below whatever folder the worker happens to run in.
@@ -55,3 +64,26 @@ def check_given_folder(folder: Any) -> None:
     folder = clean_folder(folder)
     if isinstance(folder, str):
         check_absolute(folder)
+
+
+def differs_by_attempt(folder: Any) -> bool:
+    """Whether a folder's template renders to something else at each attempt, as far as its words tell.
+
+    :param folder: as it was given, before it is rendered.
+    """
+    parts = _TEMPLATES.findall(folder) if isinstance(folder, str) else []
+    return any(_VARYING.search(_STABLE.sub("", _QUOTED.sub("", part))) for part in parts)
+
+
+def check_keeps_records(folder: Any) -> None:
+    """Refuse an ``output_path`` under which the records of items are not found again, while a DAG is parsed.
+
+    :param folder: as it was given, before it is rendered.
+    :raises InvalidInputError: its template differs from attempt to attempt.
+    """
+    if differs_by_attempt(folder):
+        raise InvalidInputError(
+            f"output_path is the template {folder[:200]!r}, which differs from attempt to attempt: what the items have "
+            "cost is recorded there, so that each attempt would pay for all of them again.",
+            next_step="Use what stays the same in all attempts, such as {{ run_id }}, {{ ds }} or a param.",
+        )
