@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from helpers.attempts import TaskInstance
 from magic_hour_provider.execution import attempt as attempts

@@ -7,8 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from helpers.attempts import TaskInstance
 from helpers.jobs import finished_job
@@ -197,12 +196,7 @@ def test_a_folder_that_cannot_be_opened_when_the_job_has_ended(airflow, path):
     """A sensor that finds it so, or the retry of a task whose folder has changed, fails in one sentence, for good."""
     _, job = finished_job(airflow.sim)
     sensor = MagicHourJobSensor(task_id="wait", job={"kind": "image", "id": job.id}, output_path=path)
-    # Before 3.2 Airflow looks for a file system only when it is used: there it is a storage that fails.
-    late = path.startswith("nosuch:") and not AIRFLOW_V_3_2_PLUS
-    error, words = (
-        (AirflowException, "file .*could not be") if late else (AirflowFailException, "files .*have no place")
-    )
-    with pytest.raises(error, match=rf"(?i){words}") as raised:
+    with pytest.raises(AirflowFailException, match=r"files .*have no place") as raised:
         airflow.attempt(sensor, TaskInstance("wait"))
     assert job.id in str(raised.value)
     assert airflow.creates() == 1
