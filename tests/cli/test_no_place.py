@@ -86,10 +86,12 @@ def test_a_record_that_is_not_where_it_should_be(task, run):
     assert task.creates() == 1
 
 
+@pytest.mark.parametrize("state", ["success", None, "failed"])
 @pytest.mark.parametrize("task", ["store"], indirect=True)
-def test_a_record_that_its_success_has_discarded(task, run, monkeypatch):
-    """With ``clear_on_success`` the next attempt pays for a new job, and that is said."""
+def test_a_record_that_its_success_has_discarded(task, run, monkeypatch, state):
+    """With ``clear_on_success`` the next attempt pays for a new job, and that is said: its result is what tells it."""
     made = task.attempt()
+    task.put(state)
     task.ti.store.delete(KEY)
     task.ti.store.delete(ATTEMPT)
     monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")

@@ -338,7 +338,7 @@ def job_error(
         return errors.JobCanceledError(
             f"{what} is gone: it was deleted, or the connection's key now belongs to another account.",
             charge=Charge.KEPT,
-            next_step="The task will not pay for another by itself. If the key is the cause, bring back the right one "
-            f"and resume the job, which pays nothing. {how_to_resume} If it is deleted, {renewal}.{see}",
+            next_step="The task will not pay for another by itself. If the key is the cause, bring back the right one: "
+            f"the job is there again, and is paid for. {how_to_resume} If it is deleted, {renewal}.{see}",
         )
     return errors.InvalidResponseError(f"{what} ended as {job.status!r}, which is not known.{see}")

@@ -135,7 +135,7 @@ def _begin(situation: Situation) -> str:
 def _has_discarded_record(situation: Situation) -> bool:
     """Whether the record went with the task's success, as a setting says."""
     with suppress(AirflowConfigException, ValueError):  # a setting that cannot be read, with which no task pays
-        return situation.state == "success" and conf.getboolean("state_store", "clear_on_success", fallback=False)
+        return situation.has_result and conf.getboolean("state_store", "clear_on_success", fallback=False)
     return False
 
 

@@ -73,8 +73,8 @@ class FunctionTask(DecoratedOperator):
             raise
         except Exception:
             self.log.error(
-                "The function %s failed, and nothing is sent after that. What was paid for before stays recorded, and "
-                "the next attempt resumes it.",
+                "The function %s failed, and nothing is sent after that. What was paid for before, the next "
+                "attempt resumes where it is recorded.",
                 self.function_name,
             )
             raise

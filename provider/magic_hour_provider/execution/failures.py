@@ -124,13 +124,18 @@ def judge_failure(
         # What was raised by a free request, or before any, says nothing of a job that was paid for before.
         error.charge = Charge.KEPT if is_paid else Charge.NONE
     if is_ephemeral and is_paid and record is not None:
-        # A retry would know nothing of the job and pay for another one; so what promises to resume it is not true.
         error.retryable = False
-        error.next_step = (
-            f"The task is not retried. {NOT_KEPT} {describe_download(record.job_id)} See {record.page or 'Magic Hour'}"
-        )
+        # A retry would know nothing of the job and pay for another one, so what promises to resume it is not true.
+        # Of a job that is canceled or gone nobody gets the files.
+        if not isinstance(error, errors.JobCanceledError) and NOT_KEPT not in (error.next_step or ""):
+            error.next_step = describe_unrecorded(record)
     if isinstance(error, errors.SubmissionUnknownError) and not error.created:
         error.retryable = may_learn_outcome
+
+
+def describe_unrecorded(record: Record) -> str:
+    """Say what a person does about a paid job that no other attempt will know of, as whole sentences."""
+    return f"The task is not retried. {NOT_KEPT} {describe_download(record.job_id)} See {record.page or 'Magic Hour'}"
 
 
 def describe_stop(record: Record | None, intent: Intent | None, *, is_ephemeral: bool) -> str | None:

@@ -9,6 +9,7 @@ from magic_hour_provider.api import errors
 from magic_hour_provider.api.client import MagicHourClient
 from magic_hour_provider.api.models import COMPLETE, GONE, Job
 from magic_hour_provider.api.responses import job_error
+from magic_hour_provider.execution.failures import describe_unrecorded
 from magic_hour_provider.execution.payment.limits import report_overcharge
 from magic_hour_provider.execution.payment.preflight import add_link_advice
 from magic_hour_provider.execution.report import Report, redact_values
@@ -79,8 +80,8 @@ class OutcomeHandler:
                 f"Magic Hour job {record.job_id} ({record.tool}) keeps running, but it could not be polled: "
                 f"{observation.message}",
                 charge=errors.Charge.KEPT,
-                next_step=f"{f'{observation.next_step} ' if observation.next_step else ''}When that is fixed, "
-                f"{self._how_to_resume(record)} See {record.page or 'Magic Hour'}",
+                next_step=f"{f'{observation.next_step} ' if observation.next_step else ''}"
+                f"{self._how_to_resume(record)}",
             )
         if job.status == GONE and (files := self._find_stored_files(record)):
             # Deleted at Magic Hour, as a pipeline may do when its files are stored: nothing is missing.
@@ -142,8 +143,10 @@ class OutcomeHandler:
         return find_stored_files(record.files, self._spec.output_path)
 
     def _how_to_resume(self, record: Record) -> str:
-        clear = "clear the task: it resumes this job and pays nothing."
+        if self._ledger.is_ephemeral:
+            return describe_unrecorded(record)
+        clear = "clear the task: it resumes this job"
         if self._spec.on_clear == "regenerate":
             # There a clear alone would pay.
-            return f"{self._ledger.directions.adopt(record.job_id or '')} It resumes this job and pays nothing."
-        return clear
+            clear = f"{self._ledger.directions.adopt(record.job_id or '')} It resumes this job"
+        return f"When that is fixed, {clear} and pays nothing. See {record.page or 'Magic Hour'}"

@@ -10,14 +10,18 @@ from typing import Any
 
 from magic_hour_provider.api.errors import InvalidInputError
 
-_TEMPLATES = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)", re.DOTALL)  # an open one too, so that it is linear
+# An open one too, so that it is linear; comments and raw text are rendered as they are.
+_PLAIN = re.compile(r"\{#.*?(?:#\}|\Z)|\{%-?\s*raw\b.*?(?:\bendraw\b|\Z)", re.DOTALL)
+_TEMPLATES = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)", re.DOTALL)
+_SUBSCRIPT = re.compile(r"\[\s?(['\"])(\w+)\1\s?\]|\|\s?attr\(\s?(['\"])(\w+)\3\s?\)")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VARYING = re.compile(
-    r"\b(now|utcnow|today|time\.time|try_number|random|uuid\d?|start_date|queued_at|queued_dttm|pid|hostname"
-    r"|(ti|task_instance)\.id)\b"
+    r"\b(now|utcnow|today|random|uuid\d?|\w*try_number|start_date|queued_at|queued_dttm|pid|hostname|clear_number"
+    r"|time\.(time|time_ns|strftime|localtime|gmtime|ctime|monotonic)|(ti|task_instance)\.(id|job_id))\b(?!\s?=[^=])"
 )
-# What a user has given, or the DAG's file says, is the same at each attempt, whatever its name.
-_STABLE = re.compile(r"\b(params|conf|var|dag|task)(\.\w+)+")
+# What a user has given, an earlier task has returned, or the DAG's file says, is the same at each attempt, whatever its
+# name. A call is passed over where nothing but text is given to it.
+_STABLE = re.compile(r"\b(?:(?:params|conf|var|dag|task)(?=\.)|xcom_pull\([^()]*\))(?:\.\w+(?:\([\s,]*\))?)*")
 
 
 def check_absolute(folder: str, name: str = "output_path") -> None:
@@ -71,8 +75,12 @@ def differs_by_attempt(folder: Any) -> bool:
 
     :param folder: as it was given, before it is rendered.
     """
-    parts = _TEMPLATES.findall(folder) if isinstance(folder, str) else []
-    return any(_VARYING.search(_STABLE.sub("", _QUOTED.sub("", part))) for part in parts)
+    parts = _TEMPLATES.findall(_PLAIN.sub("", folder)) if isinstance(folder, str) else []
+    return any(_VARYING.search(_STABLE.sub("", _QUOTED.sub("", _SUBSCRIPT.sub(_dotted, part)))) for part in parts)
+
+
+def _dotted(match: re.Match[str]) -> str:
+    return f".{match.group(2) or match.group(4)}"
 
 
 def check_keeps_records(folder: Any) -> None:

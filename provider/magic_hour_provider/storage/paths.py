@@ -37,9 +37,9 @@ _BLOCK = 2 * _CHUNK  # s3fs would read 50 MiB ahead
 # The stores whose connection was there: like their file systems, it is looked for once in a process.
 _CONNECTED: set[str] = set()
 _PACKAGES = {
-    "s3": "apache-airflow-providers-amazon and s3fs",
-    "gs": "apache-airflow-providers-google and gcsfs",
-    "abfs": "apache-airflow-providers-microsoft-azure and adlfs",
+    **dict.fromkeys(("s3", "s3a", "s3n"), "apache-airflow-providers-amazon and s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google and gcsfs"),
+    **dict.fromkeys(("abfs", "abfss", "adl"), "apache-airflow-providers-microsoft-azure and adlfs"),
 }
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # what no database takes either, where results are kept
 _LONG_NAME = 100  # characters; an output's name is ``<tool>-<id>-<number>.<extension>``

@@ -28,6 +28,7 @@ from magic_hour_provider.xcoms import (
     INTENT_PREFIX,
     JOB_XCOM,
     REFUNDED_PREFIX,
+    RETURN_XCOM,
     SETTLED_PREFIX,
     SUBMITTED_PREFIX,
 )
@@ -88,6 +89,7 @@ class Situation:
     :param is_known: whether there is a place here that could have the record; False: it cannot be known here whether
         anything is paid for.
     :param reported_jobs: that the task's XComs name, but for refunded ones.
+    :param has_result: whether the task has returned one, which a clear leaves until its next attempt begins.
     """
 
     key: TaskKey
@@ -106,6 +108,7 @@ class Situation:
     instruction_place: str | None = None
     is_known: bool = True
     reported_jobs: tuple[str, ...] = ()
+    has_result: bool = False
 
     @property
     def job_id(self) -> str | None:
@@ -122,6 +125,7 @@ class _Reported:
     :param unrefunded: of those, and of the one that it has reported last, all that were not refunded as far as it knew.
     :param values: of its report and its intents, the first one that knows a thing counts.
     :param is_batch: whether it has reported as a batch does.
+    :param has_result: whether it has returned one.
     """
 
     tags: tuple[str, ...] = ()
@@ -129,6 +133,7 @@ class _Reported:
     unrefunded: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     is_batch: bool = False
+    has_result: bool = False
 
 
 def load_situation(key: TaskKey) -> Situation:
@@ -168,6 +173,7 @@ def load_situation(key: TaskKey) -> Situation:
         instruction_place=places.describe_location(ADOPT) if len(places) else None,
         is_known=len(places) > 0,
         reported_jobs=reported.unrefunded,
+        has_result=reported.has_result,
     )
 
 
@@ -220,7 +226,7 @@ def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported
             XComModel.dag_run_id == dag_run_id,
             XComModel.task_id == key.task_id,
             XComModel.map_index == key.map_index,
-            or_(XComModel.key.in_((JOB_XCOM, BATCH_XCOM)), *prefixes),
+            or_(XComModel.key.in_((JOB_XCOM, BATCH_XCOM, RETURN_XCOM)), *prefixes),
         )
     ).all()
     values: dict[str, Any] = {}
@@ -236,7 +242,14 @@ def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported
     if values.get("charge") != Charge.REFUNDED.value:
         known.append(values.get("id"))
     unrefunded = dict.fromkeys(one for one in known if is_id(one) and one not in refunded)
-    return _Reported(tuple(tags), tuple(job_ids), tuple(unrefunded), values, is_batch=BATCH_XCOM in keys)
+    return _Reported(
+        tuple(tags),
+        tuple(job_ids),
+        tuple(unrefunded),
+        values,
+        is_batch=BATCH_XCOM in keys,
+        has_result=RETURN_XCOM in keys,
+    )
 
 
 def parse_report(text: Any) -> Mapping[str, Any]:

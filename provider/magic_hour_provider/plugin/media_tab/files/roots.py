@@ -142,8 +142,8 @@ def _parse_uri(uri: str) -> tuple[str, str, tuple[str, ...]] | None:
 def locate_file(uri: str, roots: tuple[MediaRoot, ...]) -> FileLocation:
     """Return where a file that a task has reported is stored. A local one is resolved on the disk, which may block.
 
-    Of roots that name one folder with several connections, as of several accounts, the URI's own is taken; without
-    one it is the first.
+    Of roots that name one folder with several connections, as of several accounts, the one with the URI's own is
+    taken, or the one without any where it has none; else the first.
 
     :param uri: from an XCom, so not trusted: it chooses among the roots, and is never connected with.
     :raises FileNotShownError: it is under no root.
