@@ -17,7 +17,7 @@ _SUBSCRIPT = re.compile(r"\[\s?(['\"])(\w+)\1\s?\]|\|\s?attr\(\s?(['\"])(\w+)\3\
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _VARYING = re.compile(
     r"\b(now|utcnow|today|random|uuid\d?|\w*try_number|start_date|queued_at|queued_dttm|pid|hostname|clear_number"
-    r"|time\.(time|time_ns|strftime|localtime|gmtime|ctime|monotonic)|(ti|task_instance)\.(id|job_id))\b(?!\s?=[^=])"
+    r"|time\.\w+|(ti|task_instance)\.(id|job_id))\b(?!\s?=[^=])"
 )
 # What a user has given, an earlier task has returned, or the DAG's file says, is the same at each attempt, whatever its
 # name. A call is passed over where nothing but text is given to it.
