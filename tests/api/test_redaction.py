@@ -80,6 +80,7 @@ PIECES = [
         "a link without scheme: s3.x/a.png?x=1&X-Amz-Signature=SECRET",
         "Authorization: Bearer SECRET",
         "{'authorization': 'Basic SECRET=='}",
+        "Authorization:  Basic  SECRET==",
         "(b'Authorization', b'Basic SECRET==')",
         r"{\"Authorization\": \"Basic SECRET==\"}",
         "authorization: Basic%20SECRET%3D",

@@ -90,6 +90,23 @@ def test_called_once_for_all_workers_of_an_attempt(batches, tmp_path):
     assert batches.creates() == 5
 
 
+def test_a_template_that_gives_another_folder_by_now(batches):
+    """The next worker of the attempt has the first one's folder, and so its records."""
+    first, ti = batches.folder, TaskInstance("campaign")
+
+    def make_rows() -> list[dict[str, Any]]:
+        return [{"sku": "a", "style": {"prompt": "waves"}}]
+
+    ti.next_attempt()
+    outcome: Any = batches.start(make(batches, make_rows, **LONG), ti)
+    assert isinstance(outcome, TaskDeferred)
+    while isinstance(outcome, TaskDeferred):
+        batches.folder = f"{first}-later"
+        outcome = batches.resume(make(batches, make_rows, **LONG), ti, outcome)
+    assert outcome["results"].startswith(f"{first}/")
+    assert batches.creates() == 1
+
+
 def test_rows_that_cannot_be_kept(batches, monkeypatch):
     """The function is called again to resume, and nothing is paid twice."""
     calls: list[int] = []

@@ -26,11 +26,9 @@ _ENCODED_QUERY = re.compile(r"(?i)%(?:25){0,4}(?:3F|23)")
 _PARAMETER = r"x-(?:amz|goog|oss|ms)-[\w-]{1,64}|(?:[a-z]{1,16}_)?token|signature|sig"
 _SECRETS = (
     (re.compile(r"(?i)\bbearer\s++[\w.~+/=-]++"), "Bearer ***"),
-    (re.compile(r"(?i)\b(authorization\W{1,8}(?:b\W)?basic)(?:\s|%20)[\w.~+/=%-]++"), r"\1 ***"),
-    (
-        re.compile(r"(?i)\b((?:account|sharedaccess)_?key(?:=|%3d)[\"']?)[^\s;&\"']++"),
-        r"\1***",
-    ),  # of Azure's connection strings
+    (re.compile(r"(?i)\b(authorization\W{1,8}(?:b\W)?basic)(?:\s|%20){1,8}[\w.~+/=%-]++"), r"\1 ***"),
+    # Of Azure's connection strings.
+    (re.compile(r"(?i)\b((?:account|sharedaccess)_?key(?:=|%3d)[\"']?)[^\s;&\"']++"), r"\1***"),
     (re.compile(r"mhk_\w++"), "mhk_***"),
     (re.compile(r"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,31}://[^\s/@:]{0,256}):[^\s/@]{1,1024}@"), r"\1:***@"),
     # Also of a link without its beginning that JSON or another link has escaped.

@@ -119,16 +119,16 @@ def judge_failure(
     :param is_ephemeral: whether nothing will know of that job after this attempt.
     :param may_learn_outcome: whether the next attempt may know, or need not know, how an unknown submission ended.
     """
-    is_paid = record is not None and not isinstance(error, errors.JobFailedError)
+    paid = None if isinstance(error, errors.JobFailedError) else record
     if error.charge in (None, Charge.NONE):
         # What was raised by a free request, or before any, says nothing of a job that was paid for before.
-        error.charge = Charge.KEPT if is_paid else Charge.NONE
-    if is_ephemeral and is_paid and record is not None:
+        error.charge = Charge.NONE if paid is None else Charge.KEPT
+    if is_ephemeral and paid is not None:
         error.retryable = False
         # A retry would know nothing of the job and pay for another one, so what promises to resume it is not true.
         # Of a job that is canceled or gone nobody gets the files.
         if not isinstance(error, errors.JobCanceledError) and NOT_KEPT not in (error.next_step or ""):
-            error.next_step = describe_unrecorded(record)
+            error.next_step = describe_unrecorded(paid)
     if isinstance(error, errors.SubmissionUnknownError) and not error.created:
         error.retryable = may_learn_outcome
 

@@ -70,7 +70,8 @@ def unknown_submission_error(
     return SubmissionUnknownError(
         message,
         next_step=f"{then} Look for the job at https://magichour.ai/my-library (tag #{record.tag}): {found} "
-        f"{way.choose()}" + ("" if resubmits else " Or set on_unknown_submission='resubmit', which may pay twice."),
+        f"{way.choose()}"
+        + ("" if resubmits or not way.is_kept else " Or set on_unknown_submission='resubmit', which may pay twice."),
         **more,
     )
 
