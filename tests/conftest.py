@@ -21,10 +21,12 @@ for _name in list(os.environ):
         del os.environ[_name]
 
 from helpers import clouds, database, durability, s3, waiting  # noqa: E402
+from helpers.simulator import render_small  # noqa: E402
 
 s3.keep_on_loopback()
 durability.keep_in_memory()
 waiting.give_httpx_time()
+render_small()
 
 import pytest  # noqa: E402
 

@@ -13,11 +13,19 @@ import httpx
 import pytest
 from PIL import Image
 
+from helpers.simulator import LONG_SIDE
 from magic_hour_provider.simulator import Simulator
+from magic_hour_provider.simulator.jobs import dimensions
 
 Create = Callable[..., str]
 Poll = Callable[..., dict[str, Any]]
 Upload = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def _sizes_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures are as large as users get them."""
+    monkeypatch.setattr(dimensions, "LONG_SIDE", LONG_SIDE)
 
 
 def _png(colour: str, size: tuple[int, int] = (320, 180)) -> bytes:

@@ -9,7 +9,7 @@ from magic_hour_provider.api.catalog import Tool
 from magic_hour_provider.simulator.errors import ApiError
 from magic_hour_provider.simulator.jobs.facts import main_text, text_at, values_at
 
-_LONG_SIDE = 640
+LONG_SIDE = 640
 _LONGEST_CLIP_S = 24 * 3600
 _DEFAULT_CLIP_S = 3.0
 _CLIP_S = (1.0, 10.0)
@@ -76,4 +76,4 @@ def size_for_ratio(ratio: float) -> tuple[int, int]:
     """Return width and height in pixels for a ratio of width to height. Both are even, as H.264 needs."""
     ratio = min(max(ratio, 0.4), 2.5)
     width, height = (1.0, 1 / ratio) if ratio >= 1 else (ratio, 1.0)
-    return round(_LONG_SIDE * width / 2) * 2, round(_LONG_SIDE * height / 2) * 2
+    return round(LONG_SIDE * width / 2) * 2, round(LONG_SIDE * height / 2) * 2
