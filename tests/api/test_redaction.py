@@ -43,6 +43,7 @@ PIECES = [
         "?",
         "?sig=",
         "&token=",
+        "&a_key",
         "%3F",
         "%25",
         "data:",
@@ -128,6 +129,30 @@ def test_link_secrets_are_found_in_any_shape():
     nested: list = []
     nested.append(nested)
     assert find_link_secrets(nested) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X-Amz-Signature", "Authorization", "tempauth", "authkey", "sas", "accessToken", "idToken", "SecurityToken"),
+        *("auth_key", "X-Auth-Key", "sign", "wsSecret", "access_key", "pwd", "urlsig", "key", "subscription-key"),
+        *("md5", "hash", "code", "ticket", "session", "storageKey"),
+    ],
+)
+def test_any_service_may_have_signed_a_link(name):
+    """What opens a link of Backblaze, OneDrive, Alibaba or a server of one's own is found by its name."""
+    secret = "SECRET0123456789abcdef"
+    for link in (f"https://a.example/x.png?{name}={secret}", f"https://a.example/x.png?n=1&{name}={secret}&e=2"):
+        assert find_link_secrets(link) == [secret]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["design=minimalistic", "key=folder/of/pictures/cat.png", "code=DE", "texas=a-long-way-away", "monkey=business"],
+)
+def test_what_opens_no_link_is_shown(query):
+    """A parameter that only ends like one that opens a link, a path and a short word stay readable."""
+    assert find_link_secrets(f"https://a.example/x.png?{query}&v=1") == []
 
 
 def test_a_text_is_cut():

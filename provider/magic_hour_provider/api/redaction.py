@@ -70,10 +70,15 @@ def _without_encoded_query(match: re.Match[str]) -> str:
     return match.group(0) if query is None else f"{match.group(0)[: query.start()]}?***"
 
 
-# Names of what opens a link: S3, CloudFront, Google, Azure, Alibaba, Akamai, Dropbox and their kind.
+# Names of what opens a link of S3, CloudFront, Google, Azure, Alibaba, Akamai, Dropbox, Backblaze and their kind.
 _OPENING_NAME = (
-    r"(?:[a-z0-9]{1,32}[_-]){0,4}(?:token|signature|secret|password|passwd|sig|hmac|jwt|auth|apikey|api[_-]key|hdnts|hdnea"
+    r"(?=[a-z0-9_-]{2,128}+[=%])"  # before what is dearer to search
+    # With any beginning: accessToken, tempauth, X-Amz-Security-Token.
+    r"(?:[a-z0-9_-]{0,64}(?:token|signature|secret|password|passwd|hmac|jwt|auth|authorization|urlsig)"
+    r"|(?:[a-z0-9]{1,32}[_-]){0,4}(?:sig|sign|sas|pwd|pass|bearer|api[_-]?key|auth[_-]?key|access[_-]?key|hdnts|hdnea"
     r"|rlkey|policy(?=[=%][^\s&]{40}))"
+    # These name much else too: a short value, or one with folders in it, opens nothing.
+    r"|[a-z0-9_-]{0,64}(?:key|hash|md5|session|ticket|code)(?=[=%][^\s&#\x22'<>\\%/]{16}))"
 )
 # Its value ends where the next parameter begins, in a link that is itself a parameter too.
 _OPENING_VALUE = r"((?:[^\s&#\x22'<>\\%]|%(?!(?:25){0,4}26)){5,8192})"
