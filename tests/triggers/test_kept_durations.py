@@ -284,6 +284,26 @@ def test_a_storage_that_fails_is_left_alone_for_an_hour(virtual, storage, caplog
     assert sum(json.loads(storage.cat_file(file))["counts"]) == 61
 
 
+def test_a_file_that_always_fails_holds_no_other_up(virtual, folder):
+    """After the hour in which nothing is tried, the others come first: theirs are read and written."""
+    live(teach(virtual, jobs=1))
+    (lip_sync,) = folder.iterdir()
+    lip_sync.unlink()
+    lip_sync.mkdir()
+
+    async def main():
+        await teach(virtual, jobs=1)
+        await asyncio.sleep(3600)
+        await wait_for(virtual, ["a1"], 300.0, tool="image-to-video")
+        await asyncio.sleep(3600 + WRITE_S)
+        await wait_for(virtual, ["a2"], 300.0, tool="image-to-video")
+        await asyncio.sleep(3600 + WRITE_S)
+
+    live(main())
+    (other,) = (one for one in folder.iterdir() if one != lip_sync)
+    assert sum(json.loads(other.read_text())["counts"]) == 2
+
+
 def test_two_triggerers_share_a_file(virtual, folder):
     """The last one to write wins, and no one writes without what was there when it began."""
     live(teach(virtual, jobs=30))

@@ -7,7 +7,7 @@ is there, and for ever where the storage never answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import Context
 from weakref import WeakKeyDictionary
 
@@ -25,7 +25,7 @@ from magic_hour_provider.triggers.learned.single_thread import OccupiedError, ca
 _WRITE_AFTER_S = 300.0
 """Seconds from a job that counts to the write, so that each file is written at most so often."""
 _LEFT_ALONE_S = 3600.0
-"""Seconds for which a storage that failed is not tried again."""
+"""Seconds for which a file that failed is not tried again; all of them, where a second one fails meanwhile."""
 _READ_AGAIN_S = 60.0
 """Seconds until a connection is read again that could not be read."""
 
@@ -45,6 +45,7 @@ class KeptDurations(Durations):
         self.file: DurationsFile | None = None
         """None: it is not read yet."""
         self.retry_at = float("-inf")
+        """Until when its file is neither read nor written."""
         self.has_changed = False
 
     def is_to_be_read(self, now: float) -> bool:
@@ -67,7 +68,7 @@ class DurationsTable:
         self.histograms: dict[tuple[str, str, str], Durations] = {}
         self._task: asyncio.Task[None] | None = None
         self._has_timer = self._writes = False
-        self._left_alone_until = float("-inf")
+        self._suspected_until = self._left_alone_until = float("-inf")
 
     def find(self, conn_id: str, tool: str, kind: str, polling: str | None) -> Durations:
         """Return what this event loop has seen of such jobs: of one connection, as the speed of accounts differs.
@@ -109,30 +110,35 @@ class DurationsTable:
     async def _work(self) -> None:
         """Read what is not read yet and, if it is time, write what has changed: one file after another."""
         try:
-            while True:
-                if (unread := self._next_unread()) is not None:
-                    await self._read(unread)
-                elif self._writes and (changed := self._next_changed()) is not None:
-                    await self._write(*changed)
-                else:
-                    break
-        except NotKeptError:
-            self._left_alone_until = clock.current().monotonic() + _LEFT_ALONE_S
+            while (found := self._next()) is not None:
+                one, file = found
+                try:
+                    await (self._read(one) if file is None else self._write(one, file))
+                except NotKeptError:
+                    self._leave_alone(one)
         except OccupiedError:
             pass  # another event loop of this process; the next wait, or the next write, tries again
         finally:
             self._task, self._writes = None, False
 
-    def _kept(self) -> Iterator[KeptDurations]:
-        return (one for one in self.histograms.values() if isinstance(one, KeptDurations))
-
-    def _next_unread(self) -> KeptDurations | None:
+    def _next(self) -> tuple[KeptDurations, DurationsFile | None] | None:
+        """Return a histogram that is to be read, and no file, or one that is to be written, and its file."""
         now = clock.current().monotonic()
-        return next((one for one in self._kept() if one.is_to_be_read(now)), None)
-
-    def _next_changed(self) -> tuple[KeptDurations, DurationsFile] | None:
-        changed = ((one, one.file) for one in self._kept() if one.has_changed)
+        if now < self._left_alone_until:
+            return None
+        kept = [one for one in self.histograms.values() if isinstance(one, KeptDurations) and now >= one.retry_at]
+        for one in kept:
+            if one.file is None:
+                return one, None
+        changed = ((one, one.file) for one in kept if one.has_changed and self._writes)
         return next(((one, file) for one, file in changed if file is not None and file.is_ours), None)
+
+    def _leave_alone(self, one: KeptDurations) -> None:
+        now = clock.current().monotonic()
+        one.retry_at = now + _LEFT_ALONE_S
+        if now < self._suspected_until:
+            self._left_alone_until = one.retry_at
+        self._suspected_until = one.retry_at
 
     @staticmethod
     async def _read(one: KeptDurations) -> None:
