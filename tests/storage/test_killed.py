@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from helpers import batch_process, job_process
 from helpers.batches import results
@@ -23,6 +26,11 @@ from magic_hour_provider.simulator import Simulator
 from magic_hour_provider.simulator.rendering.render import Renderer
 
 FILES = job_process.IMAGES
+# CPython #111049: garbage that holds a part of an upload, as this gcsfs leaves it, ends the process before 3.12.2.
+CRASHES = pytest.mark.skipif(
+    (3, 12) <= sys.version_info < (3, 12, 2) and Version(version("gcsfs")) >= Version("2026.10"),
+    reason="Python 3.12.0 and 3.12.1 crash with gcsfs of October 2026",
+)
 Start = Callable[..., ModuleProcess]
 
 
@@ -99,7 +107,7 @@ def assert_whole(
 
 
 @pytest.mark.parametrize(
-    "cloud", [pytest.param(one, marks=[] if one == "gs" else pytest.mark.long) for one in CLOUDS], indirect=True
+    "cloud", [pytest.param(one, marks=CRASHES if one == "gs" else pytest.mark.long) for one in CLOUDS], indirect=True
 )
 def test_a_worker_of_one_task(sim: Simulator, cloud: Place, start: Start, tmp_path: Path):
     """Its record is in the cloud as well: the next attempt pays nothing, and fetches the one file that is missing."""
@@ -113,7 +121,9 @@ def test_a_worker_of_one_task(sim: Simulator, cloud: Place, start: Start, tmp_pa
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("cloud", CLOUDS, indirect=True)
+@pytest.mark.parametrize(
+    "cloud", [pytest.param(one, marks=CRASHES if one == "gs" else ()) for one in CLOUDS], indirect=True
+)
 def test_a_worker_of_a_batch(sim: Simulator, cloud: Place, start: Start, tmp_path: Path):
     """The next attempt finds what each item has come to, pays nothing, and delivers the one that is missing."""
     (tmp_path / "go").touch()
