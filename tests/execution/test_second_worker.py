@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +57,27 @@ class OwnHook(MagicHourOperator):
 
     def post_execute(self, context: Any, result: Any = None) -> None:
         """Do more."""
+
+
+class WrappedEnd(MagicHourOperator):
+    """A user's own class, whose step bears the names of ours."""
+
+    @functools.wraps(MagicHourOperator.execute_complete)
+    def execute_complete(self, *args: Any, **kwargs: Any) -> Any:
+        """Do more."""
+        return super().execute_complete(*args, **kwargs)
+
+
+class WrappedMixin:
+    """A user's own step beside the operator."""
+
+    @functools.wraps(MagicHourOperator.post_execute)
+    def post_execute(self, context: Any, result: Any = None) -> None:
+        """Do more."""
+
+
+class MixedIn(WrappedMixin, MagicHourOperator):
+    """A user's own class, which has that step."""
 
 
 class Link(BaseOperatorLink):
@@ -117,13 +139,51 @@ def test_files(triggerer, airflow):
 
 @pytest.mark.parametrize(
     ("of", "is_ended"),
-    [(MagicHourOperator, True), (Own, True), (OwnEnd, False), (OwnHook, False), (LinkedOperator, False)],
+    [
+        (MagicHourOperator, True),
+        (Own, True),
+        (OwnEnd, False),
+        (OwnHook, False),
+        (WrappedEnd, False),
+        (MixedIn, False),
+        (LinkedOperator, False),
+    ],
 )
 def test_a_class_of_ones_own(triggerer, of, is_ended):
     """Only a class whose steps at the end are ours, as no other runs in the triggerer."""
     with DAG("teaser", schedule=None):
         operator = of(task_id="make", tool="text-to-video", request=VIDEO, output_path="")
     assert ends_itself(triggerer, operator) is is_ended
+
+
+@pytest.mark.parametrize("name", ["execute", "execute_complete", "resume_execution", "pre_execute", "post_execute"])
+@pytest.mark.parametrize("of", ["task", "class"])
+def test_a_step_that_was_set(triggerer, monkeypatch, name, of):
+    """On the task, as a cluster policy may do, or on our class: a worker runs it."""
+    operator = triggerer.operator()
+    real = getattr(MagicHourOperator if of == "class" else operator, name)
+
+    def own(*args: Any, **kwargs: Any) -> Any:
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(MagicHourOperator if of == "class" else operator, name, own)
+    assert not ends_itself(triggerer, operator)
+
+
+def test_a_step_that_was_set_runs(triggerer):
+    """The worker that ends the task runs it, once."""
+    operator, seen = triggerer.operator(), []
+    real = operator.execute_complete
+
+    @functools.wraps(real)
+    def own(*args: Any, **kwargs: Any) -> Any:
+        seen.append(kwargs)
+        return real(*args, **kwargs)
+
+    operator.execute_complete = own
+    assert triggerer.attempt(operator) == "worker"
+    assert len(seen) == 1
+    assert triggerer.airflow.creates() == 1
 
 
 @pytest.mark.parametrize("is_decorated", [False, True])

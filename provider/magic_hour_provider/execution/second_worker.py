@@ -70,12 +70,20 @@ def _does_more(task: BaseOperator) -> bool:
     return (
         bool(task.outlets)
         or any(getattr(task, name, None) for name in _CALLBACKS)
-        or any(not getattr(type(task), name).__module__.startswith(_OURS) for name in _METHODS)
+        or any(name in vars(task) or not _is_ours(type(task), name) for name in _METHODS)
         or any(type(link) is not MagicHourLink for link in task.operator_extra_links)
         or not task.do_xcom_push
         or getattr(task, "returns_dag_result", False)
         or getattr(task, "overwrite_rtif_after_execution", False)
     )
+
+
+def _is_ours(of: type, name: str) -> bool:
+    """Whether a method of a class is ours or Airflow's: the class that defines it, and the function, which may be
+    another one by now. Of the function alone it cannot be told, as ``functools.wraps`` gives it another's module.
+    """
+    owner = next(one for one in of.__mro__ if name in vars(one))
+    return all(one.__module__.startswith(_OURS) for one in (owner, getattr(of, name)))
 
 
 def _is_watched(task: BaseOperator, context: Mapping[str, Any]) -> bool:
