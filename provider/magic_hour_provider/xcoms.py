@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 JOB_XCOM = "magic_hour_job"
@@ -61,6 +63,20 @@ def settled_xcom(job_id: str, charged: int) -> str:
     :param charged: what the job was charged, in credits: Airflow names only keys to the next attempt.
     """
     return f"{SETTLED_PREFIX}{charged}.{job_id}"
+
+
+def read_settled(keys: Iterable[Any]) -> dict[str, int]:
+    """Return what each job was charged, in credits, by its id, of those that :func:`settled_xcom` names.
+
+    :param keys: of the task's XComs, others among them.
+    """
+    charges: dict[str, int] = {}
+    for key in keys:
+        if isinstance(key, str) and key.startswith(SETTLED_PREFIX):
+            charged, _, job_id = key.removeprefix(SETTLED_PREFIX).partition(".")
+            with suppress(ValueError):  # another version's
+                charges[job_id] = int(charged)
+    return charges
 
 
 def forward_xcom(digest: str) -> str:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from airflow.models.log import Log
 from airflow.utils.session import create_session
 
+from helpers.ending import Triggerer
 from helpers.recovery import DAG_ID, RUN_ID, both_places
 from magic_hour_provider.ledger.record import ADOPT, REGENERATE
 
@@ -83,6 +84,24 @@ def test_a_delivered_job(task, run):
     assert "record_state | delivered" in text
     assert task.record.job_id in text
     assert events() == []
+    assert task.creates() == 1
+
+
+@both_places
+def test_a_job_whose_trigger_has_ended_the_task(task, run, monkeypatch):
+    """It is finished, and its price is the one in the end, though the record is that of before: one create."""
+    triggerer = Triggerer(task.airflow, monkeypatch)
+    triggerer.ti = task.ti
+    price = triggerer.settle_at_less(triggerer.operator())
+    task.put("success")
+    assert (task.record.state, task.record.credits_charged) == ("submitted", price + 20)
+    found = record_of(run)
+    job_id = task.record.job_id
+    assert (found["recorded"], found["record_state"]) == (f"job {job_id}: finished", "delivered")
+    assert found["credits_charged"] == price
+    assert found["next_attempt"].startswith(f"It returns the result of job {job_id} and pays nothing")
+    done = run("regenerate", *TASK, answers="n\n")
+    assert f"The last one cost {price} credits." in done.text
     assert task.creates() == 1
 
 

@@ -82,6 +82,14 @@ class Triggerer:
         self._push_result(operator, outcome)
         return "worker"
 
+    def settle_at_less(self, operator: Any) -> int:
+        """Run an attempt whose trigger ends it, and whose job is charged less in the end; return that charge."""
+        deferred = self.defer(operator)
+        job = list(self.airflow.sim._service._jobs.values())[-1]
+        job.final_price = job.price - 20
+        assert self.finish(operator, deferred) == "trigger"
+        return int(job.final_price)
+
     def attempt(self, operator: Any) -> str:
         """Run an attempt to its end; return what ended it: ``trigger`` or ``worker``."""
         self.ti.next_attempt()

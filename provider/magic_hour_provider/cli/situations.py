@@ -67,7 +67,7 @@ def describe_paid(situation: Situation) -> str:
         return f"the paid request #{record.tag}, whose response is not known"
     words = {
         "submitted": "paid for",
-        "delivered": "finished, and its files are stored",
+        "delivered": "finished, and its files are stored" if record.files else "finished",
         "failed": "failed and refunded",
         "ended": "ended for good",
     }

@@ -195,10 +195,7 @@ class Ledger:
         job_ids = [job_id for job_id in self._earlier.job_ids if job_id not in past]
         # The intent's own key goes as soon as its job has one.
         if record.state != "intent" or len(job_ids) != 1 or (tags and record.tag not in tags):
-            charged = self._earlier.settled.get(record.job_id or "")
-            if record.state == "submitted" and charged is not None:
-                # Its trigger has ended the task, and could not say so here.
-                record = replace(record, state="delivered", credits_charged=charged)
+            record = record.settle(self._earlier.settled)
             if self._in_airflow or not self.trail.is_of_deleted_run():
                 self._places.bring_up_to_date(record)
             return record

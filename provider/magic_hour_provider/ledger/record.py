@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from magic_hour_provider.api.errors import Charge, InvalidInputError, MagicHourError
@@ -167,6 +167,17 @@ class Record:
     def count_run_credits(self) -> RunCredits:
         """Return what the task instance has paid in its run, this job and those of the history together."""
         return sum(map(_count_credits, self.history), _count_credits(self.to_json()))
+
+    def settle(self, charges: Mapping[str, int]) -> Record:
+        """Return the record with what is known of its job since it was written.
+
+        :param charges: what jobs were charged, in credits, by their ids: their triggers have ended their tasks as they
+            were complete and nothing was to be stored, and could not say so here.
+        """
+        charged = charges.get(self.job_id or "")
+        if self.state != "submitted" or charged is None:
+            return self
+        return replace(self, state="delivered", credits_charged=charged)
 
     def is_of_same_job(self, other: Record) -> bool:
         """Whether both are of one job, or one is the intent of the other."""

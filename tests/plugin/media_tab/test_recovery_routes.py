@@ -15,6 +15,7 @@ from airflow.utils.session import create_session
 
 from helpers.airflow_rows import put_run, token
 from helpers.attempts import TaskInstance
+from helpers.ending import Triggerer
 from helpers.recovery import DAG_ID, REQUEST, RUN_ID, Recovered, hide_places
 from helpers.samples import KEY
 from magic_hour_provider.api.client import MagicHourClient
@@ -124,6 +125,17 @@ def test_what_is_shown_of_a_job(form):
     assert form.post().status_code == 200
     assert form.task.attempt()["id"] != made["id"]
     assert form.task.creates() == 2
+
+
+def test_the_price_of_a_job_whose_trigger_has_ended_the_task(form, monkeypatch):
+    """It is the one in the end, though the record is that of before: one create."""
+    triggerer = Triggerer(form.task.airflow, monkeypatch)
+    triggerer.ti = form.task.ti
+    price = triggerer.settle_at_less(triggerer.operator())
+    form.task.put("success")
+    offer = form.offer()
+    assert (offer["price"], offer["job"]["credits"], offer["job"]["status"]) == (price, price, "complete")
+    assert form.task.creates() == 1
 
 
 def test_nothing_to_recover(form):

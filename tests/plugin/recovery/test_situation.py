@@ -25,6 +25,7 @@ from magic_hour_provider.plugin.recovery.instruct import give_instruction
 from magic_hour_provider.plugin.recovery.situation import TaskKey, load_situation
 from magic_hour_provider.plugin.recovery.time_limit import BusyError, TimeLimit
 from magic_hour_provider.sensors.job import MagicHourJobSensor
+from magic_hour_provider.xcoms import settled_xcom
 
 PICTURE = {"image_count": 1, "style": {"prompt": "a lighthouse"}}
 
@@ -48,6 +49,28 @@ def test_a_job(task):
     made = task.attempt()
     found = load_situation(task.key)
     assert (found.is_lost, found.refusal, found.job_id, found.replaces) == (False, None, made["id"], made["id"])
+
+
+@both_places
+@pytest.mark.parametrize(
+    ("state", "is_own", "expected"),
+    [
+        ("submitted", True, ("delivered", 1)),
+        ("submitted", False, ("submitted", 10)),
+        ("failed", True, ("failed", 10)),
+    ],
+)
+def test_a_job_whose_trigger_has_ended_the_task(task, state, is_own, expected):
+    """Its own key completes a record of a job that is not known to have ended; an older job's does not. One create."""
+    made = task.attempt()
+    task.ti.store.set(KEY, task.record.to_json() | {"state": state, "credits_charged": 10})
+    task.ti.xcoms[settled_xcom(made["id"] if is_own else "older123", 1)] = {"tool": made["tool"]}
+    task.put("success")
+    found = load_situation(task.key)
+    assert (found.record.state, found.record.credits_charged) == expected
+    assert (found.job_id, found.replaces) == (made["id"], made["id"])
+    assert task.record.state == state
+    assert task.creates() == 1
 
 
 @both_places

@@ -163,12 +163,9 @@ def test_a_webhook_in_the_moment_of_the_end(airflow, triggerer, counted, monkeyp
 def test_a_new_job_after_one_that_settled_at_less(airflow, triggerer):
     """What the run has paid counts the first job as it was settled, not as it was charged at first."""
     operator = triggerer.operator(on_clear="regenerate")
-    deferred = triggerer.defer(operator)
-    (job,) = airflow.sim._service._jobs.values()
-    job.final_price = job.price - 20
-    assert triggerer.finish(operator, deferred) == "trigger"
+    price = triggerer.settle_at_less(operator)
     first = triggerer.ti.xcoms["magic_hour_job"]["run_credits"]["paid"]
-    assert first == job.final_price == triggerer.ti.xcoms["return_value"]["credits_charged"]
+    assert first == price == triggerer.ti.xcoms["return_value"]["credits_charged"]
     triggerer.ti.clear()
     assert triggerer.attempt(operator) == "trigger"
     second = triggerer.ti.xcoms["return_value"]["credits_charged"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,9 +10,9 @@ from magic_hour_provider.xcoms import (
     INTENT_PREFIX,
     REFUNDED_PREFIX,
     RETURN_XCOM,
-    SETTLED_PREFIX,
     SUBMITTED_PREFIX,
     UNPAID_XCOM,
+    read_settled,
 )
 
 ATTEMPT = "magic_hour.attempt"
@@ -114,16 +113,9 @@ class EarlierXComs:
             is_known=True,
             knew_unpaid=UNPAID_XCOM in keys or bool(refunded),
             has_succeeded=RETURN_XCOM in keys,
-            settled=dict(_read_settled(keys)),
+            settled=read_settled(keys),
         )
 
 
 def _suffixes(keys: Any, prefix: str) -> Iterator[str]:
     return (key.removeprefix(prefix) for key in keys if isinstance(key, str) and key.startswith(prefix))
-
-
-def _read_settled(keys: Any) -> Iterator[tuple[str, int]]:
-    for suffix in _suffixes(keys, SETTLED_PREFIX):
-        charged, _, job_id = suffix.partition(".")
-        with suppress(ValueError):  # another version's
-            yield job_id, int(charged)

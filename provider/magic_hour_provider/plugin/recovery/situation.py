@@ -31,6 +31,7 @@ from magic_hour_provider.xcoms import (
     RETURN_XCOM,
     SETTLED_PREFIX,
     SUBMITTED_PREFIX,
+    read_settled,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ _REFUSED_STATES = {
     "removed": "The task is not in the DAG any more.",
 }
 _ABOUT_TO_RUN = "The task is about to run (its state is {}). Wait until it has ended, and try again."
-_PREFIXES = (INTENT_PREFIX, SUBMITTED_PREFIX, REFUNDED_PREFIX, SETTLED_PREFIX)
+_PREFIXES = (INTENT_PREFIX, SUBMITTED_PREFIX, REFUNDED_PREFIX)
 MAX_REPORT = 64 * 1024
 """Characters of an XCom that is read."""
 
@@ -76,7 +77,8 @@ class Situation:
 
     :param ti_id: Airflow's id of the task instance, which each clear and each retry replaces.
     :param state: in Airflow's words; None where it is not scheduled yet.
-    :param record: of the place that knows most; None: none has one, which says nothing where :attr:`is_known` is False.
+    :param record: of the place that knows most, with what a trigger's end has added; None: none has one, which says
+        nothing where :attr:`is_known` is False.
     :param replaces: the name of the record, which an instruction given now replaces.
     :param tool: slug; None: not known.
     :param kind: of its jobs; None: not known.
@@ -124,6 +126,7 @@ class _Reported:
     :param job_ids: of jobs that it had.
     :param unrefunded: of those, and of the one that it has reported last, all that were not refunded as far as it knew.
     :param values: of its report and its intents, the first one that knows a thing counts.
+    :param settled: what jobs were charged in the end, by their ids, where their triggers have ended the task.
     :param is_batch: whether it has reported as a batch does.
     :param has_result: whether it has returned one.
     """
@@ -132,6 +135,7 @@ class _Reported:
     job_ids: tuple[str, ...] = ()
     unrefunded: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    settled: Mapping[str, int] = field(default_factory=dict)
     is_batch: bool = False
     has_result: bool = False
 
@@ -155,6 +159,7 @@ def load_situation(key: TaskKey) -> Situation:
             )
         places = open_places(session, row.dag_run_id, key)
         record = read_record(places)
+    record = record.settle(reported.settled) if record is not None else None
     tool, kind = _find_tool(record, task, reported)
     return Situation(
         key,
@@ -220,7 +225,7 @@ def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported
     from magic_hour_provider.plugin.airflow_internals import XComModel
 
     text = cast(XComModel.value, Text)
-    prefixes = [XComModel.key.startswith(prefix, autoescape=True) for prefix in _PREFIXES]
+    prefixes = [XComModel.key.startswith(prefix, autoescape=True) for prefix in (*_PREFIXES, SETTLED_PREFIX)]
     rows = session.execute(
         select(XComModel.key, case((func.length(text) <= MAX_REPORT, text))).where(
             XComModel.dag_run_id == dag_run_id,
@@ -235,10 +240,11 @@ def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported
     for row in sorted(reports, key=lambda row: (row[0] != JOB_XCOM, row[0])):
         values = {**parse_report(row[1]), **values}
     keys = [name for name, _ in rows]
-    tags, job_ids, refunded, settled = (
+    tags, job_ids, refunded = (
         [key.removeprefix(prefix) for key in keys if key.startswith(prefix)] for prefix in _PREFIXES
     )
-    known = [*job_ids, *(one.partition(".")[2] for one in settled)]
+    settled = read_settled(keys)
+    known = [*job_ids, *settled]
     if values.get("charge") != Charge.REFUNDED.value:
         known.append(values.get("id"))
     unrefunded = dict.fromkeys(one for one in known if is_id(one) and one not in refunded)
@@ -247,6 +253,7 @@ def _load_reported(session: Session, dag_run_id: int, key: TaskKey) -> _Reported
         tuple(job_ids),
         tuple(unrefunded),
         values,
+        settled,
         is_batch=BATCH_XCOM in keys,
         has_result=RETURN_XCOM in keys,
     )
