@@ -16,6 +16,7 @@ from helpers.places import PrivateMemory
 from helpers.waiting import at_once
 from magic_hour_provider.api.errors import InvalidInputError
 from magic_hour_provider.storage import paths
+from magic_hour_provider.storage.folders import check_given_folder
 from magic_hour_provider.storage.paths import check_folder, open_path
 
 
@@ -184,6 +185,56 @@ def test_a_folder_that_climbs_out(folder):
     """A template's value must not lead out of the folder that the path begins with."""
     with pytest.raises(InvalidInputError, match=r"has '\.\.' in it"):
         check_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *("s3://aws_test@bucket/x?versionId=3", "S3://bucket/x?versionId=", "s3a://bucket/a/x?versionId=3/b"),
+        *("abfs://azure_test@box/x?versionid=3", "abfss://box/x?versionid=3", "az://box/x#y?versionid=3"),
+    ],
+)
+def test_a_folder_with_a_version(airflow, folder):
+    """Its storage would cut each file's name there: found while the DAG is parsed, and where a template gives it."""
+    with pytest.raises(InvalidInputError, match=r"output_path .* for the version of one object"):
+        check_given_folder(folder)
+    operator = airflow.operator(output_path="{{ params.folder }}")
+    operator.output_path = folder  # as it is rendered
+    with pytest.raises(AirflowFailException, match=r"the version of one object.* nothing was charged"):
+        airflow.attempt(operator, TaskInstance())
+    assert airflow.creates() == 0
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *("s3://bucket/{{ x.split('?versionId=')[0] }}", "{{ x }}?versionId=3", "/data/x?versionId=3"),
+        *("s3://bucket/x?versionid=3", "s3://bucket/versionId=3", "gs://bucket/x#3", "gs://bucket/x?generation=3"),
+    ],
+)
+def test_a_folder_that_has_no_version(folder):
+    """What a template makes of it is not known yet, and elsewhere these are names."""
+    check_given_folder(folder)
+
+
+def test_an_input_may_have_a_version(bucket):
+    """It is that version of the object which is read."""
+    path = open_path(f"{bucket.uri}/in.png?versionId=3")
+    assert path.path.endswith("/in.png?versionId=3")
+
+
+@pytest.mark.parametrize(("library", "mark"), [("s3fs", "?versionId="), ("adlfs", "?versionid="), ("gcsfs", "")])
+def test_where_libraries_cut_a_path(library, mark):
+    """The two that cut do so for any value; that of Google, which is not refused, leaves each file its name."""
+    module = pytest.importorskip(library)
+    if library == "gcsfs":
+        for folder in ("x#3", "x?generation=3"):
+            assert module.GCSFileSystem._split_path(f"box/{folder}/a.png", version_aware=True)[1] == f"{folder}/a.png"
+        return
+    system = {"s3fs": "S3FileSystem", "adlfs": "AzureBlobFileSystem"}[library]
+    with_options = {"anon": True} | ({"account_name": "x"} if library == "adlfs" else {})
+    fs = getattr(module, system)(**with_options, skip_instance_cache=True)
+    assert fs.split_path(f"box/x{mark}3/a.png")[1] == "x"
 
 
 @pytest.mark.parametrize("folder", ["{}/50%?", "{}/a#", "{}/x?#y"])

@@ -79,8 +79,9 @@ def _does_more(task: BaseOperator) -> bool:
 
 
 def _is_ours(of: type, name: str) -> bool:
-    """Whether a method of a class is ours or Airflow's: the class that defines it, and the function, which may be
-    another one by now. Of the function alone it cannot be told, as ``functools.wraps`` gives it another's module.
+    """Whether a method is ours or Airflow's: the class that defines it, and the function that it has there by now.
+
+    The function alone does not show it: ``functools.wraps`` gives it the module of another one.
     """
     owner = next(one for one in of.__mro__ if name in vars(one))
     return all(one.__module__.startswith(_OURS) for one in (owner, getattr(of, name)))

@@ -37,7 +37,7 @@ from magic_hour_provider.ledger.record import (
 )
 from magic_hour_provider.storage.exclusive import NotExclusiveError, create_file, refuses_taken_names
 from magic_hour_provider.storage.files import OBJECT_STORES, read_file, remove_file, replace_file
-from magic_hour_provider.storage.folders import check_absolute, differs_by_attempt
+from magic_hour_provider.storage.folders import check_location, differs_by_attempt
 from magic_hour_provider.storage.listing import list_names
 from magic_hour_provider.storage.local import random_suffix
 from magic_hour_provider.storage.paths import open_path
@@ -70,7 +70,7 @@ def open_file_store(ti: Any, output_path: str, template: Any) -> FileStore | Non
         )
         return None
     if not root:
-        check_absolute(output_path)
+        check_location(output_path)
         root = f"{output_path.rstrip('/')}/{HIDDEN_FOLDER}"
     return FileStore(f"{root}/{folder_name(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)}")
 
@@ -94,7 +94,7 @@ def read_ledger_path() -> str:
             f"[magic_hour] ledger_path is {root!r}; it must be an absolute path or a storage URI, and no template: "
             "all attempts of all tasks must find the same folder."
         )
-    check_absolute(root, "[magic_hour] ledger_path")  # file://a/b is one
+    check_location(root, "[magic_hour] ledger_path")  # file://a/b is one
     return root.rstrip("/")
 
 

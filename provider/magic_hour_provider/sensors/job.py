@@ -35,7 +35,7 @@ from magic_hour_provider.outputs.download import store_outputs
 from magic_hour_provider.outputs.lineage import lineage_of_result
 from magic_hour_provider.polling.progress import describe_failed_poll
 from magic_hour_provider.polling.schedule import REFUSED, TIMEOUT, Outcome, PollState, Schedule
-from magic_hour_provider.storage.folders import check_absolute, check_given_folder, clean_folder
+from magic_hour_provider.storage.folders import check_given_folder, check_location, clean_folder
 from magic_hour_provider.times import parse_time
 from magic_hour_provider.triggers.resume_delay import min_resume_delay_s
 
@@ -134,7 +134,7 @@ class MagicHourJobSensor(LinkSecretMasking, BaseSensorOperator):
     def _poll_job(self, context: Mapping[str, Any], *, tolerate_invalid: bool) -> dict[str, Any] | None:
         """Return the task's result, or None while the job is active."""
         reference = self._reference()
-        check_absolute(self._folder)
+        check_location(self._folder)
         report = Report(context["ti"], reference.tool, {})
         with MagicHourHook(self.magic_hour_conn_id).get_conn() as client:
             observation = self._observation = _observe(client, reference)

@@ -22,14 +22,35 @@ _VARYING = re.compile(
 # What a user has given, an earlier task has returned, or the DAG's file says, is the same at each attempt, whatever its
 # name. A call is passed over where nothing but text is given to it.
 _STABLE = re.compile(r"\b(?:(?:params|conf|var|dag|task)(?=\.)|xcom_pull\([^()]*\))(?:\.\w+(?:\([\s,]*\))?)*")
+# Where a library cuts a path, whatever follows: s3fs 2026.9 and adlfs 2026.8, ``split_path``. That of Google takes only
+# a number, which no file's path ends with.
+_VERSIONS = {
+    **dict.fromkeys(("s3", "s3a", "s3n"), "?versionId="),
+    **dict.fromkeys(("abfs", "abfss", "adl", "az"), "?versionid="),
+}
 
 
-def check_absolute(folder: str, name: str = "output_path") -> None:
+def check_location(folder: str, name: str = "output_path") -> None:
+    """Refuse a folder whose files would not be in it, wherever it is.
+
+    :param folder: a path or a storage URI; of a template counts what is known of it.
+    :param name: of the argument or setting, for the message.
+    :raises InvalidInputError: it is a relative path, or names the version of an object.
+    """
+    _check_absolute(folder, name)
+    mark = _VERSIONS.get(folder.partition("://")[0].lower())
+    if mark is not None and mark in _TEMPLATES.sub("", _PLAIN.sub("", folder)):
+        raise InvalidInputError(
+            f"{name} {folder[:200]!r} has {mark!r} in it: its storage takes what follows for the version of one "
+            "object, so that all files would have the same name.",
+            next_step="Name the folder without the version; of a template's value take only what is before it.",
+        )
+
+
+def _check_absolute(folder: str, name: str) -> None:
     """Refuse a folder that would lie below whatever folder the worker happens to run in.
 
-    :param folder: a path or a storage URI; of a template counts what stands before its first expression.
-    :param name: of the argument or setting, for the message.
-    :raises InvalidInputError: it is a relative path.
+    :param folder: of a template counts what stands before its first expression.
     """
     literal, *templates = re.split(r"\{[{%#]", folder, maxsplit=1)
     scheme, is_uri, rest = literal.partition("://")
@@ -64,10 +85,10 @@ def clean_folder(folder: Any) -> Any:
 
 
 def check_given_folder(folder: Any) -> None:
-    """Refuse an ``output_path`` as :func:`check_absolute` does, as far as it is known while a DAG is parsed."""
+    """Refuse an ``output_path`` as :func:`check_location` does, as far as it is known while a DAG is parsed."""
     folder = clean_folder(folder)
     if isinstance(folder, str):
-        check_absolute(folder)
+        check_location(folder)
 
 
 def differs_by_attempt(folder: Any) -> bool:

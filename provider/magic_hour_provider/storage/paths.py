@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoun
 
 from magic_hour_provider.api.errors import Charge, InvalidInputError, TransferError, describe_error
 from magic_hour_provider.storage.files import ensure_folder, remove_file
-from magic_hour_provider.storage.folders import check_absolute
+from magic_hour_provider.storage.folders import check_location
 from magic_hour_provider.storage.local import random_suffix
 from magic_hour_provider.storage.s3_writer import S3Writer
 from magic_hour_provider.storage.writers import open_writer
@@ -142,7 +142,7 @@ def _check_words(folder: str) -> None:
             f"output_path {folder!r} has '..' in it, so files would leave the folder that it begins with: write the "
             "folder that is meant, and check what its templates were filled with"
         )
-    check_absolute(folder)
+    check_location(folder)
 
 
 def checksum(path: ObjectStoragePath) -> str:
