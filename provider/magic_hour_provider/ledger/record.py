@@ -213,5 +213,7 @@ def _count_credits(entry: Mapping[str, Any]) -> RunCredits:
     expected = (entry.get("estimate") or {}).get("credits")
     if state == "intent":
         return earlier + RunCredits(reserved=expected or 0, is_known=expected is not None)
+    if state == "submitted" and charged is not None and expected is not None and charged < 1 <= expected:
+        return earlier + RunCredits(reserved=expected)  # that it costs nothing is believed once it has settled
     known = charged if charged is not None else expected
     return earlier + RunCredits(paid=max(0, known or 0), is_known=known is not None)

@@ -206,9 +206,16 @@ def test_media_of_a_known_length():
 def test_what_a_job_was_charged_counts_more():
     """An observed price comes before a published one; a tool that nobody knows is refused."""
     assert estimate("photo-colorizer", {}, observed=12) == Estimate(12, "observed")
-    assert estimate("character-replace", TEN_SECONDS, observed=0) == Estimate(0, "observed")
     with pytest.raises(InvalidInputError, match="photo-colorizer"):
         estimate("photo-coloriser", {})
+
+
+@pytest.mark.parametrize("observed", [0, -5, True, 10**12])
+def test_what_no_job_costs_is_no_price(observed):
+    """Where a job was charged nothing, less, or more than any job costs, what is published counts."""
+    assert estimate("lip-sync", CLIP, observed=observed) == Estimate(300, "published")
+    assert estimate("character-replace", TEN_SECONDS, observed=observed) == Estimate(None, "none")
+    assert estimate("face-detection", {}, observed=observed) == Estimate(0, "published")
 
 
 def test_the_simulator_charges_by_the_same_table(sim):

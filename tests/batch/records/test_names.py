@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +62,13 @@ def test_a_name_is_read_back(name):
     assert str(name).startswith(prefix_of(name.key))
     assert name.path.startswith(f"{shard_of(name.key)}/")
     assert key_of(name.path) == f"{shard_of(name.key)}/{name.key}"
+
+
+@pytest.mark.parametrize("step", ["job", "done", "failed"])
+def test_credits_below_nothing(step):
+    """No name could hold them and be read back: they are not known."""
+    name = StepName("a", 1, step, job_id="x", credits=-5)
+    assert StepName.parse(name.path) == replace(name, credits=None)
 
 
 @given(KEYS, KEYS)

@@ -75,3 +75,33 @@ def test_what_a_batch_was_charged_is_remembered(batches, tmp_path):
     with pytest.raises(AirflowException, match=r"The next item costs 10 credits by its estimate, and 9 of max_credits"):
         batches.attempt(batches.operator(rows(2), item_id="sku", max_credits=9), TaskInstance("campaign"))
     assert batches.creates() == 1
+
+
+@pytest.mark.parametrize("said", [0, -5])
+@pytest.mark.parametrize("priced", [True, False])
+def test_a_service_that_accepts_for_nothing(batches, monkeypatch, said, priced):
+    """Until a job has settled its estimate stays reserved; where there is none the next item waits for its end."""
+    real = MagicHourClient.create
+    monkeypatch.setattr(MagicHourClient, "create", lambda *given: replace(real(*given), credits_charged=said))
+    request = {"image_count": 2, "model": "flux-schnell", "resolution": "640px"} if priced else {}  # 10 credits each
+    ti = TaskInstance("campaign")
+    operator = batches.operator(rows(6, **request), item_id="sku", max_active_jobs=6, max_credits=20)
+    with pytest.raises(AirflowException, match=r"2 are complete.*0 of max_credits are left"):
+        batches.attempt(operator, ti)
+    assert batches.creates() == 2
+    assert ti.xcoms["magic_hour_batch"]["credits_charged"] == 20
+
+
+@pytest.mark.parametrize("said", [0, -5])
+def test_a_killed_batch_whose_job_was_accepted_for_nothing(batches, monkeypatch, said):
+    """Its next attempt reads the record, and keeps the estimate reserved while the job runs."""
+    real = MagicHourClient.create
+    monkeypatch.setattr(MagicHourClient, "create", lambda *given: replace(real(*given), credits_charged=said))
+    request = {"image_count": 2, "model": "flux-schnell", "resolution": "640px"}  # 10 credits
+    slow = [{"sku": "slow", "style": {"prompt": "a [[seconds:600]]"}, **request}, *rows(1, **request)]
+    ti = TaskInstance("campaign")
+    operator = batches.operator(slow, item_id="sku", max_active_jobs=1, max_credits=19, timeout=60, deferrable=False)
+    for _ in range(2):
+        with pytest.raises(AirflowException, match="missing"):
+            batches.attempt(operator, ti)
+        assert batches.creates() == 1

@@ -153,6 +153,38 @@ def test_what_jobs_were_charged_is_remembered(airflow, tmp_path):
     assert airflow.creates() == 2
 
 
+@pytest.mark.parametrize("said", [0, -5, 10**12])
+def test_a_create_that_says_no_price_leaves_the_published_one(airflow, tmp_path, monkeypatch, said):
+    """After a job that was charged nothing, or far too much, the next one is refused or sent by the published price."""
+    airflow.setting("ledger_path", str(tmp_path / "ledger"))
+    real = MagicHourClient.create
+    with monkeypatch.context() as patch:
+        patch.setattr(MagicHourClient, "create", lambda *given: replace(real(*given), credits_charged=said))
+        airflow.attempt(airflow.operator(request=FOUR), TaskInstance("first"))
+    assert airflow.creates() == 1
+    with pytest.raises(AirflowFailException, match=r"20 credits \(the published price\), and max_credits is 10"):
+        airflow.attempt(airflow.operator(request=FOUR, task_id="second", max_credits=10), TaskInstance("second"))
+    assert airflow.creates() == 1
+    airflow.attempt(airflow.operator(request=FOUR, task_id="third", max_credits=20), TaskInstance("third"))
+    assert airflow.creates() == 2
+
+
+def test_a_file_of_prices_that_no_job_costs(airflow, tmp_path):
+    """What an older version, or anybody, has put there is passed over; what is right beside it counts."""
+    airflow.setting("ledger_path", str(tmp_path))
+    seen, priced = ObservedPrices("c", "http://h", TOOLS["ai-voice-generator"]), PricedFields("b" * 64, 30)
+    seen.add(priced, 7)
+    (file,) = (tmp_path / ".prices").rglob("*.json")
+    (row,) = json.loads(file.read_text())
+    for wrong in ({"credits": 0}, {"credits": -5}, {"credits": True}, {"credits": 10**12}, {"characters": True}):
+        file.write_text(json.dumps([{**row, **wrong}]))
+        assert seen.find(PricedFields("b" * 64, 1)) is None
+        file.write_text(json.dumps([{**row, **wrong}, row]))
+        assert seen.find(priced) == 7
+    seen.add(priced, 0)
+    assert json.loads(file.read_text())[-1] == row
+
+
 def test_prices_are_few_and_safe_to_lose(airflow, tmp_path):
     """A file of prices stays small, belongs to one connection and address, and a broken one is no price."""
     tool = TOOLS["ai-voice-generator"]
@@ -160,7 +192,7 @@ def test_prices_are_few_and_safe_to_lose(airflow, tmp_path):
     ObservedPrices("c", "http://h", tool).add(PricedFields("a" * 64), 5)
     airflow.setting("ledger_path", str(tmp_path))
     seen = ObservedPrices("c", "http://h", tool)
-    for number in range(300):
+    for number in range(1, 301):
         seen.add(PricedFields(f"{number:064}"[::-1]), number)
     (file,) = (tmp_path / ".prices").rglob("*.json")
     assert len(json.loads(file.read_text())) == 200

@@ -306,6 +306,37 @@ def test_a_batch_that_only_waits_counts_all_the_while(airflow, monkeypatch):
     assert (run.spent, airflow.creates()) == (96, 1)
 
 
+@pytest.mark.parametrize("said", [0, -5])
+def test_a_running_job_that_was_accepted_for_nothing(airflow, monkeypatch, said):
+    """Its estimate stays reserved until it has settled; a tool that is free reserves nothing."""
+    run = Run(airflow, {"a": options(4, "slow [[seconds:600]]"), "b": options(1, max_credits_per_run=24)})
+    real, ti = MagicHourClient.create, run.instances["a", -1]
+    with monkeypatch.context() as patch:
+        patch.setattr(MagicHourClient, "create", lambda *given: replace(real(*given), credits_charged=said))
+        ti.next_attempt()
+        airflow.start(run.dag.get_task("a"), ti)
+    assert ti.xcoms["magic_hour_job"]["run_credits"] == {
+        "paid": 0, "reserved": 20, "is_known": True, "map_index": -1,
+    }  # fmt: skip
+    ti.state = "deferred"
+    assert "were charged 0 credits and have reserved 20" in str(run.attempt("b"))
+    assert airflow.creates() == 1
+    free = Record("submitted", "face-detection", "face-detection", "TAG", {}, job_id="0", credits_charged=said)
+    for estimate in ({"credits": 0, "basis": "published"}, {"credits": None, "basis": "none"}):
+        assert replace(free, estimate=estimate).count_run_credits() == RunCredits()
+
+
+@pytest.mark.parametrize("wrong", [-5, True, "5", 2.5, None])
+@pytest.mark.parametrize("name", ["paid", "reserved"])
+def test_an_xcom_that_tells_no_credits(airflow, name, wrong):
+    """Anybody may write an XCom: what is no number of credits is not known, and frees nothing for others."""
+    run = Run(airflow, {"a": options(1), "b": options(1, max_credits_per_run=100)})
+    run.attempt("a")
+    run.instances["a", -1].xcoms["magic_hour_job"]["run_credits"][name] = wrong
+    assert "Not known is what was paid by a. No job was" in str(run.attempt("b"))
+    assert airflow.creates() == 1
+
+
 def test_history_that_is_cut_keeps_its_credits():
     """A record keeps the last twenty jobs of its history, and what all of them have cost."""
     record = Record("delivered", "t", "image", "TAG", {}, job_id="0", credits_charged=3)

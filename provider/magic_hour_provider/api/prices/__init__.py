@@ -7,7 +7,7 @@ up what a campaign will cost before anybody pays.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeGuard
 
 from magic_hour_provider.api.catalog import Tool, get_tool
 from magic_hour_provider.api.prices.table import COUNTED, compute_credits, find_published_price
@@ -31,6 +31,14 @@ class Estimate(NamedTuple):
 
 UNKNOWN_PRICE = Estimate(None, "none")
 
+_MAX_PRICE: Final = 10_000_000
+"""Credits that one job may cost, as far as is believed: an hour of the dearest video is far below it."""
+
+
+def is_price(credits: object) -> TypeGuard[int]:
+    """Whether a number can be what a job costs: a whole one from 1 on, within reason. What is not says nothing."""
+    return type(credits) is int and 1 <= credits <= _MAX_PRICE
+
 
 def estimate(
     tool: Tool | str, request: Mapping[str, Any], *, media_seconds: float | None = None, observed: int | None = None
@@ -44,10 +52,10 @@ def estimate(
     :param media_seconds: length of its video or audio in seconds, if it is known and the request does not say how long
         the output is.
     :param observed: what a job with the same priced fields was charged, if that is known: it counts more than what was
-        published.
+        published. What no job can cost, such as 0, counts as not known.
     :raises InvalidInputError: no tool has this slug.
     """
-    if observed is not None:
+    if is_price(observed):
         return Estimate(observed, "observed")
     tool = get_tool(tool)
     known = tool.schema.get("properties") or COUNTED

@@ -197,6 +197,8 @@ def name_id(job_id: str | None) -> str:
 def _write_field(name: str, value: object) -> str:
     if name in _WORDS:
         return _WORDS[name][bool(value)]
+    if name == "credits" and isinstance(value, int) and value < 0:
+        return ""  # nobody is charged less than nothing: it is not known
     return "" if value is None else str(value)
 
 

@@ -94,7 +94,8 @@ class Payments:
         else:
             budget.is_known = next(self._find_lost(known, records, owner), None) is None
         for key, state in own:
-            budget.resume(key, self.find_priced(key), state.credits)
+            priced = self.find_priced(key)
+            budget.resume(key, priced, self._believe(budget, key, priced, state.credits))
         return budget
 
     @staticmethod
@@ -219,6 +220,19 @@ class Payments:
                 self._estimates[priced] = estimate(self._spec.tool, body, observed=self._observed.find(priced)).credits
         return self._estimates[priced]
 
+    def _believe(self, budget: Budget, key: str, priced: PricedFields, charged: int | None) -> int | None:
+        """Return what an accepted job is said to cost; None: not known.
+
+        That it costs nothing is believed once it has settled: until then its price before counts.
+        """
+        if charged is None or charged > 0:
+            return charged
+        known = budget.price(priced)
+        if known is None:
+            with suppress(errors.MagicHourError):  # a storage that is away: the job is paid for
+                known = self._estimate(key, priced)
+        return known
+
     def describe_missing(self) -> str:
         """Return what is not paid for and what it would cost, as whole sentences; empty: nothing is left."""
         with suppress(errors.MagicHourError):  # a storage that is away: how many items are left out is said elsewhere
@@ -240,7 +254,7 @@ class Payments:
         """Record what an accepted submission was charged, for the budget and for later estimates."""
         priced = self.find_priced(key)
         is_news = credits is not None and self.budget.price(priced) != credits
-        self.budget.charged(key, credits)
+        self.budget.charged(key, self._believe(self.budget, key, priced, credits))
         if is_news:
             self._observed.add(priced, credits)
 

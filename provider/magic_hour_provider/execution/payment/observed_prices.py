@@ -15,6 +15,7 @@ from typing import Any
 
 from magic_hour_provider import clock
 from magic_hour_provider.api.catalog import Tool
+from magic_hour_provider.api.prices import is_price
 from magic_hour_provider.api.prices.priced_fields import PricedFields
 from magic_hour_provider.ledger.file_store import make_readable, read_ledger_path
 from magic_hour_provider.storage.files import read_file, replace_file
@@ -54,9 +55,9 @@ class ObservedPrices:
     def add(self, priced: PricedFields, credits: int | None) -> None:
         """Keep what an accepted job was charged.
 
-        :param credits: None: the service did not say.
+        :param credits: None: the service did not say. What no job can cost, such as 0, is not kept either.
         """
-        if self._path is None or priced.digest is None or credits is None:
+        if self._path is None or priced.digest is None or not is_price(credits):
             return
         now = format_time(clock.current().now())
         new = {"fields": priced.digest[:_DIGITS], "characters": priced.characters, "credits": credits, "date": now}
@@ -80,6 +81,7 @@ class ObservedPrices:
             log.warning("The prices of earlier jobs could not be read, which changes nothing: %s", error)
             return
         for row in rows if isinstance(rows, list) else ():
-            kinds = {"fields": str, "characters": int, "credits": int, "date": str}
-            if isinstance(row, dict) and all(isinstance(row.get(name), kind) for name, kind in kinds.items()):
+            kinds = {"fields": str, "characters": int, "date": str}
+            is_row = isinstance(row, dict) and all(type(row.get(name)) is kind for name, kind in kinds.items())
+            if is_row and is_price(row.get("credits")):  # an older version has kept others, too
                 yield row

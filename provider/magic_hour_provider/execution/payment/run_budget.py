@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from airflow.providers.common.compat.sdk import AirflowConfigException, conf
 
@@ -168,12 +168,20 @@ def _read_each(context: Mapping[str, Any]) -> Iterator[tuple[str, RunCredits]]:
 def _read_xcom(job: Mapping[str, Any]) -> RunCredits:
     credits = job.get("run_credits")
     if isinstance(credits, Mapping):
-        return RunCredits(credits["paid"], credits["reserved"], credits["is_known"])
+        paid, reserved = credits.get("paid"), credits.get("reserved")
+        if not _is_count(paid) or not _is_count(reserved):
+            return RunCredits(is_known=False)
+        return RunCredits(paid, reserved, credits.get("is_known") is True)
     # Of an attempt that could not begin, or of an older version of this package.
     charged = job.get("credits_charged")
-    if isinstance(charged, int):
-        return RunCredits(max(0, charged))
+    if _is_count(charged):
+        return RunCredits(charged)
     return RunCredits(is_known=job.get("charge") == "none" and job.get("id") is None)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    """Whether a value of an XCom is a number of credits: anybody may have written it."""
+    return type(value) is int and value >= 0
 
 
 def _read_record(ti: Any, key: TaskInstanceKey, state: str, *, is_readable: bool) -> RunCredits:
