@@ -9,7 +9,9 @@ from collections import Counter
 
 import pytest
 
+from helpers.clocks import MovableTime, set_clock
 from helpers.waiting import HANG_S
+from magic_hour_provider.clock import SimulatedClock
 from magic_hour_provider.plugin.webhooks import secrets as module
 from magic_hour_provider.plugin.webhooks.secrets import WebhookSecrets, get_webhook_conn_ids, load_webhook_secrets
 
@@ -49,6 +51,32 @@ def test_many_deliveries_are_one_lookup(clock):
     asyncio.run(story())
     assert connections.lookups == {"mine": 2}
     assert threading.main_thread() not in connections.threads
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_machine_whose_clock_is_set(monkeypatch, hours):
+    """A replaced secret is refused, and the new one accepted, after half a minute, however the clock is set."""
+    connections, time, set_by = Connections(mine=("old",)), MovableTime(), MovableTime()
+
+    class SetClock(SimulatedClock):
+        def now(self):
+            return set_by.now()
+
+        def monotonic(self):
+            return self.timekeeper.now()
+
+    set_clock(monkeypatch, SetClock(time))
+
+    async def story():
+        secrets = WebhookSecrets(CONFIGURED, connections.load)
+        assert await secrets.get("mine") == ("old",)
+        connections.secrets["mine"] = ("new",)
+        set_by.advance(hours * 3600)
+        assert await secrets.get("mine") == ("old",)
+        time.advance(31)
+        assert await secrets.get("mine") == ("new",)
+
+    asyncio.run(story())
 
 
 def test_a_secret_that_is_added(clock):

@@ -45,8 +45,8 @@ class WebhookSecrets:
         """Return the secrets of a connection; none if it is not configured, has none, or cannot be loaded now."""
         if conn_id not in self._conn_ids:
             return ()
-        secrets, expires_at = self._cached.get(conn_id, ((), 0.0))
-        if clock.current().now() < expires_at:
+        secrets, expires_at = self._cached.get(conn_id, ((), float("-inf")))
+        if clock.current().monotonic() < expires_at:
             return secrets
         lookup = self._lookups.get(conn_id) or self._start_lookup(conn_id)
         done, _ = await asyncio.wait([lookup], timeout=_TIMEOUT_S)
@@ -65,7 +65,7 @@ class WebhookSecrets:
         if (error := lookup.exception()) is not None:
             log.error("The webhook secret of the connection %r could not be read.", conn_id, exc_info=error)
             return
-        self._cached[conn_id] = (lookup.result(), clock.current().now() + _CACHE_S)
+        self._cached[conn_id] = (lookup.result(), clock.current().monotonic() + _CACHE_S)
 
 
 def get_webhook_conn_ids() -> frozenset[str]:
