@@ -123,10 +123,17 @@ def test_instructions_that_wait(task, run):
     assert task.creates() == 1
 
 
-@pytest.mark.parametrize("name", [("nowhere", RUN_ID, "make"), (DAG_ID, "no_run", "make"), (*TASK, "--map-index", "7")])
+NAMES = [
+    *[("nowhere", RUN_ID, "make"), (DAG_ID, "no_run", "make"), (*TASK, "--map-index", "7")],
+    *[("\udcff", RUN_ID, "make"), (DAG_ID, "\udcff", "make"), (DAG_ID, RUN_ID, "\udcff")],  # bytes that are no text
+    *[(*TASK, "--map-index", index) for index in ("-2", str(2**31), "9" * 20)],
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
 @pytest.mark.parametrize("command", ["record", "adopt", "regenerate"])
 def test_no_such_task(task, run, name, command):
-    """A DAG, run, task or index that is not there is one sentence with exit code 1."""
+    """A DAG, run, task or index that is not there, or cannot be, is one sentence with exit code 1."""
     positional = [*name[:3], *(["abc"] if command == "adopt" else []), *name[3:]]
     done = run(command, *positional, *([] if command == "record" else ["--yes"]))
     assert (done.code, done.out) == (1, "")

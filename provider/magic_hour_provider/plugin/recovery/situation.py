@@ -199,6 +199,8 @@ def find_job_task(session: Session, key: TaskKey) -> tuple[Any, MediaTask]:
 
 def find_task_instance(session: Session, key: TaskKey) -> Any:
     """Return the row of a task instance, with its run's id; None: there is none."""
+    if not _can_be(key):
+        return None
     from sqlalchemy import and_, select
 
     from magic_hour_provider.plugin.airflow_internals import DagRun, TaskInstance
@@ -210,6 +212,15 @@ def find_task_instance(session: Session, key: TaskKey) -> Any:
     )
     of_task = (ti.task_id == key.task_id, ti.map_index == key.map_index)
     return session.execute(query.where(ti.dag_id == key.dag_id, ti.run_id == key.run_id, *of_task)).one_or_none()
+
+
+def _can_be(key: TaskKey) -> bool:
+    """Whether a database can have a task instance: it fails where it is asked for a larger index, or for no text."""
+    try:
+        f"{key.dag_id}{key.run_id}{key.task_id}".encode()
+    except UnicodeEncodeError:
+        return False
+    return -1 <= key.map_index < 2**31
 
 
 def describe_state(state: str | None) -> str | None:
