@@ -126,6 +126,7 @@ def test_instructions_that_wait(task, run):
 NAMES = [
     *[("nowhere", RUN_ID, "make"), (DAG_ID, "no_run", "make"), (*TASK, "--map-index", "7")],
     *[("\udcff", RUN_ID, "make"), (DAG_ID, "\udcff", "make"), (DAG_ID, RUN_ID, "\udcff")],  # bytes that are no text
+    ("a\0b", RUN_ID, "make"),
     *[(*TASK, "--map-index", index) for index in ("-2", str(2**31), "9" * 20)],
 ]
 

@@ -11,6 +11,7 @@ from magic_hour_provider import DEFAULT_CONN_ID
 from magic_hour_provider.api.catalog import KINDS, TOOLS
 from magic_hour_provider.api.errors import Charge
 from magic_hour_provider.api.models import is_id
+from magic_hour_provider.api.redaction import clean_text
 from magic_hour_provider.ledger.fingerprint import compute_fingerprint
 from magic_hour_provider.ledger.instruction import name_record
 from magic_hour_provider.ledger.places.directions import COMMAND
@@ -216,11 +217,8 @@ def find_task_instance(session: Session, key: TaskKey) -> Any:
 
 def _can_be(key: TaskKey) -> bool:
     """Whether a database can have a task instance: it fails where it is asked for a larger index, or for no text."""
-    try:
-        f"{key.dag_id}{key.run_id}{key.task_id}".encode()
-    except UnicodeEncodeError:
-        return False
-    return -1 <= key.map_index < 2**31
+    ids = f"{key.dag_id}{key.run_id}{key.task_id}"
+    return clean_text(ids) == ids and -1 <= key.map_index < 2**31
 
 
 def describe_state(state: str | None) -> str | None:
