@@ -16,6 +16,8 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 # Where dag.test() looks for the file of its DAG.
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).parent.parent / "dags_examples")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+# Read once too, by whatever test imports gcsfs first: it would ask Google by gRPC, and wait minutes for an answer.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 for _name in list(os.environ):
     if _name.startswith(("AIRFLOW_CONN_", "AIRFLOW__MAGIC_HOUR__")) or _name == "MAGIC_HOUR_API_KEY":
         del os.environ[_name]

@@ -61,7 +61,6 @@ def serving_google(monkeypatch: pytest.MonkeyPatch, *, has_conditions: bool = Fa
 
     :param has_conditions: whether it keeps to ``ifGenerationMatch=0``, as Google does and the emulator alone does not.
     """
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # asks by gRPC, which the emulator does not speak
     pytest.importorskip("gcsfs")
     server = pytest.importorskip("gcp_storage_emulator.server").create_server("127.0.0.1", 0, in_memory=True)
     if has_conditions:

@@ -183,10 +183,9 @@ def verify_google(link: str) -> None:
     public.verify(bytes.fromhex(signature), text.encode(), padding.PKCS1v15(), hashes.SHA256())
 
 
-def test_google_signs_only_with_a_key(monkeypatch):
+def test_google_signs_only_with_a_key():
     """A token alone, or no credentials at all, cannot: nor is anything else of this machine used for it."""
     pytest.importorskip("gcsfs")
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     from google.oauth2.credentials import Credentials
 
     for credentials, words in ((Credentials("token"), "no service account's key"), ("anon", "connection is anonymous")):
