@@ -142,8 +142,9 @@ def test_link_secrets_are_found_in_any_shape():
 def test_any_service_may_have_signed_a_link(name):
     """What opens a link of Backblaze, OneDrive, Alibaba or a server of one's own is found by its name."""
     secret = "SECRET0123456789abcdef"
-    for link in (f"https://a.example/x.png?{name}={secret}", f"https://a.example/x.png?n=1&{name}={secret}&e=2"):
-        assert find_link_secrets(link) == [secret]
+    for link in (f"a.example/x.png?{name}={secret}", rf"a.example/x.png?n=1\u0026{name}={secret}&e=2"):
+        assert find_link_secrets(f"https://{link}") == find_link_secrets(link) == [secret]
+        assert secret not in redact(f"Max retries exceeded with url: {link}")  # without its beginning
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,7 @@ def test_any_service_may_have_signed_a_link(name):
 def test_what_opens_no_link_is_shown(query):
     """A parameter that only ends like one that opens a link, a path and a short word stay readable."""
     assert find_link_secrets(f"https://a.example/x.png?{query}&v=1") == []
+    assert redact(f"a.example/x.png?{query}&v=1").endswith(f"{query}&v=1")
 
 
 def test_a_text_is_cut():

@@ -285,7 +285,7 @@ def test_a_storage_that_fails_is_left_alone_for_an_hour(virtual, storage, caplog
 
 
 def test_a_file_that_always_fails_holds_no_other_up(virtual, folder):
-    """After the hour in which nothing is tried, the others come first: theirs are read and written."""
+    """It alone is left alone for an hour; the others are read and written."""
     live(teach(virtual, jobs=1))
     (lip_sync,) = folder.iterdir()
     lip_sync.unlink()
@@ -293,15 +293,24 @@ def test_a_file_that_always_fails_holds_no_other_up(virtual, folder):
 
     async def main():
         await teach(virtual, jobs=1)
-        await asyncio.sleep(3600)
         await wait_for(virtual, ["a1"], 300.0, tool="image-to-video")
-        await asyncio.sleep(3600 + WRITE_S)
-        await wait_for(virtual, ["a2"], 300.0, tool="image-to-video")
-        await asyncio.sleep(3600 + WRITE_S)
+        await asyncio.sleep(WRITE_S)
 
     live(main())
     (other,) = (one for one in folder.iterdir() if one != lip_sync)
-    assert sum(json.loads(other.read_text())["counts"]) == 2
+    assert sum(json.loads(other.read_text())["counts"]) == 1
+
+
+def test_a_storage_that_fails_for_two_files_is_tried_for_no_third(virtual, storage):
+    """Then it is the storage that fails: nothing is tried for an hour."""
+    storage.error = PermissionError("no entry")
+    tools = ("lip-sync", "image-to-video", "text-to-video", "animation")
+
+    async def main():
+        await asyncio.gather(*(wait_for(virtual, [tool], 300.0, tool=tool) for tool in tools))
+
+    live(main())
+    assert storage.asked == 2
 
 
 def test_two_triggerers_share_a_file(virtual, folder):

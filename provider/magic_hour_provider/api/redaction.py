@@ -23,6 +23,17 @@ _LINK = re.compile(r"(?i)(https?:(?:\\?/){2})(?:[^\s/@?#]*@)?([^\s?#]*+)([?#]\S*
 # Percent-encoded once or more often, as in a redirect's parameter or a doubly encoded log line.
 _ENCODED_LINK = re.compile(r"(?i)https?%(?:25){0,4}3A\S*+")
 _ENCODED_QUERY = re.compile(r"(?i)%(?:25){0,4}(?:3F|23)")
+# Names of what opens a link of S3, CloudFront, Google, Azure, Alibaba, Akamai, Dropbox, Backblaze and their kind.
+_OPENING_NAME = (
+    r"(?=[a-z0-9_-]{2,128}+[=%])"  # before what is dearer to search
+    # With any beginning: accessToken, tempauth, X-Amz-Security-Token.
+    r"(?:[a-z0-9_-]{0,64}(?:token|signature|secret|password|passwd|hmac|jwt|auth|authorization|urlsig)"
+    r"|(?:[a-z0-9]{1,32}[_-]){0,4}(?:sig|sign|sas|pwd|pass|bearer|api[_-]?key|auth[_-]?key|access[_-]?key|hdnts|hdnea"
+    r"|rlkey|policy(?=[=%][^\s&]{40}))"
+    # These name much else too: a short value, or one with folders in it, opens nothing.
+    r"|[a-z0-9_-]{0,64}(?:key|hash|md5|session|ticket|code)(?=[=%][^\s&#\x22'<>\\%/]{16}))"
+)
+_OPENING = rf"(?:[?&;#]|%(?:25){{0,4}}(?:3F|26)|\\u00[23][6f]){_OPENING_NAME}(?:=|%(?:25){{0,4}}3D)"
 _PARAMETER = r"x-(?:amz|goog|oss|ms)-[\w-]{1,64}|(?:[a-z]{1,16}_)?token|signature|sig"
 _SECRETS = (
     (re.compile(r"(?i)\bbearer\s++[\w.~+/=-]++"), "Bearer ***"),
@@ -33,6 +44,7 @@ _SECRETS = (
     (re.compile(r"(?i)(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,31}://[^\s/@:]{0,256}):[^\s/@]{1,1024}@"), r"\1:***@"),
     # Also of a link without its beginning that JSON or another link has escaped.
     (re.compile(rf"(?i)(?:(?<![\w-])|(?<=\\u00[23][6f])|(?<=%3f|%26))({_PARAMETER})(=|%3d)[^\s&]++"), r"\1\2***"),
+    (re.compile(rf"(?i)({_OPENING})[^\s&]++"), r"\1***"),
     # No secret, but no text for people either.
     (re.compile(r"(?i)(data:[a-z0-9/+.-]{0,100}(?:;[a-z0-9=.-]{1,64}){0,4};base64),[a-z0-9+/=_-]++"), r"\1,…"),
 )
@@ -70,20 +82,10 @@ def _without_encoded_query(match: re.Match[str]) -> str:
     return match.group(0) if query is None else f"{match.group(0)[: query.start()]}?***"
 
 
-# Names of what opens a link of S3, CloudFront, Google, Azure, Alibaba, Akamai, Dropbox, Backblaze and their kind.
-_OPENING_NAME = (
-    r"(?=[a-z0-9_-]{2,128}+[=%])"  # before what is dearer to search
-    # With any beginning: accessToken, tempauth, X-Amz-Security-Token.
-    r"(?:[a-z0-9_-]{0,64}(?:token|signature|secret|password|passwd|hmac|jwt|auth|authorization|urlsig)"
-    r"|(?:[a-z0-9]{1,32}[_-]){0,4}(?:sig|sign|sas|pwd|pass|bearer|api[_-]?key|auth[_-]?key|access[_-]?key|hdnts|hdnea"
-    r"|rlkey|policy(?=[=%][^\s&]{40}))"
-    # These name much else too: a short value, or one with folders in it, opens nothing.
-    r"|[a-z0-9_-]{0,64}(?:key|hash|md5|session|ticket|code)(?=[=%][^\s&#\x22'<>\\%/]{16}))"
-)
 # Its value ends where the next parameter begins, in a link that is itself a parameter too.
 _OPENING_VALUE = r"((?:[^\s&#\x22'<>\\%]|%(?!(?:25){0,4}26)){5,8192})"
 _LINK_SECRETS = re.compile(
-    rf"(?i)(?:[?&;#]|%(?:25){{0,4}}(?:3F|26)){_OPENING_NAME}(?:=|%(?:25){{0,4}}3D){_OPENING_VALUE}"
+    rf"(?i){_OPENING}{_OPENING_VALUE}"
     # A user's password, or a token in the place of the user.
     r"|(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,31}://[^\s/@:?#]{0,256}:([^\s/@?#]{5,1024})@"
     r"|(?<![a-z0-9+.-])https?://([^\s/@:?#]{16,1024})@"

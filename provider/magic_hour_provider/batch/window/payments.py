@@ -223,9 +223,9 @@ class Payments:
     def _believe(self, budget: Budget, key: str, priced: PricedFields, charged: int | None) -> int | None:
         """Return what an accepted job is said to cost; None: not known.
 
-        That it costs nothing is believed once it has settled: until then its price before counts.
+        Where there is a limit, that it costs nothing is believed only once it has settled: its price before counts.
         """
-        if charged is None or charged > 0:
+        if charged is None or charged > 0 or self._spec.max_credits is None:
             return charged
         known = budget.price(priced)
         if known is None:
